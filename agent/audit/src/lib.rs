@@ -1,0 +1,1 @@
+//! The audit log: leaves, Merkle tree, signed checkpoints, durable store, verification.

@@ -1,0 +1,1 @@
+//! What makes a power cut harmless: atomic files, numbered ledgers, a clock with a floor.

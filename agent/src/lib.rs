@@ -1,0 +1,1 @@
+//! The Outpost agent: one edge device's measured, signed, recorded local inference.

@@ -1,0 +1,1 @@
+//! Content-addressed model files: manifests, chunks, resumable verified installs.

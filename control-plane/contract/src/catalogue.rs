@@ -1,0 +1,114 @@
+//! What the catalogue says of each target, beside its length and digest (TUF `custom`; integers only, no floats).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelId;
+
+/// The `custom` object of a catalogue target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TargetKind {
+    /// The target is a [`crate::Manifest`] of one variant of a model.
+    Variant(VariantFacts),
+    /// The target is a policy bundle.
+    Policy(PolicyFacts),
+    /// The target is the [`Authority`] document.
+    Authority {
+        /// Counts releases; never goes down on a device.
+        release: u64,
+    },
+}
+
+impl TargetKind {
+    /// The counter that may never go down for a target's name on a device.
+    #[must_use]
+    pub fn release(&self) -> u64 {
+        match self {
+            Self::Variant(facts) => facts.release,
+            Self::Policy(facts) => facts.release,
+            Self::Authority { release } => *release,
+        }
+    }
+}
+
+/// Facts about a model that all its variants share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFacts {
+    /// The model.
+    pub model: ModelId,
+    /// GGUF `general.architecture`.
+    pub architecture: String,
+    /// SPDX identifier.
+    pub licence: String,
+    /// Number of weights.
+    pub parameters: u64,
+    /// Longest context that the model was trained for, tokens.
+    pub context_tokens: u32,
+    /// Transformer blocks.
+    pub layers: u32,
+    /// Width of the residual stream.
+    pub embedding_length: u32,
+    /// Rows of the embedding table.
+    pub vocabulary: u32,
+    /// Key and value elements per token in one layer: `kv_heads * (key_length + value_length)`.
+    pub kv_elements_per_layer: u32,
+    /// Width of the feed-forward layer.
+    pub feed_forward_length: u32,
+    /// Query heads times key length.
+    pub query_elements: u32,
+}
+
+/// One file of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantFacts {
+    /// Counts releases of this target; never goes down on a device.
+    pub release: u64,
+    /// What is true of the model whatever its quantisation.
+    pub model: ModelFacts,
+    /// Quantisation, as in `Q4_0`.
+    pub quantisation: String,
+    /// Bytes of the GGUF file.
+    pub file_bytes: u64,
+    /// Bytes of all tensors.
+    pub weight_bytes: u64,
+    /// Quality order within the model: the higher, the closer to the original. Bits per weight times 1,000.
+    pub quality_milli: u32,
+}
+
+/// A policy bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFacts {
+    /// Counts releases of this target; never goes down on a device.
+    pub release: u64,
+    /// The bundle's own version, as it stands inside the bundle.
+    pub version: u64,
+}
+
+/// Who may sign what else: a target of the catalogue, so only the offline keys can change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authority {
+    /// Version of this form; 1.
+    pub v: u32,
+    /// Ed25519 public keys (64 hexadecimal digits) whose signature a desired state may carry.
+    pub director_keys: Vec<String>,
+    /// Who may issue tokens for people and services.
+    pub token_issuers: Vec<TokenIssuer>,
+}
+
+/// One issuer of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenIssuer {
+    /// The `iss` claim, compared exactly.
+    pub issuer: String,
+    /// The `aud` claim that its tokens must carry.
+    pub audience: String,
+    /// The `kid` header.
+    pub key_id: String,
+    /// Ed25519 public key, 64 hexadecimal digits.
+    pub public_key: String,
+}

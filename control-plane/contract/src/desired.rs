@@ -1,0 +1,60 @@
+//! Desired state: what one device should run; complete, signed, with a version that only goes up.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BlobRef, DeviceId, ModelId, Sha256, TargetName, TenantId};
+
+/// DSSE payload type of [`Desired`].
+pub const PAYLOAD_TYPE: &str = "application/vnd.outpost.desired+json";
+
+/// What one device should run. Travels as a DSSE envelope of type [`PAYLOAD_TYPE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Desired {
+    /// Version of this form; 1.
+    pub v: u32,
+    /// The tenant it is for.
+    pub tenant: TenantId,
+    /// The device it is for; any other device refuses it.
+    pub device: DeviceId,
+    /// Goes up with every change; a device never accepts a lower one, nor another document of the same version.
+    pub version: u64,
+    /// When it was signed, seconds since 1970-01-01 UTC.
+    pub issued_at_s: i64,
+    /// After this a device that has not accepted it yet refuses it; what runs goes on. Seconds since 1970-01-01 UTC.
+    pub not_after_s: i64,
+    /// The catalogue that it was made against.
+    pub catalogue: BlobRef,
+    /// The model to run; `None` runs none.
+    pub model: Option<DesiredModel>,
+    /// The policy bundle to enforce; `None` keeps the one in force.
+    pub policy: Option<TargetPin>,
+    /// The rollout that asked for this, if one did.
+    pub rollout: Option<String>,
+}
+
+/// A model and the variants among which the device may choose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DesiredModel {
+    /// The model.
+    pub model: ModelId,
+    /// Allowed variants; the device's planner chooses.
+    pub variants: Vec<TargetPin>,
+    /// Smallest context that is of use, tokens.
+    pub minimum_context_tokens: u32,
+}
+
+/// A catalogue target, pinned: it counts only if the verified catalogue says the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetPin {
+    /// Name in the catalogue.
+    pub name: TargetName,
+    /// Length of the target, bytes.
+    pub length: u64,
+    /// SHA-256 of the target.
+    pub sha256: Sha256,
+    /// Release counter of the target.
+    pub release: u64,
+}

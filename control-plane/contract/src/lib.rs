@@ -1,0 +1,27 @@
+//! Ids, topics, messages and limits that device and control plane share: types only, no I/O.
+//!
+//! Every type here crosses a border that this project owns. What arrives from a wire is parsed into these types
+//! once; a value of one of them is well-formed, though not yet trusted: trust is `outpost-trust`'s word.
+
+pub mod blob;
+pub mod catalogue;
+pub mod desired;
+pub mod digest;
+pub mod enrol;
+pub mod ids;
+pub mod limits;
+pub mod measurements;
+pub mod presence;
+pub mod reported;
+pub mod topic;
+
+pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, Manifest};
+pub use catalogue::{Authority, ModelFacts, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
+pub use desired::{Desired, DesiredModel, TargetPin};
+pub use digest::{Blake3, Sha256};
+pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse};
+pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
+pub use measurements::{KernelSpeed, Measurements};
+pub use presence::{Hello, HelloAck, Presence};
+pub use reported::{Activity, Installed, Reason, ReasonCode, Reported};
+pub use topic::{Down, Topic, Up};

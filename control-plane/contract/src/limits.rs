@@ -1,0 +1,25 @@
+//! The ceilings on what a remote side may send; each has a unit and a reason.
+
+/// Bytes in one chunk of a blob. Below the 1 MiB packet limit of the strictest broker supported.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Chunks that one request may ask for: 4 MiB in flight at the most.
+pub const CHUNKS_PER_REQUEST: usize = 16;
+
+/// Largest MQTT packet either side sends or accepts: a chunk and its header.
+pub const MQTT_PACKET_BYTES: usize = CHUNK_BYTES + 16 * 1024;
+
+/// Largest document on a topic that is not a chunk (desired, reported, hello).
+pub const DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// Largest catalogue that a device will fetch: metadata, manifests and policy bundles, no weights.
+pub const CATALOGUE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Largest model file that a manifest may describe: 256 GiB.
+pub const MODEL_BYTES: u64 = 256 * 1024 * 1024 * 1024;
+
+/// Largest policy bundle.
+pub const POLICY_BYTES: u64 = 1024 * 1024;
+
+/// Largest body of an enrolment request or answer.
+pub const ENROL_BYTES: usize = 64 * 1024;

@@ -1,0 +1,1 @@
+//! Who may do what: Cedar schema, strict evaluation, lint and cases.
