@@ -1,1 +1,30 @@
 //! Content-addressed model files: manifests, chunks, resumable verified installs.
+//!
+//! ```text
+//! <dir>/models/<blake3>.gguf    whole, verified files; a name appears here only by a rename of a finished file
+//! <dir>/partial/<blake3>.part   files being pulled, at full length; what is in them is known from the index
+//! <dir>/store.db                which chunk lies where, and which chunks of a partial file are safe on disk
+//! ```
+//!
+//! A pull reserves its space before the first byte, copies what other files here already hold, asks a [`Source`] for the
+//! rest, checks length and BLAKE3 of each chunk before it is written, and the whole file's BLAKE3 and SHA-256 before it
+//! gets its name. A power cut costs the chunks since the last commit (4 MiB at most) and nothing else.
+
+mod blob;
+mod error;
+mod index;
+mod install;
+mod layout;
+pub mod manifest;
+mod medium;
+mod pull;
+mod recover;
+mod source;
+mod store;
+
+pub use error::StoreError;
+pub use index::StoredFile;
+pub use medium::{Medium, RealMedium};
+pub use pull::{Arrival, Progress, Pull};
+pub use source::{Deliver, DirectorySource, FileSource, MemorySource, Source, SourceError};
+pub use store::{Store, StoreOptions};
