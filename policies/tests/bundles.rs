@@ -1,0 +1,210 @@
+//! Bundles: what is refused before it can decide anything, and that the refusal says why.
+
+use outpost_policies::{BUNDLE_BYTES, Bundle, BundleError, Policies, RoleLimits};
+use proptest::prelude::*;
+
+/// The findings on the default bundle with one more file of rules, as text.
+fn findings_of(rule: &str) -> String {
+    let mut bundle = Bundle::default_bundle();
+    bundle.policies.insert("more.cedar".to_owned(), rule.to_owned());
+    findings(bundle)
+}
+
+fn findings(bundle: Bundle) -> String {
+    let findings = Policies::activate(bundle).expect_err("the bundle has a fault");
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const HEAD: &str = r#"@id("new") @title("t") @reason("r")"#;
+
+#[test]
+fn the_default_bundle_activates_and_survives_a_round_trip() {
+    let bundle = Bundle::default_bundle();
+    let again = Bundle::parse(&bundle.to_bytes()).unwrap();
+    assert_eq!(again, bundle);
+    let policies = Policies::activate(again).unwrap();
+    assert!(policies.rules().all(|rule| rule.title.len() > 10 && rule.reason.len() > 10));
+    assert_eq!(policies.roles().keys().collect::<Vec<_>>(), ["admin", "auditor", "operator"]);
+}
+
+#[test]
+fn the_clinic_example_activates() {
+    let mut bundle = Bundle::default_bundle();
+    let example = Bundle::from_files(
+        1,
+        [
+            ("clinic.cedar", include_str!("../examples/clinic/clinic.cedar")),
+            ("clinic.toml", include_str!("../examples/clinic/clinic.toml")),
+        ],
+    )
+    .unwrap();
+    bundle.policies.extend(example.policies);
+    bundle.cases.extend(example.cases);
+    Policies::activate(bundle).unwrap();
+}
+
+#[test]
+fn a_rule_without_an_id_is_refused() {
+    let found = findings_of("permit (principal, action, resource);");
+    assert!(found.contains("more.cedar: a rule has no usable @id"), "{found}");
+}
+
+#[test]
+fn two_rules_of_one_id_are_refused() {
+    let found = findings_of(r#"@id("token-limit") @title("t") @reason("r") permit (principal, action == Action::"drain", resource);"#);
+    assert!(found.contains("rule `token-limit`: the @id is taken already"), "{found}");
+}
+
+#[test]
+fn a_rule_that_does_not_say_its_reason_is_refused() {
+    let found = findings_of(r#"@id("new") @title("t") permit (principal, action == Action::"drain", resource);"#);
+    assert!(found.contains("rule `new`: has no @reason"), "{found}");
+}
+
+#[test]
+fn a_misspelt_role_is_refused() {
+    let found = findings_of(&format!(r#"{HEAD} permit (principal in Role::"operater", action == Action::"drain", resource);"#));
+    assert!(found.contains("the role `operater` is not declared in the limits (admin, auditor, operator)"), "{found}");
+}
+
+#[test]
+fn a_misspelt_attribute_or_action_is_refused() {
+    let found = findings_of(&format!(r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ context.max_token > 1 }};"#));
+    assert!(found.contains("max_token"), "{found}");
+    let found = findings_of(&format!(r#"{HEAD} permit (principal, action == Action::"infre", resource);"#));
+    assert!(found.contains("infre"), "{found}");
+}
+
+#[test]
+fn a_misspelt_word_of_a_closed_list_is_refused() {
+    let found = findings_of(&format!(
+        r#"{HEAD} forbid (principal, action == Action::"drain", resource) when {{ context.network == Network::"remoet" }};"#
+    ));
+    assert!(found.contains("remoet"), "{found}");
+}
+
+#[test]
+fn a_comparison_of_different_types_is_refused() {
+    // Without a schema this would be an error at run time, and the forbid would be skipped.
+    let found = findings_of(&format!(
+        r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ resource.licence in ["MIT"] }};"#
+    ));
+    assert!(found.contains("rule `new`"), "{found}");
+}
+
+#[test]
+fn a_rule_that_can_never_apply_is_refused() {
+    let found = findings_of(&format!(r#"{HEAD} forbid (principal, action == Action::"infer", resource is Device);"#));
+    assert!(found.contains("rule `new`"), "{found}");
+}
+
+#[test]
+fn confusable_and_invisible_characters_are_refused() {
+    let cyrillic = findings_of(&format!(r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ resource.licence == "аpache" }};"#));
+    assert!(cyrillic.contains("rule `new`"), "{cyrillic}");
+    let hidden = findings_of(&format!("// reads \u{2067} otherwise\n{HEAD} permit (principal, action == Action::\"drain\", resource);"));
+    assert!(hidden.contains("line 1 holds the invisible character U+2067"), "{hidden}");
+}
+
+#[test]
+fn a_text_that_is_not_cedar_is_refused_with_its_line() {
+    let found = findings_of("\n\npermit (principal, action resource);");
+    assert!(found.contains("more.cedar: line 3"), "{found}");
+}
+
+#[test]
+fn a_template_is_refused() {
+    let found = findings_of(&format!("{HEAD} permit (principal == ?principal, action, resource);"));
+    assert!(found.contains("template"), "{found}");
+}
+
+#[test]
+fn a_rule_nested_without_end_is_refused_before_it_is_parsed() {
+    for inner in ["(", "[", "!", "-", "if true then "] {
+        let nested = inner.repeat(30_000 / inner.len());
+        let found = findings_of(&format!("{HEAD} permit (principal, action, resource) when {{ {nested}true }};"));
+        assert!(found.contains("too long to be understood"), "{found}");
+    }
+}
+
+#[test]
+fn a_rule_as_nested_as_the_limit_allows_fits_on_a_small_stack() {
+    let run = || {
+        for (open, close) in [("(", ")"), ("[", "]")] {
+            let (left, right) = (open.repeat(180), close.repeat(180));
+            // Whether it is refused does not matter here, only that it is answered.
+            let _ = findings_of(&format!("{HEAD} permit (principal, action, resource) when {{ {left}true{right} == 1 }};"));
+        }
+        let nested = "if true then true else ".repeat(300);
+        let _ = findings_of(&format!("{HEAD} permit (principal, action, resource) when {{ {nested} 1 }};"));
+    };
+    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_bundle_without_cases_or_with_a_failing_case_is_refused() {
+    let mut bundle = Bundle::default_bundle();
+    bundle.cases.clear();
+    assert!(findings(bundle).contains("cases: there are none"));
+
+    let mut bundle = Bundle::default_bundle();
+    bundle.policies.remove("auditor.cedar");
+    let found = findings(bundle);
+    assert!(found.contains("“an auditor reads the audit log”: expected allow, but it was denied"), "{found}");
+}
+
+#[test]
+fn dropping_the_limit_rule_is_caught_by_the_cases() {
+    let mut bundle = Bundle::default_bundle();
+    bundle.policies.remove("limits.cedar");
+    let found = findings(bundle);
+    assert!(found.contains("“an operator does not ask for more”: expected deny, but it was allowed"), "{found}");
+}
+
+#[test]
+fn a_role_with_a_deceptive_name_is_refused() {
+    let mut bundle = Bundle::default_bundle();
+    bundle.limits.insert("Οperator".to_owned(), RoleLimits::default());
+    assert!(findings(bundle).contains("is no name for a role"));
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused() {
+    let text = r#"{"v":1,"version":1,"policies":{"a.cedar":"","a.cedar":"x"},"limits":{},"cases":[]}"#;
+    let error = Bundle::parse(text.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("the key `a.cedar` is there twice"), "{error}");
+}
+
+#[test]
+fn an_unknown_key_another_form_or_too_many_bytes_are_refused() {
+    let parse = |text: &str| Bundle::parse(text.as_bytes()).unwrap_err();
+    let unknown = parse(r#"{"v":1,"version":1,"policies":{},"limits":{},"cases":[],"extra":1}"#);
+    assert!(unknown.to_string().contains("extra"), "{unknown}");
+    assert!(matches!(parse(r#"{"v":2,"version":1,"policies":{},"limits":{},"cases":[]}"#), BundleError::Form { found: 2 }));
+    assert!(matches!(Bundle::parse(&vec![b' '; BUNDLE_BYTES + 1]).unwrap_err(), BundleError::TooLarge { .. }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_are_a_bundle_or_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Bundle::parse(&bytes);
+    }
+
+    #[test]
+    fn a_bundle_with_one_changed_byte_never_activates_with_more_than_it_should(position: prop::sample::Index, byte: u8) {
+        let mut bytes = Bundle::default_bundle().to_bytes();
+        let position = position.index(bytes.len());
+        bytes[position] = byte;
+        // A change within a title or a number may be harmless; what counts is that its cases still hold.
+        if let Ok(bundle) = Bundle::parse(&bytes)
+            && let Ok(policies) = Policies::activate(bundle.clone())
+        {
+            for case in &bundle.cases {
+                let allowed = policies.authorize(&case.ask()).is_ok();
+                prop_assert_eq!(allowed, case.expect == outpost_policies::Expect::Allow);
+            }
+        }
+    }
+}
