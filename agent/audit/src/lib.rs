@@ -1,1 +1,48 @@
 //! The audit log: leaves, Merkle tree, signed checkpoints, durable store, verification.
+//!
+//! ```text
+//! Record ──append──► queue ──► writer thread ──one transaction, one fsync──► audit.db ──► every caller's index
+//!                                   │                                          leaves · nodes · tree · checkpoints
+//!                                   └── signs the new tree head inside that transaction
+//! ```
+//!
+//! The log is an RFC 6962 Merkle tree; its heads are signed notes in the C2SP checkpoint form, so tools that this
+//! project did not write can check it. A directory holds one log:
+//!
+//! * `audit.db` (SQLite, write-ahead log): the truth;
+//! * `audit.vkey`: the public key that checkpoints verify with, one line, C2SP form;
+//! * `audit.checkpoint`: the newest retained checkpoint, to be read with `cat`;
+//! * `lock`: held by the process that appends.
+//!
+//! Writing and verifying share no hashing code: a bug cannot hide in both.
+
+mod boot;
+mod canonical;
+pub mod checkpoint;
+pub mod error;
+mod identifier;
+pub mod kind;
+pub mod leaf;
+pub mod log;
+pub mod note;
+pub mod pseudonym;
+mod queue;
+pub mod reader;
+pub mod record;
+mod schema;
+mod tree;
+pub mod verify;
+mod writer;
+
+pub use boot::{BootInfo, BootReport, Previous};
+pub use checkpoint::{Checkpoint, CheckpointKey};
+pub use error::AuditError;
+pub use kind::Kind;
+pub use leaf::Leaf;
+pub use log::{AuditLog, LogIdentity};
+pub use note::VerifierKey;
+pub use pseudonym::Pseudonyms;
+pub use queue::Appended;
+pub use reader::{Entry, Filter};
+pub use record::{DecisionRef, Io, ObjectRef, Outcome, Record, Who};
+pub use writer::Health;

@@ -1,0 +1,102 @@
+//! What a record is about: the closed list of types, as they are named in leaves.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Type of a record. New types are added at the end; names never change, because they are signed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Kind {
+            /// Every type that this version writes.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in the leaf's `type`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// The type with this name, if this version knows it.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The log was opened; says how the last run ended. Written by the log itself.
+    Boot = "boot",
+    /// The agent stopped in good order. Written by the log itself.
+    Shutdown = "shutdown",
+    /// Somebody came without an identity, or with one that did not hold.
+    AuthFail = "auth.fail",
+    /// A permitted request begins. Durable before the first token leaves.
+    InferStart = "infer.start",
+    /// That request ended, well or not. Durable before the last chunk leaves.
+    InferEnd = "infer.end",
+    /// A request was refused by policy.
+    InferDenied = "infer.denied",
+    /// A request began and never ended, because the agent died. Written by the log itself at the next start.
+    InferAborted = "infer.aborted",
+    /// Model bytes arrived, whole and verified.
+    ModelPull = "model.pull",
+    /// A model answers from now on.
+    ModelLoad = "model.load",
+    /// A model was refused: bad bytes, no room, not approved.
+    ModelReject = "model.reject",
+    /// A policy bundle is in force from now on.
+    PolicyActivate = "policy.activate",
+    /// A policy bundle was refused.
+    PolicyReject = "policy.reject",
+    /// A desired state was accepted.
+    DesiredAccept = "desired.accept",
+    /// A desired state was refused.
+    DesiredReject = "desired.reject",
+    /// The device was enrolled, or that failed.
+    DeviceEnrol = "device.enrol",
+    /// The link to the control plane came up.
+    SyncStart = "sync.start",
+    /// The link to the control plane went down.
+    SyncEnd = "sync.end",
+    /// A privileged act; `act` says which.
+    AdminAct = "admin.act",
+    /// Somebody read the log.
+    AuditRead = "audit.read",
+    /// An API key was made.
+    KeyCreate = "key.create",
+    /// An API key was revoked.
+    KeyRevoke = "key.revoke",
+    /// Room for the log ran low, or came back.
+    Capacity = "audit.capacity",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leads_back_to_its_type() {
+        for &kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("infer.everything"), None);
+    }
+}

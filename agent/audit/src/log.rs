@@ -1,0 +1,367 @@
+//! The audit log as the agent holds it: open, append, read the newest head, shut down.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use outpost_disk::{Clock, StateLock, atomic, clock};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::boot::Remains;
+use crate::queue::Appended;
+use crate::record::Stamp;
+use crate::tree::Tree;
+use crate::writer::{CheckpointPace, Shared, Tip, Writer};
+use crate::{
+    AuditError, BootInfo, BootReport, Checkpoint, CheckpointKey, Entry, Filter, Health, Kind, Record, VerifierKey,
+    reader, schema,
+};
+
+/// The name of a log and the key that signs its heads.
+#[derive(Debug)]
+pub struct LogIdentity {
+    /// Name for a new log, by convention `audit.<organisation>/<device>/<number>`: no spaces, no `+`. An existing log
+    /// keeps its own.
+    pub origin: String,
+    /// The device's audit key.
+    pub key: CheckpointKey,
+}
+
+/// A handle to the open log. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct AuditLog(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    boot: String,
+    agent: String,
+    device: String,
+    clock: Clock,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AuditLog {
+    /// Opens the log in `directory` (made if missing, mode 0700) and records the start: a `boot` record that says how
+    /// the last run ended, and an `infer.aborted` for each request that it left without an end. Both are durable when
+    /// this returns. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the directory is in use, the log is of another key, damaged, shorter than its newest checkpoint, or the disk
+    /// is full.
+    pub fn open(directory: &Path, identity: LogIdentity, info: BootInfo) -> Result<(Self, BootReport), AuditError> {
+        Self::open_at_pace(directory, identity, info, CheckpointPace::default())
+    }
+
+    pub(crate) fn open_at_pace(
+        directory: &Path,
+        identity: LogIdentity,
+        info: BootInfo,
+        pace: CheckpointPace,
+    ) -> Result<(Self, BootReport), AuditError> {
+        make_private_directory(directory)?;
+        let lock = StateLock::acquire(directory)?;
+        let connection = schema::open_writer(directory)?;
+        let verifier_key = settle_identity(&connection, directory, &identity)?;
+        let (tree, tip, kept_size) = load_tree(&connection, directory, &verifier_key)?;
+        let remains = Remains::read(&connection, directory)?;
+        let shared = Arc::new(Shared::new(tip));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            directory: directory.to_owned(),
+            connection,
+            tree,
+            origin: verifier_key.name().to_owned(),
+            key: identity.key,
+            clock: info.clock.clone(),
+            pace,
+            kept_size,
+            due: None,
+            _lock: lock,
+        };
+        let thread = std::thread::Builder::new()
+            .name("outpost-audit".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|cause| AuditError::Disk(format!("cannot start the thread that writes the audit log: {cause}")))?;
+        let log = Self(Arc::new(Inner {
+            shared,
+            directory: directory.to_owned(),
+            boot: run_id()?,
+            agent: info.agent,
+            device: info.device,
+            clock: info.clock,
+            writer: Mutex::new(Some(thread)),
+        }));
+        let report = log.record_boot(remains, &verifier_key)?;
+        Ok((log, report))
+    }
+
+    fn record_boot(&self, remains: Remains, verifier_key: &VerifierKey) -> Result<BootReport, AuditError> {
+        let (previous, aborted) = (remains.previous, remains.open_requests());
+        let appended: Vec<Appended> =
+            remains.records(clock::boot_ns() / 1000).into_iter().map(|record| self.append(record)).collect();
+        for answer in appended {
+            answer.wait()?;
+        }
+        Ok(BootReport {
+            previous,
+            aborted,
+            records: self.size(),
+            origin: verifier_key.name().to_owned(),
+            boot: self.0.boot.clone(),
+            verifier_key: verifier_key.to_string(),
+        })
+    }
+
+    /// Appends a record; the answer is its index.
+    ///
+    /// **The promise:** when the answer is an index, the record is in the log under that index, its leaf is under a
+    /// signed tree head, and both were fsynced: they survive a kill, a crash of the operating system and a power cut
+    /// (on storage that does not lie about fsync). When the answer is an error other than
+    /// [`Latched`](AuditError::Latched), the record is not in the log. Records answered or not, the order of indices is
+    /// the order of calls on one thread, and there are no gaps.
+    ///
+    /// Many callers share one fsync: a call does not block, and appending from many threads is cheaper than in turn.
+    ///
+    /// # Errors
+    /// [`Full`](AuditError::Full) when the disk is full (the log goes on by itself once it is not);
+    /// [`Latched`](AuditError::Latched) after a storage error, for every record until the log is opened again;
+    /// [`TooLarge`](AuditError::TooLarge), [`Busy`](AuditError::Busy), [`Closed`](AuditError::Closed). A caller that
+    /// needs the record must not go on without it.
+    pub fn append(&self, record: Record) -> Appended {
+        self.push(record, false)
+    }
+
+    fn push(&self, record: Record, last: bool) -> Appended {
+        let inner = &*self.0;
+        let stamp = Stamp {
+            wall_ms: inner.clock.now_ms(),
+            clock_is_trusted: inner.clock.is_trusted(),
+            boot_us: clock::boot_ns() / 1000,
+            boot: &inner.boot,
+            agent: &inner.agent,
+            device: &inner.device,
+        };
+        let effect = record.effect();
+        match record.render(&stamp) {
+            Ok(leaf) => inner.shared.queue.push(leaf, effect, last),
+            Err(error) => Appended::failed(error),
+        }
+    }
+
+    /// The newest durable tree head as a signed note (c2sp.org/tlog-checkpoint). Reads memory only.
+    #[must_use]
+    pub fn checkpoint(&self) -> String {
+        self.0.shared.tip().note
+    }
+
+    /// Durable records in the log.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.shared.tip().size
+    }
+
+    /// RFC 6962 root over them.
+    #[must_use]
+    pub fn root(&self) -> [u8; 32] {
+        self.0.shared.tip().root
+    }
+
+    /// Whether the log takes records.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.shared.health()
+    }
+
+    /// Transactions so far in this run: fewer than records when callers shared them.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.0.shared.commits.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Where the log lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// The records in a range of indices, in order. Reads the disk.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn list(&self, range: Range<u64>) -> Result<Vec<Entry>, AuditError> {
+        reader::list(
+            &self.0.directory,
+            &Filter { from: Some(range.start), until: Some(range.end), ..Filter::default() },
+        )
+    }
+
+    /// The newest `count` records, in order. Reads the disk.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn tail(&self, count: u64) -> Result<Vec<Entry>, AuditError> {
+        let size = self.size();
+        self.list(size.saturating_sub(count)..size)
+    }
+
+    /// The records that a filter lets through. Reads the disk.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn find(&self, filter: &Filter) -> Result<Vec<Entry>, AuditError> {
+        reader::list(&self.0.directory, filter)
+    }
+
+    /// Records `shutdown` with its reason, keeps a last checkpoint and closes the log. Records that wait are written
+    /// before it; later ones are answered with [`Closed`](AuditError::Closed). Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the record cannot be written; the log is closed even then.
+    pub fn shutdown(&self, reason: &str) -> Result<(), AuditError> {
+        let recorded = self.push(Record::new(Kind::Shutdown).detail("reason", reason), true).wait();
+        self.0.close();
+        recorded.map(|_| ())
+    }
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("AuditLog").field("directory", &self.0.directory).field("size", &self.size()).finish()
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.queue.stop();
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes the audit log panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Finds out under which name and key this log lives, or gives it both at birth.
+fn settle_identity(
+    connection: &Connection,
+    directory: &Path,
+    identity: &LogIdentity,
+) -> Result<VerifierKey, AuditError> {
+    let database = |act| move |error: rusqlite::Error| AuditError::database(act, directory, &error);
+    let stored = |key: &str| {
+        connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0))
+            .optional()
+            .map_err(database("read"))
+    };
+    let origin = stored("origin")?.unwrap_or_else(|| identity.origin.clone());
+    let verifier_key = identity.key.verifier_key(&origin)?;
+    match stored("vkey")? {
+        Some(found) if found != verifier_key.to_string() => {
+            return Err(AuditError::OtherKey {
+                directory: directory.to_owned(),
+                found,
+                expected: verifier_key.to_string(),
+            });
+        }
+        Some(_) => {}
+        None => {
+            let empty = Tree::default();
+            let insert = format!(
+                "BEGIN IMMEDIATE;
+                 INSERT INTO meta VALUES ('origin', '{}'), ('vkey', '{verifier_key}');
+                 INSERT INTO tree VALUES (1, 0, x'{}', x'', '');
+                 COMMIT;",
+                origin.replace('\'', "''"),
+                hex::encode(empty.root()),
+            );
+            connection.execute_batch(&insert).map_err(database("write"))?;
+        }
+    }
+    let path = schema::verifier_key_path(directory);
+    let line = format!("{verifier_key}\n");
+    if std::fs::read_to_string(&path).ok().as_deref() != Some(line.as_str()) {
+        atomic::write(&path, line)?;
+    }
+    Ok(verifier_key)
+}
+
+/// Loads the tree and refuses to go on from one that contradicts itself: what is signed next must extend what was
+/// signed before.
+fn load_tree(
+    connection: &Connection,
+    directory: &Path,
+    verifier_key: &VerifierKey,
+) -> Result<(Tree, Tip, u64), AuditError> {
+    let read = |error: rusqlite::Error| AuditError::database("read", directory, &error);
+    let damaged = |what: String| AuditError::Damaged { directory: directory.to_owned(), what };
+    let (size, root, frontier, note): (u64, Vec<u8>, Vec<u8>, String) = connection
+        .query_row("SELECT size, root, frontier, note FROM tree", (), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .map_err(read)?;
+    let records: u64 =
+        connection.query_row("SELECT coalesce(max(idx) + 1, 0) FROM leaves", (), |row| row.get(0)).map_err(read)?;
+    if records != size {
+        return Err(damaged(format!("it has {records} records and a tree over {size}")));
+    }
+    let tree =
+        Tree::restore(size, &frontier).ok_or_else(|| damaged("the frontier does not fit the size".to_owned()))?;
+    if tree.root().as_slice() != root {
+        return Err(damaged("the frontier does not lead to the root".to_owned()));
+    }
+    if size > 0 {
+        let head = Checkpoint::verify(&note, verifier_key).map_err(|cause| damaged(format!("its head: {cause}")))?;
+        if (head.size, head.root) != (size, tree.root()) {
+            return Err(damaged("its signed head is of another tree".to_owned()));
+        }
+    }
+    let kept: u64 =
+        connection.query_row("SELECT coalesce(max(size), 0) FROM checkpoints", (), |row| row.get(0)).map_err(read)?;
+    let signed = kept.max(size_in_checkpoint_file(directory, verifier_key));
+    if signed > size {
+        return Err(AuditError::RolledBack { directory: directory.to_owned(), size, signed });
+    }
+    let tip = Tip { size, root: tree.root(), note };
+    Ok((tree, tip, kept))
+}
+
+/// The size that the checkpoint file vouches for; 0 if there is none or it does not verify, in which case it is
+/// replaced at the next checkpoint: a spoilt side file must not keep the agent from starting.
+fn size_in_checkpoint_file(directory: &Path, verifier_key: &VerifierKey) -> u64 {
+    let Ok(note) = std::fs::read_to_string(schema::checkpoint_path(directory)) else { return 0 };
+    match Checkpoint::verify(&note, verifier_key) {
+        Ok(checkpoint) => checkpoint.size,
+        Err(error) => {
+            tracing::warn!(%error, "the audit checkpoint file does not verify and is not used");
+            0
+        }
+    }
+}
+
+fn make_private_directory(directory: &Path) -> Result<(), AuditError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|cause| {
+        AuditError::Disk(format!("cannot make the audit directory `{}`: {cause}", directory.display()))
+    })
+}
+
+/// A name for this run of the agent, so that records of one run can be told from those of the next.
+fn run_id() -> Result<String, AuditError> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|cause| AuditError::Disk(format!("no randomness: {cause}")))?;
+    Ok(hex::encode(random))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Between the threads that record and the one that writes: a queue in, an answer for each record out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::AuditError;
+use crate::record::{Effect, Unplaced};
+
+/// More records than this do not wait in memory: the disk has stopped, and callers had better know.
+const MAX_PENDING: usize = 65_536;
+
+/// The most records in one transaction: bounds how long the first of them waits for the last.
+const MAX_BATCH: usize = 4_096;
+
+/// The answer to one append: the record's index, once it is durable. Await it, or [`wait`](Self::wait) for it.
+///
+/// Dropping it does not take the record back.
+#[must_use = "a record is not durable until this says so"]
+pub struct Appended(Arc<Slot>);
+
+impl Appended {
+    /// Blocks this thread until the record is durable. Not for async code: await there.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`](crate::AuditLog::append).
+    pub fn wait(self) -> Result<u64, AuditError> {
+        let mut answer = self.0.lock();
+        loop {
+            if let Some(result) = answer.result.take() {
+                return result;
+            }
+            answer = self.0.ready.wait(answer).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An answer that was known at once.
+    pub(crate) fn failed(error: AuditError) -> Self {
+        let (completion, appended) = completion();
+        completion.complete(Err(error));
+        appended
+    }
+}
+
+impl Future for Appended {
+    type Output = Result<u64, AuditError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut answer = self.0.lock();
+        match answer.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                answer.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Appended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Appended")
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    answer: Mutex<Answer>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct Answer {
+    result: Option<Result<u64, AuditError>>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writer's end of an [`Appended`]. Dropped unanswered, it answers [`AuditError::Closed`]: nobody waits for ever.
+pub(crate) struct Completion(Option<Arc<Slot>>);
+
+impl Completion {
+    pub(crate) fn complete(mut self, result: Result<u64, AuditError>) {
+        self.answer(result);
+    }
+
+    fn answer(&mut self, result: Result<u64, AuditError>) {
+        let Some(slot) = self.0.take() else { return };
+        let waker = {
+            let mut answer = slot.lock();
+            answer.result = Some(result);
+            answer.waker.take()
+        };
+        slot.ready.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        self.answer(Err(AuditError::Closed));
+    }
+}
+
+pub(crate) fn completion() -> (Completion, Appended) {
+    let slot = Arc::new(Slot::default());
+    (Completion(Some(Arc::clone(&slot))), Appended(slot))
+}
+
+/// A record on its way to the writer.
+pub(crate) struct Pending {
+    pub(crate) leaf: Unplaced,
+    pub(crate) effect: Effect,
+    pub(crate) completion: Completion,
+}
+
+/// What the writer is to do next.
+pub(crate) struct Work {
+    pub(crate) batch: Vec<Pending>,
+    /// No more records will come: finish.
+    pub(crate) stopping: bool,
+}
+
+/// Records in the order in which they were appended.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    records: VecDeque<Pending>,
+    stopping: bool,
+}
+
+impl Queue {
+    /// Adds a record; after the `last` one, no more are taken.
+    pub(crate) fn push(&self, leaf: Unplaced, effect: Effect, last: bool) -> Appended {
+        let (completion, appended) = completion();
+        let mut waiting = self.lock();
+        if waiting.stopping {
+            return Appended::failed(AuditError::Closed);
+        }
+        if waiting.records.len() >= MAX_PENDING {
+            return Appended::failed(AuditError::Busy { pending: waiting.records.len() });
+        }
+        waiting.records.push_back(Pending { leaf, effect, completion });
+        waiting.stopping = last;
+        drop(waiting);
+        self.changed.notify_one();
+        appended
+    }
+
+    /// Waits for records, for the end, or for `deadline`; takes everything that waits, up to one batch.
+    pub(crate) fn take(&self, deadline: Option<Instant>) -> Work {
+        let mut waiting = self.lock();
+        while waiting.records.is_empty() && !waiting.stopping {
+            let Some(deadline) = deadline else {
+                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let count = waiting.records.len().min(MAX_BATCH);
+        let batch: Vec<Pending> = waiting.records.drain(..count).collect();
+        let stopping = waiting.stopping && waiting.records.is_empty();
+        Work { batch, stopping }
+    }
+
+    /// Accepts no more records; those that wait are still written.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// The writer is gone: whoever waits is told.
+    pub(crate) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.stopping = true;
+        let abandoned = std::mem::take(&mut waiting.records);
+        drop(waiting);
+        drop(abandoned);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,162 @@
+//! Checking a log without trusting the program that wrote it.
+//!
+//! Read-only; works while the agent runs and on a copied directory (with its `audit.db-wal`, if there is one). Shares
+//! no hashing code with the writer: hashes come from the `ct-merkle` and `sha2` crates here. What is checked:
+//!
+//! 1. every leaf: dense indices, its bytes against its stored hash, its form, the index and the id that it claims;
+//! 2. every stored node against the leaves below it, so that a changed leaf is found even with its hash changed too;
+//! 3. the root over all leaves against the signed head, and against every checkpoint ever kept, at that size;
+//! 4. every signature, by the log's public key;
+//! 5. that the log is not shorter than any signed checkpoint: those kept, the one in `audit.checkpoint`, and those that
+//!    the caller brings along from elsewhere.
+//!
+//! What no check of one directory can show is that the whole directory is an old copy: bring a checkpoint from
+//! elsewhere ([`Options::checkpoints`]) for that.
+
+mod scan;
+mod signed;
+
+use std::fmt;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::reader::Snapshot;
+use crate::{AuditError, VerifierKey, schema};
+
+/// More problems than this are counted, not listed.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// What the verifier knows from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The log's public key, as the auditor holds it. Without it, the key beside the log is used: that detects damage,
+    /// but not somebody who re-signed everything with another key.
+    pub verifier_key: Option<VerifierKey>,
+    /// Signed checkpoints of this log that the auditor kept from earlier visits or got from a witness.
+    pub checkpoints: Vec<String>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Name of the log.
+    pub origin: String,
+    /// The key that signatures were checked with.
+    pub verifier_key: String,
+    /// Records read.
+    pub records: u64,
+    /// RFC 6962 root over them, hexadecimal.
+    pub root_hex: String,
+    /// Size of the largest signed head that verified; none in an empty log.
+    pub checkpoint_size: Option<u64>,
+    /// Checkpoints that verified.
+    pub checkpoints: usize,
+    /// What is wrong; empty for a good log.
+    pub problems: Vec<Problem>,
+    /// Problems beyond those listed.
+    pub further_problems: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The record, where one can be named.
+    pub index: Option<u64>,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(formatter, "record {index}: {}", self.what),
+            None => formatter.write_str(&self.what),
+        }
+    }
+}
+
+/// Problems in the order found, up to a bound.
+#[derive(Debug, Default)]
+struct Problems {
+    listed: Vec<Problem>,
+    further: u64,
+}
+
+impl Problems {
+    fn add(&mut self, index: impl Into<Option<u64>>, what: impl Into<String>) {
+        if self.listed.len() < MAX_PROBLEMS {
+            self.listed.push(Problem { index: index.into(), what: what.into() });
+        } else {
+            self.further += 1;
+        }
+    }
+}
+
+/// Checks the log in `directory` with the public key that lies beside it.
+///
+/// # Errors
+/// If there is no log or it cannot be read at all. A log that reads and is wrong is a [`Report`] with problems.
+pub fn verify(directory: &Path) -> Result<Report, AuditError> {
+    verify_with(directory, &Options::default())
+}
+
+/// Checks the log in `directory` with what the auditor brings along.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(directory: &Path, options: &Options) -> Result<Report, AuditError> {
+    // The files beside are read before the database: a log in use only grows, so what they say must be in it.
+    let beside = Beside::read(directory);
+    let snapshot = Snapshot::open(directory)?;
+    Ok(check(&snapshot.connection, &beside, options))
+}
+
+/// The small files beside the database.
+#[derive(Debug, Clone, Default)]
+struct Beside {
+    verifier_key: Option<String>,
+    checkpoint: Option<String>,
+}
+
+impl Beside {
+    fn read(directory: &Path) -> Self {
+        let read = |path| std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Self {
+            verifier_key: read(schema::verifier_key_path(directory)),
+            checkpoint: read(schema::checkpoint_path(directory)),
+        }
+    }
+}
+
+fn check(connection: &Connection, beside: &Beside, options: &Options) -> Report {
+    let mut problems = Problems::default();
+    let key = signed::choose_key(connection, beside, options, &mut problems);
+    let heads = match &key {
+        Some(key) => signed::collect(connection, beside, options, key, &mut problems),
+        None => signed::Heads::default(),
+    };
+    let scan = scan::scan(connection, &heads, &mut problems);
+    signed::compare(&heads, &scan, &mut problems);
+    Report {
+        origin: key.as_ref().map(|key| key.name().to_owned()).unwrap_or_default(),
+        verifier_key: key.as_ref().map(ToString::to_string).unwrap_or_default(),
+        records: scan.records,
+        root_hex: hex::encode(scan.root),
+        checkpoint_size: heads.largest(),
+        checkpoints: heads.count(),
+        problems: problems.listed,
+        further_problems: problems.further,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! One pass over all leaves: each against itself, its hash and its tile, and the roots at every signed size.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use ct_merkle::HashableLeaf;
+use ct_merkle::digest::Update;
+use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use rusqlite::Connection;
+use sha2::Sha256;
+
+use super::Problems;
+use super::signed::{Heads, parent};
+use crate::leaf::Leaf;
+use crate::{Kind, identifier};
+
+/// Leaves under one stored node of level 1, and nodes under one of the next level.
+const TILE_WIDTH: u64 = 256;
+
+/// What the leaves amount to.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) records: u64,
+    pub(super) root: [u8; 32],
+    /// The root at each size that some signed head is of.
+    pub(super) roots: BTreeMap<u64, [u8; 32]>,
+}
+
+/// A leaf that the tree hashes once and does not keep: a log of millions must fit into memory.
+struct HashedOnce(RefCell<Vec<u8>>);
+
+impl HashedOnce {
+    fn new(bytes: &[u8]) -> Self {
+        Self(RefCell::new(bytes.to_vec()))
+    }
+}
+
+impl HashableLeaf for HashedOnce {
+    fn hash<H: Update>(&self, hasher: &mut H) {
+        hasher.update(&self.0.take());
+    }
+}
+
+type MerkleTree = MemoryBackedTree<Sha256, HashedOnce>;
+
+fn root(tree: &MerkleTree) -> [u8; 32] {
+    (*tree.root().as_bytes()).into()
+}
+
+/// The hash of one leaf is the root of the tree that holds nothing else.
+fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
+    let mut tree = MerkleTree::new();
+    tree.push(HashedOnce::new(bytes));
+    root(&tree)
+}
+
+pub(super) fn scan(connection: &Connection, heads: &Heads, problems: &mut Problems) -> Scan {
+    let mut scanner = Scanner::new(heads);
+    if let Err(cause) = scanner.read(connection, problems) {
+        problems.add(scanner.next, format!("it and what follows cannot be read: {cause}"));
+    }
+    scanner.check_nodes(connection, problems);
+    scanner.check_open_requests(connection, problems);
+    Scan { records: scanner.tree.len(), root: root(&scanner.tree), roots: scanner.roots }
+}
+
+struct Scanner<'a> {
+    heads: &'a Heads,
+    roots: BTreeMap<u64, [u8; 32]>,
+    tree: MerkleTree,
+    /// The index that the next record must have.
+    next: u64,
+    tile: MerkleTree,
+    tile_roots: Vec<[u8; 32]>,
+    /// Tiles with a record that is already named: their node need not be named as well.
+    damaged_tiles: BTreeSet<u64>,
+    ids: HashSet<u128>,
+    open: BTreeMap<String, u64>,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(heads: &'a Heads) -> Self {
+        let mut scanner = Self {
+            heads,
+            roots: BTreeMap::new(),
+            tree: MerkleTree::new(),
+            next: 0,
+            tile: MerkleTree::new(),
+            tile_roots: Vec::new(),
+            damaged_tiles: BTreeSet::new(),
+            ids: HashSet::new(),
+            open: BTreeMap::new(),
+        };
+        scanner.remember_root();
+        scanner
+    }
+
+    fn read(&mut self, connection: &Connection, problems: &mut Problems) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare("SELECT idx, hash, bytes FROM leaves ORDER BY idx")?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            // The raw cells: a damaged row may hold any type.
+            let stored_hash = row.get_ref(1)?.as_bytes().unwrap_or_default();
+            let bytes = row.get_ref(2)?.as_bytes().unwrap_or_default();
+            self.leaf(row.get(0)?, stored_hash, bytes, problems);
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, stored_index: i64, stored_hash: &[u8], bytes: &[u8], problems: &mut Problems) {
+        let leaf = Leaf::parse(bytes);
+        let claimed = leaf.as_ref().ok().and_then(Leaf::index);
+        let index = self.place(stored_index, claimed, problems);
+        let before = problems.listed.len();
+        if leaf_hash(bytes) != stored_hash {
+            problems.add(index, "its bytes do not have the hash that was stored with them");
+        }
+        match &leaf {
+            Ok(leaf) => self.content(index, leaf, problems),
+            Err(cause) => problems.add(index, format!("it does not parse: {cause}")),
+        }
+        if problems.listed.len() > before || problems.further > 0 {
+            self.damaged_tiles.insert(self.tree.len() / TILE_WIDTH);
+        }
+        self.grow(bytes);
+    }
+
+    /// Which record this is, by the order of the rows; says so where indices have gaps or are out of place.
+    fn place(&mut self, stored: i64, claimed: Option<u64>, problems: &mut Problems) -> u64 {
+        let expected = self.next;
+        let stored = u64::try_from(stored).ok();
+        self.next = expected + 1;
+        if stored == Some(expected) {
+            return expected;
+        }
+        self.damaged_tiles.insert(expected / TILE_WIDTH);
+        match stored {
+            Some(stored) if stored > expected && claimed != Some(expected) => {
+                let last = stored - 1;
+                let range = if last == expected { String::new() } else { format!(" (and so are those up to {last})") };
+                problems.add(expected, format!("it is missing{range}"));
+                self.next = stored + 1;
+                stored
+            }
+            _ => {
+                problems.add(expected, "it is stored under another index");
+                expected
+            }
+        }
+    }
+
+    fn content(&mut self, index: u64, leaf: &Leaf, problems: &mut Problems) {
+        match leaf.index() {
+            Some(claimed) if claimed == index => {}
+            Some(claimed) => problems.add(index, format!("it says that it is record {claimed}")),
+            None => problems.add(index, "it does not say which record it is"),
+        }
+        match leaf.id().and_then(identifier::decode) {
+            None => problems.add(index, "its id is missing or malformed"),
+            Some(id) if !self.ids.insert(id) => problems.add(index, "its id belongs to an earlier record"),
+            Some(_) => {}
+        }
+        if leaf.integer("v").is_none() || leaf.kind().is_none() || leaf.wall_ms().is_none() {
+            problems.add(index, "its version, type or time is missing");
+        }
+        if let (Some(kind), Some(request)) = (leaf.kind().and_then(Kind::from_name), leaf.request()) {
+            match kind {
+                Kind::InferStart => drop(self.open.insert(request.to_owned(), index)),
+                Kind::InferEnd | Kind::InferAborted => drop(self.open.remove(request)),
+                _ => {}
+            }
+        }
+    }
+
+    fn grow(&mut self, bytes: &[u8]) {
+        self.tree.push(HashedOnce::new(bytes));
+        self.remember_root();
+        self.tile.push(HashedOnce::new(bytes));
+        if self.tile.len() == TILE_WIDTH {
+            self.tile_roots.push(root(&self.tile));
+            self.tile = MerkleTree::new();
+        }
+    }
+
+    fn remember_root(&mut self) {
+        let size = self.tree.len();
+        if self.heads.is_of_size(size) {
+            self.roots.insert(size, root(&self.tree));
+        }
+    }
+
+    /// Stored nodes against the leaves: names the tile where a leaf and its hash were changed together.
+    fn check_nodes(&self, connection: &Connection, problems: &mut Problems) {
+        let mut stored = match read_nodes(connection) {
+            Ok(stored) => stored,
+            Err(cause) => return problems.add(None, format!("the stored nodes cannot be read: {cause}")),
+        };
+        let mut computed = self.tile_roots.clone();
+        let mut level = 1;
+        while !computed.is_empty() {
+            for (position, hash) in (0_u64..).zip(&computed) {
+                let width = TILE_WIDTH.pow(level);
+                let (first, last) = (position * width, (position + 1) * width - 1);
+                if stored.remove(&(level, position)).as_deref() == Some(hash.as_slice()) {
+                    continue;
+                }
+                // A record below it is named already, or the node of a level below is.
+                if level == 1 && !self.damaged_tiles.contains(&position) {
+                    problems.add(first, format!("records {first}–{last} do not lead to the hash stored for them"));
+                } else if self.damaged_tiles.is_empty() {
+                    problems.add(None, format!("the hash stored for records {first}–{last} is wrong"));
+                }
+            }
+            computed = computed.as_chunks::<256>().0.iter().map(|tile| perfect_root(tile)).collect();
+            level += 1;
+        }
+        if !stored.is_empty() {
+            problems.add(None, format!("{} stored nodes belong to no records", stored.len()));
+        }
+    }
+
+    fn check_open_requests(&self, connection: &Connection, problems: &mut Problems) {
+        let stored = connection.prepare("SELECT request, idx FROM open_requests").and_then(|mut statement| {
+            let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<BTreeMap<String, u64>, _>>()
+        });
+        match stored {
+            Ok(stored) if stored == self.open => {}
+            Ok(_) => problems.add(None, "the list of open requests is not what the records say"),
+            Err(cause) => problems.add(None, format!("the list of open requests cannot be read: {cause}")),
+        }
+    }
+}
+
+fn read_nodes(connection: &Connection) -> rusqlite::Result<BTreeMap<(u32, u64), Vec<u8>>> {
+    let mut statement = connection.prepare("SELECT level, idx, hash FROM nodes")?;
+    let rows = statement.query_map((), |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+    rows.collect()
+}
+
+/// The root of a perfect subtree, by halves.
+fn perfect_root(hashes: &[[u8; 32]]) -> [u8; 32] {
+    match hashes {
+        [hash] => *hash,
+        _ => {
+            let (left, right) = hashes.split_at(hashes.len() / 2);
+            parent(&perfect_root(left), &perfect_root(right))
+        }
+    }
+}
