@@ -1,1 +1,25 @@
 //! GGUF in, tokens out: the inference engine, knowing no network, no policy and no async runtime.
+//!
+//! ```text
+//! gguf ──► weights ──► arch (what differs per family) ──► model ──► session (KV cache)
+//!   └────► tokenizer, template ──────────────────────────────┘          │
+//!                                    batch::Engine::step ◄── generate ◄─┘ sampler, stop strings, UTF-8
+//! ```
+
+pub mod batch;
+pub mod bench;
+pub mod generate;
+pub mod gguf;
+pub mod quantize;
+pub mod sampler;
+pub mod session;
+pub mod template;
+pub mod tokenizer;
+
+mod arch;
+mod model;
+mod ops;
+mod weights;
+
+pub use arch::families;
+pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, logits};

@@ -1,0 +1,134 @@
+//! Short measured runs of the machine and of the engine's own kernels, for the probe.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crate::gguf::Format;
+use crate::weights::Matrix;
+
+/// The formats worth measuring.
+pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::Q4_K];
+
+/// Rows and columns of the measured matrix: larger than a core's own caches in every format.
+const SIDE: usize = 2_048;
+/// Prompt tokens of the measured matrix × matrix.
+const PROMPT: usize = 32;
+
+/// How fast one kernel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelFigures {
+    /// Block format.
+    pub format: Format,
+    /// Threads it ran on.
+    pub threads: usize,
+    /// Weight bytes per second when one token is decoded (matrix × vector).
+    pub decode_bytes_per_second: u64,
+    /// Multiply-adds per second when a prompt is read (matrix × matrix).
+    pub prefill_macs_per_second: u64,
+}
+
+/// Why a measurement could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The kernels refused.
+    #[error("cannot measure the {format} kernel: {source}")]
+    Kernel {
+        /// The format.
+        format: &'static str,
+        /// What they said.
+        source: candle_core::Error,
+    },
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads to measure with: {source}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+/// Bytes per second that so many threads read from memory together. Takes about a third of a second and 64 MiB per
+/// thread.
+///
+/// # Errors
+/// Fails when the threads cannot be started.
+pub fn read_bandwidth(threads: usize) -> Result<u64, BenchError> {
+    let threads = threads.max(1);
+    let pool = pool(threads)?;
+    let words = 8 << 20;
+    let memory: Vec<Vec<u64>> = (0..threads).map(|thread| vec![thread as u64 + 1; words]).collect();
+    let pass = || {
+        pool.scope(|scope| {
+            for part in &memory {
+                scope.spawn(move |_| {
+                    black_box(part.iter().fold(0u64, |sum, word| sum.wrapping_add(*word)));
+                });
+            }
+        });
+    };
+    Ok(per_second((threads * words * 8) as f64, Duration::from_millis(300), pass))
+}
+
+/// Measures the kernel of one format. Takes about a second.
+///
+/// # Errors
+/// Fails when the kernels do not know the format or the threads cannot be started.
+pub fn kernel(format: Format, threads: usize) -> Result<KernelFigures, BenchError> {
+    let threads = threads.max(1);
+    let pool = pool(threads)?;
+    let failed = |source| BenchError::Kernel { format: format.name(), source };
+    let matrix = Matrix::random(SIDE, SIDE, format).map_err(failed)?;
+    let input: Vec<f32> = (0..SIDE * PROMPT).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
+    let mut output = vec![0.0; SIDE * PROMPT];
+    let weights = (SIDE * SIDE) as u64;
+    let bytes = format.bytes_for(weights).unwrap_or(0);
+    // Once before the clock runs: some kernels rearrange their weights on first use.
+    pool.install(|| matrix.apply(&input, &mut output)).map_err(failed)?;
+    let decode = per_second(bytes as f64, Duration::from_millis(150), || {
+        pool.install(|| black_box(matrix.apply(&input[..SIDE], &mut output[..SIDE]).is_ok()));
+    });
+    let prefill = per_second((weights * PROMPT as u64) as f64, Duration::from_millis(150), || {
+        pool.install(|| black_box(matrix.apply(&input, &mut output).is_ok()));
+    });
+    Ok(KernelFigures { format, threads, decode_bytes_per_second: decode, prefill_macs_per_second: prefill })
+}
+
+fn pool(threads: usize) -> Result<rayon::ThreadPool, BenchError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|source| BenchError::Threads { threads, source })
+}
+
+/// Runs a pass again and again for a while; the best third of the time counts, since other programs only ever slow it.
+fn per_second(amount: f64, while_: Duration, mut pass: impl FnMut()) -> u64 {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < 3 || began.elapsed() < while_ {
+        let pass_began = Instant::now();
+        pass();
+        times.push(pass_began.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    let best = &times[..times.len().div_ceil(3)];
+    let mean = best.iter().sum::<f64>() / best.len() as f64;
+    (amount / mean.max(1e-9)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_of_the_probe_is_measured_as_faster_than_nothing() {
+        let figures = kernel(Format::Q8_0, 1).expect("the kernel runs");
+        assert!(figures.decode_bytes_per_second > 1_000_000, "{figures:?}");
+        assert!(figures.prefill_macs_per_second > 1_000_000, "{figures:?}");
+    }
+
+    #[test]
+    fn memory_is_read_at_more_than_a_hundred_megabytes_per_second() {
+        assert!(read_bandwidth(1).expect("threads start") > 100_000_000);
+    }
+}

@@ -1,0 +1,30 @@
+//! A read-only memory map of a model file: the one place of this crate that needs `unsafe`.
+
+use std::fs::File;
+use std::io;
+
+use memmap2::Mmap;
+
+/// A whole file in memory, paged in by the kernel as it is read.
+#[derive(Debug)]
+pub(crate) struct FileMap(Option<Mmap>);
+
+impl FileMap {
+    /// Maps a file. An empty file becomes an empty map, since the kernel refuses a map of no bytes.
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        if file.metadata()?.len() == 0 {
+            return Ok(Self(None));
+        }
+        // SAFETY: the map is read-only and private to this value. Model files are content-addressed and replaced by
+        // rename, never written in place, so the bytes behind the map do not change while it lives. Should another
+        // program truncate the file all the same, the process dies by SIGBUS: that is why a model is loaded in a
+        // worker whose death the agent survives. No reference outlives the map.
+        #[expect(unsafe_code, reason = "mapping a file is unsafe by its nature; see SAFETY")]
+        let map = unsafe { Mmap::map(file)? };
+        Ok(Self(Some(map)))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,26 @@
+//! The byte alphabet of GPT-2: every byte has a printable character, so that vocabularies can be written as text.
+
+/// The byte that a character of the alphabet stands for.
+pub(super) fn byte_of(character: char) -> Option<u8> {
+    let code = u32::from(character);
+    match code {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => u8::try_from(code).ok(),
+        // The other 68 bytes take the code points from 256 on, in order.
+        256..=288 => u8::try_from(code - 256).ok(),
+        289..=322 => u8::try_from(code - 289 + 0x7F).ok(),
+        323 => Some(0xAD),
+        _ => None,
+    }
+}
+
+/// The bytes that a token of a byte-level vocabulary writes. Characters outside the alphabet write themselves.
+pub(super) fn bytes_of(token: &str) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(token.len());
+    for character in token.chars() {
+        match byte_of(character) {
+            Some(byte) => bytes.push(byte),
+            None => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes.into()
+}

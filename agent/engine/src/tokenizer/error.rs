@@ -1,0 +1,33 @@
+//! Why a tokenizer could not be built.
+
+/// Why a tokenizer could not be built from a file.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A key is not there or holds the wrong type.
+    #[error("metadata key `{key}` is missing or of the wrong type")]
+    Key {
+        /// The key.
+        key: &'static str,
+    },
+    /// A kind of tokenizer that is not supported.
+    #[error("`{key}` is `{value}`, which is not supported; supported: {known}")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        known: &'static str,
+    },
+    /// Two keys contradict each other.
+    #[error("`{key}` does not fit the vocabulary: {why}")]
+    Inconsistent {
+        /// The key.
+        key: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// The vocabulary or the rules cannot be compiled.
+    #[error("cannot build it: {0}")]
+    Build(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,271 @@
+//! Weights as the graph uses them: shared, immutable, read from the memory map or handed to candle's quantised kernels.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::quantized::{QStorage, QTensor};
+use candle_core::{Device, Tensor};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use crate::gguf::{FileMap, Format, Gguf, TensorEntry};
+use crate::model::LoadError;
+use crate::ops;
+
+/// Multiply-adds below which a matrix × vector is not worth a second thread.
+const PARALLEL_FROM: usize = 1 << 19;
+/// Rows that are widened to F32 at a time when a prompt is read through half-precision weights.
+const ROWS_AT_ONCE: usize = 256;
+
+/// A matrix of weights, `rows` outputs from `columns` inputs.
+#[derive(Debug, Clone)]
+pub(crate) struct Matrix {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// F32, F16 or BF16, left where the file has them.
+    Plain { map: Arc<FileMap>, range: Range<usize>, format: Format },
+    /// Blocks, in candle's layout.
+    Blocks(Arc<QTensor>),
+}
+
+impl Matrix {
+    /// Multiplies `input` (tokens, columns) into `output` (tokens, rows).
+    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) -> Result<(), candle_core::Error> {
+        let tokens = input.len() / self.columns;
+        match &self.kind {
+            Kind::Plain { map, range, format } => {
+                let weights = &map.bytes()[range.clone()];
+                if tokens == 1 {
+                    self.apply_one(weights, *format, input, output);
+                    Ok(())
+                } else {
+                    self.apply_many(weights, *format, tokens, input, output)
+                }
+            }
+            Kind::Blocks(blocks) => {
+                let input = Tensor::from_slice(input, (tokens, self.columns), &Device::Cpu)?;
+                let product = input.apply_op1_no_bwd(blocks.as_ref())?;
+                copy_out(&product, output)
+            }
+        }
+    }
+
+    /// Widens one row to F32: how a token's embedding is looked up.
+    pub(crate) fn row(&self, index: usize, output: &mut [f32]) -> Result<(), candle_core::Error> {
+        match &self.kind {
+            Kind::Plain { map, range, format } => {
+                let row_bytes = range.len() / self.rows;
+                let begin = range.start + index * row_bytes;
+                widen(*format, &map.bytes()[begin..begin + row_bytes], output);
+                Ok(())
+            }
+            Kind::Blocks(blocks) => {
+                let index = Tensor::from_slice(&[index as u32], 1, &Device::Cpu)?;
+                copy_out(&blocks.embedding(&index)?, output)
+            }
+        }
+    }
+
+    fn apply_one(&self, weights: &[u8], format: Format, input: &[f32], output: &mut [f32]) {
+        let row_bytes = weights.len() / self.rows;
+        let one = |(row, output): (&[u8], &mut f32)| *output = dot(format, row, input);
+        if self.rows * self.columns < PARALLEL_FROM {
+            weights.chunks_exact(row_bytes).zip(output).for_each(one);
+        } else {
+            weights.par_chunks_exact(row_bytes).zip(output).with_min_len(32).for_each(one);
+        }
+    }
+
+    fn apply_many(
+        &self,
+        weights: &[u8],
+        format: Format,
+        tokens: usize,
+        input: &[f32],
+        output: &mut [f32],
+    ) -> Result<(), candle_core::Error> {
+        let input = Tensor::from_slice(input, (tokens, self.columns), &Device::Cpu)?;
+        let row_bytes = weights.len() / self.rows;
+        for (block, bytes) in weights.chunks(row_bytes * ROWS_AT_ONCE).enumerate() {
+            let rows = bytes.len() / row_bytes;
+            let mut wide = vec![0.0; rows * self.columns];
+            widen(format, bytes, &mut wide);
+            let wide = Tensor::from_vec(wide, (rows, self.columns), &Device::Cpu)?;
+            let product = input.matmul(&wide.t()?)?.flatten_all()?.to_vec1::<f32>()?;
+            let begin = block * ROWS_AT_ONCE;
+            for (from, to) in product.chunks_exact(rows).zip(output.chunks_exact_mut(self.rows)) {
+                to[begin..begin + rows].copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// A matrix of random weights in a format: for measuring kernels.
+    pub(crate) fn random(rows: usize, columns: usize, format: Format) -> Result<Self, candle_core::Error> {
+        let values: Vec<f32> = (0..rows * columns).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
+        let values = Tensor::from_vec(values, (rows, columns), &Device::Cpu)?;
+        let blocks = QTensor::quantize(&values, format.candle())?;
+        Ok(Self { rows, columns, kind: Kind::Blocks(Arc::new(blocks)) })
+    }
+}
+
+fn copy_out(product: &Tensor, output: &mut [f32]) -> Result<(), candle_core::Error> {
+    let (storage, layout) = product.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(storage) => {
+            let begin = layout.start_offset();
+            output.copy_from_slice(&storage.as_slice::<f32>()?[begin..begin + output.len()]);
+            Ok(())
+        }
+        _ => Err(candle_core::Error::Msg("the product is not in this machine's memory".to_owned())),
+    }
+}
+
+/// Widens weights to F32.
+fn widen(format: Format, bytes: &[u8], output: &mut [f32]) {
+    match format {
+        Format::F32 => {
+            for (bytes, output) in bytes.as_chunks::<4>().0.iter().zip(output) {
+                *output = f32::from_le_bytes(*bytes);
+            }
+        }
+        Format::F16 => {
+            for (bytes, output) in bytes.chunks(128).zip(output.chunks_mut(64)) {
+                let mut half = [f16::ZERO; 64];
+                for (half, bytes) in half.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *half = f16::from_le_bytes(*bytes);
+                }
+                half[..output.len()].convert_to_f32_slice(output);
+            }
+        }
+        _ => {
+            for (bytes, output) in bytes.as_chunks::<2>().0.iter().zip(output) {
+                *output = bf16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+    }
+}
+
+fn dot(format: Format, row: &[u8], input: &[f32]) -> f32 {
+    if format == Format::F32 {
+        return dot_f32(row, input);
+    }
+    let mut wide = [0.0; 64];
+    row.chunks(128)
+        .zip(input.chunks(64))
+        .map(|(bytes, input)| {
+            let wide = &mut wide[..input.len()];
+            widen(format, bytes, wide);
+            ops::dot(wide, input)
+        })
+        .sum()
+}
+
+fn dot_f32(row: &[u8], input: &[f32]) -> f32 {
+    let (blocks, rest) = input.as_chunks::<16>();
+    let mut sums = [0.0f32; 16];
+    for (bytes, input) in row.as_chunks::<64>().0.iter().zip(blocks) {
+        for (sum, (weight, input)) in sums.iter_mut().zip(bytes.as_chunks::<4>().0.iter().zip(input)) {
+            *sum += f32::from_le_bytes(*weight) * input;
+        }
+    }
+    let tail = &row[blocks.len() * 64..];
+    let tail: f32 =
+        tail.as_chunks::<4>().0.iter().zip(rest).map(|(weight, input)| f32::from_le_bytes(*weight) * input).sum();
+    sums.iter().sum::<f32>() + tail
+}
+
+/// Takes tensors out of a file by name, checks their shapes, and in the end names what nobody took.
+#[derive(Debug)]
+pub(crate) struct Loader<'file> {
+    gguf: &'file Gguf,
+    taken: HashSet<String>,
+}
+
+impl<'file> Loader<'file> {
+    pub(crate) fn new(gguf: &'file Gguf) -> Self {
+        Self { gguf, taken: HashSet::new() }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// A matrix of exactly this shape.
+    pub(crate) fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
+        self.matrix_part(name, rows, columns, 0..rows)
+    }
+
+    /// Some rows of a matrix: families that store several projections in one tensor are cut here.
+    pub(crate) fn matrix_part(
+        &mut self,
+        name: &str,
+        all_rows: usize,
+        columns: usize,
+        part: Range<usize>,
+    ) -> Result<Matrix, LoadError> {
+        let entry = self.take(name, &[columns as u64, all_rows as u64])?;
+        let row_bytes = entry.range.len() / all_rows;
+        let range = entry.range.start + part.start * row_bytes..entry.range.start + part.end * row_bytes;
+        let kind = match entry.format {
+            Format::F32 | Format::F16 | Format::BF16 => {
+                Kind::Plain { map: Arc::clone(self.gguf.map()), range, format: entry.format }
+            }
+            format => {
+                // Tensors are aligned to at least 8 bytes in the file and the map begins on a page; candle reads blocks
+                // whose strictest field has 4.
+                let bytes = &self.gguf.map().bytes()[range];
+                let load = || {
+                    let storage = QStorage::from_data(bytes.into(), &Device::Cpu, format.candle())?;
+                    QTensor::new(storage, (part.len(), columns))
+                };
+                Kind::Blocks(Arc::new(load().map_err(|source| LoadError::Kernel { tensor: name.to_owned(), source })?))
+            }
+        };
+        Ok(Matrix { rows: part.len(), columns, kind })
+    }
+
+    /// A vector of exactly this length, as F32.
+    pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+        let entry = self.take(name, &[length as u64])?;
+        if !matches!(entry.format, Format::F32 | Format::F16 | Format::BF16) {
+            return Err(LoadError::VectorFormat { tensor: name.to_owned(), format: entry.format.name() });
+        }
+        let mut vector = vec![0.0; length];
+        widen(entry.format, self.gguf.bytes(entry), &mut vector);
+        Ok(vector)
+    }
+
+    /// The vector if the file has it.
+    pub(crate) fn optional_vector(&mut self, name: &str, length: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        if self.has(name) { self.vector(name, length).map(Some) } else { Ok(None) }
+    }
+
+    /// A tensor that nobody took means a graph that differs from ours: its answers would be silently wrong.
+    pub(crate) fn nothing_left(&self) -> Result<(), LoadError> {
+        match self.gguf.tensors().iter().find(|tensor| !self.taken.contains(&tensor.name)) {
+            None => Ok(()),
+            Some(tensor) => Err(LoadError::UnknownTensor { tensor: tensor.name.clone() }),
+        }
+    }
+
+    fn take(&mut self, name: &str, shape: &[u64]) -> Result<&'file TensorEntry, LoadError> {
+        let entry = self.gguf.tensor(name).ok_or_else(|| LoadError::MissingTensor { tensor: name.to_owned() })?;
+        if entry.shape != shape {
+            return Err(LoadError::TensorShape {
+                tensor: name.to_owned(),
+                expected: shape.to_vec(),
+                got: entry.shape.clone(),
+            });
+        }
+        self.taken.insert(name.to_owned());
+        Ok(entry)
+    }
+}
