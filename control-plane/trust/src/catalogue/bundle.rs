@@ -175,8 +175,11 @@ impl CatalogueBundle {
         self.files().find(|(path, _)| wanted(path)).map(|(_, bytes)| bytes).unwrap_or_default()
     }
 
-    /// Checks limits and completeness of a set of files.
-    pub(crate) fn from_files(files: BTreeMap<BundlePath, Vec<u8>>) -> Result<Self, BundleError> {
+    /// Puts a bundle together from files, as from a directory that one was unpacked into.
+    ///
+    /// # Errors
+    /// If a limit is broken or metadata is missing.
+    pub fn from_files(files: BTreeMap<BundlePath, Vec<u8>>) -> Result<Self, BundleError> {
         if files.len() > MOST_FILES {
             return Err(BundleError::TooManyFiles(files.len()));
         }

@@ -47,6 +47,14 @@ pub enum CatalogueError {
         /// What is wrong, in words.
         what: String,
     },
+    /// Metadata cannot be read, or says more than it may.
+    #[error("the catalogue's {role} cannot be read: {what}")]
+    Metadata {
+        /// The role.
+        role: Role,
+        /// What is wrong, in words.
+        what: String,
+    },
     /// A signature, digest, length or version does not hold.
     #[error("the catalogue did not verify: {0}")]
     Verification(#[source] Box<tough::error::Error>),
@@ -118,7 +126,7 @@ impl CatalogueError {
     #[must_use]
     pub fn reason(&self) -> ReasonCode {
         match self {
-            Self::Bundle(_) => ReasonCode::CorruptContent,
+            Self::Bundle(_) | Self::Metadata { .. } => ReasonCode::CorruptContent,
             Self::TrustedRoot(_) | Self::RootChain { .. } => ReasonCode::BadSignature,
             Self::Verification(error) => verification_reason(error),
             Self::Rollback { .. } | Self::ReleaseRollback { .. } | Self::NotActive { .. } => ReasonCode::Rollback,

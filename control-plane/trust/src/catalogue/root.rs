@@ -183,6 +183,18 @@ pub(super) fn read_trusted(bytes: &[u8]) -> Result<Signed<Root>, CatalogueError>
     Ok(root)
 }
 
+/// Reads metadata that arrived, and refuses what `tough` would read past: a wrong `_type`, fields outside the signed
+/// part. What it signs over is its own reading, so none of this forges anything; but one text, one meaning.
+pub(super) fn read_strictly<T>(bytes: &[u8]) -> Result<Signed<T>, String>
+where
+    T: serde::de::DeserializeOwned + Serialize,
+{
+    let metadata: Signed<T> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let as_read = serde_json::to_value(&metadata).map_err(|error| error.to_string())?;
+    let as_written: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if as_read == as_written { Ok(metadata) } else { Err("it holds fields that do not belong there".to_owned()) }
+}
+
 /// Reads metadata that this side published before.
 pub(super) fn read<T: serde::de::DeserializeOwned>(
     role: &'static str,

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use outpost_contract::{Sha256, TargetName};
-use tough::schema::{Role as _, RoleType, Root, Signed};
+use tough::schema::{Role as _, RoleType, Root, Signed, Timestamp};
 use tough::{ExpirationEnforcement, IntoVec, Limits, Repository, RepositoryLoader};
 
 use super::publish::{check_limits, kind_of};
-use super::root::read_trusted;
+use super::root::{read_strictly, read_trusted};
 use super::transport::BundleTransport;
 use super::{BundlePath, Catalogue, CatalogueBundle, CatalogueError, ExpirationPolicy, Floors, Role, Target};
 use crate::MOST_VERSION;
@@ -48,6 +48,9 @@ pub async fn verify_with(
     let bundle = Arc::new(CatalogueBundle::parse(bundle_bytes)?);
     let trusted = read_trusted(trusted_root)?;
     let newest = walk_roots(&bundle, &trusted)?;
+    // Snapshot and targets need no such look: their digests are signed.
+    read_strictly::<Timestamp>(bundle.timestamp())
+        .map_err(|what| CatalogueError::Metadata { role: Role::Timestamp, what })?;
     let repository = load(&bundle, trusted_root, scratch_dir).await?;
     if repository.root().signed != newest.signed {
         let what = "the verifier stopped at another root".to_owned();
@@ -79,7 +82,7 @@ fn walk_roots(bundle: &CatalogueBundle, trusted: &Signed<Root>) -> Result<Signed
     let mut before: Option<Signed<Root>> = None;
     for (version, bytes) in bundle.roots() {
         let broken = |what: String| CatalogueError::RootChain { version, what };
-        let root: Signed<Root> = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
+        let root: Signed<Root> = read_strictly(bytes).map_err(broken)?;
         if root.signed.version.get() != version {
             return Err(broken(format!("it says that its version is {}", root.signed.version)));
         }

@@ -1,0 +1,11 @@
+//! What an attacker may try, one file per threat; and what must go on working.
+
+mod agreement;
+mod desired;
+mod expiry;
+mod fleet;
+mod keys;
+mod paths;
+mod publishing;
+mod rollback;
+mod tampering;
