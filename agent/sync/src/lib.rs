@@ -1,1 +1,29 @@
 //! The device's side of the fleet: MQTT link, outbox, desired and reported state, chunk transfer, enrolment.
+//!
+//! ```text
+//! enrol ──► Identity ──► Link ──► LinkEvent::{Up, Desired, …}  ──► agent
+//!                         ▲  └──► Outbox (sync.db)             ◄── agent: report
+//!                         └ MqttChunks: a second connection, only while something is being pulled
+//! ```
+//!
+//! Nothing here waits for the network on behalf of a request: the link comes and goes, the outbox keeps what is to be said,
+//! the accepted slot keeps what was last agreed. The broker is treated as lossy: a snapshot leaves the outbox only when the
+//! control plane says that it has stored it, or when a newer snapshot replaced it.
+
+pub mod accepted;
+mod database;
+pub mod enrol;
+pub mod identity;
+pub mod link;
+pub mod outbox;
+mod tls;
+pub mod transfer;
+
+pub use accepted::{Accepted, AcceptedSlot, Floors};
+pub use database::{SyncDatabase, SyncError};
+pub use enrol::{EnrolError, Enrolment, enrol};
+pub use identity::{BrokerAddress, Identity, IdentityError};
+pub use link::{BackOff, Connectivity, Link, LinkConfig, LinkEvent, LinkHandle, Phase};
+pub use outbox::{Backlog, Class, Outbox};
+pub use tls::TlsError;
+pub use transfer::{MqttChunks, TransferError, TransferOptions};

@@ -1,0 +1,70 @@
+//! TLS as a client: one authority, one provider, and a clock that never runs below its floor.
+
+use std::sync::Arc;
+
+use outpost_disk::{Clock, Secret};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why certificates or keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM text holds no certificate, or a broken one.
+    #[error("{what} holds no usable certificate: {detail}")]
+    Certificate {
+        /// Which text.
+        what: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The private key cannot be read.
+    #[error("the device key cannot be used: {0}; remove the identity directory and enrol again")]
+    Key(String),
+    /// The TLS library refused the combination.
+    #[error("certificate and key cannot be used together: {0}; remove the identity directory and enrol again")]
+    Refused(#[from] rustls::Error),
+}
+
+/// Trusts only `authority`; shows the client certificate if there is one.
+pub(crate) fn client(
+    authority: &str,
+    client: Option<(&str, &Secret)>,
+    clock: &Clock,
+) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("the authority file", authority)? {
+        let refused =
+            |error: rustls::Error| TlsError::Certificate { what: "the authority file", detail: error.to_string() };
+        roots.add(certificate).map_err(refused)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_details(provider, Arc::new(FlooredTime(clock.clone())))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let Some((chain, key)) = client else { return Ok(config.with_no_client_auth()) };
+    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
+    Ok(config.with_client_auth_cert(certificates("the device certificate", chain)?, key)?)
+}
+
+/// At least one certificate, in the order of the text.
+pub(crate) fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let found = read.map_err(|error| TlsError::Certificate { what, detail: error.to_string() })?;
+    if found.is_empty() {
+        return Err(TlsError::Certificate { what, detail: "there is no CERTIFICATE block in it".to_owned() });
+    }
+    Ok(found)
+}
+
+/// A box whose battery is dead wakes up in 1970; the floor knows better.
+#[derive(Debug)]
+struct FlooredTime(Clock);
+
+impl TimeProvider for FlooredTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now_s = u64::try_from(self.0.now_s()).ok()?;
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s)))
+    }
+}

@@ -1,0 +1,266 @@
+//! How much to ask for and when: a byte window that grows by one chunk per window received and halves on a loss.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use outpost_contract::limits::{CHUNK_BYTES, CHUNKS_PER_REQUEST};
+use outpost_contract::{Blake3, Chunk};
+use tokio::time::Instant;
+
+/// Bytes on their way at first.
+const FIRST_BYTES: usize = 2 * CHUNK_BYTES;
+
+/// Bytes on their way at most.
+const MOST_BYTES: usize = CHUNKS_PER_REQUEST * CHUNK_BYTES;
+
+/// Shortest and longest silence that counts as a loss.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+
+/// What became of an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was wanted.
+    Wanted,
+    /// It came before, or nobody asked for it.
+    Unwanted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Asked,
+}
+
+/// The chunks of one fetch, and the window over them.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Not asked for, in order; may hold ids that have arrived late since, which are skipped.
+    queue: VecDeque<Chunk>,
+    /// All chunks still missing.
+    missing: HashMap<Blake3, (Chunk, Stage)>,
+    asked_bytes: usize,
+    allowed_bytes: usize,
+    /// Bytes received since the window last grew.
+    grown_bytes: usize,
+    /// Smoothed time between two arrivals.
+    gap: Option<Duration>,
+    /// The last arrival, or the last question if nothing was on its way before.
+    quiet_since: Instant,
+}
+
+impl Window {
+    pub(super) fn new(wanted: &[Chunk], now: Instant) -> Self {
+        let mut missing = HashMap::with_capacity(wanted.len());
+        let mut queue = VecDeque::with_capacity(wanted.len());
+        for chunk in wanted {
+            if missing.insert(chunk.id, (*chunk, Stage::Queued)).is_none() {
+                queue.push_back(*chunk);
+            }
+        }
+        Self { queue, missing, asked_bytes: 0, allowed_bytes: FIRST_BYTES, grown_bytes: 0, gap: None, quiet_since: now }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Distinct chunks that have not arrived.
+    pub(super) fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    /// True while something asked for has not arrived.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.asked_bytes > 0
+    }
+
+    /// The ids to ask for now, if any: once half of what was asked for has arrived, so that the pipe stays full.
+    pub(super) fn next_request(&mut self, now: Instant) -> Option<Vec<Blake3>> {
+        if self.asked_bytes > self.allowed_bytes / 2 {
+            return None;
+        }
+        let was_idle = self.asked_bytes == 0;
+        let mut ids = Vec::new();
+        while ids.len() < CHUNKS_PER_REQUEST {
+            let Some(chunk) = self.queue.front().copied() else { break };
+            let queued = matches!(self.missing.get(&chunk.id), Some((_, Stage::Queued)));
+            let fits = self.asked_bytes + chunk.bytes as usize <= self.allowed_bytes || self.asked_bytes == 0;
+            if queued && !fits {
+                break;
+            }
+            self.queue.pop_front();
+            if queued {
+                self.missing.insert(chunk.id, (chunk, Stage::Asked));
+                self.asked_bytes += chunk.bytes as usize;
+                ids.push(chunk.id);
+            }
+        }
+        if was_idle {
+            self.quiet_since = now;
+        }
+        if ids.is_empty() { None } else { Some(ids) }
+    }
+
+    /// A chunk arrived. Whether its bytes are right is for the receiver to judge.
+    pub(super) fn arrived(&mut self, id: Blake3, now: Instant) -> Arrival {
+        let Some((chunk, stage)) = self.missing.remove(&id) else { return Arrival::Unwanted };
+        let bytes = chunk.bytes as usize;
+        if stage == Stage::Asked {
+            self.asked_bytes -= bytes;
+        }
+        let gap = now.saturating_duration_since(self.quiet_since);
+        // An eighth of each new gap, as TCP smooths its round trip.
+        self.gap = Some(self.gap.map_or(gap, |smooth| smooth * 7 / 8 + gap / 8));
+        self.quiet_since = now;
+        self.grown_bytes += bytes;
+        if self.grown_bytes >= self.allowed_bytes {
+            self.grown_bytes = 0;
+            self.allowed_bytes = (self.allowed_bytes + CHUNK_BYTES).min(MOST_BYTES);
+        }
+        Arrival::Wanted
+    }
+
+    /// Time spent handing a chunk on is not the sender's silence.
+    pub(super) fn handed_on(&mut self, now: Instant) {
+        self.quiet_since = now;
+    }
+
+    /// When silence becomes a loss; meaningful while [`Window::is_waiting`].
+    pub(super) fn deadline(&self) -> Instant {
+        let (shortest, longest) = SILENCE;
+        self.quiet_since + self.gap.map_or(longest.min(shortest * 4), |gap| (gap * 4).clamp(shortest, longest))
+    }
+
+    /// What was asked for did not come: ask again, for less at a time.
+    pub(super) fn lost(&mut self, now: Instant) {
+        self.allowed_bytes = (self.allowed_bytes / 2).max(CHUNK_BYTES);
+        self.ask_all_again(now);
+    }
+
+    /// A new connection: what was on its way over the old one will not come.
+    pub(super) fn ask_all_again(&mut self, now: Instant) {
+        let mut again = Vec::new();
+        for (chunk, stage) in self.missing.values_mut() {
+            if *stage == Stage::Asked {
+                *stage = Stage::Queued;
+                again.push(*chunk);
+            }
+        }
+        again.into_iter().for_each(|chunk| self.queue.push_front(chunk));
+        self.asked_bytes = 0;
+        self.grown_bytes = 0;
+        self.quiet_since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn chunks(sizes: &[u32]) -> Vec<Chunk> {
+        let id = |index: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&(index as u64).to_le_bytes());
+            Blake3(id)
+        };
+        sizes.iter().enumerate().map(|(index, &bytes)| Chunk { id: id(index), bytes }).collect()
+    }
+
+    fn full(count: usize) -> Vec<Chunk> {
+        chunks(&vec![CHUNK_BYTES as u32; count])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_window_opens_chunk_by_chunk_and_halves_on_a_loss() {
+        let mut window = Window::new(&full(200), Instant::now());
+        let mut largest = 0;
+        for _ in 0..120 {
+            let mut on_the_way = Vec::new();
+            while let Some(ids) = window.next_request(Instant::now()) {
+                on_the_way.extend(ids);
+            }
+            largest = largest.max(window.asked_bytes);
+            for id in on_the_way {
+                assert_eq!(window.arrived(id, Instant::now()), Arrival::Wanted);
+            }
+        }
+        assert!(window.is_done());
+        assert_eq!(largest, MOST_BYTES);
+
+        let mut window = Window::new(&full(8), Instant::now());
+        assert_eq!(window.next_request(Instant::now()).unwrap().len(), 2);
+        window.lost(Instant::now());
+        assert_eq!(window.next_request(Instant::now()).unwrap().len(), 1);
+        window.lost(Instant::now());
+        assert_eq!(window.next_request(Instant::now()).unwrap().len(), 1, "never less than a chunk");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_request_goes_out_when_half_of_the_window_has_arrived() {
+        let mut window = Window::new(&full(8), Instant::now());
+        let first = window.next_request(Instant::now()).unwrap();
+        assert_eq!(window.next_request(Instant::now()), None);
+        window.arrived(first[0], Instant::now());
+        assert_eq!(window.next_request(Instant::now()).unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chunk_that_comes_late_or_twice_counts_once() {
+        let mut window = Window::new(&full(3), Instant::now());
+        let ids = window.next_request(Instant::now()).unwrap();
+        window.lost(Instant::now());
+        assert_eq!(window.arrived(ids[1], Instant::now()), Arrival::Wanted, "late, but wanted");
+        assert_eq!(window.arrived(ids[1], Instant::now()), Arrival::Unwanted);
+        assert_eq!(window.arrived(Blake3([255; 32]), Instant::now()), Arrival::Unwanted);
+        assert_eq!(window.next_request(Instant::now()).unwrap(), [ids[0]]);
+        assert_eq!(window.missing(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_judged_by_the_pace_of_arrivals() {
+        let mut window = Window::new(&full(100), Instant::now());
+        for _ in 0..30 {
+            let ids = window.next_request(Instant::now()).unwrap_or_default();
+            for id in ids {
+                tokio::time::advance(Duration::from_secs(3)).await;
+                window.arrived(id, Instant::now());
+            }
+        }
+        let patience = window.deadline() - Instant::now();
+        assert!(patience > Duration::from_secs(11) && patience <= Duration::from_secs(12), "{patience:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_chunk_is_asked_for_until_it_came_and_no_request_breaks_a_limit(
+            sizes in prop::collection::vec(1u32..=CHUNK_BYTES as u32, 0..120), losses in prop::collection::vec(any::<bool>(), 40)
+        ) {
+            let now = Instant::now();
+            let wanted = chunks(&sizes);
+            let mut window = Window::new(&wanted, now);
+            let mut came = std::collections::HashSet::new();
+            for lose in losses.into_iter().chain(std::iter::repeat(false)) {
+                if window.is_done() {
+                    break;
+                }
+                let ids = window.next_request(now).unwrap_or_default();
+                prop_assert!(ids.len() <= CHUNKS_PER_REQUEST);
+                prop_assert!(!ids.is_empty());
+                prop_assert!(window.asked_bytes <= MOST_BYTES);
+                if lose {
+                    window.lost(now);
+                    continue;
+                }
+                for id in ids {
+                    prop_assert_eq!(window.arrived(id, now), Arrival::Wanted);
+                    prop_assert!(came.insert(id));
+                }
+                prop_assert_eq!(window.asked_bytes, 0);
+            }
+            prop_assert_eq!(came.len(), wanted.len());
+        }
+    }
+}
