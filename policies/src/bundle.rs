@@ -63,7 +63,9 @@ pub enum BundleError {
         source: Box<toml::de::Error>,
     },
     /// Made for another version of this program.
-    #[error("the policy bundle has form {found}; this version reads form {FORM}: update the agent or release the bundle for it")]
+    #[error(
+        "the policy bundle has form {found}; this version reads form {FORM}: update the agent or release the bundle for it"
+    )]
     Form {
         /// What it says.
         found: u32,

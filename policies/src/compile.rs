@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
-use cedar_policy::{
-    ActionConstraint, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
-};
+use cedar_policy::{ActionConstraint, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 
 use crate::policies::Rule;
 use crate::words::Words;
@@ -40,8 +38,7 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     }
     let policies = parse(bundle, &mut findings);
     let rules = describe(&policies, bundle, words, &mut findings);
-    let (schema, warnings) =
-        Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
+    let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
     debug_assert_eq!(warnings.count(), 0, "the embedded schema has no warnings");
     validate(&policies, &schema, &mut findings);
     if !findings.is_empty() {
@@ -87,7 +84,8 @@ fn parse(bundle: &Bundle, findings: &mut Vec<Finding>) -> Vec<(String, Policy)> 
                 continue;
             };
             if let Some(first) = places.insert(id.to_owned(), place.clone()) {
-                let what = format!("the @id is taken already, in `{first}`: two rules of one name cannot be told apart");
+                let what =
+                    format!("the @id is taken already, in `{first}`: two rules of one name cannot be told apart");
                 findings.push(Finding::of_rule(place, id, what));
                 continue;
             }
@@ -180,6 +178,5 @@ fn slice(policies: &[(String, Policy)], words: &Words) -> HashMap<Action, Policy
 
 /// A name that reads the same to everybody.
 fn is_plain_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }

@@ -11,8 +11,11 @@ const FILE_BYTES: usize = 64 * 1024;
 /// Bytes in one rule, comments before it included.
 const RULE_BYTES: usize = 8 * 1024;
 
-/// Operators and brackets in one rule: what bounds the depth of its syntax tree, and so the stack that it needs.
+/// Operators and brackets in one rule, and brackets within brackets, and `if`s: what bounds the depth of its syntax
+/// tree. Cedar's parser and validator recurse, and a thread that serves requests has a stack of 2 MiB.
 const RULE_OPERATORS: usize = 200;
+const RULE_NESTING: usize = 16;
+const RULE_CONDITIONALS: usize = 16;
 
 /// What is wrong with the text itself.
 pub(crate) fn check(place: &str, text: &str) -> Vec<Finding> {
@@ -34,40 +37,74 @@ pub(crate) fn check(place: &str, text: &str) -> Vec<Finding> {
 
 /// Walks the text as Cedar's lexer would, as far as strings, comments and the end of a rule are concerned.
 fn check_rules(place: &str, text: &str) -> Option<Finding> {
-    let (mut line, mut rule_line, mut bytes, mut operators) = (1, 1, 0, 0);
+    let mut line = 1;
+    let mut rule = RuleSize { line, ..RuleSize::default() };
     let mut within = Within::Code;
+    let mut word = String::new();
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
-        bytes += character.len_utf8();
+        rule.bytes += character.len_utf8();
         if character == '\n' {
             line += 1;
         }
         match within {
             Within::Comment if character == '\n' => within = Within::Code,
-            Within::String if character == '\\' => {
-                bytes += characters.next().map_or(0, char::len_utf8);
-            }
+            Within::String if character == '\\' => rule.bytes += characters.next().map_or(0, char::len_utf8),
             Within::String if character == '"' => within = Within::Code,
             Within::Comment | Within::String => {}
-            Within::Code => match character {
-                '"' => within = Within::String,
-                '/' if characters.peek() == Some(&'/') => within = Within::Comment,
-                ';' => (rule_line, bytes, operators) = (line, 0, 0),
-                _ if is_operator(character) => operators += 1,
-                _ => {}
-            },
+            Within::Code => {
+                if character.is_alphanumeric() || character == '_' {
+                    word.push(character);
+                } else {
+                    rule.conditionals += usize::from(word == "if");
+                    word.clear();
+                }
+                match character {
+                    '"' => within = Within::String,
+                    '/' if characters.peek() == Some(&'/') => within = Within::Comment,
+                    ';' => rule = RuleSize { line, ..RuleSize::default() },
+                    _ => rule.count(character),
+                }
+            }
         }
-        // `if` is the one way to nest without an operator character; its `i` and `f` are not looked for: a nested `if`
-        // needs a condition, and `then` and `else` branches, so bytes bound it well before the stack does.
-        if bytes > RULE_BYTES || operators > RULE_OPERATORS {
+        if rule.is_too_large() {
             let what = format!(
-                "the rule near line {rule_line} is too long to be understood (more than {RULE_BYTES} bytes or \
-                 {RULE_OPERATORS} operators and brackets): split it"
+                "the rule near line {} is too long or too nested to be understood (at most {RULE_BYTES} bytes, \
+                 {RULE_OPERATORS} operators, {RULE_NESTING} brackets within brackets, {RULE_CONDITIONALS} ifs): split it",
+                rule.line
             );
             return Some(Finding::new(place, what));
         }
     }
     None
+}
+
+/// How large the rule is that is being read.
+#[derive(Default)]
+struct RuleSize {
+    line: usize,
+    bytes: usize,
+    operators: usize,
+    nesting: usize,
+    conditionals: usize,
+}
+
+impl RuleSize {
+    fn count(&mut self, character: char) {
+        match character {
+            '(' | '[' | '{' => self.nesting += 1,
+            ')' | ']' | '}' => self.nesting = self.nesting.saturating_sub(1),
+            _ => {}
+        }
+        self.operators += usize::from(is_operator(character));
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.bytes > RULE_BYTES
+            || self.operators > RULE_OPERATORS
+            || self.nesting > RULE_NESTING
+            || self.conditionals > RULE_CONDITIONALS
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -110,17 +147,15 @@ mod tests {
     #[test]
     fn a_direction_override_in_a_comment_is_named_with_its_line() {
         let findings = check("a.cedar", "// fine\n// allows \u{202e} nothing\n");
-        assert_eq!(
-            findings[0].to_string(),
-            "a.cedar: line 2 holds the invisible character U+202E: remove it"
-        );
+        assert_eq!(findings[0].to_string(), "a.cedar: line 2 holds the invisible character U+202E: remove it");
     }
 
     #[test]
     fn brackets_in_strings_and_comments_are_not_nesting() {
         let text = format!("@id(\"{0}\")\n// {0}\npermit (principal, action, resource);", "(".repeat(150));
         assert_eq!(check("a.cedar", &text), []);
-        let nested = format!("permit (principal, action, resource) when {{ {}true{} }};", "(".repeat(300), ")".repeat(300));
+        let nested =
+            format!("permit (principal, action, resource) when {{ {}true{} }};", "(".repeat(300), ")".repeat(300));
         assert_eq!(check("a.cedar", &nested).len(), 1);
     }
 

@@ -61,12 +61,7 @@ impl Words {
     }
 
     /// The caller with its limit, in those of its roles that `roles` names.
-    pub(crate) fn principal(
-        &self,
-        principal: &Principal,
-        roles: &[&str],
-        max_tokens: u32,
-    ) -> Result<Entity, String> {
+    pub(crate) fn principal(&self, principal: &Principal, roles: &[&str], max_tokens: u32) -> Result<Entity, String> {
         let kind = match principal.kind {
             PrincipalKind::User => &self.user,
             PrincipalKind::Service => &self.service,

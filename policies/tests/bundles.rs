@@ -51,7 +51,9 @@ fn a_rule_without_an_id_is_refused() {
 
 #[test]
 fn two_rules_of_one_id_are_refused() {
-    let found = findings_of(r#"@id("token-limit") @title("t") @reason("r") permit (principal, action == Action::"drain", resource);"#);
+    let found = findings_of(
+        r#"@id("token-limit") @title("t") @reason("r") permit (principal, action == Action::"drain", resource);"#,
+    );
     assert!(found.contains("rule `token-limit`: the @id is taken already"), "{found}");
 }
 
@@ -63,13 +65,16 @@ fn a_rule_that_does_not_say_its_reason_is_refused() {
 
 #[test]
 fn a_misspelt_role_is_refused() {
-    let found = findings_of(&format!(r#"{HEAD} permit (principal in Role::"operater", action == Action::"drain", resource);"#));
+    let found =
+        findings_of(&format!(r#"{HEAD} permit (principal in Role::"operater", action == Action::"drain", resource);"#));
     assert!(found.contains("the role `operater` is not declared in the limits (admin, auditor, operator)"), "{found}");
 }
 
 #[test]
 fn a_misspelt_attribute_or_action_is_refused() {
-    let found = findings_of(&format!(r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ context.max_token > 1 }};"#));
+    let found = findings_of(&format!(
+        r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ context.max_token > 1 }};"#
+    ));
     assert!(found.contains("max_token"), "{found}");
     let found = findings_of(&format!(r#"{HEAD} permit (principal, action == Action::"infre", resource);"#));
     assert!(found.contains("infre"), "{found}");
@@ -100,9 +105,13 @@ fn a_rule_that_can_never_apply_is_refused() {
 
 #[test]
 fn confusable_and_invisible_characters_are_refused() {
-    let cyrillic = findings_of(&format!(r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ resource.licence == "аpache" }};"#));
+    let cyrillic = findings_of(&format!(
+        r#"{HEAD} forbid (principal, action == Action::"infer", resource) when {{ resource.licence == "аpache" }};"#
+    ));
     assert!(cyrillic.contains("rule `new`"), "{cyrillic}");
-    let hidden = findings_of(&format!("// reads \u{2067} otherwise\n{HEAD} permit (principal, action == Action::\"drain\", resource);"));
+    let hidden = findings_of(&format!(
+        "// reads \u{2067} otherwise\n{HEAD} permit (principal, action == Action::\"drain\", resource);"
+    ));
     assert!(hidden.contains("line 1 holds the invisible character U+2067"), "{hidden}");
 }
 
@@ -123,20 +132,32 @@ fn a_rule_nested_without_end_is_refused_before_it_is_parsed() {
     for inner in ["(", "[", "!", "-", "if true then "] {
         let nested = inner.repeat(30_000 / inner.len());
         let found = findings_of(&format!("{HEAD} permit (principal, action, resource) when {{ {nested}true }};"));
-        assert!(found.contains("too long to be understood"), "{found}");
+        assert!(found.contains("too long or too nested to be understood"), "{found}");
     }
 }
 
 #[test]
 fn a_rule_as_nested_as_the_limit_allows_fits_on_a_small_stack() {
     let run = || {
-        for (open, close) in [("(", ")"), ("[", "]")] {
-            let (left, right) = (open.repeat(180), close.repeat(180));
-            // Whether it is refused does not matter here, only that it is answered.
-            let _ = findings_of(&format!("{HEAD} permit (principal, action, resource) when {{ {left}true{right} == 1 }};"));
+        let conditions = [
+            format!("{}true{}", "(".repeat(15), ")".repeat(15)),
+            format!("{}true{} == 1", "[".repeat(15), "]".repeat(15)),
+            format!("{} 1", "if true then true else ".repeat(16)),
+            "true && ".repeat(95) + "true",
+            "true == true || ".repeat(45) + "true",
+            "1 + ".repeat(190) + "1 > 0",
+            format!("context{} == 1", ".a".repeat(190)),
+            format!("{}1 == 1", "!".repeat(190)),
+        ];
+        for condition in conditions {
+            let text = format!("{HEAD} permit (principal, action, resource) when {{ {condition} }};");
+            let mut bundle = Bundle::default_bundle();
+            bundle.policies.insert("more.cedar".to_owned(), text);
+            // Whether it is refused does not matter here, only that it is answered, and not by the bound.
+            if let Err(findings) = Policies::activate(bundle) {
+                assert!(!findings[0].what.contains("too nested"), "{condition}: {}", findings[0]);
+            }
         }
-        let nested = "if true then true else ".repeat(300);
-        let _ = findings_of(&format!("{HEAD} permit (principal, action, resource) when {{ {nested} 1 }};"));
     };
     std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap().join().unwrap();
 }
@@ -180,7 +201,10 @@ fn an_unknown_key_another_form_or_too_many_bytes_are_refused() {
     let parse = |text: &str| Bundle::parse(text.as_bytes()).unwrap_err();
     let unknown = parse(r#"{"v":1,"version":1,"policies":{},"limits":{},"cases":[],"extra":1}"#);
     assert!(unknown.to_string().contains("extra"), "{unknown}");
-    assert!(matches!(parse(r#"{"v":2,"version":1,"policies":{},"limits":{},"cases":[]}"#), BundleError::Form { found: 2 }));
+    assert!(matches!(
+        parse(r#"{"v":2,"version":1,"policies":{},"limits":{},"cases":[]}"#),
+        BundleError::Form { found: 2 }
+    ));
     assert!(matches!(Bundle::parse(&vec![b' '; BUNDLE_BYTES + 1]).unwrap_err(), BundleError::TooLarge { .. }));
 }
 
