@@ -67,6 +67,7 @@ impl AuditLog {
         let verifier_key = settle_identity(&connection, directory, &identity)?;
         let (tree, tip, kept_size) = load_tree(&connection, directory, &verifier_key)?;
         let remains = Remains::read(&connection, directory)?;
+        let boot = run_id()?;
         let shared = Arc::new(Shared::new(tip));
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -75,7 +76,6 @@ impl AuditLog {
             tree,
             origin: verifier_key.name().to_owned(),
             key: identity.key,
-            clock: info.clock.clone(),
             pace,
             kept_size,
             due: None,
@@ -88,7 +88,7 @@ impl AuditLog {
         let log = Self(Arc::new(Inner {
             shared,
             directory: directory.to_owned(),
-            boot: run_id()?,
+            boot,
             agent: info.agent,
             device: info.device,
             clock: info.clock,

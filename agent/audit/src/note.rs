@@ -247,7 +247,7 @@ mod tests {
     fn signatures_by_strangers_are_ignored_and_by_impostors_refused() {
         let stranger = NOTE.to_owned() + "— stranger AAAAAAAA\n";
         assert_eq!(Note::parse(&stranger).unwrap().verify(&key()), Ok(TEXT));
-        let impostor = NOTE.to_owned() + "— PeterNeumann x08goAAAAA==\n";
+        let impostor = NOTE.to_owned() + "— PeterNeumann x08gowAAAAA=\n";
         assert_eq!(Note::parse(&impostor).unwrap().verify(&key()), Err(NoteError::BadSignature("PeterNeumann".into())));
     }
 

@@ -20,6 +20,7 @@ use std::fmt;
 use std::path::Path;
 
 use rusqlite::Connection;
+use serde::Serialize;
 
 use crate::reader::Snapshot;
 use crate::{AuditError, VerifierKey, schema};
@@ -38,7 +39,7 @@ pub struct Options {
 }
 
 /// What a check found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Name of the log.
     pub origin: String,
@@ -67,7 +68,7 @@ impl Report {
 }
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The record, where one can be named.
     pub index: Option<u64>,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use outpost_disk::{Clock, StateLock, atomic};
+use outpost_disk::{StateLock, atomic};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::queue::{Pending, Queue};
@@ -89,7 +89,6 @@ pub(crate) struct Writer {
     pub(crate) tree: Tree,
     pub(crate) origin: String,
     pub(crate) key: CheckpointKey,
-    pub(crate) clock: Clock,
     pub(crate) pace: CheckpointPace,
     /// Size of the newest checkpoint in the table.
     pub(crate) kept_size: u64,
@@ -235,10 +234,7 @@ impl Writer {
 
     fn keep_checkpoint(&mut self, tip: &Tip) -> Result<(), AuditError> {
         self.connection
-            .execute(
-                "INSERT OR IGNORE INTO checkpoints (size, signed_ms, note) VALUES (?1, ?2, ?3)",
-                (tip.size, self.clock.now_ms(), &tip.note),
-            )
+            .execute("INSERT OR IGNORE INTO checkpoints (size, note) VALUES (?1, ?2)", (tip.size, &tip.note))
             .map_err(|error| AuditError::database("write a checkpoint to", &self.directory, &error))?;
         // After the database, never before: the file must not speak of records that a power cut can take back.
         if let Err(error) = atomic::write(schema::checkpoint_path(&self.directory), &tip.note) {
