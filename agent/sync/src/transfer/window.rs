@@ -31,13 +31,20 @@ enum Stage {
     Asked,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    chunk: Chunk,
+    place: usize,
+    stage: Stage,
+}
+
 /// The chunks of one fetch, and the window over them.
 #[derive(Debug)]
 pub(super) struct Window {
     /// Not asked for, in order; may hold ids that have arrived late since, which are skipped.
     queue: VecDeque<Chunk>,
-    /// All chunks still missing.
-    missing: HashMap<Blake3, (Chunk, Stage)>,
+    /// All chunks still missing, with their place in the order asked for.
+    missing: HashMap<Blake3, Missing>,
     asked_bytes: usize,
     allowed_bytes: usize,
     /// Bytes received since the window last grew.
@@ -52,8 +59,8 @@ impl Window {
     pub(super) fn new(wanted: &[Chunk], now: Instant) -> Self {
         let mut missing = HashMap::with_capacity(wanted.len());
         let mut queue = VecDeque::with_capacity(wanted.len());
-        for chunk in wanted {
-            if missing.insert(chunk.id, (*chunk, Stage::Queued)).is_none() {
+        for (place, chunk) in wanted.iter().enumerate() {
+            if missing.insert(chunk.id, Missing { chunk: *chunk, place, stage: Stage::Queued }).is_none() {
                 queue.push_back(*chunk);
             }
         }
@@ -83,14 +90,14 @@ impl Window {
         let mut ids = Vec::new();
         while ids.len() < CHUNKS_PER_REQUEST {
             let Some(chunk) = self.queue.front().copied() else { break };
-            let queued = matches!(self.missing.get(&chunk.id), Some((_, Stage::Queued)));
+            let queued = self.missing.get_mut(&chunk.id).filter(|missing| missing.stage == Stage::Queued);
             let fits = self.asked_bytes + chunk.bytes as usize <= self.allowed_bytes || self.asked_bytes == 0;
-            if queued && !fits {
+            if queued.is_some() && !fits {
                 break;
             }
             self.queue.pop_front();
-            if queued {
-                self.missing.insert(chunk.id, (chunk, Stage::Asked));
+            if let Some(missing) = queued {
+                missing.stage = Stage::Asked;
                 self.asked_bytes += chunk.bytes as usize;
                 ids.push(chunk.id);
             }
@@ -103,7 +110,7 @@ impl Window {
 
     /// A chunk arrived. Whether its bytes are right is for the receiver to judge.
     pub(super) fn arrived(&mut self, id: Blake3, now: Instant) -> Arrival {
-        let Some((chunk, stage)) = self.missing.remove(&id) else { return Arrival::Unwanted };
+        let Some(Missing { chunk, stage, .. }) = self.missing.remove(&id) else { return Arrival::Unwanted };
         let bytes = chunk.bytes as usize;
         if stage == Stage::Asked {
             self.asked_bytes -= bytes;
@@ -140,13 +147,13 @@ impl Window {
     /// A new connection: what was on its way over the old one will not come.
     pub(super) fn ask_all_again(&mut self, now: Instant) {
         let mut again = Vec::new();
-        for (chunk, stage) in self.missing.values_mut() {
-            if *stage == Stage::Asked {
-                *stage = Stage::Queued;
-                again.push(*chunk);
-            }
+        for missing in self.missing.values_mut().filter(|missing| missing.stage == Stage::Asked) {
+            missing.stage = Stage::Queued;
+            again.push(*missing);
         }
-        again.into_iter().for_each(|chunk| self.queue.push_front(chunk));
+        // In order, so that the disk is written from front to back.
+        again.sort_unstable_by_key(|missing| std::cmp::Reverse(missing.place));
+        again.into_iter().for_each(|missing| self.queue.push_front(missing.chunk));
         self.asked_bytes = 0;
         self.grown_bytes = 0;
         self.quiet_since = now;
@@ -213,8 +220,10 @@ mod tests {
         assert_eq!(window.arrived(ids[1], Instant::now()), Arrival::Wanted, "late, but wanted");
         assert_eq!(window.arrived(ids[1], Instant::now()), Arrival::Unwanted);
         assert_eq!(window.arrived(Blake3([255; 32]), Instant::now()), Arrival::Unwanted);
-        assert_eq!(window.next_request(Instant::now()).unwrap(), [ids[0]]);
         assert_eq!(window.missing(), 2);
+        let again = window.next_request(Instant::now()).unwrap();
+        assert_eq!(again[0], ids[0]);
+        assert!(!again.contains(&ids[1]));
     }
 
     #[tokio::test(start_paused = true)]
