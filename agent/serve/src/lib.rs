@@ -1,1 +1,40 @@
 //! The local HTTP API: who is calling, may they, and the answer as a stream.
+//!
+//! ```text
+//! connection ─► gate (Host, Origin) ─► identify ─► route ─► permit ─► backend ─► drive ─► stream
+//!                     421, 403           401        404      403       404, 503     │
+//!                                                                                   ├─ infer.start durable, then the first token
+//!                                                                                   └─ infer.end durable, then the last chunk
+//! ```
+//!
+//! The agent brings a [`Backend`] (what answers), an audit log, the policies in force and the identities; this crate
+//! brings everything between a socket and those. Nothing is answered without an identity and a permit, apart from
+//! `/health`; nothing is generated that the audit log cannot hold.
+
+mod api;
+mod app;
+mod backend;
+mod body;
+mod config;
+mod drive;
+mod error;
+mod gate;
+mod handle;
+pub mod identify;
+mod permit;
+mod record;
+mod request_id;
+mod router;
+mod server;
+mod tls;
+
+pub use api::ROUTES;
+pub use app::{Circumstances, Serving};
+pub use backend::{
+    Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, Message, ModelCard, Role,
+    Sampling, Served,
+};
+pub use config::{Limits, ServeConfig, TlsFiles};
+pub use identify::{ApiKeys, Identities, LocalUsers, TokenIssuer};
+pub use server::{BindError, Server};
+pub use tls::TlsError;

@@ -1,0 +1,20 @@
+//! `GET /health`: whether a question would be answered now. The one route without an identity; it says nothing else.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::Health;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn show(State(app): State<Arc<App>>) -> Response {
+    match app.serving.backend.health().await {
+        Health::Ready => Json(json!({ "status": "ok" })).into_response(),
+        Health::Loading => ApiError::unavailable("model_loading", "a model is being loaded").into_response(),
+        Health::Unavailable { because } => ApiError::unavailable("model_unavailable", because).into_response(),
+    }
+}

@@ -1,0 +1,72 @@
+//! What every request needs: the agent's parts, the ceilings, and what has to outlive a request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use outpost_audit::{AuditLog, Pseudonyms};
+use outpost_policies::InForce;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::gate::Gate;
+use crate::identify::{Failures, Identities};
+use crate::{Backend, Limits};
+
+/// What the agent brings.
+#[derive(Clone)]
+pub struct Serving {
+    /// The device's name, for policies and status.
+    pub device: String,
+    /// Where everything is recorded.
+    pub audit: AuditLog,
+    /// How callers are called in the record.
+    pub pseudonyms: Pseudonyms,
+    /// Who may do what.
+    pub policies: InForce,
+    /// Who callers are.
+    pub identities: Arc<Identities>,
+    /// What answers.
+    pub backend: Arc<dyn Backend>,
+    /// The time and the device's situation, asked at each request.
+    pub circumstances: Arc<dyn Fn() -> Circumstances + Send + Sync>,
+}
+
+/// The time and the device's situation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Circumstances {
+    /// Seconds since 1970-01-01 UTC, by the device's clock with its floor.
+    pub now_s: i64,
+    /// Seconds since the fleet was last heard from; 0 on a device that belongs to none.
+    pub offline_s: u64,
+    /// Seconds since the policy in force was last confirmed.
+    pub policy_age_s: u64,
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Serving").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// The running server's state.
+pub(crate) struct App {
+    pub(crate) serving: Serving,
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    pub(crate) failures: Failures,
+    /// Answers being generated; none free means 503.
+    pub(crate) generations: Arc<Semaphore>,
+    /// Tasks that still have something to record.
+    pub(crate) tasks: TaskTracker,
+    /// No more time: what is being generated is given up, and recorded as such.
+    pub(crate) giving_up: CancellationToken,
+    pub(crate) router: Router<Arc<App>>,
+}
+
+impl App {
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        (self.serving.circumstances)()
+    }
+}

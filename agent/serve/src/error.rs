@@ -1,0 +1,184 @@
+//! Refusals as callers see them: the OpenAI error object, one shape on every path.
+
+use axum::Json;
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use outpost_audit::AuditError;
+use serde_json::{Value, json};
+
+use crate::BackendError;
+
+/// Seconds after which a client that found no free slot may ask again, where nothing better is known.
+const RETRY_AFTER_S: u32 = 1;
+
+/// A refusal: what the caller is told. What only the operator should know goes to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    kind: &'static str,
+    pub(crate) code: &'static str,
+    param: Option<String>,
+    message: String,
+    rules: Vec<String>,
+    retry_after_s: Option<u32>,
+    allow: Option<&'static str>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { status, kind, code, param: None, message, rules: Vec::new(), retry_after_s: None, allow: None }
+    }
+
+    /// 400: the request itself, at `param`.
+    pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_value", message);
+        Self { param: Some(param.into()), ..error }
+    }
+
+    /// 400: a field that would change the answer, and that this server does not implement.
+    pub(crate) fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: "unsupported_parameter", ..Self::invalid(param, message) }
+    }
+
+    /// 400: the body is no JSON object.
+    pub(crate) fn not_json(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_json", message)
+    }
+
+    /// 401.
+    pub(crate) fn unidentified(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", code, message)
+    }
+
+    /// 403 by policy.
+    pub(crate) fn denied(rules: Vec<String>, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "denied_by_policy", message);
+        Self { rules, ..error }
+    }
+
+    /// 403 for a web page that may not call.
+    pub(crate) fn cross_site(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "cross_site", message)
+    }
+
+    /// 421.
+    pub(crate) fn misdirected(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "invalid_request_error", "unknown_host", message)
+    }
+
+    /// 404 for a path.
+    pub(crate) fn no_route(path: &str) -> Self {
+        let path: String = path.chars().take(100).collect();
+        let message = format!("there is nothing at `{path}`; the API begins at `/v1/`");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "not_found", message)
+    }
+
+    /// 404 for a model.
+    pub(crate) fn no_model(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message);
+        Self { param: Some("model".to_owned()), ..error }
+    }
+
+    /// 405.
+    pub(crate) fn wrong_method(allow: &'static str) -> Self {
+        let message = format!("this path answers {allow} only; a GET never changes anything here");
+        let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message);
+        Self { allow: Some(allow), ..error }
+    }
+
+    /// 408.
+    pub(crate) fn too_slow() -> Self {
+        let message = "the body did not arrive in time; send it again";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout_error", "request_timeout", message)
+    }
+
+    /// 413.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than the {limit} bytes that are accepted");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "request_too_large", message)
+    }
+
+    /// 415.
+    pub(crate) fn wrong_content_type() -> Self {
+        let message = "send JSON, and say so: `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message)
+    }
+
+    /// 503 with a time to come back.
+    pub(crate) fn busy(retry_after_s: u32, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "busy", message);
+        Self { retry_after_s: Some(retry_after_s.max(RETRY_AFTER_S)), ..error }
+    }
+
+    /// 503 because nothing leaves that cannot be recorded.
+    pub(crate) fn unrecorded(error: &AuditError) -> Self {
+        let reason = match error {
+            AuditError::Full { .. } => "the device's disk is full",
+            AuditError::Busy { .. } => "more is waiting to be recorded than the disk can take",
+            AuditError::Closed => "the device is shutting down",
+            _ => "the audit log does not accept records; an operator has to look at the device",
+        };
+        let message = format!("nothing is answered that cannot be recorded: {reason}");
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "audit_unavailable", message);
+        Self { retry_after_s: Some(10), ..error }
+    }
+
+    /// 503 for the time being.
+    pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", code, message)
+    }
+
+    /// 500. The cause is in the log, under the request id.
+    pub(crate) fn internal() -> Self {
+        let message = "something went wrong in the device; its log has the cause under this request id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message)
+    }
+
+    /// The error object.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut error = json!({
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+        });
+        if !self.rules.is_empty() {
+            error["rules"] = json!(self.rules);
+        }
+        json!({ "error": error })
+    }
+}
+
+impl From<BackendError> for ApiError {
+    fn from(error: BackendError) -> Self {
+        let message = error.to_string();
+        match error {
+            BackendError::UnknownModel { .. } => Self::no_model(message),
+            BackendError::NotReady { .. } => {
+                Self { retry_after_s: Some(5), ..Self::unavailable("model_loading", message) }
+            }
+            BackendError::Busy { retry_after_s } => Self::busy(retry_after_s, message),
+            BackendError::TooLong { .. } => {
+                Self { code: "context_length_exceeded", ..Self::invalid("messages", message) }
+            }
+            BackendError::Unsuitable { .. } => Self::invalid("messages", message),
+            BackendError::Failed { .. } => Self::internal(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.to_json())).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}

@@ -1,0 +1,108 @@
+//! One request from head to answer: id, gate, identity, route. A panic on the way is a 500, not a dead server.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Request};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use outpost_audit::{Kind, Outcome, Record, Who};
+use tower::ServiceExt;
+
+use crate::api;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::identify::{Caller, Peer, Tally};
+use crate::request_id::RequestId;
+
+/// Carries the request id back, so that a person can quote it and an operator can find it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a route knows of the call that it answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) id: RequestId,
+    pub(crate) caller: Caller,
+    /// The route as it is written in the table, never what the caller wrote.
+    pub(crate) endpoint: &'static str,
+    pub(crate) started: Instant,
+}
+
+/// Answers one request.
+pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) -> Response {
+    let (id, started) = (RequestId::fresh(app.circumstances().now_s), Instant::now());
+    let method = request.method().clone();
+    let endpoint = api::endpoint(request.uri().path());
+    let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, started, request));
+    let mut response = match answering.catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error.into_response(),
+        Err(_) => {
+            tracing::error!(request = %id, %method, endpoint, "a bug: answering panicked");
+            ApiError::internal().into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let milliseconds = crate::record::milliseconds_since(started);
+    tracing::info!(request = %id, %method, endpoint, status = response.status().as_u16(), milliseconds, "answered");
+    response
+}
+
+async fn answer(
+    app: &Arc<App>,
+    id: &RequestId,
+    peer: Peer,
+    endpoint: &'static str,
+    started: Instant,
+    mut request: Request<Body>,
+) -> Result<Response, ApiError> {
+    if let Err(error) = app.gate.check(&peer, &request) {
+        return Err(refuse_unidentified(app, &peer, error.code, error).await);
+    }
+    if endpoint != api::HEALTH {
+        let caller = app.serving.identities.identify(request.headers(), &peer, app.circumstances().now_s);
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(unidentified) => {
+                let error = ApiError::unidentified(unidentified.code, unidentified.message);
+                return Err(refuse_unidentified(app, &peer, unidentified.code, error).await);
+            }
+        };
+        let call = Call { id: id.clone(), caller, endpoint, started };
+        request.extensions_mut().insert(call);
+    }
+    let router = app.router.clone().with_state(Arc::clone(app));
+    match router.oneshot(request).await {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
+}
+
+/// The refusal, once it is recorded as far as it has to be.
+async fn refuse_unidentified(app: &App, peer: &Peer, code: &'static str, error: ApiError) -> ApiError {
+    let Some(tally) = app.failures.count(&peer.source(), code, Instant::now()) else { return error };
+    match app.serving.audit.append(failure_record(&tally)).await {
+        Ok(_) => error,
+        Err(lost) => {
+            tracing::error!(error = %lost, source = tally.source, "a failure to identify could not be recorded");
+            ApiError::unrecorded(&lost)
+        }
+    }
+}
+
+/// Failures of one source, as one record.
+pub(crate) fn failure_record(tally: &Tally) -> Record {
+    Record::new(Kind::AuthFail)
+        .who(Who { kind: "unknown".to_owned(), auth: "none".to_owned(), ..Who::default() })
+        .result(Outcome { err: tally.code.to_owned(), ..Outcome::default() })
+        .detail("source", tally.source.as_str())
+        .detail("count", tally.count)
+}

@@ -1,0 +1,61 @@
+//! May they: the one place where routes ask the policies, and where a denial is recorded before it is told.
+
+use outpost_audit::Kind;
+use outpost_policies::{Action, Ask, Context, Permit, Resource};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::handle::Call;
+use crate::record;
+
+/// What a route asks for.
+pub(crate) struct Wanted {
+    pub(crate) action: Action,
+    pub(crate) resource: Resource,
+    /// Tokens, where the action generates some and the caller says how many.
+    pub(crate) max_tokens: Option<u32>,
+}
+
+/// Asks the policies.
+///
+/// # Errors
+/// 403 with the rule, once the denial is durable; 503 if it cannot be recorded.
+pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Permit, ApiError> {
+    let circumstances = app.circumstances();
+    let action = wanted.action;
+    let ask = Ask {
+        principal: call.caller.principal.clone(),
+        action,
+        resource: wanted.resource,
+        context: Context {
+            now_s: circumstances.now_s,
+            offline_s: circumstances.offline_s,
+            policy_age_s: circumstances.policy_age_s,
+            auth_method: call.caller.method,
+            network: call.caller.network,
+            max_tokens: wanted.max_tokens,
+        },
+    };
+    let denial = match app.serving.policies.now().authorize(&ask) {
+        Ok(permit) => return Ok(permit),
+        Err(denial) => denial,
+    };
+    for error in &denial.errors {
+        tracing::error!(request = %call.id, %error, "a rule could not be evaluated, which denies");
+    }
+    // The log has one type for a refused question; a refused administrative act is an administrative act.
+    let kind = match action {
+        Action::Infer | Action::Embed => Kind::InferDenied,
+        Action::ReadAudit | Action::ExportAudit => Kind::AuditRead,
+        _ => Kind::AdminAct,
+    };
+    let refusal = ApiError::denied(denial.rules.clone(), denial.message.clone());
+    let record = record::of_call(&app.serving, call, kind)
+        .act(action.word())
+        .object(record::object(call, &ask.resource))
+        .decision(record::denied(&denial))
+        .result(record::refused(&refusal));
+    app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
+    tracing::info!(request = %call.id, action = action.word(), rules = ?denial.rules, "denied");
+    Err(refusal)
+}
