@@ -30,9 +30,25 @@ pub(crate) struct Matrix {
 #[derive(Debug, Clone)]
 enum Kind {
     /// F32, F16 or BF16, left where the file has them.
-    Plain { map: Arc<FileMap>, range: Range<usize>, format: Format },
+    Plain { bytes: Bytes, format: Format },
     /// Blocks, in candle's layout.
     Blocks(Arc<QTensor>),
+}
+
+/// Where plain weights lie.
+#[derive(Debug, Clone)]
+enum Bytes {
+    Mapped { map: Arc<FileMap>, range: Range<usize> },
+    Owned(Arc<[u8]>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Mapped { map, range } => &map.bytes()[range.clone()],
+            Self::Owned(bytes) => bytes,
+        }
+    }
 }
 
 impl Matrix {
@@ -40,8 +56,8 @@ impl Matrix {
     pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) -> Result<(), candle_core::Error> {
         let tokens = input.len() / self.columns;
         match &self.kind {
-            Kind::Plain { map, range, format } => {
-                let weights = &map.bytes()[range.clone()];
+            Kind::Plain { bytes, format } => {
+                let weights = bytes.get();
                 if tokens == 1 {
                     self.apply_one(weights, *format, input, output);
                     Ok(())
@@ -60,10 +76,10 @@ impl Matrix {
     /// Widens one row to F32: how a token's embedding is looked up.
     pub(crate) fn row(&self, index: usize, output: &mut [f32]) -> Result<(), candle_core::Error> {
         match &self.kind {
-            Kind::Plain { map, range, format } => {
-                let row_bytes = range.len() / self.rows;
-                let begin = range.start + index * row_bytes;
-                widen(*format, &map.bytes()[begin..begin + row_bytes], output);
+            Kind::Plain { bytes, format } => {
+                let bytes = bytes.get();
+                let row_bytes = bytes.len() / self.rows;
+                widen(*format, &bytes[index * row_bytes..(index + 1) * row_bytes], output);
                 Ok(())
             }
             Kind::Blocks(blocks) => {
@@ -114,6 +130,21 @@ impl Matrix {
         let blocks = QTensor::quantize(&values, format.candle())?;
         Ok(Self { rows, columns, kind: Kind::Blocks(Arc::new(blocks)) })
     }
+}
+
+/// Hands blocks to candle. Tensors are aligned to at least 8 bytes in the file and the map begins on a page; the strictest
+/// field of any block has 4.
+fn load_blocks(bytes: &[u8], format: Format, rows: usize, columns: usize) -> Result<Kind, candle_core::Error> {
+    let storage = QStorage::from_data(bytes.into(), &Device::Cpu, format.candle())?;
+    let blocks = QTensor::new(storage, (rows, columns))?;
+    // These kernels of candle's take two blocks at a time and panic on rows of an odd number: such rows are widened.
+    let by_twos = matches!(format, Format::Q4_1 | Format::Q5_0 | Format::Q5_1);
+    if by_twos && !columns.is_multiple_of(64) {
+        let wide = blocks.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+        let wide: Vec<u8> = wide.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        return Ok(Kind::Plain { bytes: Bytes::Owned(wide.into()), format: Format::F32 });
+    }
+    Ok(Kind::Blocks(Arc::new(blocks)))
 }
 
 fn copy_out(product: &Tensor, output: &mut [f32]) -> Result<(), candle_core::Error> {
@@ -214,20 +245,13 @@ impl<'file> Loader<'file> {
         let entry = self.take(name, &[columns as u64, all_rows as u64])?;
         let row_bytes = entry.range.len() / all_rows;
         let range = entry.range.start + part.start * row_bytes..entry.range.start + part.end * row_bytes;
+        let map = self.gguf.map();
         let kind = match entry.format {
             Format::F32 | Format::F16 | Format::BF16 => {
-                Kind::Plain { map: Arc::clone(self.gguf.map()), range, format: entry.format }
+                Kind::Plain { bytes: Bytes::Mapped { map: Arc::clone(map), range }, format: entry.format }
             }
-            format => {
-                // Tensors are aligned to at least 8 bytes in the file and the map begins on a page; candle reads blocks
-                // whose strictest field has 4.
-                let bytes = &self.gguf.map().bytes()[range];
-                let load = || {
-                    let storage = QStorage::from_data(bytes.into(), &Device::Cpu, format.candle())?;
-                    QTensor::new(storage, (part.len(), columns))
-                };
-                Kind::Blocks(Arc::new(load().map_err(|source| LoadError::Kernel { tensor: name.to_owned(), source })?))
-            }
+            format => load_blocks(&map.bytes()[range], format, part.len(), columns)
+                .map_err(|source| LoadError::Kernel { tensor: name.to_owned(), source })?,
         };
         Ok(Matrix { rows: part.len(), columns, kind })
     }

@@ -1,1 +1,136 @@
-//! Tests.
+//! The graph against answers of an independent implementation, and files that lie about their graph.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::gguf::write::{Outline, write};
+use crate::gguf::{Array, Format, Value};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden").join(name)
+}
+
+fn load(name: &str) -> Arc<Model> {
+    Model::load(golden(name), &LoadOptions { threads: 2 }).expect("the golden model loads")
+}
+
+fn numbers<T: std::str::FromStr>(text: &str) -> Vec<T> {
+    text.split([',', ' ', '\n']).filter_map(|number| number.parse().ok()).collect()
+}
+
+fn check_golden(family: &str) {
+    let model = load(&format!("{family}.gguf"));
+    let read = |kind: &str| std::fs::read_to_string(golden(&format!("{family}.{kind}"))).expect("the fixture is there");
+    let tokens: Vec<u32> = numbers(&read("tokens"));
+    let expected: Vec<Vec<f32>> = read("logits").lines().map(numbers).collect();
+    assert_eq!((tokens.len(), expected.len(), expected[0].len()), (48, 2, 320));
+    for chunk in [48, 1, 7, 16] {
+        let answers = logits_in_chunks(&model, &tokens, &[20, 47], chunk).expect("it computes");
+        let pairs = answers.iter().flatten().zip(expected.iter().flatten());
+        let worst = pairs.map(|(answer, expected)| (answer - expected).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-3, "{family} in chunks of {chunk}: a logit is off by {worst}");
+    }
+}
+
+#[test]
+fn qwen3_agrees_with_an_independent_implementation() {
+    check_golden("qwen3");
+}
+
+#[test]
+fn llama_with_rope_factors_agrees_with_an_independent_implementation() {
+    check_golden("llama");
+}
+
+#[test]
+fn logits_come_in_the_order_they_were_asked_for() {
+    let model = load("qwen3.gguf");
+    let tokens = [5, 6, 7, 8];
+    let all = logits(&model, &tokens, &[0, 1, 2, 3]).expect("it computes");
+    let some = logits(&model, &tokens, &[3, 0, 3]).expect("it computes");
+    assert_eq!(some, [all[3].clone(), all[0].clone(), all[3].clone()]);
+    assert!(matches!(logits(&model, &tokens, &[4]), Err(ForwardError::NoSuchPosition { .. })));
+    assert!(matches!(logits(&model, &[320], &[0]), Err(ForwardError::UnknownToken { token: 320, .. })));
+}
+
+/// A copy of a golden file with changes to what stands in front of the tensors.
+fn changed(family: &str, change: impl FnOnce(&mut Outline)) -> Result<Arc<Model>, LoadError> {
+    let source = Gguf::open(golden(family)).expect("the golden model is sound");
+    let entries = source.tensors().iter().map(|entry| (entry.name.clone(), entry.shape.clone(), entry.format));
+    let mut outline = Outline { metadata: source.metadata().to_vec(), tensors: entries.collect() };
+    change(&mut outline);
+    let mut bytes = Vec::new();
+    write(&mut bytes, &outline, |index, out| {
+        let (name, shape, format) = &outline.tensors[index];
+        let size = format.bytes_for(shape.iter().product()).expect("the size fits") as usize;
+        out.extend_from_slice(source.tensor(name).map(|entry| source.bytes(entry)).unwrap_or_default());
+        out.resize(size, 0);
+        Ok(())
+    })
+    .expect("memory takes it");
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().join("changed.gguf");
+    std::fs::write(&path, bytes).expect("it is written");
+    Model::load(&path, &LoadOptions { threads: 1 })
+}
+
+fn set(outline: &mut Outline, key: &str, value: Value) {
+    outline.metadata.retain(|(existing, _)| existing != key);
+    outline.metadata.push((key.to_owned(), value));
+}
+
+#[test]
+fn figures_that_lie_are_refused_by_name() {
+    let cases: &[(&str, Value)] = &[
+        ("qwen3.attention.head_count", Value::U32(0)),
+        ("qwen3.attention.head_count_kv", Value::U32(3)),
+        ("qwen3.block_count", Value::U32(u32::MAX)),
+        ("qwen3.embedding_length", Value::U64(1 << 40)),
+        ("qwen3.context_length", Value::U32(0)),
+        ("qwen3.attention.key_length", Value::U64(u64::MAX)),
+        ("qwen3.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)),
+        ("qwen3.rope.freq_base", Value::F32(-1.0)),
+        ("qwen3.rope.dimension_count", Value::U32(33)),
+        ("qwen3.rope.scaling.type", Value::Text("yarn".to_owned())),
+    ];
+    for (key, value) in cases {
+        let error = changed("qwen3.gguf", |outline| set(outline, key, value.clone())).expect_err("the figure lies");
+        assert!(matches!(&error, LoadError::BadFigure { key: named, .. } if named == key), "{key}: {error}");
+    }
+    let error = changed("qwen3.gguf", |outline| set(outline, "qwen3.block_count", Value::U32(3))).expect_err("it lies");
+    assert!(matches!(&error, LoadError::MissingTensor { tensor } if tensor.starts_with("blk.2.")), "{error}");
+    let error = changed("qwen3.gguf", |outline| set(outline, "qwen3.feed_forward_length", Value::U32(64)));
+    assert!(matches!(error, Err(LoadError::TensorShape { .. })));
+}
+
+#[test]
+fn an_unknown_family_is_refused_with_the_known_ones() {
+    let unknown = |outline: &mut Outline| set(outline, "general.architecture", Value::Text("mamba".to_owned()));
+    let error = changed("qwen3.gguf", unknown).expect_err("nobody runs that here");
+    assert!(error.to_string().contains("mamba") && error.to_string().contains("qwen3"), "{error}");
+}
+
+#[test]
+fn a_tensor_without_a_place_in_the_graph_is_refused() {
+    let extra = |outline: &mut Outline| outline.tensors.push(("blk.0.attn_q.bias".to_owned(), vec![128], Format::F32));
+    let error = changed("qwen3.gguf", extra).expect_err("its answers would be wrong");
+    assert!(matches!(&error, LoadError::UnknownTensor { tensor } if tensor == "blk.0.attn_q.bias"), "{error}");
+}
+
+#[test]
+fn a_file_without_a_tensor_of_the_graph_is_refused() {
+    let less = |outline: &mut Outline| outline.tensors.retain(|(name, ..)| name != "blk.1.ffn_down.weight");
+    assert!(matches!(changed("llama.gguf", less), Err(LoadError::MissingTensor { .. })));
+    let no_norm = |outline: &mut Outline| outline.tensors.retain(|(name, ..)| !name.ends_with("attn_q_norm.weight"));
+    assert!(matches!(changed("qwen3.gguf", no_norm), Err(LoadError::MissingTensor { .. })));
+}
+
+#[test]
+fn tokens_beyond_the_embedding_are_refused() {
+    let more = |outline: &mut Outline| {
+        let tokens = (0..400).map(|index| format!("token{index}")).collect();
+        set(outline, "tokenizer.ggml.tokens", Value::Array(Array::Text(tokens)));
+        outline.metadata.retain(|(key, _)| key != "tokenizer.ggml.token_type");
+    };
+    assert!(matches!(changed("qwen3.gguf", more), Err(LoadError::VocabularyMismatch { tokens: 400, rows: 320 })));
+}
