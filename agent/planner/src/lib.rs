@@ -1,1 +1,154 @@
 //! Candidates, measurements and policy in; the chosen variant and the reasons out; pure.
+//!
+//! The control plane asks the same code "what if" that a device asks "what now": same input, same answer, with the reason in
+//! the answer.
+
+mod judge;
+mod memory;
+mod speed;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use outpost_contract::{Measurements, TargetName, VariantFacts};
+
+use judge::Judge;
+pub use memory::{Budget, KV_BYTES_PER_ELEMENT, Needs, PREFILL_CHUNK_TOKENS, budget, needs};
+pub use speed::{Basis, Speed, speed};
+
+/// One variant that may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name in the catalogue.
+    pub target: TargetName,
+    /// What the catalogue says of it.
+    pub facts: VariantFacts,
+}
+
+/// What makes one fitting candidate better than another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Objective {
+    /// Closest to the original; among equals the faster.
+    #[default]
+    Quality,
+    /// Most tokens per second; among equals the closer to the original.
+    Speed,
+    /// Least memory; among equals the closer to the original.
+    Memory,
+}
+
+/// What is asked of a choice beside fitting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Constraints {
+    /// Smallest context that is of use, tokens.
+    pub minimum_context_tokens: u32,
+    /// Longest context worth its memory, tokens.
+    pub maximum_context_tokens: u32,
+    /// Conversations at once that are wanted; fewer are planned if nothing fits otherwise.
+    pub slots: u32,
+    /// Slowest decoding that is of use, thousandths of a token per second; 0 for any.
+    pub minimum_tokens_per_second_milli: u64,
+    /// SPDX identifiers that may run; `None` for all.
+    pub allowed_licences: Option<Vec<String>>,
+    /// Candidates whose file would have to be fetched first, so that the disk must have room for it.
+    pub to_fetch: Vec<TargetName>,
+    /// What is best among those that keep every constraint.
+    pub objective: Objective,
+}
+
+impl Default for Constraints {
+    fn default() -> Self {
+        Self {
+            minimum_context_tokens: 512,
+            // A conversation longer than this is rare on a box, and its memory would be taken from other conversations.
+            maximum_context_tokens: 8_192,
+            slots: 4,
+            minimum_tokens_per_second_milli: 0,
+            allowed_licences: None,
+            to_fetch: Vec::new(),
+            objective: Objective::Quality,
+        }
+    }
+}
+
+/// The variant to run, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Its name in the catalogue.
+    pub target: TargetName,
+    /// Context of one conversation, tokens.
+    pub context_tokens: u32,
+    /// Conversations at once.
+    pub slots: u32,
+    /// Threads of the engine.
+    pub threads: u32,
+    /// Predicted memory.
+    pub needs: Needs,
+    /// Predicted speed.
+    pub speed: Speed,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is the choice.
+    Chosen,
+    /// Another one is better, or it broke a constraint.
+    Lost,
+}
+
+/// One candidate's fate, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its name in the catalogue.
+    pub target: TargetName,
+    /// Its quantisation.
+    pub quantisation: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, in one sentence with the numbers.
+    pub because: String,
+    /// Bytes that were missing, if memory was the reason.
+    pub missing_bytes: u64,
+    /// Memory that it needs: as chosen, or with the smallest useful context.
+    pub needs: Needs,
+    /// Predicted speed.
+    pub speed: Speed,
+}
+
+/// The answer: at most one choice, and a verdict on every candidate in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What to run; `None` if nothing fits.
+    pub choice: Option<Choice>,
+    /// Every candidate's fate.
+    pub verdicts: Vec<Verdict>,
+    /// The memory that there was to plan with.
+    pub budget: Budget,
+}
+
+impl Plan {
+    /// The plan as a table for people: one line per candidate.
+    #[must_use]
+    pub fn table(&self) -> String {
+        table::render(self)
+    }
+}
+
+/// Chooses, of the candidates that keep every constraint, the best by the objective, with the longest context that fits.
+///
+/// If nothing fits with as many conversations at once as are wanted, half as many are tried, down to one: a box that answers
+/// its callers in turn is of more use than one that refuses.
+#[must_use]
+pub fn plan(candidates: &[Candidate], measurements: &Measurements, constraints: &Constraints) -> Plan {
+    let judge = |slots: u32| Judge { measurements, constraints, slots, budget: budget(measurements) };
+    let mut slots = constraints.slots.max(1);
+    loop {
+        let plan = judge(slots).plan(candidates);
+        if plan.choice.is_some() || slots == 1 {
+            return plan;
+        }
+        slots /= 2;
+    }
+}

@@ -1,0 +1,268 @@
+//! What fits is chosen, what does not is not, and everyone is told why.
+
+use outpost_contract::{KernelSpeed, Measurements, ModelFacts, VariantFacts};
+use proptest::prelude::*;
+
+use super::*;
+
+fn candidate(quantisation: &str, weight_mib: u64, quality_milli: u32) -> Candidate {
+    let model = ModelFacts {
+        model: "m".parse().unwrap(),
+        architecture: "qwen3".into(),
+        licence: "apache-2.0".into(),
+        parameters: 600_000_000,
+        context_tokens: 32_768,
+        layers: 28,
+        embedding_length: 1024,
+        vocabulary: 151_936,
+        kv_elements_per_layer: 2048,
+        feed_forward_length: 3072,
+        query_elements: 2048,
+    };
+    Candidate {
+        target: format!("m.{quantisation}.manifest.json").parse().unwrap(),
+        facts: VariantFacts {
+            release: 1,
+            model,
+            quantisation: quantisation.into(),
+            file_bytes: weight_mib << 20,
+            weight_bytes: weight_mib << 20,
+            quality_milli,
+        },
+    }
+}
+
+fn variants() -> Vec<Candidate> {
+    vec![candidate("F16", 1200, 16_000), candidate("Q8_0", 640, 8_500), candidate("Q4_0", 340, 4_500)]
+}
+
+fn machine(available_mib: u64) -> Measurements {
+    let kernel = |format: &str| KernelSpeed {
+        format: format.into(),
+        threads: 2,
+        decode_bytes_per_second: 15 << 30,
+        prefill_macs_per_second: 100_000_000_000,
+    };
+    Measurements {
+        measured_at_s: 0,
+        cpu: "test".into(),
+        cores: 2,
+        features: Vec::new(),
+        memory_total_bytes: available_mib << 20,
+        memory_available_bytes: available_mib << 20,
+        memory_cgroup_headroom_bytes: None,
+        disk_free_bytes: 100 << 30,
+        memory_read_bytes_per_second: 20 << 30,
+        kernels: vec![kernel("Q8_0"), kernel("Q4_0")],
+    }
+}
+
+fn chosen(plan: &Plan) -> Option<&str> {
+    plan.choice.as_ref().map(|choice| choice.target.as_str())
+}
+
+#[test]
+fn a_large_machine_gets_the_variant_closest_to_the_original() {
+    let plan = plan(&variants(), &machine(16 << 10), &Constraints::default());
+    assert_eq!(chosen(&plan), Some("m.F16.manifest.json"));
+    assert!(plan.verdicts[1].because.contains("F16 is closer to the original"), "{}", plan.verdicts[1].because);
+}
+
+#[test]
+fn a_smaller_machine_gets_what_fits_and_every_loser_its_missing_number() {
+    let plan = plan(&variants(), &machine(1_600), &Constraints { slots: 1, ..Constraints::default() });
+    assert_eq!(chosen(&plan), Some("m.Q8_0.manifest.json"));
+    let lost = &plan.verdicts[0];
+    assert!(lost.missing_bytes > 0 && lost.because.contains("missing"), "{}", lost.because);
+}
+
+#[test]
+fn a_model_that_does_not_fit_this_machine_is_refused_with_the_numbers() {
+    let plan = plan(&variants(), &machine(300), &Constraints::default());
+    assert_eq!(plan.choice, None);
+    for verdict in &plan.verdicts {
+        assert!(verdict.because.starts_with("needs ") && verdict.because.contains("available"), "{}", verdict.because);
+    }
+}
+
+#[test]
+fn a_cgroup_limit_counts_more_than_the_machines_memory() {
+    let limited = Measurements { memory_cgroup_headroom_bytes: Some(300 << 20), ..machine(16 << 10) };
+    assert_eq!(plan(&variants(), &limited, &Constraints::default()).choice, None);
+}
+
+#[test]
+fn a_licence_or_speed_that_is_not_allowed_is_named() {
+    let licences = Constraints { allowed_licences: Some(vec!["mit".into()]), ..Constraints::default() };
+    let refused = plan(&variants(), &machine(16 << 10), &licences);
+    assert!(refused.choice.is_none() && refused.verdicts[0].because.contains("`apache-2.0` is not allowed"));
+    let fast = Constraints { minimum_tokens_per_second_milli: 40_000, ..Constraints::default() };
+    let fast = plan(&variants(), &machine(16 << 10), &fast);
+    assert_eq!(chosen(&fast), Some("m.Q4_0.manifest.json"), "{}", fast.table());
+}
+
+#[test]
+fn a_format_without_a_measured_kernel_is_estimated_and_says_so() {
+    let plan = plan(&variants(), &machine(16 << 10), &Constraints::default());
+    assert_eq!(plan.verdicts[0].speed.basis, Basis::Bandwidth);
+    assert!(plan.verdicts[0].because.contains("estimated"), "{}", plan.verdicts[0].because);
+    assert_eq!(plan.verdicts[1].speed.basis, Basis::Measured);
+    // 640 MiB of weights at 15 GiB/s.
+    assert_eq!(plan.verdicts[1].speed.tokens_per_second_milli, 24_000);
+    let blind = Measurements { kernels: Vec::new(), memory_read_bytes_per_second: 0, ..machine(16 << 10) };
+    let unknown = speed(&variants()[0].facts, &blind);
+    assert_eq!((unknown.basis, unknown.to_string().as_str()), (Basis::Nothing, "at a speed that was not measured"));
+}
+
+#[test]
+fn a_mixed_quantisation_is_predicted_from_the_blocks_that_it_is_mostly_made_of() {
+    let mut machine = machine(16 << 10);
+    machine.kernels[1].format = "Q4_K".into();
+    assert_eq!(speed(&candidate("Q4_K_M", 340, 4_800).facts, &machine).basis, Basis::Measured);
+    assert_eq!(speed(&candidate("Q4_0", 340, 4_500).facts, &machine).basis, Basis::Bandwidth);
+}
+
+#[test]
+fn a_kernel_that_was_measured_within_a_cache_is_not_believed_beyond_the_memorys_speed() {
+    let mut machine = machine(16 << 10);
+    machine.kernels[0].decode_bytes_per_second = 500 << 30;
+    // 640 MiB at the memory's 20 GiB/s.
+    assert_eq!(speed(&variants()[1].facts, &machine).tokens_per_second_milli, 32_000);
+}
+
+#[test]
+fn every_byte_of_the_prediction_has_a_term() {
+    let needs = needs(&variants()[2].facts, 4_096, 2, 2);
+    assert_eq!(needs.weight_bytes, 340 << 20);
+    assert_eq!(needs.kv_bytes, 28 * 2_048 * 4_096 * 2 * KV_BYTES_PER_ELEMENT);
+    let row = 2 * (1_024 + 2_048 + 3_072 + 3_072);
+    assert_eq!(needs.compute_bytes, 4 * (row * 128 + 256 * 3_072 + 5 * 151_936 + 2 * 4_096));
+    assert_eq!(
+        needs.total(),
+        needs.weight_bytes + needs.kv_bytes + needs.compute_bytes + needs.tokenizer_bytes + needs.base_bytes
+    );
+}
+
+#[test]
+fn the_reserve_is_a_tenth_but_never_more_than_a_quarter_of_what_is_left() {
+    let mebibytes = |machine: &Measurements| budget(machine).reserve_bytes >> 20;
+    assert_eq!(mebibytes(&machine(16_000)), 1_600);
+    assert_eq!(mebibytes(&machine(2_000)), 256);
+    assert_eq!(mebibytes(&machine(512)), 128);
+    let squeezed = Measurements { memory_cgroup_headroom_bytes: Some(400 << 20), ..machine(16_000) };
+    assert_eq!(mebibytes(&squeezed), 100);
+}
+
+#[test]
+fn a_long_context_gives_way_before_the_model_does() {
+    let one = Constraints { slots: 1, maximum_context_tokens: 32_768, ..Constraints::default() };
+    let roomy = plan(&variants()[2..], &machine(32 << 10), &one).choice.unwrap();
+    assert_eq!(roomy.context_tokens, 32_768);
+    let tight = plan(&variants()[2..], &machine(2_000), &one).choice.unwrap();
+    assert!((512..32_768).contains(&tight.context_tokens) && tight.context_tokens % 256 == 0, "{tight:?}");
+    assert!(
+        needs(&variants()[2].facts, tight.context_tokens + 256, 1, 2).total() > budget(&machine(2_000)).usable_bytes
+    );
+}
+
+#[test]
+fn fewer_conversations_at_once_are_better_than_no_answer() {
+    let wanted = Constraints { slots: 8, ..Constraints::default() };
+    let plan = plan(&variants()[2..], &machine(1_000), &wanted);
+    let choice = plan.choice.clone().unwrap();
+    assert!(choice.slots < 8, "{}", plan.table());
+    assert!(plan.verdicts[0].because.contains("(8 were asked for)"), "{}", plan.table());
+}
+
+#[test]
+fn the_objective_decides_and_the_loser_hears_which_number_did() {
+    let by = |objective| plan(&variants(), &machine(16 << 10), &Constraints { objective, ..Constraints::default() });
+    let fast = by(Objective::Speed);
+    assert_eq!(chosen(&fast), Some("m.Q4_0.manifest.json"));
+    assert!(fast.verdicts[0].because.contains("slower than Q4_0"), "{}", fast.table());
+    let small = by(Objective::Memory);
+    assert_eq!(chosen(&small), Some("m.Q4_0.manifest.json"));
+    assert!(small.verdicts[1].because.contains("larger than Q4_0"), "{}", small.table());
+}
+
+#[test]
+fn of_two_variants_of_the_same_quality_the_faster_wins_and_the_slower_hears_it() {
+    let candidates = [candidate("Q4_0", 340, 4_500), candidate("Q4_1", 340, 4_500)];
+    let plan = plan(&candidates, &machine(16 << 10), &Constraints::default());
+    assert_eq!(chosen(&plan), Some("m.Q4_0.manifest.json"));
+    assert!(plan.verdicts[1].because.starts_with("same quality, but slower than Q4_0 ("), "{}", plan.table());
+}
+
+#[test]
+fn a_file_that_must_be_fetched_needs_room_on_the_disk_and_one_that_is_here_does_not() {
+    let full = Measurements { disk_free_bytes: 700 << 20, ..machine(16 << 10) };
+    let here = plan(&variants(), &full, &Constraints::default());
+    assert_eq!(chosen(&here), Some("m.F16.manifest.json"));
+    let to_fetch = variants().into_iter().map(|candidate| candidate.target).collect();
+    let away = plan(&variants(), &full, &Constraints { to_fetch, ..Constraints::default() });
+    assert_eq!(chosen(&away), Some("m.Q8_0.manifest.json"));
+    assert_eq!(away.verdicts[0].because, "its file has 1.2 GiB, 700 MiB free on the disk: 500 MiB missing");
+}
+
+#[test]
+fn a_context_longer_than_the_models_own_is_refused_with_both_numbers() {
+    let long = Constraints { minimum_context_tokens: 40_000, ..Constraints::default() };
+    let plan = plan(&variants(), &machine(64 << 10), &long);
+    assert_eq!(plan.verdicts[0].because, "its context is 32768 tokens, 40000 are asked for");
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let one = Constraints { slots: 1, ..Constraints::default() };
+    let table = plan(&variants(), &machine(1_600), &one).table();
+    assert_eq!(
+        table,
+        "\
+  variant    needs  tokens/s  because
+  F16      1.6 GiB       8.3  needs 1.6 GiB, 1.7 GiB available: 1 MiB missing
+"
+    );
+}
+
+#[test]
+fn nobody_to_choose_from_is_an_empty_plan() {
+    let plan = plan(&[], &machine(1_000), &Constraints::default());
+    assert!(plan.choice.is_none() && plan.verdicts.is_empty());
+    assert!(plan.table().contains("can be used"));
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_chosen_that_does_not_fit(available_mib in 1u64..20_000, weights in prop::collection::vec((1u64..8_000, 2_000u32..16_000), 1..8), slots in 1u32..8) {
+        let candidates: Vec<_> = weights.iter().enumerate().map(|(index, (mib, quality))| candidate(&format!("V{index}"), *mib, *quality)).collect();
+        let machine = machine(available_mib);
+        let constraints = Constraints { slots, ..Constraints::default() };
+        let plan = plan(&candidates, &machine, &constraints);
+        prop_assert_eq!(plan.verdicts.len(), candidates.len());
+        if let Some(choice) = &plan.choice {
+            prop_assert!(choice.needs.total() <= budget(&machine).usable_bytes);
+            prop_assert!(choice.context_tokens >= constraints.minimum_context_tokens);
+        }
+        for verdict in &plan.verdicts {
+            prop_assert!(!verdict.because.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_order_of_candidates_never_decides(available_mib in 500u64..20_000, rotation in 0usize..3) {
+        let (mut turned, machine) = (variants(), machine(available_mib));
+        turned.rotate_left(rotation);
+        let constraints = Constraints::default();
+        prop_assert_eq!(plan(&turned, &machine, &constraints).choice, plan(&variants(), &machine, &constraints).choice);
+    }
+
+    #[test]
+    fn absurd_facts_do_not_overflow(weight: u64, layers: u32, kv: u32, context: u32, slots: u32) {
+        let mut absurd = candidate("X", 1, 1);
+        absurd.facts.weight_bytes = weight;
+        absurd.facts.model.layers = layers;
+        absurd.facts.model.kv_elements_per_layer = kv;
+        let needs = needs(&absurd.facts, context, slots, 2);
+        prop_assert!(needs.total() >= weight);
+    }
+}
