@@ -1,1 +1,27 @@
 //! The Outpost agent: one edge device's measured, signed, recorded local inference.
+//!
+//! The binary `outpost` is [`cmd`] over [`app::Agent`]; the demo and the tests compose the same `Agent` in their own process.
+
+pub mod active;
+pub mod app;
+pub mod args;
+pub mod backend;
+mod chunks;
+pub mod client;
+pub mod cmd;
+pub mod config;
+pub mod facts;
+mod fleet;
+pub mod install;
+mod key_watch;
+pub mod keys;
+pub mod logging;
+mod measure;
+pub mod progress;
+mod reconcile;
+mod report;
+mod self_test;
+mod standalone;
+pub mod state;
+mod status;
+pub mod worker;

@@ -1,1 +1,19 @@
-fn main() {}
+//! The `outpost` binary: reads the command line, hands over to one file of `cmd/`, turns the outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use outpost_agent::args::Cli;
+use outpost_agent::cmd;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cmd::fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
+    };
+    let code = runtime.block_on(cmd::run(cli));
+    // A blocking read of standard input would otherwise hold the process open.
+    runtime.shutdown_background();
+    code
+}

@@ -1,1 +1,5 @@
-//! The whole house at once: the demo, the stories, the self-checks and the benchmarks.
+//! The whole house at once: what the demo, the stories and the campaigns share.
+
+pub mod fleet;
+pub mod process;
+pub mod question;

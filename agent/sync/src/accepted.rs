@@ -1,28 +1,9 @@
 //! The desired state in force, and every floor that was agreed with it, in one transaction.
 
-use std::collections::BTreeMap;
-
-use outpost_contract::TargetName;
+use outpost_trust::Floors;
 use rusqlite::{OptionalExtension, params};
-use serde::{Deserialize, Serialize};
 
 use crate::{SyncDatabase, SyncError};
-
-/// Versions that may never go down on this device.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Floors {
-    /// TUF root version.
-    pub root: u64,
-    /// TUF timestamp version.
-    pub timestamp: u64,
-    /// TUF snapshot version.
-    pub snapshot: u64,
-    /// TUF targets version.
-    pub targets: u64,
-    /// Release counter of each target ever seen.
-    pub releases: BTreeMap<TargetName, u64>,
-}
 
 /// What was last accepted, as it was received: whoever loads it verifies it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +106,7 @@ fn check(offered: &Accepted, stored: &Accepted) -> Result<(), SyncError> {
         ("catalogue timestamp", new.timestamp, old.timestamp),
         ("catalogue snapshot", new.snapshot, old.snapshot),
         ("catalogue targets", new.targets, old.targets),
+        ("catalogue clock", new.clock_s.max(0).cast_unsigned(), old.clock_s.max(0).cast_unsigned()),
     ];
     for (what, offered, stored) in numbers {
         if offered < stored {
@@ -145,6 +127,8 @@ fn check(offered: &Accepted, stored: &Accepted) -> Result<(), SyncError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn slot() -> (tempfile::TempDir, AcceptedSlot) {
@@ -159,7 +143,7 @@ mod tests {
             version,
             envelope: format!("document {version}").into_bytes(),
             catalogue: b"catalogue".to_vec(),
-            floors: Floors { root: 1, timestamp: version, snapshot: version, targets: version, releases },
+            floors: Floors { root: 1, timestamp: version, snapshot: version, targets: version, releases, clock_s: 0 },
             trusted_root: b"{}".to_vec(),
         }
     }

@@ -19,7 +19,7 @@ pub mod outbox;
 mod tls;
 pub mod transfer;
 
-pub use accepted::{Accepted, AcceptedSlot, Floors};
+pub use accepted::{Accepted, AcceptedSlot};
 pub use database::{SyncDatabase, SyncError};
 pub use enrol::{EnrolError, Enrolment, enrol};
 pub use identity::{BrokerAddress, Identity, IdentityError};

@@ -1,0 +1,253 @@
+//! The command line: what can be asked for, in the order a newcomer meets it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Offline-first local inference: measured, signed, recorded.
+#[derive(Debug, Parser)]
+#[command(name = "outpost", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Directory that holds everything this agent knows [default: $OUTPOST_STATE, else ~/.local/state/outpost]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Answer in JSON on standard output, for machines
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong command line or configuration · 3 refused (identity or policy) · \
+4 verification found a problem · 5 no agent runs on this state directory";
+
+/// One subcommand; each has a file of its own in `cmd/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent; not enrolled, it serves one box on its own
+    #[command(after_help = "Example: outpost run --model qwen3-0.6b-Q4_0.gguf")]
+    Run(Run),
+    /// Enrol this device with a one-time code
+    #[command(after_help = "Example: outpost enroll --server https://control:8790 --code 7F3K-… --ca ca.pem")]
+    Enroll(Enroll),
+    /// Measure what this machine can give
+    #[command(after_help = "Example: outpost probe --quick")]
+    Probe(Probe),
+    /// Say which variant this machine should run, and why not the others
+    #[command(after_help = "Example: outpost plan model-f16.gguf model-Q8_0.gguf model-Q4_0.gguf")]
+    Plan(Plan),
+    /// What the running agent does: model, policy, connection, audit log
+    #[command(after_help = "Example: outpost status --json")]
+    Status,
+    /// Ask the model a question through the running agent, or straight from a file
+    #[command(after_help = "Example: outpost chat \"How does a device enrol?\"")]
+    Chat(Chat),
+    /// Local API keys for a box on its own
+    #[command(subcommand, after_help = "Example: outpost key create --name till --role operator")]
+    Key(Key),
+    /// Model files: list, import, inspect, quantise
+    #[command(subcommand, after_help = "Example: outpost model quantize in-f16.gguf out-Q4_0.gguf --to Q4_0")]
+    Model(Model),
+    /// The audit log: verify it, read it
+    #[command(subcommand, after_help = "Example: outpost audit verify")]
+    Audit(Audit),
+    /// The policy in force: check a bundle, run its cases, explain a decision
+    #[command(subcommand, after_help = "Example: outpost policy explain --role auditor --action infer")]
+    Policy(Policy),
+}
+
+/// `outpost run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Serve this GGUF file (overrides `model.path`)
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Address of the local API (overrides `api.listen`)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+}
+
+/// `outpost enroll`
+#[derive(Debug, Args)]
+pub struct Enroll {
+    /// The control plane, as in `https://control.example:8790`
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// The one-time code; `-` reads it from standard input
+    #[arg(long, value_name = "CODE")]
+    pub code: String,
+    /// The control plane's authority, PEM: the only root that is trusted
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
+}
+
+/// `outpost probe`
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Measure for half a second instead of three
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// `outpost plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// GGUF files to choose among; none: explain the plan in force
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Smallest context that is of use, tokens
+    #[arg(long, default_value_t = 512)]
+    pub minimum_context: u32,
+}
+
+/// `outpost chat`
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// The question; none: a conversation on the terminal
+    pub prompt: Option<String>,
+    /// Answer from this GGUF file when no agent runs on the state directory
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Most tokens in the answer
+    #[arg(long, default_value_t = 256)]
+    pub max_tokens: u32,
+    /// 0 always answers the same
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+}
+
+/// `outpost key …`
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key; it is shown once
+    #[command(after_help = "Example: outpost key create --name till --role operator --days 90")]
+    Create {
+        /// Who it is for
+        #[arg(long)]
+        name: String,
+        /// `operator`, `admin` or `auditor`; may be given more than once
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// Days until it expires
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// List keys, without their secrets
+    #[command(after_help = "Example: outpost key list --json")]
+    List,
+    /// Revoke a key at once
+    #[command(after_help = "Example: outpost key revoke 4f8a2c01")]
+    Revoke {
+        /// The id that `list` shows
+        id: String,
+    },
+}
+
+/// `outpost model …`
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// List the models of this device
+    #[command(after_help = "Example: outpost model ls")]
+    Ls,
+    /// Check a GGUF file and copy it into the store
+    #[command(after_help = "Example: outpost model import qwen3-0.6b-Q4_0.gguf")]
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+    /// Show what a GGUF file is, without trusting it
+    #[command(after_help = "Example: outpost model inspect qwen3-0.6b-Q4_0.gguf --json")]
+    Inspect {
+        /// The file
+        file: PathBuf,
+    },
+    /// Write a smaller variant of a GGUF file
+    #[command(after_help = "Example: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0")]
+    Quantize {
+        /// An F16 or F32 file
+        input: PathBuf,
+        /// Where to write
+        output: PathBuf,
+        /// `F16`, `Q8_0`, `Q5_1` or `Q4_0`
+        #[arg(long)]
+        to: String,
+    },
+    /// The logits after given tokens, for comparison with another implementation
+    #[command(after_help = "Example: outpost model logits model.gguf --tokens 1,2,3")]
+    Logits {
+        /// The file
+        file: PathBuf,
+        /// Token ids
+        #[arg(long, value_delimiter = ',', required = true)]
+        tokens: Vec<u32>,
+        /// Positions to show; the last unless told otherwise
+        #[arg(long, value_delimiter = ',')]
+        positions: Vec<usize>,
+    },
+    /// The tokens of a text
+    #[command(after_help = "Example: outpost model tokenize model.gguf --text-file words.txt")]
+    Tokenize {
+        /// The file
+        file: PathBuf,
+        /// The text
+        #[arg(long, value_name = "FILE")]
+        text_file: PathBuf,
+        /// Match special tokens in the text
+        #[arg(long)]
+        special: bool,
+        /// Begin with the BOS token
+        #[arg(long)]
+        bos: bool,
+    },
+}
+
+/// `outpost audit …`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Check every record, the tree and the signatures; names the record that is wrong
+    #[command(after_help = "Example: outpost audit verify /mnt/copy/audit")]
+    Verify {
+        /// An audit directory; the state directory's own by default
+        directory: Option<PathBuf>,
+    },
+    /// Show records, newest last
+    #[command(after_help = "Example: outpost audit show --last 20 --kind infer.denied")]
+    Show {
+        /// An audit directory; the state directory's own by default
+        directory: Option<PathBuf>,
+        /// How many
+        #[arg(long, default_value_t = 50)]
+        last: u64,
+        /// Only records of this type
+        #[arg(long)]
+        kind: Option<String>,
+    },
+}
+
+/// `outpost policy …`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Validate a bundle strictly, without activating it
+    #[command(after_help = "Example: outpost policy check bundle.json")]
+    Check {
+        /// A bundle; the one in force by default
+        bundle: Option<PathBuf>,
+    },
+    /// Run a bundle's own cases
+    #[command(after_help = "Example: outpost policy test bundle.json")]
+    Test {
+        /// A bundle; the one in force by default
+        bundle: Option<PathBuf>,
+    },
+    /// Say whether a role may do something, and which rule decides
+    #[command(after_help = "Example: outpost policy explain --role auditor --action infer")]
+    Explain {
+        /// The role
+        #[arg(long)]
+        role: String,
+        /// The action, as in `infer` or `audit:read`
+        #[arg(long)]
+        action: String,
+    },
+}

@@ -1,0 +1,102 @@
+//! Local commands' way to the running agent: HTTP over its Unix socket, where the kernel says who is calling.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+/// Largest answer that is read whole.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Nothing listens on the socket of this state directory.
+#[derive(Debug, thiserror::Error)]
+#[error("no agent runs on `{}`; start one with `outpost run`", .0.display())]
+pub struct NoAgent(pub PathBuf);
+
+/// A connection to the agent of one state directory.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// The agent behind this socket; nothing is opened yet.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// True if something accepts connections.
+    pub async fn is_up(&self) -> bool {
+        UnixStream::connect(&self.socket).await.is_ok()
+    }
+
+    /// `GET path`, read as JSON.
+    ///
+    /// # Errors
+    /// [`NoAgent`], or the agent's own words if it refuses.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let response = self.send("GET", path, None).await?;
+        read_json(response).await
+    }
+
+    /// `POST path` with a JSON body; the answer's body is handed to `each` line by line as it arrives.
+    ///
+    /// # Errors
+    /// [`NoAgent`], the agent's own words if it refuses, or the first error of `each`.
+    pub async fn post_lines(&self, path: &str, body: &Value, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let response = self.send("POST", path, Some(body)).await?;
+        if !response.status().is_success() {
+            read_json(response).await?;
+            return Ok(());
+        }
+        let mut body = response.into_body();
+        let mut pending = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.context("the agent broke off its answer")?;
+            pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                each(String::from_utf8_lossy(&line).trim_end())?;
+            }
+            if pending.len() > ANSWER_BYTES {
+                bail!("the agent sent a line of more than {ANSWER_BYTES} bytes");
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|_| NoAgent(self.socket.clone()))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .context("the agent does not speak HTTP")?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))))
+            .context("cannot build the request")?;
+        sender.send_request(request).await.context("the agent did not answer")
+    }
+}
+
+async fn read_json(response: Response<Incoming>) -> Result<Value> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("the agent's answer could not be read: {error}"))?.to_bytes();
+    let value: Value =
+        serde_json::from_slice(&body).with_context(|| format!("the agent answered {status} without JSON"))?;
+    if status.is_success() {
+        return Ok(value);
+    }
+    let message = value["error"]["message"].as_str().unwrap_or("no reason given");
+    bail!("the agent refused ({status}): {message}")
+}

@@ -1,0 +1,85 @@
+//! `outpost key …`: local API keys for a box on its own; each act is recorded.
+
+use anyhow::{Context, Result, bail};
+use outpost_audit::{AuditLog, BootInfo, Kind};
+use outpost_disk::{Clock, StateLock};
+use outpost_policies::{Bundle, Policies};
+use outpost_serve::ApiKeys;
+use outpost_serve::identify::{ApiKey, NewApiKey};
+use serde_json::{Value, json};
+
+use super::{Here, Outcome, say, say_json};
+use crate::args::Key;
+use crate::{key_watch, keys};
+
+/// Seconds in a day.
+const DAY_S: i64 = 24 * 3600;
+
+/// Runs the command.
+pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
+    here.state.prepare()?;
+    let clock = Clock::open(here.state.ledgers())?;
+    let api_keys = ApiKeys::open(here.state.keys()).context("cannot open the local API keys")?;
+    match command {
+        Key::Create { name, roles, days } => {
+            check_roles(&roles)?;
+            let expires_s = clock.now_s().saturating_add(i64::from(days) * DAY_S);
+            let new = NewApiKey { name, roles, expires_s: Some(expires_s) };
+            let (key, secret) = api_keys.create(&new, clock.now_s()).context("no key was made")?;
+            record(here, &clock, Kind::KeyCreate, &key)?;
+            if here.json {
+                say_json(&json!({"id": key.id, "key": secret, "roles": key.roles, "expires_s": key.expires_s}))?;
+            } else {
+                say(format!("{secret}\nkey `{}` for `{}`; shown this once, kept nowhere", key.id, key.name))?;
+            }
+        }
+        Key::List => {
+            let keys = api_keys.list().context("cannot list keys")?;
+            if here.json {
+                say_json(&keys.iter().map(to_json).collect::<Vec<_>>())?;
+            } else {
+                for key in &keys {
+                    let state = if key.revoked_s.is_some() { "revoked" } else { "valid" };
+                    say(format!("{:<12} {:<8} {:<20} {}", key.id, state, key.roles.join(","), key.name))?;
+                }
+            }
+        }
+        Key::Revoke { id } => {
+            let key = api_keys.revoke(&id, clock.now_s()).context("nothing was revoked")?;
+            record(here, &clock, Kind::KeyRevoke, &key)?;
+            say(format!("key `{}` is revoked", key.id))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn to_json(key: &ApiKey) -> Value {
+    json!({
+        "id": key.id, "name": key.name, "roles": key.roles,
+        "created_s": key.created_s, "expires_s": key.expires_s, "revoked_s": key.revoked_s,
+    })
+}
+
+/// A misspelt role would make a key that can do nothing.
+fn check_roles(roles: &[String]) -> Result<()> {
+    let known = match Policies::activate(Bundle::default_bundle()) {
+        Ok(policies) => policies.roles().keys().cloned().collect::<Vec<_>>(),
+        Err(findings) => bail!("the built-in policies do not hold: {} findings", findings.len()),
+    };
+    for role in roles {
+        if !known.contains(role) {
+            bail!("`{role}` is not a role; choose among {}", known.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Records the act. A running agent owns the log and watches the keys: then it records the change itself.
+fn record(here: &Here, clock: &Clock, kind: Kind, key: &ApiKey) -> Result<()> {
+    let Ok(_lock) = StateLock::acquire(here.state.root()) else { return Ok(()) };
+    let info = BootInfo { agent: env!("CARGO_PKG_VERSION").into(), device: "cli".into(), clock: clock.clone() };
+    let opened = AuditLog::open(&here.state.audit(), keys::log_identity(&here.state)?, info);
+    let (log, _) = opened.context("the audit log cannot be opened")?;
+    log.append(key_watch::record_of(kind, key)).wait().context("the act could not be recorded")?;
+    log.shutdown("command done").context("the audit log cannot be closed")
+}

@@ -1,0 +1,107 @@
+//! One file per subcommand; here only the hand-over and the exit codes.
+
+mod audit;
+mod chat;
+mod enroll;
+mod key;
+mod model;
+mod plan;
+mod policy;
+mod probe;
+mod run;
+mod status;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::args::{Cli, Command};
+use crate::client::NoAgent;
+use crate::state::StateDir;
+
+/// What a subcommand ended with, when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All done: exit code 0.
+    Done,
+    /// Identity or policy refused: exit code 3.
+    Refused,
+    /// A verification found a problem: exit code 4.
+    ProblemFound,
+}
+
+/// What every subcommand gets.
+#[derive(Debug)]
+pub(crate) struct Here {
+    /// Where the agent's state is.
+    pub(crate) state: StateDir,
+    /// Answer in JSON.
+    pub(crate) json: bool,
+}
+
+/// Runs one subcommand.
+pub async fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli).await {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(3),
+        Ok(Outcome::ProblemFound) => ExitCode::from(4),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<Outcome> {
+    let context = Here { state: StateDir::locate(cli.state.as_deref())?, json: cli.json };
+    match cli.command {
+        Command::Run(arguments) => run::run(&context, arguments).await,
+        Command::Enroll(arguments) => enroll::run(&context, arguments).await,
+        Command::Probe(arguments) => probe::run(&context, &arguments),
+        Command::Plan(arguments) => plan::run(&context, &arguments).await,
+        Command::Status => status::run(&context).await,
+        Command::Chat(arguments) => chat::run(&context, arguments).await,
+        Command::Key(command) => key::run(&context, command),
+        Command::Model(command) => model::run(&context, command).await,
+        Command::Audit(command) => audit::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command),
+    }
+}
+
+/// Says on standard error what failed and why, and gives the exit code of its family.
+#[must_use]
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    let mut standard_error = std::io::stderr().lock();
+    let mut causes = error.chain();
+    if let Some(first) = causes.next() {
+        // Nothing is left to do if standard error itself is gone.
+        writeln!(standard_error, "error: {first}").ok();
+    }
+    for cause in causes {
+        writeln!(standard_error, "  because: {cause}").ok();
+    }
+    let code = if error.is::<NoAgent>() {
+        5
+    } else if error.is::<crate::config::InvalidConfig>() {
+        2
+    } else {
+        1
+    };
+    ExitCode::from(code)
+}
+
+/// Writes one line of data to standard output.
+pub(crate) fn say(line: impl AsRef<str>) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{}", line.as_ref()).context("cannot write to standard output")
+}
+
+/// Writes text to standard output as it is, at once.
+pub(crate) fn say_part(text: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")
+}
+
+/// Writes a value as JSON to standard output.
+pub(crate) fn say_json(value: &impl Serialize) -> Result<()> {
+    say(serde_json::to_string_pretty(value).context("cannot write JSON")?)
+}

@@ -1,0 +1,65 @@
+//! `outpost run`: the agent, until a signal asks it to stop.
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Here, Outcome};
+use crate::app::{Agent, Overrides};
+use crate::args::Run;
+use crate::config::Config;
+use crate::logging;
+use crate::progress::Progress;
+
+/// Runs the command.
+pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
+    here.state.prepare()?;
+    let mut config = Config::load_or_create(&here.state.config())?;
+    if let Some(listen) = arguments.listen {
+        config.api.listen = listen;
+        config.api.address()?;
+    }
+    let _logs = logging::start(&config.logs, &here.state)?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let agent =
+        Agent::start(here.state.clone(), config, Overrides { model: arguments.model, ..Overrides::default() }).await?;
+    let found = agent.boot_report();
+    tracing::info!(previous = ?found.previous, aborted = found.aborted.len(), records = found.records, "the audit log is open");
+    match agent.address() {
+        Some(address) => tracing::info!(%address, "the local API answers"),
+        None => tracing::info!(socket = %here.state.socket().display(), "the local API answers"),
+    }
+    let mut progress = agent.progress();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            happened = progress.recv() => {
+                if let Ok(happened) = happened {
+                    tell(&happened);
+                }
+            }
+        }
+    }
+    tracing::info!("stopping: answers in progress get their time");
+    agent.stop().await;
+    Ok(Outcome::Done)
+}
+
+/// The operations log's words for what happened.
+fn tell(happened: &Progress) {
+    match happened {
+        Progress::Planned { table, chosen } => tracing::info!(chosen, "planned\n{table}"),
+        Progress::Pulling { done, total } => tracing::debug!(done, total, "pulling"),
+        Progress::Refused(reason) => tracing::warn!(reason, "refused"),
+        Progress::Serving { model, variant, tokens_per_second_milli } => {
+            tracing::info!(model, variant, tokens_per_second = tokens_per_second_milli / 1000, "serving");
+        }
+        Progress::Disconnected(reason) => tracing::info!(reason, "the control plane is out of reach"),
+        Progress::Connected => tracing::info!("the control plane is within reach"),
+        Progress::Accepted(version) => tracing::info!(version, "a desired state was accepted"),
+        Progress::Policy(version) => tracing::info!(version, "a policy bundle is in force"),
+        Progress::Reported(sequence) => tracing::debug!(sequence, "reported"),
+        Progress::Listening(_) => {}
+    }
+}

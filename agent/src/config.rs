@@ -1,0 +1,204 @@
+//! `outpost.toml`: what was written, what it means, and what to say when a key is misspelt.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// The file as a new state directory gets it: every key with its default and a word of explanation.
+pub const TEMPLATE: &str = include_str!("outpost.toml");
+
+/// The configuration cannot be used; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration `{}` cannot be used", .0.display())]
+pub struct InvalidConfig(pub PathBuf);
+
+/// What the agent was told.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The local API.
+    pub api: Api,
+    /// What to serve when no control plane says so.
+    pub model: Model,
+    /// Operations logs.
+    pub logs: Logs,
+}
+
+/// The local API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// TCP address; empty for none.
+    pub listen: String,
+    /// Serve local commands on `outpost.sock` in the state directory.
+    pub unix_socket: bool,
+    /// Host names, beside the loopback ones, that a request may name.
+    pub hosts: Vec<String>,
+    /// TLS certificate chain, PEM. Needed for any address that is not loopback.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub private_key: Option<PathBuf>,
+    /// Roles of local users on the Unix socket, by numeric user id. The agent's own user and root are `admin`.
+    pub local_users: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8780".into(),
+            unix_socket: true,
+            hosts: Vec::new(),
+            certificate: None,
+            private_key: None,
+            local_users: BTreeMap::new(),
+        }
+    }
+}
+
+impl Api {
+    /// The TCP address, if one is wanted.
+    ///
+    /// # Errors
+    /// If it is not `address:port`.
+    pub fn address(&self) -> Result<Option<SocketAddr>> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let address = self.listen.parse();
+        address
+            .map(Some)
+            .with_context(|| format!("`api.listen` is `{}`: write `address:port`, as in `127.0.0.1:8780`", self.listen))
+    }
+}
+
+/// What to serve when no control plane says so, and how.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Model {
+    /// A GGUF file to serve on a box without a control plane.
+    pub path: Option<PathBuf>,
+    /// Longest context of a conversation, tokens; 0 lets the planner choose.
+    pub context_tokens: u32,
+    /// Conversations served at once.
+    pub slots: u32,
+    /// Threads of the engine; 0 takes every core.
+    pub threads: u32,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { path: None, context_tokens: 0, slots: 4, threads: 0 }
+    }
+}
+
+/// Operations logs: rolling JSON files in `logs/`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logs {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// Days to keep.
+    pub keep_days: usize,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { level: "info".into(), keep_days: 14 }
+    }
+}
+
+impl Config {
+    /// Reads the file, writing [`TEMPLATE`] first if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written, is not TOML, or has a key or value that means nothing; names the file,
+    /// the place and the nearest valid key.
+    pub fn load_or_create(path: &Path) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).context(InvalidConfig(path.to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                outpost_disk::atomic::write(path, TEMPLATE.as_bytes())
+                    .with_context(|| format!("cannot write `{}`", path.display()))?;
+                Self::parse(TEMPLATE)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        }
+    }
+
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// As [`Config::load_or_create`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| match unknown_key(&error) {
+            Some((key, Some(nearest))) => anyhow::anyhow!("unknown key `{key}`; did you mean `{nearest}`?\n{error}"),
+            Some((key, None)) => anyhow::anyhow!("unknown key `{key}`\n{error}"),
+            None => anyhow::anyhow!("{error}"),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.api.address()?;
+        if self.api.certificate.is_some() != self.api.private_key.is_some() {
+            bail!("`api.certificate` and `api.private_key` belong together: give both or neither");
+        }
+        if self.model.slots == 0 || self.model.slots > 64 {
+            bail!("`model.slots` is {}: choose 1 to 64", self.model.slots);
+        }
+        if !matches!(self.logs.level.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
+            bail!("`logs.level` is `{}`: choose error, warn, info, debug or trace", self.logs.level);
+        }
+        Ok(())
+    }
+}
+
+/// The misspelt key in serde's message, and the valid key that looks most like it.
+fn unknown_key(error: &toml::de::Error) -> Option<(String, Option<String>)> {
+    let message = error.message();
+    let rest = message.strip_prefix("unknown field `")?;
+    let (key, rest) = rest.split_once('`')?;
+    let nearest = rest
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|valid| (strsim::jaro_winkler(key, valid), valid))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, valid)| valid.to_owned());
+    Some((key.to_owned(), nearest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_means_the_defaults() {
+        let written = format!("{:?}", Config::parse(TEMPLATE).unwrap());
+        assert_eq!(written, format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_valid_one() {
+        let error = format!("{:#}", Config::parse("[api]\nlisen = \"127.0.0.1:1\"\n").unwrap_err());
+        assert!(error.contains("unknown key `lisen`; did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_means_nothing_is_refused_by_name() {
+        for (text, name) in [
+            ("[api]\nlisten = \"everywhere\"", "api.listen"),
+            ("[model]\nslots = 0", "model.slots"),
+            ("[logs]\nlevel = \"loud\"", "logs.level"),
+            ("[api]\ncertificate = \"/x\"", "api.private_key"),
+        ] {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The device in its fleet: one loop that hears the link, reconciles, and reports; nothing local waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use outpost_audit::{AuditLog, Kind, Record};
+use outpost_contract::{BootId, Reported};
+use outpost_disk::Clock;
+use outpost_sync::{LinkEvent, LinkHandle};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::chunks::FleetChunks;
+use crate::progress::{Announcer, Progress};
+use crate::reconcile::{Reconciler, Standing};
+use crate::report::Reporter;
+
+/// A report without news goes out this often.
+const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// What could not be fetched is tried again after this.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Everything that the fleet's loop works with.
+pub(crate) struct Fleet {
+    pub(crate) boot: BootId,
+    pub(crate) link: LinkHandle,
+    pub(crate) events: mpsc::Receiver<LinkEvent>,
+    pub(crate) chunks: FleetChunks,
+    pub(crate) reconciler: Arc<Reconciler>,
+    pub(crate) reporter: Reporter,
+    pub(crate) audit: AuditLog,
+    pub(crate) clock: Clock,
+    pub(crate) announcer: Announcer,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Fleet {
+    /// Resumes what was accepted before, then follows the link until told to stop.
+    pub(crate) async fn run(mut self) {
+        let resumed = self.reconciler.resume().await.unwrap_or_default();
+        let (wanted, asked) = watch::channel(None::<Bytes>);
+        let (standing, mut told) = watch::channel(resumed);
+        let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, standing);
+        let mut timer = tokio::time::interval(REPORT_EVERY);
+        let stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = self.events.recv() => match event {
+                    Some(event) => {
+                        let standing = told.borrow().clone();
+                        self.hear(event, &wanted, &standing).await;
+                    }
+                    None => break,
+                },
+                Ok(()) = told.changed() => {
+                    let standing = told.borrow_and_update().clone();
+                    self.report(&standing).await;
+                }
+                _ = timer.tick() => {
+                    let standing = told.borrow().clone();
+                    self.report(&standing).await;
+                }
+            }
+        }
+        reconciling.abort();
+        self.link.stop().await;
+    }
+
+    async fn hear(&mut self, event: LinkEvent, wanted: &watch::Sender<Option<Bytes>>, standing: &Standing) {
+        match event {
+            LinkEvent::Up { connection } => {
+                let offline_s = self.reporter.came_back(self.clock.now_s());
+                self.record(
+                    Record::new(Kind::SyncStart).detail("connection", connection).detail("offline_s", offline_s),
+                )
+                .await;
+                self.announcer.say(Progress::Connected);
+                self.report(standing).await;
+                if standing.is_worth_another_try() {
+                    wanted.send_modify(|_| {});
+                }
+            }
+            LinkEvent::Down { reason } => {
+                self.reporter.went_away(self.clock.now_s());
+                self.record(Record::new(Kind::SyncEnd).detail("reason", reason.as_str())).await;
+                self.announcer.say(Progress::Disconnected(reason));
+            }
+            LinkEvent::Desired(bytes) => {
+                wanted.send_replace(Some(bytes));
+            }
+            LinkEvent::HelloAck(answer) => {
+                tracing::debug!(desired_version = answer.desired_version, "the control plane answered");
+            }
+            LinkEvent::ReportStored { sequence } => {
+                self.reporter.stored(sequence);
+                self.announcer.say(Progress::Reported(sequence));
+            }
+            LinkEvent::Undeliverable { sequence, reason } => {
+                tracing::error!(sequence, reason, "a report was given up");
+            }
+        }
+    }
+
+    async fn report(&mut self, standing: &Standing) {
+        let connected = self.link.connectivity().borrow().is_online();
+        let reported: Reported = self.reporter.snapshot(&self.boot, standing, connected, self.clock.now_s()).await;
+        if let Err(error) = self.link.report(&reported) {
+            tracing::error!(%error, "a report could not be queued");
+        }
+    }
+
+    async fn record(&self, record: Record) {
+        if let Err(error) = self.audit.append(record).await {
+            tracing::error!(%error, "a change of the link could not be recorded");
+        }
+    }
+}
+
+/// One document at a time; a newer one takes the place of one that is still being fetched.
+fn spawn_reconciling(
+    reconciler: Arc<Reconciler>,
+    chunks: FleetChunks,
+    mut asked: watch::Receiver<Option<Bytes>>,
+    standing: watch::Sender<Standing>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if asked.changed().await.is_err() {
+            return;
+        }
+        loop {
+            let Some(envelope) = asked.borrow_and_update().clone() else {
+                if asked.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let outcome = tokio::select! {
+                outcome = reconciler.apply(&envelope, &chunks) => outcome,
+                // What arrived of the superseded model stays in the store and is counted in if it is wanted again.
+                changed = asked.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            let again = outcome.is_worth_another_try();
+            standing.send_replace(outcome);
+            let changed = if again {
+                tokio::time::timeout(TRY_AGAIN_AFTER, asked.changed()).await.unwrap_or(Ok(()))
+            } else {
+                asked.changed().await
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    })
+}

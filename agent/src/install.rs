@@ -1,0 +1,241 @@
+//! From "may run" to "runs": plan, pull, check, load, self-test, switch; a failure anywhere leaves what serves alone.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
+use outpost_contract::{Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
+use outpost_disk::{Clock, Ledger};
+use outpost_planner::{Candidate, Constraints, Plan, plan};
+use outpost_store::{Source, Store, StoreError};
+use tokio::sync::watch;
+
+use crate::active::{Active, Card, Loaded};
+use crate::backend::Readiness;
+use crate::config;
+use crate::progress::{Announcer, Progress};
+use crate::self_test;
+use crate::worker::{Worker, WorkerOptions};
+
+/// Everything that installing needs; shared by the fleet and by a box on its own.
+#[derive(Debug)]
+pub struct Installer {
+    pub(crate) settings: config::Model,
+    pub(crate) store: Store,
+    pub(crate) active: Arc<Active>,
+    pub(crate) audit: AuditLog,
+    pub(crate) clock: Clock,
+    pub(crate) announcer: Announcer,
+    pub(crate) readiness: watch::Sender<Readiness>,
+    pub(crate) ledger: Mutex<Ledger<Card>>,
+}
+
+/// One variant that both signatures allow.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Its name in the catalogue.
+    pub target: TargetName,
+    /// What the catalogue says of it.
+    pub facts: VariantFacts,
+    /// What the file consists of.
+    pub manifest: Manifest,
+}
+
+/// What became of an installation.
+#[derive(Debug)]
+pub struct Installed {
+    /// The plan that chose.
+    pub plan: Plan,
+    /// What serves now.
+    pub card: Card,
+}
+
+impl Installer {
+    /// Plans among the offers and makes the chosen one serve. What already serves and is still the choice stays.
+    ///
+    /// # Errors
+    /// Why it does not serve, for the report; whatever served before still does. The plan comes along where one was made.
+    pub async fn install(
+        &self,
+        model: &ModelId,
+        offers: &[Offer],
+        minimum_context_tokens: u32,
+        measurements: &Measurements,
+        source: &dyn Source,
+    ) -> Result<Installed, (Option<Plan>, Reason)> {
+        let candidates: Vec<_> =
+            offers.iter().map(|offer| Candidate { target: offer.target.clone(), facts: offer.facts.clone() }).collect();
+        let constraints = Constraints { minimum_context_tokens, slots: self.settings.slots, ..Constraints::default() };
+        let plan = plan(&candidates, measurements, &constraints);
+        self.announcer.say(Progress::Planned {
+            table: plan.table(),
+            chosen: plan.choice.as_ref().map(|choice| choice.target.to_string()),
+        });
+        let Some(choice) = &plan.choice else {
+            let detail = plan.verdicts.iter().map(|verdict| format!("{}: {}", verdict.target, verdict.because));
+            let reason = reason(ReasonCode::DoesNotFit, model, detail.collect::<Vec<_>>().join("; "));
+            self.reject(model, &reason).await;
+            return Err((Some(plan), reason));
+        };
+        let Some(offer) = offers.iter().find(|offer| offer.target == choice.target) else {
+            let reason = reason(ReasonCode::DoesNotFit, model, "the planner chose what was not offered".into());
+            return Err((Some(plan), reason));
+        };
+        if let Some(current) = self.active.current()
+            && current.card.blake3 == Some(offer.manifest.blake3)
+        {
+            return Ok(Installed { card: current.card.clone(), plan });
+        }
+        let context_tokens = match self.settings.context_tokens {
+            0 => choice.context_tokens,
+            wanted => wanted.min(choice.context_tokens),
+        };
+        let card = Card {
+            model: model.clone(),
+            variant: offer.facts.quantisation.clone(),
+            target: Some(offer.target.clone()),
+            blake3: Some(offer.manifest.blake3),
+            path: None,
+            sha256: offer.manifest.sha256,
+            licence: offer.facts.model.licence.clone(),
+            context_tokens,
+            slots: choice.slots,
+            threads: if self.settings.threads == 0 { choice.threads } else { self.settings.threads },
+            tokens_per_second_milli: 0,
+            installed_at_s: self.clock.now_s(),
+        };
+        match self.pull_and_load(card, &offer.manifest, source).await {
+            Ok(card) => Ok(Installed { plan, card }),
+            Err(reason) => Err((Some(plan), reason)),
+        }
+    }
+
+    async fn pull_and_load(&self, card: Card, manifest: &Manifest, source: &dyn Source) -> Result<Card, Reason> {
+        let announcer = self.announcer.clone();
+        let pulled = self
+            .store
+            .pull(manifest, source, move |progress| {
+                announcer.say(Progress::Pulling { done: progress.present_bytes, total: progress.total_bytes });
+            })
+            .await;
+        let stored = match pulled {
+            Ok(stored) => stored,
+            Err(error) => {
+                let reason = reason(store_code(&error), &card.model, error.to_string());
+                // A link that comes and goes is no event of its own; it is tried again.
+                if reason.code != ReasonCode::Unavailable {
+                    self.reject(&card.model, &reason).await;
+                }
+                return Err(reason);
+            }
+        };
+        self.record(Record::new(Kind::ModelPull).object(object(&card)).detail("bytes", stored.bytes)).await?;
+        self.load(card, &stored.path).await
+    }
+
+    /// Loads a file that was checked, tests it, and lets it serve in place of what did.
+    ///
+    /// # Errors
+    /// Why it does not serve; what served before still does.
+    pub async fn load(&self, mut card: Card, path: &Path) -> Result<Card, Reason> {
+        if self.active.current().is_none() {
+            self.readiness.send_replace(Readiness::Preparing);
+        }
+        let options = WorkerOptions { context_tokens: card.context_tokens, slots: card.slots, threads: card.threads };
+        let file = path.to_owned();
+        let loading = tokio::task::spawn_blocking(move || Worker::load(&file, options)).await;
+        let loaded = loading.map_err(anyhow::Error::new).and_then(|loaded| loaded);
+        let worker = match loaded {
+            Ok(worker) => worker,
+            Err(error) => return Err(self.unusable(ReasonCode::Unloadable, &card, &error).await),
+        };
+        match self_test::run(&worker).await {
+            Ok(speed) => card.tokens_per_second_milli = speed,
+            Err(error) => return Err(self.unusable(ReasonCode::SelfTestFailed, &card, &error).await),
+        }
+        let speed = i64::try_from(card.tokens_per_second_milli).unwrap_or(i64::MAX);
+        self.record(Record::new(Kind::ModelLoad).object(object(&card)).detail("tokens_per_second_milli", speed))
+            .await?;
+        if let Err(error) = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).commit(&card) {
+            return Err(reason(ReasonCode::InsufficientSpace, &card.model, error.to_string()));
+        }
+        let old = self.active.replace(Some(Arc::new(Loaded { worker, card: card.clone() })));
+        self.readiness.send_replace(Readiness::Serving);
+        tokio::task::spawn_blocking(move || drop(old));
+        self.announcer.say(Progress::Serving {
+            model: card.model.to_string(),
+            variant: card.variant.clone(),
+            tokens_per_second_milli: card.tokens_per_second_milli,
+        });
+        Ok(card)
+    }
+
+    /// Nothing is to run: whatever serves is let go after its last answer.
+    pub fn unload(&self) {
+        let old = self.active.replace(None);
+        self.readiness.send_replace(Readiness::Nothing("no model is assigned to this device".into()));
+        tokio::task::spawn_blocking(move || drop(old));
+    }
+
+    async fn unusable(&self, code: ReasonCode, card: &Card, error: &anyhow::Error) -> Reason {
+        let reason = reason(code, &card.model, format!("{error:#}"));
+        self.reject(&card.model, &reason).await;
+        if self.active.current().is_none() {
+            self.readiness.send_replace(Readiness::Nothing(reason.detail.clone()));
+        }
+        reason
+    }
+
+    async fn reject(&self, model: &ModelId, reason: &Reason) {
+        self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
+        let object = ObjectRef { model: model.to_string(), ..ObjectRef::default() };
+        let record = Record::new(Kind::ModelReject)
+            .object(object)
+            .detail("code", code_name(reason.code))
+            .detail("reason", reason.detail.as_str());
+        if let Err(error) = self.audit.append(record).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+    }
+
+    /// Makes a record durable; what cannot be recorded does not happen.
+    async fn record(&self, record: Record) -> Result<(), Reason> {
+        let written = self.audit.append(record).await;
+        written.map(|_| ()).map_err(|error| Reason {
+            code: ReasonCode::InsufficientSpace,
+            subject: "audit log".into(),
+            detail: error.to_string(),
+        })
+    }
+}
+
+fn object(card: &Card) -> ObjectRef {
+    ObjectRef {
+        model: card.model.to_string(),
+        variant: card.variant.clone(),
+        file_sha256: card.sha256.to_hex(),
+        endpoint: String::new(),
+    }
+}
+
+fn reason(code: ReasonCode, model: &ModelId, detail: String) -> Reason {
+    Reason { code, subject: model.to_string(), detail }
+}
+
+fn store_code(error: &StoreError) -> ReasonCode {
+    match error {
+        StoreError::NotEnoughSpace { .. } => ReasonCode::InsufficientSpace,
+        StoreError::CorruptChunk { .. } | StoreError::WrongDigest { .. } => ReasonCode::CorruptContent,
+        StoreError::Disk(error) if error.is_full() => ReasonCode::InsufficientSpace,
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            ReasonCode::InsufficientSpace
+        }
+        _ => ReasonCode::Unavailable,
+    }
+}
+
+/// The code as the wire spells it.
+#[must_use]
+pub fn code_name(code: ReasonCode) -> String {
+    serde_json::to_value(code).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,287 @@
+//! One desired state, from its bytes to what runs: checked, agreed, committed, enforced, installed, each step with its reason.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outpost_audit::{AuditLog, Kind, Record};
+use outpost_contract::limits::CATALOGUE_BYTES;
+use outpost_contract::{Authority, Desired, Reason, ReasonCode, TargetKind};
+use outpost_disk::Clock;
+use outpost_planner::Plan;
+use outpost_policies::{Bundle, InForce, Policies};
+use outpost_serve::{Identities, TokenIssuer};
+use outpost_store::{Source, Store};
+use outpost_sync::{AcceptedSlot, Identity};
+use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
+
+use crate::chunks::Nowhere;
+use crate::install::{Installer, Offer, code_name};
+use crate::measure::Measured;
+use crate::progress::{Announcer, Progress};
+
+/// How long after its expiry a catalogue that is already in force may be read again at a start: 5 years, the life of a root.
+const STALE_CATALOGUE_S: i64 = 5 * 365 * 24 * 3600;
+
+/// Brings the device to what it was told.
+#[derive(Debug)]
+pub(crate) struct Reconciler {
+    pub(crate) identity: Identity,
+    pub(crate) slot: AcceptedSlot,
+    pub(crate) store: Store,
+    pub(crate) installer: Arc<Installer>,
+    pub(crate) policies: InForce,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) audit: AuditLog,
+    pub(crate) clock: Clock,
+    pub(crate) announcer: Announcer,
+    pub(crate) measured: Arc<Measured>,
+    pub(crate) scratch: PathBuf,
+    /// The keys that may sign for this device: those of enrolment, then those of the last agreed authority document.
+    pub(crate) director_keys: Mutex<Vec<VerifyingKey>>,
+}
+
+/// Where the device stands after one attempt.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// Newest version accepted.
+    pub(crate) desired_version: u64,
+    /// Newest version whose every part is in force.
+    pub(crate) applied_version: u64,
+    /// Why something wanted is not in force.
+    pub(crate) reasons: Vec<Reason>,
+    /// The plan in force, a line per candidate.
+    pub(crate) plan: Vec<String>,
+}
+
+impl Standing {
+    /// True if trying again later may help without a new document.
+    pub(crate) fn is_worth_another_try(&self) -> bool {
+        self.reasons.iter().any(|reason| matches!(reason.code, ReasonCode::Unavailable | ReasonCode::InsufficientSpace))
+    }
+}
+
+impl Reconciler {
+    /// At a start: enforces and loads what was accepted before, without a network. `None` if nothing ever was.
+    pub(crate) async fn resume(&self) -> Option<Standing> {
+        let stored = match self.slot.load() {
+            Ok(stored) => stored?,
+            Err(error) => return Some(refused(0, reason(ReasonCode::Unavailable, "sync.db", error.to_string()))),
+        };
+        let checked = self.check_again(&stored).await;
+        match checked {
+            Ok((desired, agreed)) => Some(self.apply_agreed(&desired, &agreed, &Nowhere).await),
+            Err(reason) => Some(refused(stored.version, reason)),
+        }
+    }
+
+    async fn check_again(&self, stored: &outpost_sync::Accepted) -> Result<(Desired, Agreed), Reason> {
+        let expiration = ExpirationPolicy::AcceptStale { at_most_s: STALE_CATALOGUE_S };
+        let catalogue = catalogue::verify_with(
+            expiration,
+            &stored.catalogue,
+            &stored.trusted_root,
+            &stored.floors,
+            self.clock.now_s(),
+            &self.scratch,
+        )
+        .await
+        .map_err(|error| reason(error.reason(), "catalogue in force", error.to_string()))?;
+        let keys = authority_keys(&catalogue);
+        // The floor is below the stored version on purpose: this very document is to be read, whatever its expiry.
+        let acceptance = Acceptance {
+            tenant: self.identity.tenant(),
+            device: self.identity.device(),
+            floor_version: 0,
+            floor_payload: None,
+            director_keys: &keys,
+            now_s: 0,
+        };
+        let accepted = desired::accept(&stored.envelope, &acceptance).map_err(|refusal| told(&refusal))?;
+        let agreed = desired::agree(&accepted, &catalogue).map_err(|refusal| told(&refusal))?;
+        self.trust(&agreed);
+        Ok((accepted.desired, agreed))
+    }
+
+    /// A document arrived: checks it, and if it is right, does what it says.
+    pub(crate) async fn apply(&self, envelope: &[u8], source: &dyn Source) -> Standing {
+        match self.accept(envelope, source).await {
+            Ok((desired, agreed)) => self.apply_agreed(&desired, &agreed, source).await,
+            Err(reason) => {
+                if reason.code != ReasonCode::Unavailable {
+                    self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
+                    self.record(
+                        Record::new(Kind::DesiredReject)
+                            .detail("code", code_name(reason.code))
+                            .detail("reason", reason.detail.as_str()),
+                    )
+                    .await;
+                }
+                refused(self.slot.version().unwrap_or(0), reason)
+            }
+        }
+    }
+
+    /// Size, signature, address, version, expiry, catalogue, agreement; then the floors and the document, in one transaction.
+    async fn accept(&self, envelope: &[u8], source: &dyn Source) -> Result<(Desired, Agreed), Reason> {
+        let before = self.slot.load().map_err(|error| reason(ReasonCode::Unavailable, "sync.db", error.to_string()))?;
+        let keys = self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let floor_payload = match &before {
+            Some(stored) => Some(self.payload_of(&stored.envelope, &keys)?),
+            None => None,
+        };
+        let acceptance = Acceptance {
+            tenant: self.identity.tenant(),
+            device: self.identity.device(),
+            floor_version: before.as_ref().map_or(0, |stored| stored.version),
+            floor_payload,
+            director_keys: &keys,
+            now_s: self.clock.now_s(),
+        };
+        let accepted = desired::accept(envelope, &acceptance).map_err(|refusal| told(&refusal))?;
+        let blob = &accepted.desired.catalogue;
+        let bundle = match &before {
+            Some(stored) if accepted.repeated => stored.catalogue.clone(),
+            _ => self.store.fetch_blob(blob, CATALOGUE_BYTES, source).await.map_err(|error| {
+                reason(ReasonCode::Unavailable, "catalogue", format!("the catalogue did not arrive: {error}"))
+            })?,
+        };
+        let floors = before.as_ref().map_or_else(Floors::default, |stored| stored.floors.clone());
+        let shipped = self.identity.trusted_root().as_bytes();
+        let stored_root = before.as_ref().map(|stored| stored.trusted_root.as_slice());
+        let unreadable = |error: outpost_trust::CatalogueError| reason(error.reason(), "catalogue", error.to_string());
+        let root = catalogue::newest_root(shipped, stored_root).map_err(unreadable)?;
+        let now_s = self.clock.now_s();
+        let verified = catalogue::verify(&bundle, root, &floors, now_s, &self.scratch).await.map_err(unreadable)?;
+        let agreed = desired::agree(&accepted, &verified).map_err(|refusal| told(&refusal))?;
+        let version = accepted.desired.version;
+        self.slot
+            .commit(&outpost_sync::Accepted {
+                version,
+                envelope: envelope.to_vec(),
+                catalogue: bundle,
+                floors: verified.floors,
+                trusted_root: verified.root,
+            })
+            .map_err(|error| reason(ReasonCode::Rollback, "sync.db", error.to_string()))?;
+        self.trust(&agreed);
+        if !accepted.repeated {
+            self.announcer.say(Progress::Accepted(version));
+            self.record(Record::new(Kind::DesiredAccept).detail("version", version)).await;
+        }
+        Ok((accepted.desired, agreed))
+    }
+
+    fn payload_of(&self, envelope: &[u8], keys: &[VerifyingKey]) -> Result<outpost_contract::Sha256, Reason> {
+        let acceptance = Acceptance {
+            tenant: self.identity.tenant(),
+            device: self.identity.device(),
+            floor_version: 0,
+            floor_payload: None,
+            director_keys: keys,
+            now_s: 0,
+        };
+        desired::accept(envelope, &acceptance).map(|accepted| accepted.payload_sha256).map_err(|refusal| told(&refusal))
+    }
+
+    fn trust(&self, agreed: &Agreed) {
+        self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&agreed.director_keys);
+    }
+
+    async fn apply_agreed(&self, desired: &Desired, agreed: &Agreed, source: &dyn Source) -> Standing {
+        let issuers: Vec<_> = agreed.authority.token_issuers.iter().map(issuer).collect();
+        let mut standing = Standing { desired_version: desired.version, ..Standing::default() };
+        if let Err(error) = self.identities.set_issuers(&issuers) {
+            standing.reasons.push(reason(ReasonCode::NotInCatalogue, "token issuers", error.to_string()));
+        }
+        if let Some(policy) = &agreed.policy
+            && let Err(reason) = self.enforce(&policy.bytes).await
+        {
+            standing.reasons.push(reason);
+        }
+        match &desired.model {
+            None => self.installer.unload(),
+            Some(model) => {
+                let offers: Vec<_> = agreed
+                    .variants
+                    .iter()
+                    .map(|(pin, facts, manifest)| Offer {
+                        target: pin.name.clone(),
+                        facts: facts.clone(),
+                        manifest: manifest.clone(),
+                    })
+                    .collect();
+                let measurements = self.measured.get().await;
+                let minimum = model.minimum_context_tokens;
+                match self.installer.install(&model.model, &offers, minimum, &measurements, source).await {
+                    Ok(installed) => standing.plan = lines(&installed.plan),
+                    Err((plan, reason)) => {
+                        standing.plan = plan.as_ref().map(lines).unwrap_or_default();
+                        standing.reasons.push(reason);
+                    }
+                }
+            }
+        }
+        if standing.reasons.is_empty() {
+            standing.applied_version = desired.version;
+        }
+        standing
+    }
+
+    /// Puts a policy bundle in force, or keeps the old one and says why.
+    async fn enforce(&self, bytes: &[u8]) -> Result<(), Reason> {
+        let findings = match Bundle::parse(bytes) {
+            Ok(bundle) if bundle.version == self.policies.now().version() => return Ok(()),
+            Ok(bundle) => match Policies::activate(bundle) {
+                Ok(policies) => {
+                    let version = policies.version();
+                    self.record(Record::new(Kind::PolicyActivate).detail("version", version)).await;
+                    self.policies.replace(policies);
+                    self.announcer.say(Progress::Policy(version));
+                    return Ok(());
+                }
+                Err(findings) => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            },
+            Err(error) => error.to_string(),
+        };
+        self.record(Record::new(Kind::PolicyReject).detail("reason", findings.as_str())).await;
+        Err(reason(ReasonCode::PolicyInvalid, "policy", findings))
+    }
+
+    async fn record(&self, record: Record) {
+        if let Err(error) = self.audit.append(record).await {
+            tracing::error!(%error, "an event of the fleet could not be recorded");
+        }
+    }
+}
+
+/// The director keys that a verified catalogue's authority document lists.
+fn authority_keys(catalogue: &outpost_trust::Catalogue) -> Vec<VerifyingKey> {
+    let documents = catalogue.targets.values().filter(|target| matches!(target.kind, TargetKind::Authority { .. }));
+    let authorities = documents.filter_map(|target| serde_json::from_slice::<Authority>(&target.bytes).ok());
+    authorities.flat_map(|authority| authority.director_keys).filter_map(|key| key.parse().ok()).collect()
+}
+
+fn issuer(listed: &outpost_contract::TokenIssuer) -> TokenIssuer {
+    TokenIssuer {
+        issuer: listed.issuer.clone(),
+        audience: listed.audience.clone(),
+        key_id: listed.key_id.clone(),
+        public_key: listed.public_key.clone(),
+    }
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    plan.verdicts.iter().map(|verdict| format!("{}: {}", verdict.target, verdict.because)).collect()
+}
+
+fn refused(desired_version: u64, reason: Reason) -> Standing {
+    Standing { desired_version, reasons: vec![reason], ..Standing::default() }
+}
+
+fn reason(code: ReasonCode, subject: &str, detail: String) -> Reason {
+    Reason { code, subject: subject.to_owned(), detail }
+}
+
+fn told(refusal: &outpost_trust::Refusal) -> Reason {
+    reason(refusal.code, "desired state", refusal.detail.clone())
+}

@@ -1,0 +1,146 @@
+//! What the device says of itself: a whole snapshot each time, counts of an absence included.
+
+use std::sync::Arc;
+
+use outpost_audit::{AuditLog, Filter, Kind};
+use outpost_contract::{Activity, BootId, DeviceId, Installed, Reported};
+use outpost_policies::InForce;
+
+use crate::active::Active;
+use crate::backend::ActiveBackend;
+use crate::measure::Measured;
+use crate::reconcile::Standing;
+
+/// Builds reports and remembers what the control plane has not stored yet.
+pub(crate) struct Reporter {
+    pub(crate) device: DeviceId,
+    pub(crate) active: Arc<Active>,
+    pub(crate) backend: Arc<ActiveBackend>,
+    pub(crate) policies: InForce,
+    pub(crate) audit: AuditLog,
+    pub(crate) measured: Arc<Measured>,
+    /// Size of the audit log when this run began: refusals are counted from here.
+    pub(crate) audit_began: u64,
+    pub(crate) absence: Absence,
+    pub(crate) sequence: u64,
+}
+
+/// An absence of the control plane, until a report of it is stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Absence {
+    /// Since when, while it lasts.
+    since_s: Option<i64>,
+    /// Answers given before it began.
+    answered_before: u64,
+    /// Length of the finished ones, seconds.
+    offline_s: u64,
+    /// Answers given during the finished ones.
+    answered: u64,
+    /// The report that tells of them.
+    told_in: Option<u64>,
+}
+
+impl Absence {
+    /// An absence that begins with the agent's start: the control plane was not heard yet.
+    pub(crate) fn since(now_s: i64) -> Self {
+        Self { since_s: Some(now_s), ..Self::default() }
+    }
+}
+
+impl Reporter {
+    /// The control plane is out of reach from now on.
+    pub(crate) fn went_away(&mut self, now_s: i64) {
+        self.absence.since_s = Some(now_s);
+        self.absence.answered_before = self.backend.answered();
+    }
+
+    /// It is back; gives the seconds of the absence.
+    pub(crate) fn came_back(&mut self, now_s: i64) -> u64 {
+        let Some(since_s) = self.absence.since_s.take() else { return 0 };
+        let seconds = u64::try_from(now_s.saturating_sub(since_s)).unwrap_or(0);
+        self.absence.offline_s += seconds;
+        self.absence.answered += self.backend.answered().saturating_sub(self.absence.answered_before);
+        self.absence.told_in = None;
+        seconds
+    }
+
+    /// The control plane has stored reports up to this one: what it tells need not be told again.
+    pub(crate) fn stored(&mut self, sequence: u64) {
+        if self.absence.told_in.is_some_and(|told| told <= sequence) {
+            self.absence = Absence {
+                since_s: self.absence.since_s,
+                answered_before: self.absence.answered_before,
+                ..Absence::default()
+            };
+        }
+    }
+
+    /// The device as it is now.
+    pub(crate) async fn snapshot(
+        &mut self,
+        boot: &BootId,
+        standing: &Standing,
+        connected: bool,
+        now_s: i64,
+    ) -> Reported {
+        self.sequence += 1;
+        if connected && self.absence.since_s.is_none() {
+            self.absence.told_in.get_or_insert(self.sequence);
+        }
+        let offline_now =
+            self.absence.since_s.map_or(0, |since_s| u64::try_from(now_s.saturating_sub(since_s)).unwrap_or(0));
+        let model = self.active.current().and_then(|loaded| {
+            let card = &loaded.card;
+            Some(Installed {
+                model: card.model.clone(),
+                target: card.target.clone()?,
+                sha256: card.sha256,
+                context_tokens: card.context_tokens,
+                self_test_tokens_per_second_milli: card.tokens_per_second_milli,
+            })
+        });
+        Reported {
+            v: 1,
+            device: self.device.clone(),
+            boot: boot.clone(),
+            sequence: self.sequence,
+            agent: env!("CARGO_PKG_VERSION").into(),
+            desired_version: standing.desired_version,
+            applied_version: standing.applied_version,
+            model,
+            policy_version: self.policies.now().version(),
+            reasons: standing.reasons.clone(),
+            measurements: self.measured.known().await,
+            plan: standing.plan.clone(),
+            activity: Activity {
+                audit_records: self.audit.size(),
+                audit_root: hex::encode(self.audit.root()),
+                answered: self.backend.answered(),
+                refused: self.refused().await,
+                answered_offline: self.absence.answered,
+                offline_s: self.absence.offline_s + offline_now,
+            },
+        }
+    }
+
+    async fn refused(&self) -> u64 {
+        let audit = self.audit.clone();
+        let filter = Filter {
+            kinds: vec![Kind::InferDenied, Kind::AuthFail],
+            from: Some(self.audit_began),
+            ..Filter::default()
+        };
+        let counting = tokio::task::spawn_blocking(move || audit.find(&filter).map(|entries| entries.len())).await;
+        match counting {
+            Ok(Ok(count)) => count as u64,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "refusals could not be counted");
+                0
+            }
+            Err(error) => {
+                tracing::warn!(%error, "refusals could not be counted");
+                0
+            }
+        }
+    }
+}

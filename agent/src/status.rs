@@ -1,0 +1,50 @@
+//! Plain facts about the running agent, for `GET /outpost/status` and `outpost status`.
+
+use std::sync::Arc;
+
+use outpost_audit::AuditLog;
+use outpost_disk::Clock;
+use outpost_policies::InForce;
+use outpost_sync::LinkHandle;
+use serde_json::{Value, json};
+
+use crate::active::Active;
+use crate::backend::StatusSource;
+
+/// Where the facts come from.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) device: String,
+    pub(crate) active: Arc<Active>,
+    pub(crate) policies: InForce,
+    pub(crate) audit: AuditLog,
+    pub(crate) link: Option<LinkHandle>,
+    pub(crate) clock: Clock,
+}
+
+impl StatusSource for Status {
+    fn status(&self) -> Value {
+        let model = self.active.current().map(|loaded| {
+            let card = &loaded.card;
+            json!({
+                "id": card.model, "variant": card.variant, "sha256": card.sha256,
+                "context_tokens": card.context_tokens, "slots": card.slots, "threads": card.threads,
+                "self_test_tokens_per_second": card.tokens_per_second_milli / 1000,
+            })
+        });
+        let fleet = self.link.as_ref().map(|link| {
+            let connectivity = link.connectivity();
+            let now = connectivity.borrow();
+            json!({"online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()), "reason": now.reason})
+        });
+        json!({
+            "device": self.device,
+            "agent": env!("CARGO_PKG_VERSION"),
+            "model": model,
+            "policy_version": self.policies.now().version(),
+            "fleet": fleet,
+            "audit_records": self.audit.size(),
+            "audit_root": hex::encode(self.audit.root()),
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! One named thread owns one model: it alone steps the engine, everything else talks to it by channel.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use outpost_engine::batch::{Engine, EngineOptions, Event, EventKind, Refusal, SessionId};
+use outpost_engine::generate::Request;
+use outpost_engine::{LoadOptions, Model};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the model thread can be asked.
+enum Command {
+    /// Answer a request; events go to the sender, and its closing cancels.
+    Generate {
+        request: Request,
+        events: mpsc::UnboundedSender<EventKind>,
+        accepted: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Finish nothing more and end.
+    Stop,
+}
+
+/// A loaded model and its thread. Dropping it ends the thread after the sessions it serves are cancelled.
+#[derive(Debug)]
+pub struct Worker {
+    model: Arc<Model>,
+    commands: Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// The engine said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The model's thread has ended.
+    #[error("the model has stopped; the log says why")]
+    Ended,
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerOptions {
+    /// Longest context of one conversation, tokens.
+    pub context_tokens: u32,
+    /// Conversations served at once.
+    pub slots: u32,
+    /// Threads of the engine.
+    pub threads: u32,
+}
+
+/// Prompt tokens read between two steps of everybody's decoding: small enough that streams do not stutter.
+const PREFILL_CHUNK: u32 = 64;
+
+impl Worker {
+    /// Loads the file and starts the thread. Blocks for as long as loading takes.
+    ///
+    /// # Errors
+    /// If the file is not a model that this engine reads, or memory or a thread cannot be had.
+    pub fn load(path: &Path, options: WorkerOptions) -> Result<Self> {
+        let model = Model::load(path, &LoadOptions { threads: options.threads as usize })
+            .with_context(|| format!("cannot load `{}`", path.display()))?;
+        let WorkerOptions { context_tokens, slots, .. } = options;
+        let engine =
+            Engine::new(Arc::clone(&model), EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK });
+        let (commands, inbox) = channel();
+        let thread = std::thread::Builder::new()
+            .name("model".into())
+            .spawn(move || serve(engine, &inbox))
+            .context("cannot start the model's thread")?;
+        Ok(Self { model, commands, thread: Some(thread) })
+    }
+
+    /// The model; immutable, shared.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Hands a request to the model's thread. Dropping the receiver cancels it.
+    ///
+    /// # Errors
+    /// The engine's refusal (too long a prompt, no free slot), or [`NotTaken::Ended`] if its thread is gone.
+    pub async fn generate(&self, request: Request) -> Result<mpsc::UnboundedReceiver<EventKind>, NotTaken> {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (accepted, answer) = oneshot::channel();
+        self.commands.send(Command::Generate { request, events, accepted }).map_err(|_| NotTaken::Ended)?;
+        answer.await.map_err(|_| NotTaken::Ended)??;
+        Ok(receiver)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.commands.send(Command::Stop).ok();
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread was already printed by it; requests saw their channel close.
+            thread.join().ok();
+        }
+    }
+}
+
+/// The thread's life: sleep while idle, otherwise take what is new and step.
+fn serve(mut engine: Engine, inbox: &Receiver<Command>) {
+    let mut listeners = HashMap::new();
+    loop {
+        let next =
+            if engine.is_idle() { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
+        match next {
+            Ok(command) => {
+                if accept(&mut engine, &mut listeners, command).is_break() {
+                    return;
+                }
+            }
+            Err(TryRecvError::Empty) => {
+                for event in engine.step() {
+                    deliver(&mut engine, &mut listeners, event);
+                }
+            }
+            Err(TryRecvError::Disconnected) => return,
+        }
+    }
+}
+
+type Listeners = HashMap<SessionId, mpsc::UnboundedSender<EventKind>>;
+
+fn accept(engine: &mut Engine, listeners: &mut Listeners, command: Command) -> ControlFlow<()> {
+    match command {
+        Command::Stop => ControlFlow::Break(()),
+        Command::Generate { request, events, accepted } => {
+            let outcome = engine.submit(request).map(|session| {
+                listeners.insert(session, events);
+            });
+            accepted.send(outcome).ok();
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+fn deliver(engine: &mut Engine, listeners: &mut Listeners, event: Event) {
+    let finished = matches!(event.kind, EventKind::Finished(_));
+    let Some(listener) = listeners.get(&event.session) else { return };
+    if listener.send(event.kind).is_err() && !finished {
+        engine.cancel(event.session);
+        listeners.remove(&event.session);
+    }
+    if finished {
+        listeners.remove(&event.session);
+    }
+}

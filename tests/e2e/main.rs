@@ -1,0 +1,3 @@
+//! Stories of the whole product, told with the real programs over real sockets.
+
+mod kills;
