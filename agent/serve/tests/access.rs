@@ -102,7 +102,7 @@ async fn no_clock_makes_a_token_check_panic() {
     }
     fixture.now_s.store(NOW_S, Ordering::SeqCst);
     let mut claims = fixture.claims("operator");
-    (claims["exp"], claims["nbf"]) = (json!(i64::MAX), json!(i64::MIN));
+    (claims["exp"], claims["nbf"]) = (json!(i64::MAX), json!(0));
     let header = json!({ "alg": "EdDSA", "kid": KEY_ID });
     assert_eq!(fixture.get("/v1/models", &fixture.signed(&header, &claims)).await.status, 200);
 }
@@ -197,7 +197,7 @@ async fn a_token_too_large_or_with_a_strange_header_is_refused() {
     ] {
         refused(&fixture, &fixture.signed(&header, &fixture.claims("operator")), "malformed_token").await;
     }
-    for text in ["x", "a.b", "a.b.c", "a.b.c.d", "...", "opk", "\u{7f}"] {
+    for text in ["x", "a.b", "a.b.c", "a.b.c.d", "...", "opk", "ö.ö.ö", "a.b c"] {
         let reply = fixture.get("/v1/models", text).await;
         assert_eq!(reply.status, 401, "{text}");
     }

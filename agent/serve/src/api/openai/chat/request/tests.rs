@@ -88,7 +88,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("max_completion_tokens", json!(u64::MAX)),
         ("seed", json!(1.5)),
         ("stop", json!([""])),
-        ("stop", json!(["x"; 17])),
+        ("stop", json!(vec!["x"; 17])),
         ("stop", json!(5)),
         ("stream", json!("yes")),
         ("stream_options", json!({ "include_usage": true })),
