@@ -215,7 +215,9 @@ async fn read_targets(
     releases: &BTreeMap<TargetName, u64>,
 ) -> Result<BTreeMap<TargetName, Target>, CatalogueError> {
     let mut targets = BTreeMap::new();
-    for (signed_name, described) in repository.all_targets() {
+    // In the order of names, so that the same bundle is always refused for the same reason.
+    let described: BTreeMap<_, _> = repository.targets().signed.targets.iter().collect();
+    for (signed_name, described) in described {
         let raw = signed_name.raw();
         let refused = |what: &str| CatalogueError::Target {
             name: raw.chars().take(200).collect(),

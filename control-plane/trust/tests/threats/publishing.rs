@@ -1,9 +1,10 @@
 //! The honest walk: release, verify, release again, refresh.
 
-use outpost_contract::TargetKind;
-use outpost_trust::catalogue::{PublishError, Release, newest_root, root_version};
+use outpost_contract::{PolicyFacts, TargetKind};
+use outpost_trust::Floors;
+use outpost_trust::catalogue::{BundleError, Lifetimes, PublishError, Release, newest_root, root_version, verify};
 
-use crate::fleet::{DAY_S, Fleet, name, refs, targets};
+use crate::fleet::{DAY_S, Fleet, name, refs, slices, targets};
 
 #[tokio::test]
 async fn a_device_takes_the_first_catalogue_and_every_one_after_it() {
@@ -83,4 +84,34 @@ fn the_newer_of_the_shipped_and_the_stored_root_is_trusted() {
     assert_eq!(newest_root(old, None).unwrap(), old);
     assert_eq!(newest_root(old, Some(b"half a fi")).unwrap(), old);
     assert!(newest_root(b"", Some(b"")).is_err());
+}
+
+#[test]
+fn a_catalogue_that_no_device_would_fetch_is_not_published() {
+    let fleet = Fleet::new();
+    let targets = (0..8)
+        .map(|index| {
+            let kind = TargetKind::Policy(PolicyFacts { release: 1, version: 1 });
+            (name(&format!("policy-{index}.json")), vec![index; 1 << 20], kind)
+        })
+        .collect();
+    let signers = refs(&fleet.targets_keys);
+    let signed = Release { targets }.sign(&fleet.roots[0], None, fleet.now_s + DAY_S, &signers).unwrap();
+    let refused = signed.publish(slices(&fleet.roots), None, &Lifetimes::default(), fleet.now_s, &[&fleet.online]);
+    assert!(matches!(refused, Err(PublishError::Bundle(BundleError::TooLarge(_)))));
+}
+
+#[tokio::test]
+async fn a_catalogue_can_be_verified_on_any_thread_of_a_runtime() {
+    fn needs_send<T: Send>(value: T) -> T {
+        value
+    }
+    let fleet = Fleet::new();
+    let scratch = tempfile::tempdir().unwrap();
+    let (bytes, floors) = (fleet.bundle.to_bytes(), Floors::default());
+    needs_send(verify(&bytes, &fleet.roots[0], &floors, fleet.now_s, scratch.path())).await.unwrap();
+    // Without a scratch directory nothing is verified, and the message names the way out.
+    let gone = scratch.path().join("gone");
+    let refused = verify(&bytes, &fleet.roots[0], &floors, fleet.now_s, &gone).await.unwrap_err();
+    assert!(refused.to_string().contains("free some space or make it writable"), "{refused}");
 }
