@@ -215,13 +215,14 @@ fn a_context_longer_than_the_models_own_is_refused_with_both_numbers() {
 fn the_table_is_for_people() {
     let one = Constraints { slots: 1, ..Constraints::default() };
     let table = plan(&variants(), &machine(1_600), &one).table();
-    assert_eq!(
-        table,
-        "\
-  variant    needs  tokens/s  because
-  F16      1.6 GiB       8.3  needs 1.6 GiB, 1.7 GiB available: 1 MiB missing
-"
-    );
+    let lines = [
+        "  variant    needs  tokens/s  because",
+        "  F16      1.4 GiB       8.5  needs 1.4 GiB, 1.3 GiB available: 66 MiB missing",
+        "→ Q8_0     1.3 GiB      24.0  fits: needs 1.3 GiB of 1.3 GiB, context 2560 × 1 conversation, decodes about 24.0 tokens/s",
+        "  Q4_0     550 MiB      45.1  fits, but Q8_0 is closer to the original (8.5 bits per weight against 4.5)",
+        "  1.3 GiB of memory can be used: 1.5 GiB available, 256 MiB of it kept for everybody else",
+    ];
+    assert_eq!(table, lines.join("\n"));
 }
 
 #[test]
@@ -231,29 +232,81 @@ fn nobody_to_choose_from_is_an_empty_plan() {
     assert!(plan.table().contains("can be used"));
 }
 
+/// Candidates of one model in any number of sizes and qualities, some of them equal in everything but their names.
+fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    let one = (1u64..8_000, 2_000u32..16_000);
+    prop::collection::vec(prop_oneof![one, Just((640, 8_500))], 1..8).prop_map(|sizes| {
+        let named = sizes.iter().enumerate();
+        named.map(|(index, (mebibytes, quality))| candidate(&format!("V{index}"), *mebibytes, *quality)).collect()
+    })
+}
+
+fn any_constraints() -> impl Strategy<Value = Constraints> {
+    let objective = prop_oneof![Just(Objective::Quality), Just(Objective::Speed), Just(Objective::Memory)];
+    (1u32..8, 1u32..40_000, 1u32..200_000, 0u64..60_000, objective).prop_map(
+        |(slots, minimum_context_tokens, maximum_context_tokens, minimum_tokens_per_second_milli, objective)| {
+            Constraints {
+                slots,
+                minimum_context_tokens,
+                maximum_context_tokens,
+                minimum_tokens_per_second_milli,
+                objective,
+                ..Constraints::default()
+            }
+        },
+    )
+}
+
 proptest! {
     #[test]
-    fn nothing_is_chosen_that_does_not_fit(available_mib in 1u64..20_000, weights in prop::collection::vec((1u64..8_000, 2_000u32..16_000), 1..8), slots in 1u32..8) {
-        let candidates: Vec<_> = weights.iter().enumerate().map(|(index, (mib, quality))| candidate(&format!("V{index}"), *mib, *quality)).collect();
+    fn nothing_is_chosen_that_breaks_a_constraint_and_every_loser_has_a_reason(
+        available_mib in 1u64..20_000,
+        candidates in any_candidates(),
+        constraints in any_constraints(),
+    ) {
         let machine = machine(available_mib);
-        let constraints = Constraints { slots, ..Constraints::default() };
         let plan = plan(&candidates, &machine, &constraints);
         prop_assert_eq!(plan.verdicts.len(), candidates.len());
         if let Some(choice) = &plan.choice {
             prop_assert!(choice.needs.total() <= budget(&machine).usable_bytes);
             prop_assert!(choice.context_tokens >= constraints.minimum_context_tokens);
+            prop_assert!((1..=constraints.slots).contains(&choice.slots));
+            prop_assert!(choice.speed.tokens_per_second_milli >= constraints.minimum_tokens_per_second_milli);
         }
+        let chosen = plan.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Chosen);
+        prop_assert!(chosen.map(|verdict| &verdict.target).eq(plan.choice.iter().map(|choice| &choice.target)));
         for verdict in &plan.verdicts {
-            prop_assert!(!verdict.because.is_empty());
+            prop_assert!(verdict.because.chars().any(|c| c.is_ascii_digit()) || verdict.because.contains("names decide"));
+            prop_assert!(verdict.missing_bytes == 0 || verdict.outcome == Outcome::Lost);
         }
+        prop_assert_eq!(plan.table().lines().count(), candidates.len() + 2);
     }
 
     #[test]
-    fn the_order_of_candidates_never_decides(available_mib in 500u64..20_000, rotation in 0usize..3) {
-        let (mut turned, machine) = (variants(), machine(available_mib));
-        turned.rotate_left(rotation);
-        let constraints = Constraints::default();
-        prop_assert_eq!(plan(&turned, &machine, &constraints).choice, plan(&variants(), &machine, &constraints).choice);
+    fn the_order_of_candidates_never_decides_and_the_same_question_has_the_same_answer(
+        available_mib in 500u64..20_000,
+        candidates in any_candidates(),
+        constraints in any_constraints(),
+        rotation in 0usize..8,
+    ) {
+        let machine = machine(available_mib);
+        let straight = plan(&candidates, &machine, &constraints);
+        prop_assert_eq!(&straight, &plan(&candidates, &machine, &constraints));
+        let mut turned = candidates.clone();
+        turned.rotate_left(rotation % candidates.len());
+        let mut other = plan(&turned, &machine, &constraints);
+        other.verdicts.rotate_right(rotation % candidates.len());
+        prop_assert_eq!(straight, other);
+    }
+
+    #[test]
+    fn more_memory_never_means_a_worse_choice(available_mib in 500u64..20_000, more in 0u64..20_000, candidates in any_candidates()) {
+        let quality = |available_mib| {
+            let choice = plan(&candidates, &machine(available_mib), &Constraints { slots: 1, ..Constraints::default() }).choice?;
+            let chosen = candidates.iter().find(|candidate| candidate.target == choice.target)?;
+            Some(chosen.facts.quality_milli)
+        };
+        prop_assert!(quality(available_mib) <= quality(available_mib + more));
     }
 
     #[test]
