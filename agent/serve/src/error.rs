@@ -18,23 +18,23 @@ pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     kind: &'static str,
     pub(crate) code: &'static str,
-    param: Option<String>,
-    message: String,
-    rules: Vec<String>,
+    param: Option<Box<str>>,
+    message: Box<str>,
+    rules: Box<[String]>,
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { status, kind, code, param: None, message, rules: Vec::new(), retry_after_s: None, allow: None }
+        let message = message.into().into_boxed_str();
+        Self { status, kind, code, param: None, message, rules: Box::default(), retry_after_s: None, allow: None }
     }
 
     /// 400: the request itself, at `param`.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_value", message);
-        Self { param: Some(param.into()), ..error }
+        Self { param: Some(param.into().into_boxed_str()), ..error }
     }
 
     /// 400: a field that would change the answer, and that this server does not implement.
@@ -55,7 +55,7 @@ impl ApiError {
     /// 403 by policy.
     pub(crate) fn denied(rules: Vec<String>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "denied_by_policy", message);
-        Self { rules, ..error }
+        Self { rules: rules.into(), ..error }
     }
 
     /// 403 for a web page that may not call.
@@ -78,7 +78,7 @@ impl ApiError {
     /// 404 for a model.
     pub(crate) fn no_model(message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message);
-        Self { param: Some("model".to_owned()), ..error }
+        Self { param: Some("model".into()), ..error }
     }
 
     /// 405.
