@@ -7,42 +7,48 @@ mod cgroup;
 mod features;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use outpost_contract::{KernelSpeed, Measurements};
 use outpost_engine::bench;
-use sysinfo::{Disks, MemoryRefreshKind, System};
+use outpost_engine::gguf::Format;
+use sysinfo::{MemoryRefreshKind, System};
+
+/// The formats of a full run, the most common first. Half precision is not among them: the engine reads such weights where the
+/// file has them, and its measured run knows only kernels of blocks.
+const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_1];
+
+/// A machine that has taken this long begins no further kernel: the whole run stays within about three seconds.
+const PATIENCE: Duration = Duration::from_millis(2_200);
 
 /// How to measure.
 #[derive(Debug, Clone)]
 pub struct ProbeOptions {
-    /// Where models are kept: the disk that matters.
+    /// Where models are kept: the disk that matters. It need not exist yet.
     pub models_dir: PathBuf,
-    /// One format instead of all: half a second instead of about three.
+    /// Memory and one kernel instead of all: less than a second instead of about three.
     pub quick: bool,
     /// The time, seconds since 1970-01-01 UTC.
     pub now_s: i64,
 }
 
-/// Measures everything.
+/// Measures everything. What cannot be measured here is 0 or absent.
 #[must_use]
 pub fn measure(options: &ProbeOptions) -> Measurements {
+    let began = Instant::now();
     let mut found = unmeasured(options.now_s);
     let threads = found.cores as usize;
     found.memory_read_bytes_per_second = bench::read_bandwidth(threads).unwrap_or(0);
-    let formats = if options.quick { &bench::FORMATS[1..2] } else { bench::FORMATS };
-    found.kernels = formats.iter().filter_map(|format| bench::kernel(*format, threads).ok()).map(kernel_speed).collect();
+    let formats = if options.quick { &FORMATS[..1] } else { FORMATS };
+    let in_time = formats.iter().take_while(|_| began.elapsed() < PATIENCE);
+    found.kernels = in_time.filter_map(|format| bench::kernel(*format, threads).ok()).map(kernel_speed).collect();
     refresh(&found, options)
 }
 
-/// Kernel speeds as they were; memory and disk as they are now.
+/// Kernel speeds as they were; memory and disk as they are now. Takes milliseconds.
 #[must_use]
 pub fn refresh(earlier: &Measurements, options: &ProbeOptions) -> Measurements {
-    let memory = System::new().map(|mut system| {
-        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        (system.total_memory(), system.available_memory())
-    });
-    // A machine that does not tell its memory has none to plan with.
-    let (memory_total_bytes, memory_available_bytes) = memory.unwrap_or((0, 0));
+    let (memory_total_bytes, memory_available_bytes) = memory_bytes();
     Measurements {
         measured_at_s: options.now_s,
         memory_total_bytes,
@@ -56,11 +62,10 @@ pub fn refresh(earlier: &Measurements, options: &ProbeOptions) -> Measurements {
 /// What is known of a machine without measuring: its processor. Memory, disk and speeds are 0.
 #[must_use]
 pub fn unmeasured(now_s: i64) -> Measurements {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     Measurements {
         measured_at_s: now_s,
         cpu: features::processor(),
-        cores,
+        cores: features::cores(),
         features: features::usable(),
         memory_total_bytes: 0,
         memory_available_bytes: 0,
@@ -80,12 +85,18 @@ fn kernel_speed(figures: bench::KernelFigures) -> KernelSpeed {
     }
 }
 
-/// Free bytes of the disk that holds the path: the mounted one with the longest matching name.
+/// All memory, and what can be had of it without swapping; zeros where the system does not say.
+fn memory_bytes() -> (u64, u64) {
+    let Ok(mut system) = System::new() else { return (0, 0) };
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    (system.total_memory(), system.available_memory())
+}
+
+/// Free bytes, for this user, of the file system that holds the path or would hold it once it exists.
 fn disk_free_bytes(path: &Path) -> u64 {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let Ok(disks) = Disks::new_with_refreshed_list() else { return 0 };
-    let holding = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
-    holding.max_by_key(|disk| disk.mount_point().as_os_str().len()).map_or(0, sysinfo::Disk::available_space)
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute.ancestors().find_map(|step| rustix::fs::statvfs(step).ok());
+    found.map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 #[cfg(test)]
@@ -101,5 +112,19 @@ mod tests {
         assert!(found.kernels[0].decode_bytes_per_second > 0 && found.memory_read_bytes_per_second > 0);
         let again = refresh(&found, &ProbeOptions { now_s: 8, ..options });
         assert_eq!((again.measured_at_s, again.kernels), (8, found.kernels));
+    }
+
+    #[test]
+    fn the_disk_of_a_folder_that_does_not_exist_yet_is_that_of_its_nearest_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(disk_free_bytes(&folder.path().join("not/yet/here")) > 0);
+        assert!(disk_free_bytes(Path::new("not-yet-here")) > 0, "a relative path has parents too");
+    }
+
+    #[test]
+    fn measurements_survive_the_way_to_the_fleet() {
+        let found = refresh(&unmeasured(7), &ProbeOptions { models_dir: ".".into(), quick: true, now_s: 9 });
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Measurements>(&text).unwrap(), found);
     }
 }
