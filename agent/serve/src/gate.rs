@@ -4,7 +4,7 @@
 //! cross-site call in `Origin` and `Sec-Fetch-Site`. A Unix socket is out of a browser's reach and is not asked.
 
 use axum::http::header::{HOST, HeaderName, ORIGIN};
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, HeaderValue, Request};
 
 use crate::error::ApiError;
 use crate::identify::Peer;
@@ -39,6 +39,16 @@ impl Gate {
         self.check_site(request.headers())
     }
 
+    /// The origin of a page that may call and may read the answer.
+    pub(crate) fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.lists(origin).then(|| origin.clone())
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        origin.to_str().is_ok_and(|origin| self.origins.contains(&origin.to_lowercase()))
+    }
+
     fn check_host<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
         let mut named = request.headers().get_all(HOST).iter();
         let (host, more) = (named.next(), named.next());
@@ -62,8 +72,7 @@ impl Gate {
 
     fn check_site(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         for origin in headers.get_all(ORIGIN) {
-            let known = origin.to_str().is_ok_and(|origin| self.origins.contains(&origin.to_lowercase()));
-            if !known {
+            if !self.lists(origin) {
                 return Err(ApiError::cross_site("a web page of another origin may not call this server"));
             }
         }

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use crate::api;
 use crate::app::App;
+use crate::cors;
 use crate::error::ApiError;
 use crate::identify::{Caller, Peer, Tally};
 use crate::request_id::RequestId;
@@ -36,6 +37,7 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
     let (id, started) = (RequestId::fresh(app.circumstances().now_s), Instant::now());
     let method = request.method().clone();
     let endpoint = api::endpoint(request.uri().path());
+    let origin = app.gate.listed_origin(request.headers());
     let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, started, request));
     let mut response = match answering.catch_unwind().await {
         Ok(Ok(response)) => response,
@@ -46,6 +48,9 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
         }
     };
     let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        cors::admit(origin, headers);
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
     }
@@ -66,6 +71,9 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     if let Err(error) = app.gate.check(&peer, &request) {
         return Err(refuse_unidentified(app, &peer, error.code, error).await);
+    }
+    if cors::is_preflight(&request) {
+        return Ok(cors::preflight());
     }
     if endpoint != api::HEALTH {
         let caller = app.serving.identities.identify(request.headers(), &peer, app.circumstances().now_s);

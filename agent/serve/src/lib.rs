@@ -16,6 +16,7 @@ mod app;
 mod backend;
 mod body;
 mod config;
+mod cors;
 mod drive;
 mod error;
 mod gate;

@@ -129,6 +129,22 @@ async fn a_preflight_from_a_foreign_page_is_refused_and_allows_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_listed_origin_may_ask_and_call_but_still_needs_an_identity() {
+    let console = "https://console.example";
+    let fixture = Fixture::start_with(Options { origins: vec![console.to_owned()], ..Options::default() }).await;
+    let headers = [("origin", console), ("access-control-request-method", "POST")];
+    let reply = fixture.call("OPTIONS", CHAT, &headers, "").await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, console));
+    let reply = fixture.call("GET", "/v1/models", &[("origin", console)], "").await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (401, console));
+    let bearer = format!("Bearer {}", fixture.token("operator"));
+    let headers = [("origin", console), ("sec-fetch-site", "cross-site"), ("authorization", bearer.as_str())];
+    assert_eq!(fixture.call("GET", "/v1/models", &headers, "").await.status, 200);
+    let reply = fixture.call("GET", "/v1/models", &[("authorization", bearer.as_str())], "").await;
+    assert!(!reply.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
 async fn request_ids_are_our_own_and_one_per_request() {
     let fixture = Fixture::start().await;
     let bearer = format!("Bearer {}", fixture.token("operator"));

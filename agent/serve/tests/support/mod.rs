@@ -58,11 +58,12 @@ pub struct Options {
     pub limits: Limits,
     pub local: LocalUsers,
     pub tls: Option<TlsFiles>,
+    pub origins: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::default(), local: LocalUsers::default(), tls: None }
+        Self { limits: Limits::default(), local: LocalUsers::default(), tls: None, origins: Vec::new() }
     }
 }
 
@@ -94,6 +95,7 @@ impl Fixture {
             tcp: Some(([127, 0, 0, 1], 0).into()),
             unix: Some(unix.clone()),
             tls: options.tls,
+            origins: options.origins,
             limits: options.limits,
             ..ServeConfig::default()
         })
