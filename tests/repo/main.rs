@@ -1,0 +1,9 @@
+//! The repository checks itself: who imports whom, what stands where, what the README promises, what no file may contain.
+
+mod agreements;
+mod graph;
+mod layers;
+mod layout;
+mod readme;
+mod source;
+mod words;
