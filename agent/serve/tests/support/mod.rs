@@ -1,6 +1,6 @@
 //! A whole server over real sockets: the real audit log in a temporary directory, the default policies, and a backend
 //! that does what the last message says.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file is a program of its own and uses its part")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
