@@ -100,15 +100,19 @@ fn read(connection: &rusqlite::Connection) -> Result<Option<Accepted>, SyncError
 /// Refuses anything that goes back.
 fn check(offered: &Accepted, stored: &Accepted) -> Result<(), SyncError> {
     let (new, old) = (&offered.floors, &stored.floors);
-    let numbers = [
+    let always = [
         ("desired version", offered.version, stored.version),
         ("catalogue root", new.root, old.root),
+        ("catalogue clock", new.clock_s.max(0).cast_unsigned(), old.clock_s.max(0).cast_unsigned()),
+    ];
+    // A new root may take away a stolen key together with the versions that the thief counted up.
+    let under_one_root = [
         ("catalogue timestamp", new.timestamp, old.timestamp),
         ("catalogue snapshot", new.snapshot, old.snapshot),
         ("catalogue targets", new.targets, old.targets),
-        ("catalogue clock", new.clock_s.max(0).cast_unsigned(), old.clock_s.max(0).cast_unsigned()),
     ];
-    for (what, offered, stored) in numbers {
+    let rooted = under_one_root.into_iter().filter(|_| new.root == old.root);
+    for (what, offered, stored) in always.into_iter().chain(rooted) {
         if offered < stored {
             return Err(SyncError::Rollback { what: what.to_owned(), offered, stored });
         }

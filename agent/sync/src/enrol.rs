@@ -233,12 +233,11 @@ fn transport_error(url: &str, error: &reqwest::Error) -> EnrolError {
     let mut cause = error.source();
     let mut from_tls = false;
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        from_tls |=
-            tls.or_else(|| error.downcast_ref()).is_some_and(|tls| matches!(tls, rustls::Error::InvalidCertificate(_)));
+        from_tls |= matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)));
         detail = error.to_string();
-        cause = error.source();
+        // An I/O error hides what it wraps from `source`, and TLS errors are wrapped in several.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     if from_tls { EnrolError::NotTheServer { url, detail } } else { EnrolError::Unreachable { url, detail } }
 }
