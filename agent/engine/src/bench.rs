@@ -4,6 +4,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::gguf::Format;
+use crate::model::{ForwardError, Model, Workspace};
+use crate::session::Session;
 use crate::weights::Matrix;
 
 /// The formats worth measuring.
@@ -25,6 +27,28 @@ pub struct KernelFigures {
     pub decode_bytes_per_second: u64,
     /// Multiply-adds per second when a prompt is read (matrix × matrix).
     pub prefill_macs_per_second: u64,
+}
+
+/// How to measure a whole model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelRun {
+    /// Tokens read in one go.
+    pub prompt: usize,
+    /// Tokens generated one by one.
+    pub generate: usize,
+    /// Tokens that lie in the context before either is measured.
+    pub depth: usize,
+    /// Prompt tokens that are computed together.
+    pub chunk: usize,
+}
+
+/// How fast a whole model is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ModelFigures {
+    /// Prompt tokens read per second; 0 when none were asked for.
+    pub prompt_tokens_per_second: f64,
+    /// Tokens generated per second; 0 when none were asked for.
+    pub generate_tokens_per_second: f64,
 }
 
 /// Why a measurement could not be taken.
@@ -94,6 +118,38 @@ pub fn kernel(format: Format, threads: usize) -> Result<KernelFigures, BenchErro
     Ok(KernelFigures { format, threads, decode_bytes_per_second: decode, prefill_macs_per_second: prefill })
 }
 
+/// Measures reading and generating apart, each from the same depth. What is read does not matter to the speed.
+///
+/// # Errors
+/// Fails when the context cannot hold what is asked for or the computation fails.
+pub fn model(model: &Model, run: &ModelRun) -> Result<ModelFigures, ForwardError> {
+    let vocabulary = u32::try_from(model.figures().vocabulary).unwrap_or(u32::MAX);
+    let tokens: Vec<u32> =
+        (0..run.depth + run.prompt.max(run.generate)).map(|at| at as u32 * 31 % vocabulary).collect();
+    let longest = model.figures().context_tokens;
+    if tokens.len() > longest {
+        return Err(ForwardError::ContextFull { needed: tokens.len(), capacity: longest });
+    }
+    let mut workspace = Workspace::default();
+    let mut measure = |count: usize, chunk: usize| -> Result<f64, ForwardError> {
+        let mut session = Session::new(model, tokens.len());
+        for part in tokens[..run.depth].chunks(run.chunk.max(1)) {
+            model.forward(&mut session, part, &[], &mut workspace)?;
+        }
+        let began = Instant::now();
+        for part in tokens[run.depth..run.depth + count].chunks(chunk.max(1)) {
+            model.forward(&mut session, part, &[part.len() - 1], &mut workspace)?;
+        }
+        Ok(count as f64 / began.elapsed().as_secs_f64().max(1e-9))
+    };
+    // Once before the clock runs: pages are read in and kernels rearrange their weights on first use.
+    measure(run.prompt.min(1), 1)?;
+    Ok(ModelFigures {
+        prompt_tokens_per_second: measure(run.prompt, run.chunk)?,
+        generate_tokens_per_second: measure(run.generate, 1)?,
+    })
+}
+
 fn pool(threads: usize) -> Result<rayon::ThreadPool, BenchError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -119,6 +175,17 @@ fn per_second(amount: f64, while_: Duration, mut pass: impl FnMut()) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LoadOptions;
+
+    #[test]
+    fn a_whole_model_is_measured_and_never_beyond_its_context() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/golden/llama.gguf");
+        let loaded = Model::load(path, &LoadOptions { threads: 1 }).expect("the golden model loads");
+        let run = ModelRun { prompt: 20, generate: 5, depth: 7, chunk: 8 };
+        let figures = model(&loaded, &run).expect("it computes");
+        assert!(figures.prompt_tokens_per_second > 1.0 && figures.generate_tokens_per_second > 1.0, "{figures:?}");
+        assert!(matches!(model(&loaded, &ModelRun { depth: 4_096, ..run }), Err(ForwardError::ContextFull { .. })));
+    }
 
     #[test]
     fn every_format_of_the_probe_is_measured_as_faster_than_nothing() {
