@@ -1,0 +1,66 @@
+//! The HTTPS API. No route but `/health` and `/v1/enrol` answers without an identity.
+
+mod codes;
+mod devices;
+mod enrol;
+mod error;
+mod identity;
+mod tokens;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use outpost_contract::limits::ENROL_BYTES;
+use serde_json::json;
+
+use crate::catalogue::TargetSummary;
+use crate::fleet::Fleet;
+use error::ApiError;
+use identity::Operator;
+
+/// Longest time that an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Every route there is.
+pub(crate) fn router(fleet: Fleet) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/v1/enrol", post(enrol::enrol))
+        .route("/v1/self", get(devices::own))
+        .route("/v1/codes", post(codes::create))
+        .route("/v1/devices", get(devices::list))
+        .route("/v1/devices/{device}", get(devices::show))
+        .route("/v1/devices/{device}/assignment", put(devices::assign))
+        .route("/v1/devices/{device}/revoke", post(devices::revoke))
+        .route("/v1/catalogue", get(catalogue))
+        .route("/v1/tokens", post(tokens::issue))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(DefaultBodyLimit::max(ENROL_BYTES))
+        .layer(middleware::from_fn(in_time))
+        .with_state(fleet)
+}
+
+async fn health() -> Response {
+    axum::Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+async fn catalogue(_: Operator, State(fleet): State<Fleet>) -> Result<axum::Json<Vec<TargetSummary>>, ApiError> {
+    Ok(axum::Json(fleet.run(Fleet::targets).await?))
+}
+
+/// Strangers are not told which routes there are.
+async fn unknown(_: Operator) -> ApiError {
+    ApiError::NoSuchRoute
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::TooSlow.into_response(),
+    }
+}

@@ -1,0 +1,50 @@
+//! `/v1/devices`: who is there, what they report, what they should run; `/v1/self` for a device about itself.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use outpost_contract::DeviceId;
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::identity::{Device, Operator};
+use crate::db::{Assignment, DeviceSummary};
+use crate::fleet::Fleet;
+
+pub(crate) async fn list(_: Operator, State(fleet): State<Fleet>) -> Result<Json<Vec<DeviceSummary>>, ApiError> {
+    Ok(Json(fleet.run(Fleet::devices).await?))
+}
+
+pub(crate) async fn show(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+) -> Result<Json<DeviceSummary>, ApiError> {
+    let Path(device) = device?;
+    Ok(Json(fleet.run(move |fleet| fleet.device(&device)).await?))
+}
+
+pub(crate) async fn assign(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+    assignment: Result<Json<Assignment>, JsonRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let (Path(device), Json(assignment)) = (device?, assignment?);
+    let version = fleet.run(move |fleet| fleet.assign(&device, &assignment)).await?;
+    Ok(Json(json!({ "desired_version": version })))
+}
+
+pub(crate) async fn revoke(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(device) = device?;
+    fleet.run(move |fleet| fleet.revoke(&device)).await?;
+    Ok(Json(json!({ "revoked": true })))
+}
+
+pub(crate) async fn own(Device(device): Device, State(fleet): State<Fleet>) -> Result<Json<DeviceSummary>, ApiError> {
+    Ok(Json(fleet.run(move |fleet| fleet.device(&device)).await?))
+}

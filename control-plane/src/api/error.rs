@@ -1,0 +1,78 @@
+//! The border: every refusal as JSON, `{"error": {"code", "message"}}`; what is inside stays in the log.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::fleet::FleetError;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// No identity, or none that counts here.
+    Unauthenticated(&'static str),
+    /// The request cannot be read.
+    BadRequest { status: StatusCode, message: String },
+    /// There is no such route.
+    NoSuchRoute,
+    /// It took too long.
+    TooSlow,
+    /// The fleet refused or failed.
+    Fleet(FleetError),
+}
+
+impl From<FleetError> for ApiError {
+    fn from(error: FleetError) -> Self {
+        Self::Fleet(error)
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::BadRequest { status: rejection.status(), message: rejection.body_text() }
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::BadRequest { status: rejection.status(), message: rejection.body_text() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code, message) = match self {
+            Self::Unauthenticated(message) => (StatusCode::UNAUTHORIZED, "unauthenticated", message.to_owned()),
+            Self::BadRequest { status, message } => (status, "bad_request", message),
+            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "not_found", "there is no such route".to_owned()),
+            Self::TooSlow => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "it took too long; try again".to_owned()),
+            Self::Fleet(error) => from_fleet(error),
+        };
+        let body = Json(json!({ "error": { "code": code, "message": message } }));
+        let mut response = (status, body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
+    let (status, code) = match &error {
+        FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
+        FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
+        FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
+        FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) => {
+            (StatusCode::BAD_REQUEST, "bad_request")
+        }
+        _ => {
+            tracing::error!(%error, "a request failed");
+            let message = "the control plane failed; its log says why".to_owned();
+            return (StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
+        }
+    };
+    (status, code, error.to_string())
+}

@@ -1,0 +1,184 @@
+//! The running control plane: what starts in which order, and what stops in which.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::blobs::BlobServer;
+use crate::broker::{Admission, BULK_SUFFIX, Broker, CONTROL_PLANE, Guard};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::director::Director;
+use crate::fleet::{Fleet, FleetError};
+use crate::ingest::{Ingest, hand_on_questions};
+use crate::link::{self, LinkOptions};
+use crate::{api, http, tls};
+
+/// Requests for chunks that may wait to be sorted by device.
+const QUESTIONS: usize = 1024;
+
+/// Starts control planes.
+#[derive(Debug)]
+pub struct ControlPlane;
+
+/// A running control plane. Dropping it stops it without waiting; better call [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Running {
+    fleet: Fleet,
+    http_address: SocketAddr,
+    broker: Option<Arc<Broker>>,
+    stop: CancellationToken,
+    http: JoinHandle<()>,
+    tasks: JoinSet<()>,
+    connections: watch::Receiver<u64>,
+    /// Held as long as this server runs.
+    _lock: std::fs::File,
+}
+
+impl ControlPlane {
+    /// Starts everything on the state directory of `config`, by the system's clock. Once this returns, devices can enrol
+    /// and connect.
+    ///
+    /// # Errors
+    /// If there is no fleet in the directory, another server runs on it, or a port is taken.
+    pub async fn start(config: Config) -> Result<Running, FleetError> {
+        let fleet = tokio::task::spawn_blocking(|| Fleet::open(config, Clock::system())).await;
+        Self::start_fleet(fleet.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?).await
+    }
+
+    /// Starts everything for a fleet that is open already.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_fleet(fleet: Fleet) -> Result<Running, FleetError> {
+        let lock = fleet.lock()?;
+        let config = fleet.config().clone();
+        let certificates = fleet.run(|fleet| {
+            // Nobody is connected to a broker that has not started.
+            fleet.inner.database.all_offline()?;
+            let (authority, now_s) = (&fleet.inner.authority, fleet.now_s());
+            let server = authority.issue_server(&fleet.config().certificate_names(), now_s)?;
+            Ok::<_, FleetError>((server, authority.issue_control_plane(now_s)?))
+        });
+        let (server, (own_certificate, own_key)) = certificates.await?;
+        let own_tls = tls::client(&server.authority, &own_certificate, &own_key)?;
+        let server_tls = tls::server(&server)?;
+
+        let listen = config.http_listen;
+        let listener =
+            TcpListener::bind(listen).await.map_err(|source| FleetError::Listen { address: listen, source })?;
+        let http_address = listener.local_addr().map_err(|source| FleetError::Listen { address: listen, source })?;
+
+        let guard = Guard::new(config.tenant.clone(), admission(&fleet));
+        let broker = Arc::new(Broker::start(config.mqtt_listen, &server, guard).await?);
+        fleet.set_broker(Some(broker.address()));
+
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let options = |suffix: &str, filters: &[&str]| LinkOptions {
+            broker: broker.address(),
+            client_id: format!("{CONTROL_PLANE}{suffix}"),
+            tls: own_tls.clone(),
+            filters: filters.iter().map(|leaf| format!("op/1/{}/d/+/up/{leaf}", config.tenant)).collect(),
+        };
+
+        let (sender, heard) = link::start(options("", &["hello", "presence", "reported"]), stop.clone());
+        let (connections, connected) = watch::channel(0);
+        tasks.spawn(Ingest { fleet: fleet.clone(), sender: sender.clone(), connections }.run(heard));
+        let director =
+            Director { fleet: fleet.clone(), sender, broker: broker.clone(), connections: connected.clone() };
+        tasks.spawn(director.run());
+
+        // Chunks have a connection of their own: on the first one they would keep everything else waiting.
+        let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        tasks.spawn(hand_on_questions(fleet.clone(), heard, questions));
+        let blobs = BlobServer::new(config.tenant.clone(), fleet.inner.blobs.clone(), sender);
+        tasks.spawn(blobs.run(asked));
+
+        let http = tokio::spawn(http::serve(listener, server_tls, api::router(fleet.clone()), stop.clone()));
+        tracing::info!(http = %http_address, mqtt = %broker.address(), "the control plane is up");
+        let broker = Some(broker);
+        Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, _lock: lock })
+    }
+}
+
+fn admission(fleet: &Fleet) -> Admission {
+    let database = fleet.inner.database.clone();
+    Arc::new(move |device| {
+        database.is_admitted(device).unwrap_or_else(|error| {
+            tracing::error!(%device, %error, "admission cannot be looked up; the device is refused");
+            false
+        })
+    })
+}
+
+impl Running {
+    /// Where the HTTPS API listens.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// The HTTPS API's address, for `outpost enroll --server`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let ip = self.http_address.ip();
+        let host = if ip.is_loopback() || ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
+        format!("https://{host}:{}", self.http_address.port())
+    }
+
+    /// Where the broker listens.
+    #[must_use]
+    pub fn mqtt_address(&self) -> SocketAddr {
+        self.broker.as_ref().map_or(self.fleet.config().mqtt_listen, |broker| broker.address())
+    }
+
+    /// The fleet, for everything that an operator can do.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The settings with the ports that were taken: start with these to come back at the same addresses.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config { http_listen: self.http_address, mqtt_listen: self.mqtt_address(), ..self.fleet.config().clone() }
+    }
+
+    /// Waits until the control plane itself is connected to its broker.
+    pub async fn connected(&self) {
+        let mut connections = self.connections.clone();
+        // The sender lives as long as the ingest task; if that is gone, waiting longer helps nobody.
+        let _ = connections.wait_for(|count| *count > 0).await;
+    }
+
+    /// Stops everything: no port is open and no device connected once this returns.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        self.tasks.shutdown().await;
+        if let Err(error) = (&mut self.http).await {
+            tracing::warn!(%error, "the HTTPS listener did not end well");
+        }
+        self.fleet.set_broker(None);
+        if let Some(broker) = self.broker.take().and_then(Arc::into_inner) {
+            broker.stop().await;
+        }
+        let fleet = self.fleet.clone();
+        let offline = fleet.run(|fleet| fleet.inner.database.all_offline()).await;
+        if let Err(error) = offline {
+            tracing::warn!(%error, "presence could not be noted");
+        }
+        tracing::info!("the control plane is down");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,273 @@
+//! Releases: model files become chunks and manifests, manifests and a policy bundle become a signed catalogue.
+
+use std::path::PathBuf;
+
+use outpost_contract::limits::CATALOGUE_BYTES;
+use outpost_contract::{Authority, BlobRef, PolicyFacts, Sha256, TargetKind, TargetName, VariantFacts};
+use outpost_policies::{Bundle, Policies};
+use outpost_trust::catalogue::{Lifetimes, PublishError, Release, refresh};
+use outpost_trust::{CatalogueBundle, SigningKey};
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use crate::db::{CurrentCatalogue, StoredTarget};
+use crate::fleet::{Fleet, FleetError};
+use crate::keys::OfflineKeys;
+
+/// Name of the target that says who may sign what else.
+const AUTHORITY_TARGET: &str = "authority.json";
+
+/// Name of the policy bundle's target.
+const POLICY_TARGET: &str = "policy.json";
+
+/// Snapshot and timestamp are signed again after this long, seconds: well before the 30 days that they are good for.
+const REFRESH_AFTER_S: i64 = 7 * 24 * 60 * 60;
+
+/// One file of a model, with what its reader found in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// The GGUF file.
+    pub path: PathBuf,
+    /// Its name in the catalogue; none makes one of model and quantisation.
+    #[serde(default)]
+    pub target: Option<TargetName>,
+    /// What the file is. Its release counter is not looked at: counting is done here.
+    pub facts: VariantFacts,
+    /// Offsets where tensors begin, rising; none cuts every 256 KiB.
+    #[serde(default)]
+    pub cuts: Vec<u64>,
+}
+
+/// What to add to the catalogue, or to replace in it. What was released before stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// Files of models.
+    #[serde(default)]
+    pub variants: Vec<Variant>,
+    /// A policy bundle, JSON; checked as strictly as a device would.
+    #[serde(default)]
+    pub policy: Option<Vec<u8>>,
+}
+
+/// A target in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSummary {
+    /// Its name in the catalogue.
+    pub name: TargetName,
+    /// Length of the target (manifest or bundle, not of the model), bytes.
+    pub length: u64,
+    /// SHA-256 of the target.
+    pub sha256: Sha256,
+    /// What the catalogue says of it.
+    pub facts: TargetKind,
+}
+
+impl Fleet {
+    /// Imports files, signs a release with the offline keys and makes it the newest catalogue; then signs a new desired
+    /// state for every device that has an assignment. Returns where the catalogue lies.
+    ///
+    /// Interrupted at any moment, either the old catalogue counts or the new one; it can be called again.
+    ///
+    /// # Errors
+    /// If a file, its facts or the bundle are refused, or the offline keys are not those of the root.
+    pub fn release(&self, keys: &OfflineKeys, request: ReleaseRequest) -> Result<BlobRef, FleetError> {
+        let mut targets = self.inner.database.targets()?;
+        for variant in request.variants {
+            let (name, bytes, facts) = self.import(variant)?;
+            put(&mut targets, name, bytes, TargetKind::Variant(facts));
+        }
+        if let Some(policy) = request.policy {
+            let version = check_policy(&policy)?;
+            put(
+                &mut targets,
+                known_name(POLICY_TARGET),
+                policy,
+                TargetKind::Policy(PolicyFacts { release: 0, version }),
+            );
+        }
+        put(
+            &mut targets,
+            known_name(AUTHORITY_TARGET),
+            self.authority_document(),
+            TargetKind::Authority { release: 0 },
+        );
+        self.sign_release(targets, &keys.targets)
+    }
+
+    /// What the newest catalogue lists.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn targets(&self) -> Result<Vec<TargetSummary>, FleetError> {
+        let summary = |target: StoredTarget| TargetSummary {
+            name: target.name,
+            length: target.bytes.len() as u64,
+            sha256: target.sha256,
+            facts: target.kind,
+        };
+        Ok(self.inner.database.targets()?.into_iter().map(summary).collect())
+    }
+
+    /// Where the newest catalogue lies.
+    ///
+    /// # Errors
+    /// [`FleetError::NoCatalogue`] before the first release.
+    pub fn catalogue(&self) -> Result<BlobRef, FleetError> {
+        Ok(self.inner.database.current_catalogue()?.ok_or(FleetError::NoCatalogue)?.reference)
+    }
+
+    /// Signs snapshot and timestamp again if they are getting old, with the online key alone. True if it did.
+    pub(crate) fn refresh_catalogue(&self) -> Result<bool, FleetError> {
+        let now_s = self.now_s();
+        let old = |current: &CurrentCatalogue| now_s - current.published_s >= REFRESH_AFTER_S;
+        let Some(current) = self.inner.database.current_catalogue()?.filter(old) else { return Ok(false) };
+        let bundle = self.bundle(&current)?;
+        let roots = self.roots()?;
+        let newer = roots.iter().skip(bundle.roots().count()).map(Vec::as_slice);
+        let refreshed = refresh(&bundle, newer, &Lifetimes::default(), now_s, &[&self.inner.keys.online])?;
+        self.make_newest(&refreshed, &self.inner.database.targets()?)?;
+        Ok(true)
+    }
+
+    fn import(&self, variant: Variant) -> Result<(TargetName, Vec<u8>, VariantFacts), FleetError> {
+        let what = variant.path.display().to_string();
+        let refused = |why: String| FleetError::Release { what: what.clone(), why };
+        let facts = variant.facts;
+        let name = match variant.target {
+            Some(name) => name,
+            None => format!("{}.{}", facts.model.model, facts.quantisation)
+                .parse()
+                .map_err(|error: outpost_contract::ids::InvalidName| refused(error.to_string()))?,
+        };
+        if [AUTHORITY_TARGET, POLICY_TARGET].contains(&name.as_str()) {
+            return Err(refused(format!("`{name}` is the name of another kind of target")));
+        }
+        let manifest = self.inner.blobs.import(&variant.path, &variant.cuts)?;
+        manifest.check().map_err(|error| refused(error.to_string()))?;
+        if manifest.bytes != facts.file_bytes {
+            let why = format!("it has {} bytes, its facts say {}", manifest.bytes, facts.file_bytes);
+            return Err(refused(why));
+        }
+        let bytes = serde_json::to_vec(&manifest).map_err(|error| refused(error.to_string()))?;
+        tracing::info!(%name, bytes = manifest.bytes, chunks = manifest.chunks.len(), "a model file was imported");
+        Ok((name, bytes, facts))
+    }
+
+    fn authority_document(&self) -> Vec<u8> {
+        let authority = Authority {
+            v: 1,
+            director_keys: vec![self.inner.keys.director.verifying_key().to_hex()],
+            token_issuers: vec![self.issuer().described()],
+        };
+        serde_json::to_vec(&authority).expect("the document is plain data")
+    }
+
+    fn sign_release(&self, targets: Vec<StoredTarget>, key: &SigningKey) -> Result<BlobRef, FleetError> {
+        let roots = self.roots()?;
+        let root = roots.last().ok_or(FleetError::NoRoot)?;
+        let previous = self.inner.database.current_catalogue()?.map(|current| self.bundle(&current)).transpose()?;
+        let lifetimes = Lifetimes::default();
+        let now_s = self.now_s();
+        let release = Release {
+            targets: targets
+                .iter()
+                .map(|target| (target.name.clone(), target.bytes.clone(), target.kind.clone()))
+                .collect(),
+        };
+        let signed = release.sign(root, previous.as_ref(), now_s + lifetimes.targets_s, &[key])?;
+        let roots = roots.iter().map(Vec::as_slice);
+        let bundle = signed.publish(roots, previous.as_ref(), &lifetimes, now_s, &[&self.inner.keys.online])?;
+        self.make_newest(&bundle, &targets)
+    }
+
+    /// Keeps a catalogue, makes it the newest, and has every assigned device told.
+    fn make_newest(&self, bundle: &CatalogueBundle, targets: &[StoredTarget]) -> Result<BlobRef, FleetError> {
+        // Bytes first: a catalogue that counts can always be fetched.
+        let reference = self.inner.blobs.keep(&bundle.to_bytes())?;
+        self.inner.database.publish(targets, &reference, self.now_s())?;
+        self.sign_all()?;
+        self.touch();
+        Ok(reference)
+    }
+
+    fn bundle(&self, current: &CurrentCatalogue) -> Result<CatalogueBundle, FleetError> {
+        let bytes = self.inner.blobs.read(&current.reference.blake3, CATALOGUE_BYTES)?;
+        Ok(CatalogueBundle::parse(&bytes).map_err(PublishError::from)?)
+    }
+}
+
+fn known_name(name: &str) -> TargetName {
+    name.parse().expect("a valid target name")
+}
+
+/// Adds or replaces a target. Its release counter goes up if anything about it changed, and never otherwise.
+fn put(targets: &mut Vec<StoredTarget>, name: TargetName, bytes: Vec<u8>, kind: TargetKind) {
+    let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+    let before = targets.iter().position(|target| target.name == name).map(|at| targets.remove(at));
+    let release = match &before {
+        None => 1,
+        Some(before) => {
+            let release = before.kind.release();
+            let same = before.sha256 == sha256 && before.kind == with_release(kind.clone(), release);
+            if same { release } else { release + 1 }
+        }
+    };
+    targets.push(StoredTarget { name, kind: with_release(kind, release), sha256, bytes });
+    targets.sort_by(|one, other| one.name.cmp(&other.name));
+}
+
+fn with_release(kind: TargetKind, release: u64) -> TargetKind {
+    match kind {
+        TargetKind::Variant(facts) => TargetKind::Variant(VariantFacts { release, ..facts }),
+        TargetKind::Policy(facts) => TargetKind::Policy(PolicyFacts { release, ..facts }),
+        TargetKind::Authority { .. } => TargetKind::Authority { release },
+    }
+}
+
+/// Reads a bundle as a device would, cases and all, and gives its version.
+fn check_policy(bytes: &[u8]) -> Result<u64, FleetError> {
+    let refused = |why: String| FleetError::Release { what: "the policy bundle".to_owned(), why };
+    let bundle = Bundle::parse(bytes).map_err(|error| refused(error.to_string()))?;
+    let version = bundle.version;
+    Policies::activate(bundle).map_err(|findings| {
+        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        refused(findings.join("; "))
+    })?;
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(targets: &mut Vec<StoredTarget>, bytes: &[u8], version: u64) -> u64 {
+        put(
+            targets,
+            known_name(POLICY_TARGET),
+            bytes.to_vec(),
+            TargetKind::Policy(PolicyFacts { release: 9, version }),
+        );
+        targets[0].kind.release()
+    }
+
+    #[test]
+    fn a_release_counter_goes_up_only_when_something_changed() {
+        let mut targets = Vec::new();
+        assert_eq!(policy(&mut targets, b"one", 1), 1);
+        assert_eq!(policy(&mut targets, b"one", 1), 1);
+        assert_eq!(policy(&mut targets, b"two", 1), 2);
+        assert_eq!(policy(&mut targets, b"two", 2), 3);
+        assert_eq!(targets.len(), 1);
+    }
+
+    #[test]
+    fn a_policy_bundle_that_a_device_would_refuse_is_not_released() {
+        assert!(check_policy(b"{}").unwrap_err().to_string().contains("policy bundle"));
+        let mut bundle = Bundle::default_bundle();
+        assert_eq!(check_policy(&bundle.to_bytes()).unwrap(), bundle.version);
+        bundle.policies.insert("broken.cedar".into(), "permit (".into());
+        assert!(check_policy(&bundle.to_bytes()).is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! Settings: one state directory, one commented TOML file in it, and nothing that is silently ignored.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use outpost_contract::TenantId;
+use serde::Deserialize;
+
+use crate::files::{self, FileError};
+
+/// The settings' file name inside the state directory.
+pub const CONFIG_FILE: &str = "outpost-control.toml";
+
+/// Larger than any file of settings.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// The file that `init` writes: every setting with its default, commented.
+pub const TEMPLATE: &str = include_str!("config/outpost-control.toml");
+
+/// What the control plane runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything is kept.
+    pub state_dir: PathBuf,
+    /// The organisation that all devices here belong to.
+    pub tenant: TenantId,
+    /// Where the HTTPS API listens; port 0 takes a free one.
+    pub http_listen: SocketAddr,
+    /// Where the MQTT broker listens (TLS with client certificates); port 0 takes a free one.
+    pub mqtt_listen: SocketAddr,
+    /// Names and IP addresses that the servers' certificate carries besides `localhost` and `127.0.0.1`.
+    pub names: Vec<String>,
+    /// `host:port` of the broker as devices reach it; none means `localhost` and the broker's own port.
+    pub broker_address: Option<String>,
+    /// The `iss` claim of tokens for people and services.
+    pub token_issuer: String,
+    /// The `aud` claim of those tokens.
+    pub token_audience: String,
+    /// How long a device's certificate is good for, days.
+    pub certificate_days: u32,
+    /// How long a device that has not seen a desired state yet may still accept it, days.
+    pub desired_days: u32,
+}
+
+/// Settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key is unknown.
+    #[error("`{path}`: unknown key `{key}`{hint}", hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key that stands there.
+        key: String,
+        /// The nearest valid key, if one is near.
+        nearest: Option<&'static str>,
+    },
+    /// A value or the file's form is wrong.
+    #[error("`{path}`: {what}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+struct Raw {
+    tenant: Option<TenantId>,
+    http_listen: Option<SocketAddr>,
+    mqtt_listen: Option<SocketAddr>,
+    names: Option<Vec<String>>,
+    broker_address: Option<String>,
+    token_issuer: Option<String>,
+    token_audience: Option<String>,
+    certificate_days: Option<u32>,
+    desired_days: Option<u32>,
+}
+
+const KEYS: [&str; 9] = [
+    "tenant",
+    "http_listen",
+    "mqtt_listen",
+    "names",
+    "broker_address",
+    "token_issuer",
+    "token_audience",
+    "certificate_days",
+    "desired_days",
+];
+
+impl Config {
+    /// The defaults over a state directory; what a missing file means, too.
+    #[must_use]
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self::from_raw(state_dir.into(), Raw::default())
+    }
+
+    /// Reads the file in the state directory; without one, the defaults hold.
+    ///
+    /// # Errors
+    /// An unknown key is refused with the nearest valid one; so is a value that is none.
+    pub fn load(state_dir: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        let state_dir = state_dir.into();
+        let path = state_dir.join(CONFIG_FILE);
+        let text = match files::read_text(&path, MOST_BYTES) {
+            Ok(text) => text,
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        Self::parse(state_dir, &path, &text)
+    }
+
+    fn parse(state_dir: PathBuf, path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), what };
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| invalid(error.to_string()))?;
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let nearest = KEYS
+                .iter()
+                .map(|known| (strsim::damerau_levenshtein(key, known), *known))
+                .filter(|(distance, known)| *distance <= known.len() / 2)
+                .min();
+            let nearest = nearest.map(|(_, known)| known);
+            return Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone(), nearest });
+        }
+        let raw: Raw = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let config = Self::from_raw(state_dir, raw);
+        config.check().map_err(invalid)?;
+        Ok(config)
+    }
+
+    fn from_raw(state_dir: PathBuf, raw: Raw) -> Self {
+        Self {
+            state_dir,
+            tenant: raw.tenant.unwrap_or_else(|| "default".parse().expect("a valid tenant")),
+            http_listen: raw.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8790))),
+            mqtt_listen: raw.mqtt_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8883))),
+            names: raw.names.unwrap_or_default(),
+            broker_address: raw.broker_address,
+            token_issuer: raw.token_issuer.unwrap_or_else(|| "outpost-control".to_owned()),
+            token_audience: raw.token_audience.unwrap_or_else(|| "outpost".to_owned()),
+            certificate_days: raw.certificate_days.unwrap_or(365),
+            desired_days: raw.desired_days.unwrap_or(30),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if let Some(address) = &self.broker_address {
+            let port = address.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
+            if !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)) {
+                return Err(format!("`broker_address` is `{address}`; expected `host:port`"));
+            }
+        }
+        for (key, days) in [("certificate_days", self.certificate_days), ("desired_days", self.desired_days)] {
+            if !(1..=3650).contains(&days) {
+                return Err(format!("`{key}` is {days}; expected 1 to 3650"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names for the servers' certificate: `localhost`, the loopback address, the addresses listened on, and `names`.
+    #[must_use]
+    pub fn certificate_names(&self) -> Vec<String> {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        for address in [self.http_listen.ip(), self.mqtt_listen.ip()] {
+            if !address.is_unspecified() {
+                names.push(address.to_string());
+            }
+        }
+        names.extend(self.names.iter().cloned());
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse("state".into(), Path::new("state/outpost-control.toml"), text)
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_valid_one() {
+        let refusal = parse("http_lisen = \"127.0.0.1:1\"").unwrap_err().to_string();
+        assert_eq!(refusal, "`state/outpost-control.toml`: unknown key `http_lisen`; did you mean `http_listen`?");
+        let refusal = parse("zzz = 1").unwrap_err().to_string();
+        assert_eq!(refusal, "`state/outpost-control.toml`: unknown key `zzz`");
+    }
+
+    #[test]
+    fn the_template_holds_every_key_and_means_the_defaults() {
+        assert_eq!(parse(TEMPLATE).unwrap(), Config::new("state"));
+        for key in KEYS {
+            assert!(TEMPLATE.contains(&format!("# {key} = ")), "{key}");
+        }
+        let set: String = TEMPLATE.lines().map(|line| format!("{}\n", uncommented(line))).collect();
+        assert!(parse(&set).is_ok(), "{set}");
+    }
+
+    fn uncommented(line: &str) -> &str {
+        match line.strip_prefix("# ") {
+            Some(rest) if KEYS.iter().any(|key| rest.starts_with(&format!("{key} = "))) => rest,
+            _ => line,
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_refused_by_name() {
+        assert!(parse("broker_address = \"nohost\"").unwrap_err().to_string().contains("expected `host:port`"));
+        assert!(parse("desired_days = 0").unwrap_err().to_string().contains("expected 1 to 3650"));
+        assert!(parse("tenant = \"../x\"").unwrap_err().to_string().contains("tenant id"));
+    }
+}

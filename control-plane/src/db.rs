@@ -1,0 +1,127 @@
+//! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
+
+mod catalogue;
+mod codes;
+mod devices;
+mod reports;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+pub use catalogue::StoredTarget;
+pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
+pub use codes::CodeState;
+pub(crate) use codes::Redeemed;
+pub use devices::{Assignment, DeviceSummary};
+pub(crate) use reports::Contact;
+
+/// How long a write of another process (the command line beside the server) is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+
+const SCHEMA: &str = include_str!("db/schema.sql");
+
+/// Version of the schema above.
+const SCHEMA_VERSION: i64 = 1;
+
+/// The database refused, or holds something that this version does not understand.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// SQLite said no.
+    #[error("the database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was written by a newer version.
+    #[error("the database has schema {found}, this version knows {SCHEMA_VERSION}; run the newer `outpost-control`")]
+    Newer {
+        /// What the file says.
+        found: i64,
+    },
+    /// A stored document cannot be read.
+    #[error("the database holds a {what} that cannot be read: {source}")]
+    Document {
+        /// Which kind of document.
+        what: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// The database. Clones share one connection; calls are short and never wait for the network.
+#[derive(Debug, Clone)]
+pub struct Database {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl Database {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// If SQLite cannot, or the file is of a newer version.
+    pub fn open(path: &Path) -> Result<Self, DbError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        // WAL with FULL: what was acknowledged survives a power cut.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version > SCHEMA_VERSION {
+            return Err(DbError::Newer { found: version });
+        }
+        let database = Self { connection: Arc::new(Mutex::new(connection)) };
+        database.write(|transaction| {
+            let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version == 0 {
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            }
+            Ok(())
+        })?;
+        Ok(database)
+    }
+
+    /// One durable transaction: all of it or nothing.
+    pub(crate) fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
+        // A panic while the lock was held rolled its transaction back: the connection is still good.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // Immediate: a transaction that reads first could not become a writer while another process writes.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = act(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
+    /// Reads without holding up other processes.
+    pub(crate) fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+        act(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A number that changes when another process has written.
+    pub(crate) fn foreign_changes(&self) -> Result<i64, DbError> {
+        self.read(|connection| Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?))
+    }
+
+    /// A single value by name.
+    pub(crate) fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, DbError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+            Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// Sets a single value.
+    pub(crate) fn set(&self, name: &str, value: &[u8]) -> Result<(), DbError> {
+        self.write(|transaction| {
+            transaction
+                .execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)", params![name, value])?;
+            Ok(())
+        })
+    }
+}
+
+/// Reads a JSON document out of a column.
+fn document<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, DbError> {
+    serde_json::from_str(text).map_err(|source| DbError::Document { what, source })
+}

@@ -1,0 +1,195 @@
+//! The director: signs what each device should run, and keeps the newest of it retained at the broker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use outpost_contract::topic::Topic;
+use outpost_contract::{Desired, DesiredModel, DeviceId, Down, TargetKind, TargetPin};
+use tokio::sync::watch;
+use tokio::time::{Instant, interval};
+
+use crate::broker::{BULK_SUFFIX, Broker};
+use crate::db::{Assignment, StoredTarget};
+use crate::fleet::{Fleet, FleetError};
+use crate::link::Sender;
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// How often it is looked whether another process (the command line) changed something.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether something is getting old.
+const TEND_EVERY: Duration = Duration::from_secs(60 * 60);
+
+impl Fleet {
+    /// Signs and keeps the next desired state of a device. Returns its version.
+    pub(crate) fn sign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
+        let inner = &self.inner;
+        let catalogue = self.catalogue()?;
+        let targets = inner.database.targets()?;
+        let model = assignment.model.as_ref().map(|model| {
+            let mut variants: Vec<&StoredTarget> = targets
+                .iter()
+                .filter(|target| matches!(&target.kind, TargetKind::Variant(facts) if facts.model.model == *model))
+                .collect();
+            if variants.is_empty() {
+                return Err(FleetError::UnknownModel(model.to_string()));
+            }
+            // Best first, for people who read it; the device's planner decides.
+            variants.sort_by_key(|target| match &target.kind {
+                TargetKind::Variant(facts) => std::cmp::Reverse(facts.quality_milli),
+                _ => std::cmp::Reverse(0),
+            });
+            Ok(DesiredModel {
+                model: model.clone(),
+                variants: variants.into_iter().map(pin).collect(),
+                minimum_context_tokens: assignment.minimum_context_tokens,
+            })
+        });
+        let model = model.transpose()?;
+        let policy = targets.iter().find(|target| matches!(target.kind, TargetKind::Policy(_))).map(pin);
+        let issued_at_s = self.now_s();
+        let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
+        let desired = Desired {
+            v: 1,
+            tenant: inner.config.tenant.clone(),
+            device: device.clone(),
+            version: 0,
+            issued_at_s,
+            not_after_s,
+            catalogue,
+            model,
+            policy,
+            rollout: None,
+        };
+        inner.database.sign_next(device, not_after_s, |version| {
+            let desired = Desired { version, ..desired };
+            Ok(outpost_trust::desired::sign(&desired, &[&inner.keys.director])?.to_bytes())
+        })
+    }
+
+    /// Signs anew for every device that has an assignment: the catalogue has changed.
+    pub(crate) fn sign_all(&self) -> Result<(), FleetError> {
+        for (device, assignment, ..) in self.inner.database.assignments()? {
+            self.sign(&device, &assignment)?;
+        }
+        Ok(())
+    }
+
+    /// Signs anew what a device that comes back after weeks could not accept any more.
+    fn sign_aging(&self) -> Result<(), FleetError> {
+        let half_s = i64::from(self.inner.config.desired_days) * DAY_S / 2;
+        for (device, assignment, version, not_after_s) in self.inner.database.assignments()? {
+            if version > 0 && not_after_s - self.now_s() < half_s {
+                self.sign(&device, &assignment)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pin(target: &StoredTarget) -> TargetPin {
+    TargetPin {
+        name: target.name.clone(),
+        length: target.bytes.len() as u64,
+        sha256: target.sha256,
+        release: target.kind.release(),
+    }
+}
+
+/// Keeps the broker's retained messages equal to the database, and revoked devices out.
+pub(crate) struct Director {
+    pub(crate) fleet: Fleet,
+    pub(crate) sender: Sender,
+    pub(crate) broker: Arc<Broker>,
+    /// Counts connections to the broker; each starts with nothing published.
+    pub(crate) connections: watch::Receiver<u64>,
+}
+
+/// What this connection has published and whom it has put out.
+#[derive(Debug, Default)]
+struct Done {
+    published: BTreeMap<DeviceId, u64>,
+    revoked: BTreeSet<DeviceId>,
+    /// Something could not be sent: it is tried again soon.
+    is_behind: bool,
+}
+
+impl Director {
+    /// Runs until it is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut changed = self.fleet.inner.changed.subscribe();
+        let mut look = interval(LOOK_EVERY);
+        let mut done = Done::default();
+        let mut seen_foreign = None;
+        let mut tend_at = Instant::now();
+        loop {
+            tokio::select! {
+                _ = changed.changed() => {}
+                Ok(()) = self.connections.changed() => done = Done::default(),
+                _ = look.tick() => {
+                    if Instant::now() >= tend_at {
+                        tend_at = Instant::now() + TEND_EVERY;
+                        self.tend().await;
+                    }
+                    let foreign = self.fleet.run(|fleet| fleet.inner.database.foreign_changes()).await.ok();
+                    if foreign == seen_foreign && !done.is_behind {
+                        continue;
+                    }
+                    seen_foreign = foreign;
+                    self.fleet.tell_news();
+                }
+            }
+            if let Err(error) = self.publish(&mut done).await {
+                tracing::error!(%error, "the desired states cannot be read; they are tried again");
+            }
+        }
+    }
+
+    /// Renews what is getting old.
+    async fn tend(&self) {
+        let renewed = self.fleet.run(|fleet| fleet.refresh_catalogue().and_then(|_| fleet.sign_aging())).await;
+        if let Err(error) = renewed {
+            tracing::error!(%error, "catalogue and desired states cannot be renewed");
+        }
+    }
+
+    async fn publish(&self, done: &mut Done) -> Result<(), FleetError> {
+        done.is_behind = false;
+        let revoked = self.fleet.run(|fleet| fleet.inner.database.revoked()).await?;
+        done.revoked.retain(|device| revoked.contains(device));
+        for device in revoked {
+            if done.revoked.contains(&device) {
+                continue;
+            }
+            self.broker.kick(device.as_str()).await;
+            self.broker.kick(&format!("{device}{BULK_SUFFIX}")).await;
+            if self.send(&device, Bytes::new()).await {
+                done.published.remove(&device);
+                done.revoked.insert(device);
+            } else {
+                done.is_behind = true;
+            }
+        }
+        for (device, version, envelope) in self.fleet.run(|fleet| fleet.inner.database.signed()).await? {
+            let newest = done.published.get(&device).is_some_and(|published| *published >= version);
+            if newest {
+                continue;
+            }
+            if self.send(&device, envelope.into()).await {
+                tracing::info!(%device, version, "desired state published");
+                done.published.insert(device, version);
+            } else {
+                done.is_behind = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, device: &DeviceId, payload: Bytes) -> bool {
+        let topic = Topic::down(&self.fleet.inner.config.tenant, device, Down::Desired);
+        self.sender.send_retained(&topic, payload).await
+    }
+}

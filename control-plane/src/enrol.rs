@@ -1,0 +1,206 @@
+//! Enrolment: an operator makes a one-time code, a device trades it for a certificate.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use outpost_contract::{DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse};
+
+use crate::ca::CaError;
+use crate::db::{CodeState, Redeemed};
+use crate::fleet::{Fleet, FleetError};
+use crate::tokens;
+
+/// Longest validity of a code: 30 days, in seconds.
+const MOST_VALID_S: i64 = 30 * 24 * 60 * 60;
+
+/// Wrong codes that one address may try in a window.
+const WRONG_PER_ADDRESS: u32 = 10;
+
+/// The window, seconds.
+const WINDOW_S: i64 = 60;
+
+/// Addresses that are counted at once.
+const ADDRESSES: usize = 10_000;
+
+/// Letters and digits that cannot be confused when read aloud (Crockford's base 32).
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Longest audit key and agent version that are kept, bytes.
+const MOST_TEXT: usize = 512;
+
+/// Wrong codes by address.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    wrong: Mutex<HashMap<IpAddr, (i64, u32)>>,
+}
+
+impl Attempts {
+    /// False if the address has tried too often and must wait.
+    fn may_try(&self, address: IpAddr, now_s: i64) -> bool {
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        !wrong.get(&address).is_some_and(|(since_s, count)| now_s - since_s < WINDOW_S && *count >= WRONG_PER_ADDRESS)
+    }
+
+    fn count_wrong(&self, address: IpAddr, now_s: i64) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.len() >= ADDRESSES {
+            wrong.retain(|_, (since_s, _)| now_s - *since_s < WINDOW_S);
+        }
+        let entry = wrong.entry(address).or_insert((now_s, 0));
+        if now_s - entry.0 >= WINDOW_S {
+            *entry = (now_s, 0);
+        }
+        entry.1 = entry.1.saturating_add(1);
+    }
+}
+
+/// Why a device was not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The device is told; the body of the answer.
+    #[error("{}: {}", .0.code, .0.message)]
+    Refused(EnrolRefusal),
+    /// This side failed; the device is told to try again.
+    #[error(transparent)]
+    Failed(#[from] FleetError),
+}
+
+fn refused(code: &str, message: &str) -> EnrolError {
+    EnrolError::Refused(EnrolRefusal { code: code.to_owned(), message: message.to_owned() })
+}
+
+fn refused_by(state: CodeState) -> EnrolError {
+    match state {
+        CodeState::Unknown => refused("wrong_code", "no such code was made here; check it for typing errors"),
+        CodeState::Used => refused("code_used", "a device has enrolled with this code; ask the operator for a new one"),
+        CodeState::Expired => refused("code_expired", "the code is too old; ask the operator for a new one"),
+    }
+}
+
+impl Fleet {
+    /// Makes a one-time code for a device, valid for `valid_s` seconds. Only its hash is kept.
+    ///
+    /// # Errors
+    /// If the name is reserved or the validity out of bounds.
+    pub fn create_code(&self, device: &DeviceId, valid_s: i64) -> Result<String, FleetError> {
+        Self::check_device_name(device)?;
+        if !(1..=MOST_VALID_S).contains(&valid_s) {
+            return Err(FleetError::CodeValidity(valid_s));
+        }
+        let random = tokens::random::<20>().map_err(FleetError::Random)?;
+        let code: Vec<u8> = random.iter().map(|byte| ALPHABET[usize::from(byte % 32)]).collect();
+        let groups: Vec<&str> =
+            code.chunks(5).map(|group| std::str::from_utf8(group).expect("the alphabet is ASCII")).collect();
+        let code = groups.join("-");
+        let now_s = self.now_s();
+        self.inner.database.add_code(&hash_of(&code), device, now_s, now_s + valid_s)?;
+        Ok(code)
+    }
+
+    /// Trades a code for an identity. `address` is whose attempts are counted.
+    ///
+    /// The code counts as used, durably, before the certificate leaves.
+    ///
+    /// # Errors
+    /// [`EnrolError::Refused`] with the code that [`EnrolRefusal`] names.
+    pub fn enrol(&self, request: &EnrolRequest, address: IpAddr) -> Result<EnrolResponse, EnrolError> {
+        let inner = &self.inner;
+        let now_s = self.now_s();
+        if !inner.attempts.may_try(address, now_s) {
+            return Err(refused("too_many_attempts", "too many wrong codes came from this address; wait a minute"));
+        }
+        let shown = |text: &str| text.len() <= MOST_TEXT && !text.chars().any(char::is_control);
+        if !shown(&request.audit_key) || !shown(&request.agent) {
+            return Err(refused("bad_request", "`audit_key` and `agent` are single lines of at most 512 bytes"));
+        }
+        let hash = hash_of(&request.code);
+        let look_up = |key: Option<&[u8; 32]>| inner.database.look_up_code(&hash, key, now_s);
+        // Signing is work: nobody gets it for a code that nobody made.
+        let device = match look_up(None).map_err(FleetError::from)? {
+            Err(CodeState::Unknown) => {
+                inner.attempts.count_wrong(address, now_s);
+                tracing::warn!(%address, "enrolment was tried with a wrong code");
+                return Err(refused_by(CodeState::Unknown));
+            }
+            // Whether it was used by this very key shows when the key is known.
+            other => other.ok(),
+        };
+        let roots = self.roots()?;
+        let root = roots.first().ok_or(FleetError::NoRoot)?;
+        // The name in the certificate is the code's; a code that is used up or expired gets none.
+        let name = match device {
+            Some(device) => device,
+            None => self.repeated(&hash, request, now_s)?,
+        };
+        let issued =
+            inner.authority.issue_device(&name, &request.certificate_request, inner.config.certificate_days, now_s);
+        let issued = issued.map_err(|error| match error {
+            CaError::Request(_) => refused("bad_request", &error.to_string()),
+            other => EnrolError::Failed(other.into()),
+        })?;
+        let redeemed =
+            Redeemed { hash, key_sha256: issued.key_sha256, audit_key: &request.audit_key, agent: &request.agent };
+        let device = inner.database.redeem(&redeemed, now_s).map_err(FleetError::from)?.map_err(refused_by)?;
+        tracing::info!(%device, %address, "a device enrolled");
+        self.touch();
+        self.tell_news();
+        Ok(EnrolResponse {
+            device,
+            tenant: inner.config.tenant.clone(),
+            certificate: format!("{}{}", issued.certificate, inner.authority.certificate()),
+            authority: inner.authority.certificate().to_owned(),
+            trusted_root: String::from_utf8_lossy(root).into_owned(),
+            director_keys: vec![inner.keys.director.verifying_key().to_hex()],
+            broker: self.broker_address(),
+        })
+    }
+
+    /// The device of a code that was used already, if by the very key of this request: its first answer was lost.
+    fn repeated(&self, hash: &[u8; 32], request: &EnrolRequest, now_s: i64) -> Result<DeviceId, EnrolError> {
+        let key = self.inner.authority.request_key_sha256(&request.certificate_request);
+        let key = key.map_err(|error| refused("bad_request", &error.to_string()))?;
+        let state = self.inner.database.look_up_code(hash, Some(&key), now_s).map_err(FleetError::from)?;
+        state.map_err(refused_by)
+    }
+}
+
+/// The hash of a code as it was meant: case, spaces and hyphens do not count, and O, I and L are read as 0, 1 and 1.
+fn hash_of(code: &str) -> [u8; 32] {
+    let meant: String = code
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .take(64)
+        .map(|c| match c.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            other => other,
+        })
+        .collect();
+    tokens::hash(&meant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_was_read_aloud_still_counts() {
+        assert_eq!(hash_of("ABCD0-12345"), hash_of("abcdo 1234 5"));
+        assert_eq!(hash_of("11"), hash_of("iL"));
+        assert_ne!(hash_of("ABCD0-12345"), hash_of("ABCD0-12346"));
+    }
+
+    #[test]
+    fn an_address_that_guesses_must_wait_and_others_need_not() {
+        let attempts = Attempts::default();
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        for _ in 0..WRONG_PER_ADDRESS {
+            assert!(attempts.may_try(one, 100));
+            attempts.count_wrong(one, 100);
+        }
+        assert!(!attempts.may_try(one, 100 + WINDOW_S - 1));
+        assert!(attempts.may_try(other, 100));
+        assert!(attempts.may_try(one, 100 + WINDOW_S));
+    }
+}

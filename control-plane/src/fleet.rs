@@ -1,0 +1,435 @@
+//! The fleet as an operator sees it: everything that can be done with a state directory, with or without a server on it.
+//!
+//! A server that runs on the same directory notices what another process changed and acts on it.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use outpost_contract::{DeviceId, Reported};
+use outpost_trust::catalogue::{PublishError, RootPlan};
+use tokio::sync::watch;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::broker::{BrokerError, CONTROL_PLANE};
+use crate::ca::{Authority, CaError};
+use crate::clock::Clock;
+use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
+use crate::db::{Assignment, Database, DbError, DeviceSummary};
+use crate::enrol::Attempts;
+use crate::files::{self, FileError};
+use crate::keys::{KeysError, OfflineKeys, OnlineKeys};
+use crate::tls::TlsError;
+use crate::tokens::{self, Issuer, TokenError};
+
+const ADMIN_TOKEN: &str = "admin_token_sha256";
+
+/// Largest root that is kept.
+const ROOT_BYTES: u64 = 1024 * 1024;
+
+/// How long a root is good for, seconds: 5 years.
+const ROOT_S: i64 = 5 * 365 * 24 * 60 * 60;
+
+/// Something could not be done with the fleet.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// There is no fleet yet.
+    #[error("there is no fleet in `{0}`; run `outpost-control init --state {0}`")]
+    NotInitialised(PathBuf),
+    /// There is one already.
+    #[error("there is a fleet in `{0}` already; it is not replaced")]
+    Initialised(PathBuf),
+    /// Another server runs on the directory.
+    #[error("another `outpost-control serve` runs on `{0}`; stop it first")]
+    Locked(PathBuf),
+    /// Nobody signed a root yet.
+    #[error("no root was signed yet; run `outpost-control keys create --keys DIR`")]
+    NoRoot,
+    /// There is a root already, and this would be another first one.
+    #[error("a root was signed already; devices that trust it would not trust a new one")]
+    RootExists,
+    /// Nothing was released yet.
+    #[error("there is no catalogue yet; run `outpost-control catalogue release`")]
+    NoCatalogue,
+    /// The model is not in the catalogue.
+    #[error("model `{0}` is not in the catalogue; `outpost-control catalogue ls` shows what is")]
+    UnknownModel(String),
+    /// The device is not enrolled, or was revoked.
+    #[error("device `{0}` is not enrolled; `outpost-control device ls` shows those that are")]
+    UnknownDevice(DeviceId),
+    /// The name belongs to the control plane itself.
+    #[error("`{0}` is not a name for a device; choose another")]
+    ReservedName(DeviceId),
+    /// A code's validity is out of bounds.
+    #[error("a code is valid for 1 second to 30 days, not {0} seconds")]
+    CodeValidity(i64),
+    /// A variant or a policy bundle may not be released.
+    #[error("`{what}` cannot be released: {why}")]
+    Release {
+        /// A file or target.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What was awaited did not come.
+    #[error("device `{device}` did not report {what} within {seconds} seconds")]
+    TimedOut {
+        /// The device.
+        device: DeviceId,
+        /// What was awaited.
+        what: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+    /// A listener cannot listen.
+    #[error("cannot listen on {address}: {source}; is another program using the port?")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// Certificates.
+    #[error(transparent)]
+    Certificates(#[from] CaError),
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// Signing a catalogue.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Signing a desired state.
+    #[error("cannot sign a desired state: {0}")]
+    Sign(#[from] outpost_trust::dsse::DsseError),
+    /// Tokens.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Blobs.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// Files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A fleet's state, opened. Clones share it. Its methods block on the disk for milliseconds (`release` for as long as the
+/// files take); from async code call them through [`Fleet::run`].
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) database: Database,
+    pub(crate) authority: Authority,
+    pub(crate) keys: OnlineKeys,
+    pub(crate) blobs: Blobs,
+    pub(crate) attempts: Attempts,
+    /// Where the broker listens, while it does.
+    pub(crate) broker: RwLock<Option<SocketAddr>>,
+    /// Counts changes that the director must act on.
+    pub(crate) changed: watch::Sender<u64>,
+    /// Counts what devices reported.
+    pub(crate) news: watch::Sender<u64>,
+}
+
+/// A new fleet.
+#[derive(Debug)]
+pub struct Initialised {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// The operators' bearer token. Only its hash is kept: this is the one time it can be read.
+    pub admin_token: String,
+}
+
+impl Fleet {
+    /// Makes a fleet in the state directory of `config`: settings with comments, authority, online keys, database.
+    ///
+    /// # Errors
+    /// [`FleetError::Initialised`] if there is one.
+    pub fn init(config: Config, clock: Clock) -> Result<Initialised, FleetError> {
+        let dir = &config.state_dir;
+        if dir.join("control.db").exists() {
+            return Err(FleetError::Initialised(dir.clone()));
+        }
+        files::private_directory(dir)?;
+        let settings = dir.join(CONFIG_FILE);
+        if !settings.exists() {
+            files::write(&settings, TEMPLATE.as_bytes())?;
+        }
+        // The database comes last: without it, an interrupted init starts again.
+        if !dir.join("tls/ca.pem").exists() {
+            Authority::create(&dir.join("tls"), clock.now_s())?;
+        }
+        if !dir.join("keys/tokens.pem").exists() {
+            let keys = dir.join("keys");
+            let _ = std::fs::remove_dir_all(&keys);
+            OnlineKeys::create(&keys)?;
+        }
+        files::private_directory(&dir.join("trust"))?;
+        let admin_token = tokens::new_admin_token().map_err(FleetError::Random)?;
+        let database = Database::open(&dir.join("control.db"))?;
+        database.set(ADMIN_TOKEN, &tokens::hash(&admin_token))?;
+        drop(database);
+        Ok(Initialised { fleet: Self::open(config, clock)?, admin_token })
+    }
+
+    /// Opens the fleet in the state directory of `config`.
+    ///
+    /// # Errors
+    /// [`FleetError::NotInitialised`] if there is none.
+    pub fn open(config: Config, clock: Clock) -> Result<Self, FleetError> {
+        let dir = &config.state_dir;
+        if !dir.join("control.db").exists() {
+            return Err(FleetError::NotInitialised(dir.clone()));
+        }
+        let database = Database::open(&dir.join("control.db"))?;
+        let inner = Inner {
+            authority: Authority::load(&dir.join("tls"))?,
+            keys: OnlineKeys::load(&dir.join("keys"))?,
+            blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
+            attempts: Attempts::default(),
+            broker: RwLock::new(None),
+            changed: watch::Sender::new(0),
+            news: watch::Sender::new(0),
+            config,
+            clock,
+            database,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs one of the blocking methods from async code, away from the async threads.
+    pub async fn run<T: Send + 'static>(&self, act: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let fleet = self.clone();
+        match tokio::task::spawn_blocking(move || act(&fleet)).await {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Makes the offline keys in `dir` (root and targets) and signs the first root with them.
+    ///
+    /// # Errors
+    /// If there are keys in `dir`, or a root was signed already.
+    pub fn create_offline_keys(&self, dir: &Path) -> Result<OfflineKeys, FleetError> {
+        if !self.roots()?.is_empty() {
+            return Err(FleetError::RootExists);
+        }
+        let keys = OfflineKeys::create(dir)?;
+        let online = self.inner.keys.online.verifying_key();
+        let plan = RootPlan::single(keys.root.verifying_key(), keys.targets.verifying_key(), online);
+        let root = plan.sign(None, self.now_s() + ROOT_S, &[&keys.root])?;
+        files::write(&self.root_path(1), &root)?;
+        Ok(keys)
+    }
+
+    /// The roots, oldest first.
+    pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, FleetError> {
+        let mut roots = Vec::new();
+        loop {
+            let path = self.root_path(roots.len() + 1);
+            if !path.exists() {
+                return Ok(roots);
+            }
+            roots.push(files::read(&path, ROOT_BYTES)?);
+        }
+    }
+
+    fn root_path(&self, version: usize) -> PathBuf {
+        self.inner.config.state_dir.join(format!("trust/{version}.root.json"))
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The authority's certificate file, for `outpost enroll --ca`.
+    #[must_use]
+    pub fn authority_path(&self) -> PathBuf {
+        self.inner.authority.certificate_path()
+    }
+
+    /// The authority's certificate, PEM.
+    #[must_use]
+    pub fn authority_pem(&self) -> &str {
+        self.inner.authority.certificate()
+    }
+
+    /// All devices, by name.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn devices(&self) -> Result<Vec<DeviceSummary>, FleetError> {
+        Ok(self.inner.database.devices()?)
+    }
+
+    /// One device, with what it reported.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownDevice`] if it is not there.
+    pub fn device(&self, device: &DeviceId) -> Result<DeviceSummary, FleetError> {
+        self.inner.database.device(device)?.ok_or_else(|| FleetError::UnknownDevice(device.clone()))
+    }
+
+    /// Lets a device in no longer: its sessions end, its desired state is withdrawn, its certificate counts for nothing.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownDevice`] if it is not there or was revoked before.
+    pub fn revoke(&self, device: &DeviceId) -> Result<(), FleetError> {
+        if !self.inner.database.revoke(device, self.now_s())? {
+            return Err(FleetError::UnknownDevice(device.clone()));
+        }
+        self.touch();
+        Ok(())
+    }
+
+    /// Assigns a model (or none) to a device and signs its next desired state. Returns the version.
+    ///
+    /// # Errors
+    /// If device or model are not known, or nothing was released yet.
+    pub fn assign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
+        if !self.inner.database.is_admitted(device)? {
+            return Err(FleetError::UnknownDevice(device.clone()));
+        }
+        let version = self.sign(device, assignment)?;
+        self.inner.database.assign(device, assignment)?;
+        self.touch();
+        Ok(version)
+    }
+
+    /// Issues a token for a person or service. `valid_s` is at most 30 days.
+    ///
+    /// # Errors
+    /// If subject, roles or validity are refused.
+    pub fn issue_token(&self, subject: &str, roles: &[String], valid_s: i64) -> Result<String, FleetError> {
+        Ok(self.issuer().issue(subject, roles, valid_s, self.now_s())?)
+    }
+
+    pub(crate) fn issuer(&self) -> Issuer<'_> {
+        let config = &self.inner.config;
+        Issuer { key: &self.inner.keys.tokens, issuer: &config.token_issuer, audience: &config.token_audience }
+    }
+
+    /// True if this is the operators' bearer token.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn is_admin_token(&self, token: &str) -> Result<bool, FleetError> {
+        let kept = self.inner.database.setting(ADMIN_TOKEN)?;
+        Ok(kept.is_some_and(|kept| tokens::matches(token, &kept)))
+    }
+
+    /// Waits until the newest report of a device satisfies `wanted`. `what` names it in the error.
+    ///
+    /// # Errors
+    /// [`FleetError::TimedOut`] after `patience`.
+    pub async fn wait_for_reported(
+        &self,
+        device: &DeviceId,
+        what: &'static str,
+        patience: Duration,
+        wanted: impl Fn(&Reported) -> bool,
+    ) -> Result<Reported, FleetError> {
+        let seen = self.wait_for(device, what, patience, |summary| summary.reported.as_ref().is_some_and(&wanted));
+        let reported = seen.await?.reported;
+        reported.ok_or_else(|| FleetError::UnknownDevice(device.clone()))
+    }
+
+    /// Waits until a device (with its report and presence) satisfies `wanted`.
+    ///
+    /// # Errors
+    /// [`FleetError::TimedOut`] after `patience`.
+    pub async fn wait_for(
+        &self,
+        device: &DeviceId,
+        what: &'static str,
+        patience: Duration,
+        wanted: impl Fn(&DeviceSummary) -> bool,
+    ) -> Result<DeviceSummary, FleetError> {
+        let mut news = self.inner.news.subscribe();
+        let found = async {
+            loop {
+                // Seen before it is looked at: what comes meanwhile wakes us again.
+                news.borrow_and_update();
+                let name = device.clone();
+                let summary = self.run(move |fleet| fleet.inner.database.device(&name)).await?;
+                if let Some(summary) = summary.filter(|summary| wanted(summary)) {
+                    return Ok(summary);
+                }
+                if news.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let timed_out = FleetError::TimedOut { device: device.clone(), what, seconds: patience.as_secs() };
+        tokio::time::timeout(patience, found).await.unwrap_or(Err(timed_out))
+    }
+
+    pub(crate) fn check_device_name(device: &DeviceId) -> Result<(), FleetError> {
+        if device.as_str() == CONTROL_PLANE { Err(FleetError::ReservedName(device.clone())) } else { Ok(()) }
+    }
+
+    /// `host:port` of the broker as devices reach it.
+    pub(crate) fn broker_address(&self) -> String {
+        if let Some(address) = &self.inner.config.broker_address {
+            return address.clone();
+        }
+        let running = *self.inner.broker.read().unwrap_or_else(PoisonError::into_inner);
+        let address = running.unwrap_or(self.inner.config.mqtt_listen);
+        let ip = address.ip();
+        let host = if ip.is_loopback() || ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() };
+        format!("{host}:{}", address.port())
+    }
+
+    pub(crate) fn set_broker(&self, address: Option<SocketAddr>) {
+        *self.inner.broker.write().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    pub(crate) fn now_s(&self) -> i64 {
+        self.inner.clock.now_s()
+    }
+
+    /// Wakes the director.
+    pub(crate) fn touch(&self) {
+        self.inner.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Wakes whoever waits for a device.
+    pub(crate) fn tell_news(&self) {
+        self.inner.news.send_modify(|count| *count += 1);
+    }
+
+    /// Holds the state directory for one server.
+    pub(crate) fn lock(&self) -> Result<File, FleetError> {
+        let path = self.inner.config.state_dir.join("serve.lock");
+        let file = File::create(&path).map_err(files::failed("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => Err(FleetError::Locked(self.inner.config.state_dir.clone())),
+            Err(std::fs::TryLockError::Error(source)) => Err(files::failed("lock", &path)(source).into()),
+        }
+    }
+}
