@@ -54,8 +54,6 @@ impl Quantisation {
         let is_table = matches!(tensor.name.as_str(), "token_embd.weight" | "output.weight");
         let wanted = match self {
             Self::Q5_1 | Self::Q4_0 if is_table => Format::Q8_0,
-            // Kernels read these blocks by twos.
-            Self::Q5_1 if !tensor.shape[0].is_multiple_of(64) => Format::Q8_0,
             _ => self.format(),
         };
         if !is_matrix {

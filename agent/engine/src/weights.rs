@@ -29,7 +29,7 @@ pub(crate) struct Matrix {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// F32, F16 or BF16, left where the file has them.
+    /// Formats that [`widen`] reads, left where the file has them.
     Plain { bytes: Bytes, format: Format },
     /// Blocks, in candle's layout.
     Blocks(Arc<QTensor>),
@@ -128,7 +128,11 @@ impl Matrix {
         let values: Vec<f32> = (0..rows * columns).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
         let values = Tensor::from_vec(values, (rows, columns), &Device::Cpu)?;
         let blocks = QTensor::quantize(&values, format.candle())?;
-        Ok(Self { rows, columns, kind: Kind::Blocks(Arc::new(blocks)) })
+        let kind = match is_plain(format) {
+            true => Kind::Plain { bytes: Bytes::Owned(blocks.data()?.into_owned().into()), format },
+            false => Kind::Blocks(Arc::new(blocks)),
+        };
+        Ok(Self { rows, columns, kind })
     }
 }
 
@@ -138,7 +142,7 @@ fn load_blocks(bytes: &[u8], format: Format, rows: usize, columns: usize) -> Res
     let storage = QStorage::from_data(bytes.into(), &Device::Cpu, format.candle())?;
     let blocks = QTensor::new(storage, (rows, columns))?;
     // These kernels of candle's take two blocks at a time and panic on rows of an odd number: such rows are widened.
-    let by_twos = matches!(format, Format::Q4_1 | Format::Q5_0 | Format::Q5_1);
+    let by_twos = matches!(format, Format::Q4_1 | Format::Q5_0);
     if by_twos && !columns.is_multiple_of(64) {
         let wide = blocks.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
         let wide: Vec<u8> = wide.iter().flat_map(|weight| weight.to_le_bytes()).collect();
@@ -176,6 +180,28 @@ fn widen(format: Format, bytes: &[u8], output: &mut [f32]) {
                 half[..output.len()].convert_to_f32_slice(output);
             }
         }
+        Format::Q8_0 => each_block::<34>(bytes, output, |block, output| {
+            let scale = half_at(block, 0);
+            output.iter_mut().zip(&block[2..]).for_each(|(output, code)| *output = scale * f32::from(*code as i8));
+        }),
+        Format::Q4_0 => each_block::<18>(bytes, output, |block, output| {
+            let scale = half_at(block, 0);
+            let (low, high) = output.split_at_mut(16);
+            for ((low, high), codes) in low.iter_mut().zip(high).zip(&block[2..]) {
+                *low = scale * (f32::from(codes & 15) - 8.0);
+                *high = scale * (f32::from(codes >> 4) - 8.0);
+            }
+        }),
+        Format::Q5_1 => each_block::<24>(bytes, output, |block, output| {
+            let (scale, least) = (half_at(block, 0), half_at(block, 2));
+            let fifths = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
+            let (low, high) = output.split_at_mut(16);
+            for (at, ((low, high), codes)) in low.iter_mut().zip(high).zip(&block[8..]).enumerate() {
+                // The fifth bit of weight i is bit i.
+                *low = scale * f32::from(codes & 15 | (((fifths >> at) & 1) << 4) as u8) + least;
+                *high = scale * f32::from(codes >> 4 | (((fifths >> (at + 16)) & 1) << 4) as u8) + least;
+            }
+        }),
         _ => {
             for (bytes, output) in bytes.as_chunks::<2>().0.iter().zip(output) {
                 *output = bf16::from_le_bytes(*bytes).to_f32();
@@ -184,12 +210,29 @@ fn widen(format: Format, bytes: &[u8], output: &mut [f32]) {
     }
 }
 
+/// Whether [`widen`] reads a format. The others go through candle, whose worker pool waits at a barrier in every product:
+/// on a busy machine that costs a time slice each, hundreds of times what the product of a small model takes.
+fn is_plain(format: Format) -> bool {
+    matches!(format, Format::F32 | Format::F16 | Format::BF16 | Format::Q8_0 | Format::Q5_1 | Format::Q4_0)
+}
+
+/// Calls `one` for every block of 32 weights.
+fn each_block<const N: usize>(bytes: &[u8], output: &mut [f32], one: impl Fn(&[u8; N], &mut [f32; 32])) {
+    bytes.as_chunks::<N>().0.iter().zip(output.as_chunks_mut::<32>().0).for_each(|(block, output)| one(block, output));
+}
+
+fn half_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
 fn dot(format: Format, row: &[u8], input: &[f32]) -> f32 {
     if format == Format::F32 {
         return dot_f32(row, input);
     }
     let mut wide = [0.0; 64];
-    row.chunks(128)
+    // 64 weights are whole blocks in every format that comes here.
+    let bytes = (64 / format.block_weights() * format.block_bytes()) as usize;
+    row.chunks(bytes)
         .zip(input.chunks(64))
         .map(|(bytes, input)| {
             let wide = &mut wide[..input.len()];
@@ -247,7 +290,7 @@ impl<'file> Loader<'file> {
         let range = entry.range.start + part.start * row_bytes..entry.range.start + part.end * row_bytes;
         let map = self.gguf.map();
         let kind = match entry.format {
-            Format::F32 | Format::F16 | Format::BF16 => {
+            format if is_plain(format) => {
                 Kind::Plain { bytes: Bytes::Mapped { map: Arc::clone(map), range }, format: entry.format }
             }
             format => load_blocks(&map.bytes()[range], format, part.len(), columns)
@@ -291,5 +334,38 @@ impl<'file> Loader<'file> {
         }
         self.taken.insert(name.to_owned());
         Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_readers_of_blocks_agree_with_candles() {
+        let values: Vec<f32> = (0..4 * 96).map(|index| ((index * 37) % 101) as f32 / 17.0 - 3.0).collect();
+        let values = Tensor::from_vec(values, (4, 96), &Device::Cpu).expect("the shape fits");
+        for format in [Format::F32, Format::F16, Format::BF16, Format::Q8_0, Format::Q5_1, Format::Q4_0] {
+            let blocks = QTensor::quantize(&values, format.candle()).expect("it quantises");
+            let expected = blocks.dequantize(&Device::Cpu).and_then(|wide| wide.flatten_all()?.to_vec1::<f32>());
+            let mut wide = vec![0.0; 4 * 96];
+            widen(format, &blocks.data().expect("it is in memory"), &mut wide);
+            assert_eq!(wide, expected.expect("it widens"), "{}", format.name());
+        }
+    }
+
+    #[test]
+    fn one_token_and_many_give_the_same_products() {
+        for format in [Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::F16, Format::Q4_K] {
+            let matrix = Matrix::random(300, 256, format).expect("it quantises");
+            let input: Vec<f32> = (0..512).map(|index| (index % 23) as f32 / 23.0 - 0.5).collect();
+            let (mut one, mut many) = (vec![0.0; 600], vec![0.0; 600]);
+            matrix.apply(&input, &mut many).expect("it computes");
+            for (input, output) in input.chunks(256).zip(one.chunks_mut(300)) {
+                matrix.apply(input, output).expect("it computes");
+            }
+            let worst = one.iter().zip(&many).map(|(one, many)| (one - many).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-3, "{}: {worst}", format.name());
+        }
     }
 }
