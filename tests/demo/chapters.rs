@@ -102,6 +102,7 @@ async fn token(fleet: &Fleet, name: &'static str, role: &'static str) -> Result<
 /// Tells what the agent does until a model serves.
 async fn follow_until_serving(narrator: &mut Narrator, progress: &mut broadcast::Receiver<Progress>) -> Result<String> {
     let following = async {
+        let mut pulled = false;
         loop {
             match progress.recv().await {
                 Ok(Progress::Connected) => narrator.say("connected over MQTT with its certificate")?,
@@ -110,7 +111,8 @@ async fn follow_until_serving(narrator: &mut Narrator, progress: &mut broadcast:
                 }
                 Ok(Progress::Policy(version)) => narrator.say(format!("policy bundle {version} is in force"))?,
                 Ok(Progress::Planned { table, .. }) => narrator.say(format!("the plan:\n{table}"))?,
-                Ok(Progress::Pulling { done, total }) if done == total => {
+                Ok(Progress::Pulling { done, total }) if done == total && !pulled => {
+                    pulled = true;
                     narrator.say(format!("pulled {} KiB in chunks over MQTT, each checked, then the whole", total >> 10))?;
                 }
                 Ok(Progress::Refused(reason)) => bail!("the device refused: {reason}"),

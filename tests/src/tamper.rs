@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use outpost_audit::reader::list;
 use outpost_audit::{Entry, Filter, Kind};
 
@@ -34,8 +34,17 @@ pub fn copy_and_flip_one_byte(directory: &Path, copy: &Path, kind: Kind) -> Resu
     drop(connection);
     let entry = newest(copy, kind)?.with_context(|| format!("no `{}` record", kind.name()))?;
     let mut bytes = std::fs::read(&database)?;
-    let place = bytes.windows(entry.bytes.len()).position(|window| window == entry.bytes).context("the record is not in the file")?;
-    bytes[place + entry.bytes.len() / 2] ^= 1;
+    // SQLite leaves old copies in the free space of pages; the live one is among them.
+    let places: Vec<_> = bytes
+        .windows(entry.bytes.len())
+        .enumerate()
+        .filter(|(_, window)| *window == entry.bytes)
+        .map(|(place, _)| place)
+        .collect();
+    ensure!(!places.is_empty(), "the record is not in the file");
+    for place in places {
+        bytes[place + entry.bytes.len() / 2] ^= 1;
+    }
     outpost_disk::atomic::write(&database, &bytes)?;
     Ok(entry.index)
 }
