@@ -8,6 +8,10 @@ use outpost_agent::cmd;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Two providers are compiled in where the control plane is; this one is ours.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return cmd::fail(&anyhow::anyhow!("a second cryptography provider is installed"));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::fail(&anyhow::Error::new(error).context("cannot start the async runtime")),

@@ -69,7 +69,9 @@ fn inspect(here: &Here, file: &Path) -> Result<()> {
     let facts = facts::variant(facts::model_id(file, &info)?, 1, &info);
     let class = parameter_class(info.parameters);
     if here.json {
-        return say_json(&json!({"info": info, "class": class, "facts": facts, "cuts": facts::cuts(&gguf)}));
+        let path = std::path::absolute(file).context("cannot resolve the file's path")?;
+        let cuts = facts::cuts(&gguf);
+        return say_json(&json!({"path": path, "info": info, "class": class, "facts": facts, "cuts": cuts}));
     }
     let rows = [
         ("name", info.name.clone()),

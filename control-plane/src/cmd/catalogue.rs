@@ -1,0 +1,79 @@
+//! `outpost-control catalogue …`: files become a signed release.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use outpost_contract::{TargetKind, VariantFacts};
+use outpost_control::{Config, OfflineKeys, ReleaseRequest, Variant};
+use outpost_policies::Bundle;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{open, say, say_json};
+use crate::args::Catalogue;
+
+/// Largest description of a file: tensor offsets of a large model and some facts.
+const DESCRIPTION_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What `outpost model inspect FILE --json` wrote; it says more than is needed here.
+#[derive(Debug, Deserialize)]
+struct Description {
+    path: PathBuf,
+    facts: VariantFacts,
+    cuts: Vec<u64>,
+}
+
+/// Runs the command.
+pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<()> {
+    match command {
+        Catalogue::Release { keys, models, policy, default_policy } => {
+            let policy = match (policy, default_policy) {
+                (Some(path), _) => Some(read(&path)?),
+                (None, true) => Some(Bundle::default_bundle().to_bytes()),
+                (None, false) => None,
+            };
+            if models.is_empty() && policy.is_none() {
+                bail!("nothing to release: give `--model`, `--policy` or `--default-policy`");
+            }
+            let variants = models.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;
+            let offline = OfflineKeys::load(&keys.keys)?;
+            let released = open(config)?.release(&offline, ReleaseRequest { variants, policy })?;
+            if as_json {
+                return say_json(&released);
+            }
+            say(format!("released: {} model files, catalogue {} ({} bytes)", models.len(), released.blake3, released.bytes))
+        }
+        Catalogue::Ls => {
+            let targets = open(config)?.targets()?;
+            if as_json {
+                return say_json(&targets);
+            }
+            for target in targets {
+                let what = match &target.facts {
+                    TargetKind::Variant(facts) => format!("{} {}, {} bytes", facts.model.model, facts.quantisation, facts.file_bytes),
+                    TargetKind::Policy(facts) => format!("policy bundle {}", facts.version),
+                    TargetKind::Authority { .. } => "who may sign and issue what".to_owned(),
+                };
+                say(format!("{:<40} release {:<4} {what}", target.name.as_str(), target.facts.release()))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn describe(path: &Path) -> Result<Variant> {
+    let text = read(path)?;
+    let described: Description = serde_json::from_slice(&text).with_context(|| {
+        format!("`{}` is not what `outpost model inspect FILE --json` writes", path.display())
+    })?;
+    Ok(Variant { path: described.path, target: None, facts: described.facts, cuts: described.cuts })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let reading = || json!(path.display().to_string()).to_string();
+    let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", reading()))?.len();
+    if size > DESCRIPTION_BYTES {
+        bail!("{} has {size} bytes, {DESCRIPTION_BYTES} is the limit", reading());
+    }
+    std::fs::read(path).with_context(|| format!("cannot read {}", reading()))
+}

@@ -1,0 +1,76 @@
+//! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
+
+mod catalogue;
+mod device;
+mod serve;
+mod setup;
+mod user;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use outpost_control::{Clock, Config, ConfigError, Fleet};
+use serde::Serialize;
+
+use crate::args::{Cli, Command};
+
+/// Runs one subcommand.
+pub(crate) async fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<()> {
+    let config = Config::load(state_directory(cli.state)?)?;
+    let json = cli.json;
+    match cli.command {
+        Command::Init => setup::init(config, json),
+        Command::Serve => serve::serve(config).await,
+        Command::Keys(command) => setup::keys(config, &command, json),
+        Command::Catalogue(command) => catalogue::run(config, command, json),
+        Command::Device(command) => device::run(config, command, json),
+        Command::User(command) => user::run(config, command, json),
+    }
+}
+
+fn state_directory(given: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(path) = given.or_else(|| std::env::var_os("OUTPOST_CONTROL_STATE").map(PathBuf::from)) {
+        return Ok(path);
+    }
+    let home = std::env::var_os("HOME").context("no state directory: give `--state DIR` or set `OUTPOST_CONTROL_STATE`")?;
+    Ok(PathBuf::from(home).join(".local/state/outpost-control"))
+}
+
+/// The fleet in the state directory; also while a server runs on it: the server notices what is changed here.
+fn open(config: Config) -> Result<Fleet> {
+    Ok(Fleet::open(config, Clock::system())?)
+}
+
+/// Says on standard error what failed and why.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    let mut standard_error = std::io::stderr().lock();
+    let mut causes = error.chain();
+    if let Some(first) = causes.next() {
+        // Nothing is left to do if standard error itself is gone.
+        writeln!(standard_error, "error: {first}").ok();
+    }
+    for cause in causes {
+        writeln!(standard_error, "  because: {cause}").ok();
+    }
+    ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+}
+
+/// Writes one line of data to standard output.
+fn say(line: impl AsRef<str>) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{}", line.as_ref()).context("cannot write to standard output")
+}
+
+/// Writes a value as JSON to standard output.
+fn say_json(value: &impl Serialize) -> Result<()> {
+    say(serde_json::to_string_pretty(value).context("cannot write JSON")?)
+}
