@@ -19,8 +19,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong command line or configuration · 3 refused (identity or policy) · \
-4 verification found a problem · 5 no agent runs on this state directory";
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong command line or configuration · 4 verification found a problem · 5 no agent runs on this state directory";
 
 /// One subcommand; each has a file of its own in `cmd/`.
 #[derive(Debug, Subcommand)]

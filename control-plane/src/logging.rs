@@ -15,6 +15,7 @@ const KEEP_DAYS: usize = 14;
 
 /// Starts logging; the guard flushes the files when it is dropped. `OUTPOST_LOG` sets the level.
 pub(crate) fn start(directory: &Path) -> Result<WorkerGuard> {
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot make `{}`", directory.display()))?;
     let files = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("control")

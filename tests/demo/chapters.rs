@@ -47,7 +47,11 @@ impl Told {
 pub(crate) async fn tell(narrator: &mut Narrator, folder: &Path, model: &[u8]) -> Result<Told> {
     narrator.chapter("The control plane starts")?;
     let fleet = Fleet::start(folder).await?;
-    narrator.say(format!("HTTPS API on {}, MQTT broker with client certificates on {}", fleet.http_address(), fleet.mqtt_address()))?;
+    narrator.say(format!(
+        "HTTPS API on {}, MQTT broker with client certificates on {}",
+        fleet.http_address(),
+        fleet.mqtt_address()
+    ))?;
     narrator.say("its own certificate authority, its own database, no account anywhere")?;
 
     narrator.chapter("A catalogue is signed with offline keys")?;
@@ -77,7 +81,9 @@ pub(crate) async fn tell(narrator: &mut Narrator, folder: &Path, model: &[u8]) -
     narrator.say(format!("self-test passed: {serving}"))?;
     let reported = fleet
         .control
-        .wait_for_reported(&device, "that it applied the desired state", PATIENCE, |reported| reported.applied_version >= version)
+        .wait_for_reported(&device, "that it applied the desired state", PATIENCE, |reported| {
+            reported.applied_version >= version
+        })
         .await?;
     narrator.check("the device reports the very version that was signed", reported.applied_version == version)?;
 
@@ -107,13 +113,15 @@ async fn follow_until_serving(narrator: &mut Narrator, progress: &mut broadcast:
             match progress.recv().await {
                 Ok(Progress::Connected) => narrator.say("connected over MQTT with its certificate")?,
                 Ok(Progress::Accepted(version)) => {
-                    narrator.say(format!("desired state {version}: signature, address, version and catalogue agree"))?;
+                    narrator
+                        .say(format!("desired state {version}: signature, address, version and catalogue agree"))?;
                 }
                 Ok(Progress::Policy(version)) => narrator.say(format!("policy bundle {version} is in force"))?,
                 Ok(Progress::Planned { table, .. }) => narrator.say(format!("the plan:\n{table}"))?,
                 Ok(Progress::Pulling { done, total }) if done == total && !pulled => {
                     pulled = true;
-                    narrator.say(format!("pulled {} KiB in chunks over MQTT, each checked, then the whole", total >> 10))?;
+                    narrator
+                        .say(format!("pulled {} KiB in chunks over MQTT, each checked, then the whole", total >> 10))?;
                 }
                 Ok(Progress::Refused(reason)) => bail!("the device refused: {reason}"),
                 Ok(Progress::Serving { model, variant, tokens_per_second_milli }) => {
@@ -136,7 +144,8 @@ async fn people_ask(narrator: &mut Narrator, told: &Told) -> Result<()> {
     narrator.check("the operator got an answer, streamed to its end", answered.status == 200 && answered.complete)?;
     let refused = ask(&client, &base, Some(&told.auditor), question).await?;
     narrator.say(format!("grace (auditor) asks the same: {} {}", refused.status, refused.text))?;
-    narrator.check("the auditor is refused with 403 and a reason", refused.status == 403 && !refused.text.is_empty())?;
+    narrator
+        .check("the auditor is refused with 403 and a reason", refused.status == 403 && !refused.text.is_empty())?;
     let unknown = ask(&client, &base, None, question).await?;
     narrator.check("somebody without a token gets 401", unknown.status == 401)
 }
@@ -176,7 +185,9 @@ async fn offline(narrator: &mut Narrator, mut told: Told, device: &DeviceId) -> 
     let reported = told
         .fleet
         .control
-        .wait_for_reported(device, "what happened meanwhile", PATIENCE, |reported| reported.activity.answered_offline > 0)
+        .wait_for_reported(device, "what happened meanwhile", PATIENCE, |reported| {
+            reported.activity.answered_offline > 0
+        })
         .await?;
     narrator.say(format!(
         "the device reports: {} answer(s) while out of reach, {} audit records, root {}…",

@@ -20,7 +20,8 @@ async fn no_acknowledged_record_is_lost_when_the_agent_is_killed_at_random_momen
     let state = folder.path().join("state");
     let state_text = state.to_str().context("the path is UTF-8")?;
     let outpost = binary("outpost")?;
-    let created = output(&outpost, &["--state", state_text, "--json", "key", "create", "--name", "till", "--role", "operator"])?;
+    let created =
+        output(&outpost, &["--state", state_text, "--json", "key", "create", "--name", "till", "--role", "operator"])?;
     let created: Value = serde_json::from_str(&created)?;
     let key = created["key"].as_str().context("the new key is shown")?.to_owned();
 

@@ -22,7 +22,8 @@ async fn a_restart_without_a_network_serves_and_enforces_what_was_accepted_befor
     let agent = fleet.agent(&state).await?;
     let (to, assignment) = (device.clone(), Assignment { model: Some(model), minimum_context_tokens: 256 });
     let version = fleet.control.run(move |fleet| fleet.assign(&to, &assignment)).await?;
-    let applied = fleet.control.wait_for_reported(&device, "that it applied", PATIENCE, |now| now.applied_version == version);
+    let applied =
+        fleet.control.wait_for_reported(&device, "that it applied", PATIENCE, |now| now.applied_version == version);
     applied.await?;
     let operator = fleet.control.run(|fleet| fleet.issue_token("ada", &["operator".to_owned()], 3600)).await?;
     let auditor = fleet.control.run(|fleet| fleet.issue_token("grace", &["auditor".to_owned()], 3600)).await?;

@@ -42,7 +42,8 @@ impl Fleet {
         config.http_listen = "127.0.0.1:0".parse()?;
         config.mqtt_listen = "127.0.0.1:0".parse()?;
         let made = ControlFleet::init(config, Clock::system()).context("cannot make a fleet")?;
-        let running = ControlPlane::start_fleet(made.fleet.clone()).await.context("the control plane does not start")?;
+        let running =
+            ControlPlane::start_fleet(made.fleet.clone()).await.context("the control plane does not start")?;
         Ok(Self {
             directory: directory.to_owned(),
             // The same addresses when it comes back: devices know them.
@@ -78,7 +79,8 @@ impl Fleet {
     /// If they do not start.
     pub async fn start_again(&mut self) -> Result<()> {
         let fleet = ControlFleet::open(self.config.clone(), Clock::system()).context("cannot open the fleet")?;
-        self.running = Some(ControlPlane::start_fleet(fleet.clone()).await.context("the control plane does not start again")?);
+        self.running =
+            Some(ControlPlane::start_fleet(fleet.clone()).await.context("the control plane does not start again")?);
         self.control = fleet;
         Ok(())
     }
@@ -91,7 +93,8 @@ impl Fleet {
     pub async fn release_demo_model(&self, f16: &Path) -> Result<(ModelId, Vec<(String, u64)>)> {
         let offline = self.directory.join("offline-keys");
         let variants = self.variants(f16)?;
-        let sizes = variants.iter().map(|variant| (variant.facts.quantisation.clone(), variant.facts.file_bytes)).collect();
+        let sizes =
+            variants.iter().map(|variant| (variant.facts.quantisation.clone(), variant.facts.file_bytes)).collect();
         let model = variants[0].facts.model.model.clone();
         let request = ReleaseRequest { variants, policy: Some(Bundle::default_bundle().to_bytes()) };
         self.control

@@ -38,7 +38,8 @@ pub async fn ask(client: &reqwest::Client, base: &str, token: Option<&str>, prom
     }
     let response = request.send().await.context("the agent did not answer")?;
     let status = response.status().as_u16();
-    let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let request_id =
+        response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let mut reply = Reply { status, request_id, text: String::new(), complete: false, usage: Value::Null };
     if status != 200 {
         let error: Value = response.json().await.context("the refusal is not JSON")?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Here, Outcome, say, say_json, say_part};
 use crate::app::{Agent, Overrides};
 use crate::args::Chat;
+use crate::backend::DEFAULT_MODEL;
 use crate::client::{Client, NoAgent};
 use crate::config::Config;
 
@@ -64,6 +65,7 @@ async fn converse(here: &Here, client: &Client, arguments: &Chat) -> Result<()> 
 async fn turn(here: &Here, client: &Client, arguments: &Chat, messages: &mut Vec<Value>, prompt: &str) -> Result<()> {
     messages.push(json!({"role": "user", "content": prompt}));
     let request = json!({
+        "model": DEFAULT_MODEL,
         "messages": messages,
         "max_tokens": arguments.max_tokens,
         "temperature": arguments.temperature,

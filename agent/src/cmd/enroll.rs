@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use anyhow::{Context, Result};
+use outpost_audit::{Kind, Record};
 use outpost_disk::Clock;
 use outpost_sync::enrol::{Enrolment, enrol};
 use serde_json::json;
@@ -29,18 +30,22 @@ pub(super) async fn run(here: &Here, arguments: Enroll) -> Result<Outcome> {
         .with_context(|| format!("cannot read the authority `{}`", arguments.ca.display()))?;
     let clock = Clock::open(here.state.ledgers())?;
     let audit_key = keys::verifier_key(&here.state)?;
-    let identity = enrol(
-        &Enrolment {
-            server_url: &arguments.server,
-            code: &code,
-            authority: &authority,
-            dir: &here.state.identity(),
-            agent: env!("CARGO_PKG_VERSION"),
-            audit_key: &audit_key,
-        },
-        &clock,
-    )
-    .await?;
+    let enrolment = Enrolment {
+        server_url: &arguments.server,
+        code: &code,
+        authority: &authority,
+        dir: &here.state.identity(),
+        agent: env!("CARGO_PKG_VERSION"),
+        audit_key: &audit_key,
+    };
+    let outcome = enrol(&enrolment, &clock).await;
+    let record = Record::new(Kind::DeviceEnrol).detail("server", arguments.server.as_str());
+    let record = match &outcome {
+        Ok(identity) => record.detail("device", identity.device().as_str()),
+        Err(error) => record.detail("refused", error.to_string()),
+    };
+    here.record(&clock, record)?;
+    let identity = outcome?;
     if here.json {
         say_json(&json!({"device": identity.device(), "tenant": identity.tenant()}))?;
     } else {

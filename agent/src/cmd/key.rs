@@ -1,8 +1,8 @@
 //! `outpost key …`: local API keys for a box on its own; each act is recorded.
 
 use anyhow::{Context, Result, bail};
-use outpost_audit::{AuditLog, BootInfo, Kind};
-use outpost_disk::{Clock, StateLock};
+use outpost_audit::Kind;
+use outpost_disk::Clock;
 use outpost_policies::{Bundle, Policies};
 use outpost_serve::ApiKeys;
 use outpost_serve::identify::{ApiKey, NewApiKey};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
 use crate::args::Key;
-use crate::{key_watch, keys};
+use crate::key_watch;
 
 /// Seconds in a day.
 const DAY_S: i64 = 24 * 3600;
@@ -26,7 +26,7 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
             let expires_s = clock.now_s().saturating_add(i64::from(days) * DAY_S);
             let new = NewApiKey { name, roles, expires_s: Some(expires_s) };
             let (key, secret) = api_keys.create(&new, clock.now_s()).context("no key was made")?;
-            record(here, &clock, Kind::KeyCreate, &key)?;
+            here.record(&clock, key_watch::record_of(Kind::KeyCreate, &key))?;
             if here.json {
                 say_json(&json!({"id": key.id, "key": secret, "roles": key.roles, "expires_s": key.expires_s}))?;
             } else {
@@ -46,7 +46,7 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
         }
         Key::Revoke { id } => {
             let key = api_keys.revoke(&id, clock.now_s()).context("nothing was revoked")?;
-            record(here, &clock, Kind::KeyRevoke, &key)?;
+            here.record(&clock, key_watch::record_of(Kind::KeyRevoke, &key))?;
             say(format!("key `{}` is revoked", key.id))?;
         }
     }
@@ -72,14 +72,4 @@ fn check_roles(roles: &[String]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Records the act. A running agent owns the log and watches the keys: then it records the change itself.
-fn record(here: &Here, clock: &Clock, kind: Kind, key: &ApiKey) -> Result<()> {
-    let Ok(_lock) = StateLock::acquire(here.state.root()) else { return Ok(()) };
-    let info = BootInfo { agent: env!("CARGO_PKG_VERSION").into(), device: "cli".into(), clock: clock.clone() };
-    let opened = AuditLog::open(&here.state.audit(), keys::log_identity(&here.state)?, info);
-    let (log, _) = opened.context("the audit log cannot be opened")?;
-    log.append(key_watch::record_of(kind, key)).wait().context("the act could not be recorded")?;
-    log.shutdown("command done").context("the audit log cannot be closed")
 }

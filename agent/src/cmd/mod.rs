@@ -15,10 +15,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use outpost_audit::{AuditLog, BootInfo, Record};
+use outpost_disk::{Clock, StateLock};
 use serde::Serialize;
 
 use crate::args::{Cli, Command};
 use crate::client::NoAgent;
+use crate::keys;
 use crate::state::StateDir;
 
 /// What a subcommand ended with, when it did not fail.
@@ -26,8 +29,6 @@ use crate::state::StateDir;
 pub(crate) enum Outcome {
     /// All done: exit code 0.
     Done,
-    /// Identity or policy refused: exit code 3.
-    Refused,
     /// A verification found a problem: exit code 4.
     ProblemFound,
 }
@@ -41,11 +42,24 @@ pub(crate) struct Here {
     pub(crate) json: bool,
 }
 
+impl Here {
+    /// Records an act of the command line. While an agent runs, the log is its own: it sees changed keys by itself, and a
+    /// device is enrolled before its agent runs.
+    fn record(&self, clock: &Clock, record: Record) -> Result<()> {
+        let Ok(_lock) = StateLock::acquire(self.state.root()) else { return Ok(()) };
+        let info =
+            BootInfo { agent: env!("CARGO_PKG_VERSION").into(), device: "command-line".into(), clock: clock.clone() };
+        let opened = AuditLog::open(&self.state.audit(), keys::log_identity(&self.state)?, info);
+        let (log, _) = opened.context("the audit log cannot be opened")?;
+        log.append(record).wait().context("the act could not be recorded")?;
+        log.shutdown("command done").context("the audit log cannot be closed")
+    }
+}
+
 /// Runs one subcommand.
 pub async fn run(cli: Cli) -> ExitCode {
     match dispatch(cli).await {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Refused) => ExitCode::from(3),
         Ok(Outcome::ProblemFound) => ExitCode::from(4),
         Err(error) => fail(&error),
     }

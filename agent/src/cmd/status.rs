@@ -1,6 +1,7 @@
 //! `outpost status`: what the running agent does.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{Here, Outcome, say, say_json};
 use crate::client::Client;
@@ -12,11 +13,19 @@ pub(super) async fn run(here: &Here) -> Result<Outcome> {
         say_json(&status)?;
         return Ok(Outcome::Done);
     }
-    for (name, value) in status.as_object().into_iter().flatten() {
+    print("", &status)?;
+    Ok(Outcome::Done)
+}
+
+/// One fact a line; what is nested gets its parent's name before its own.
+fn print(prefix: &str, value: &Value) -> Result<()> {
+    for (name, value) in value.as_object().into_iter().flatten() {
         match value {
-            serde_json::Value::String(text) => say(format!("{name:<18} {text}"))?,
-            other => say(format!("{name:<18} {other}"))?,
+            Value::Object(_) => print(&format!("{prefix}{name}."), value)?,
+            Value::String(text) => say(format!("{:<36} {text}", format!("{prefix}{name}")))?,
+            Value::Null => {}
+            other => say(format!("{:<36} {other}", format!("{prefix}{name}")))?,
         }
     }
-    Ok(Outcome::Done)
+    Ok(())
 }

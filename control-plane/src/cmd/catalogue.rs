@@ -41,7 +41,12 @@ pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<(
             if as_json {
                 return say_json(&released);
             }
-            say(format!("released: {} model files, catalogue {} ({} bytes)", models.len(), released.blake3, released.bytes))
+            say(format!(
+                "released: {} model files, catalogue {} ({} bytes)",
+                models.len(),
+                released.blake3,
+                released.bytes
+            ))
         }
         Catalogue::Ls => {
             let targets = open(config)?.targets()?;
@@ -50,7 +55,9 @@ pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<(
             }
             for target in targets {
                 let what = match &target.facts {
-                    TargetKind::Variant(facts) => format!("{} {}, {} bytes", facts.model.model, facts.quantisation, facts.file_bytes),
+                    TargetKind::Variant(facts) => {
+                        format!("{} {}, {} bytes", facts.model.model, facts.quantisation, facts.file_bytes)
+                    }
                     TargetKind::Policy(facts) => format!("policy bundle {}", facts.version),
                     TargetKind::Authority { .. } => "who may sign and issue what".to_owned(),
                 };
@@ -63,9 +70,8 @@ pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<(
 
 fn describe(path: &Path) -> Result<Variant> {
     let text = read(path)?;
-    let described: Description = serde_json::from_slice(&text).with_context(|| {
-        format!("`{}` is not what `outpost model inspect FILE --json` writes", path.display())
-    })?;
+    let described: Description = serde_json::from_slice(&text)
+        .with_context(|| format!("`{}` is not what `outpost model inspect FILE --json` writes", path.display()))?;
     Ok(Variant { path: described.path, target: None, facts: described.facts, cuts: described.cuts })
 }
 

@@ -41,7 +41,8 @@ fn state_directory(given: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(path) = given.or_else(|| std::env::var_os("OUTPOST_CONTROL_STATE").map(PathBuf::from)) {
         return Ok(path);
     }
-    let home = std::env::var_os("HOME").context("no state directory: give `--state DIR` or set `OUTPOST_CONTROL_STATE`")?;
+    let home =
+        std::env::var_os("HOME").context("no state directory: give `--state DIR` or set `OUTPOST_CONTROL_STATE`")?;
     Ok(PathBuf::from(home).join(".local/state/outpost-control"))
 }
 

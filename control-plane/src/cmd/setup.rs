@@ -29,5 +29,8 @@ pub(super) fn keys(config: Config, command: &Keys, as_json: bool) -> Result<()> 
     if as_json {
         return say_json(&json!({"keys": directory.keys}));
     }
-    say(format!("offline keys are in `{}`: move them off this machine when the release is signed", directory.keys.display()))
+    say(format!(
+        "offline keys are in `{}`: move them off this machine when the release is signed",
+        directory.keys.display()
+    ))
 }
