@@ -135,7 +135,7 @@ impl Running {
     /// Where the broker listens.
     #[must_use]
     pub fn mqtt_address(&self) -> SocketAddr {
-        self.broker.as_ref().map_or(self.fleet.config().mqtt_listen, |broker| broker.address())
+        self.broker.as_ref().map_or_else(|| self.fleet.config().mqtt_listen, |broker| broker.address())
     }
 
     /// The fleet, for everything that an operator can do.

@@ -60,14 +60,14 @@ impl Blobs {
         let mut source = File::open(path).map_err(failed("open", path))?;
         let length = source.metadata().map_err(failed("read", path))?.len();
         let cuts_error = |source| BlobError::Cuts { path: path.to_owned(), source };
-        let mut chunker = Chunker::new(cuts, length).map_err(cuts_error)?;
+        let chunker = Chunker::new(cuts, length).map_err(cuts_error)?;
         let beside = self.dir.join(format!("import-{}.new", std::process::id()));
         let mut copy = File::create(&beside).map_err(failed("create", &beside))?;
         let (mut whole, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
         let mut chunks = Vec::new();
         let mut bytes = 0_u64;
         let mut buffer = vec![0; CHUNK_BYTES];
-        while let Some(length) = chunker.next() {
+        for length in chunker {
             let part = &mut buffer[..length];
             source.read_exact(part).map_err(failed("read", path))?;
             copy.write_all(part).map_err(failed("write", &beside))?;

@@ -25,6 +25,7 @@ impl Clock {
 
     /// Seconds since 1970-01-01 UTC; 0 if the system's clock is before that.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place of the control plane that asks the system's clock")]
     pub fn now_s(&self) -> i64 {
         match &self.fixed_s {
             Some(fixed) => fixed.load(Ordering::Relaxed),

@@ -53,7 +53,7 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
 /// Moves a durable file to its name, durably.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(failed("rename to", to))?;
-    let directory = to.parent().unwrap_or(Path::new("."));
+    let directory = to.parent().unwrap_or_else(|| Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("make durable", directory))
 }
 

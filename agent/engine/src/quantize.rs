@@ -158,7 +158,7 @@ fn convert(gguf: &Gguf, tensor: &TensorEntry, to: Format, bytes: &mut Vec<u8>) -
 /// Writes beside, flushes to the disk, renames, flushes the directory.
 fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::other("it has no file name"))?.to_string_lossy();
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let beside = directory.join(format!(".{name}.{}.tmp", std::process::id()));
     let written = (|| {
         let mut file = BufWriter::new(File::create(&beside)?);

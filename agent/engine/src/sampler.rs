@@ -112,7 +112,7 @@ impl Sampler {
             left -= weight;
             left < 0.0
         });
-        drawn.or(candidates.last()).map(|(id, _)| *id)
+        drawn.or_else(|| candidates.last()).map(|(id, _)| *id)
     }
 }
 

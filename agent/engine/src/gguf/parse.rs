@@ -98,7 +98,7 @@ pub fn parse(file: &[u8]) -> Result<Header, GgufError> {
         Some(value) => value
             .as_count()
             .filter(|alignment| alignment.is_power_of_two() && (8..=65_536).contains(alignment))
-            .ok_or(GgufError::Alignment { alignment: value.as_count().unwrap_or(0) })?,
+            .ok_or_else(|| GgufError::Alignment { alignment: value.as_count().unwrap_or(0) })?,
     };
     let drafts = read_entries(&mut reader, tensor_count)?;
     let (tensors, names) = place(file.len() as u64, reader.at as u64, alignment, drafts)?;

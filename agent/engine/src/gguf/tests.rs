@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::gguf::write::{Outline, write};
 
+/// Name, dimension count if it lies, dimensions, format, offset.
+type RawTensor = (String, Option<u32>, Vec<u64>, u32, u64);
+
 /// A GGUF file made by hand, so that every figure in it can lie.
 #[derive(Clone)]
 struct Raw {
@@ -12,8 +15,7 @@ struct Raw {
     tensor_count: Option<u64>,
     key_count: Option<u64>,
     metadata: Vec<(String, u32, Vec<u8>)>,
-    /// name, dimension count if it lies, dimensions, format, offset
-    tensors: Vec<(String, Option<u32>, Vec<u64>, u32, u64)>,
+    tensors: Vec<RawTensor>,
     data: usize,
 }
 

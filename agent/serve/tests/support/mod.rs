@@ -54,17 +54,12 @@ pub struct Fixture {
     served: Option<JoinHandle<()>>,
 }
 
+#[derive(Default)]
 pub struct Options {
     pub limits: Limits,
     pub local: LocalUsers,
     pub tls: Option<TlsFiles>,
     pub origins: Vec<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { limits: Limits::default(), local: LocalUsers::default(), tls: None, origins: Vec::new() }
-    }
 }
 
 impl Fixture {

@@ -227,7 +227,7 @@ impl<'a> Session<'a> {
             if *sent == number {
                 *taken = true;
                 // The broker having it means nothing yet; ask the control plane, unless it speaks first.
-                self.ask_at.get_or_insert(Instant::now() + self.asking_every);
+                self.ask_at.get_or_insert_with(|| Instant::now() + self.asking_every);
             }
         }
         self.send_letters()

@@ -135,7 +135,7 @@ impl Window {
     /// When silence becomes a loss; meaningful while [`Window::is_waiting`].
     pub(super) fn deadline(&self) -> Instant {
         let (shortest, longest) = SILENCE;
-        self.quiet_since + self.gap.map_or(longest.min(shortest * 4), |gap| (gap * 4).clamp(shortest, longest))
+        self.quiet_since + self.gap.unwrap_or(shortest).saturating_mul(4).clamp(shortest, longest)
     }
 
     /// What was asked for did not come: ask again, for less at a time.
