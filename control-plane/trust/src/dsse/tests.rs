@@ -1,3 +1,5 @@
+//! Envelopes signed, carried and tampered with.
+
 use super::*;
 use proptest::prelude::*;
 

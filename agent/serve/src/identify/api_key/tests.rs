@@ -1,3 +1,5 @@
+//! Keys made, shown, revoked and guessed.
+
 use proptest::prelude::*;
 
 use super::*;

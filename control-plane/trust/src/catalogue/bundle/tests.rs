@@ -1,3 +1,5 @@
+//! Bundles that are sound, and every way in which one is not.
+
 use super::*;
 use proptest::prelude::*;
 
