@@ -65,7 +65,10 @@ impl Installer {
     ) -> Result<Installed, (Option<Plan>, Reason)> {
         let candidates: Vec<_> =
             offers.iter().map(|offer| Candidate { target: offer.target.clone(), facts: offer.facts.clone() }).collect();
-        let constraints = Constraints { minimum_context_tokens, slots: self.settings.slots, ..Constraints::default() };
+        let absent = |offer: &&Offer| !matches!(self.store.find(offer.manifest.blake3), Ok(Some(_)));
+        let to_fetch = offers.iter().filter(absent).map(|offer| offer.target.clone()).collect();
+        let slots = self.settings.slots;
+        let constraints = Constraints { minimum_context_tokens, slots, to_fetch, ..Constraints::default() };
         let plan = plan(&candidates, measurements, &constraints);
         self.announcer.say(Progress::Planned {
             table: plan.table(),

@@ -39,7 +39,8 @@ impl Measured {
         let known = kept.measurements.clone();
         let (models_dir, now_s) = (self.models_dir.clone(), self.clock.now_s());
         let measuring = tokio::task::spawn_blocking(move || {
-            let options = ProbeOptions { models_dir, quick: true, now_s };
+            // Every format, once: a plan that compares a measured variant with a guessed one explains little.
+            let options = ProbeOptions { models_dir, quick: false, now_s };
             match known {
                 Some(known) => outpost_probe::refresh(&known, &options),
                 None => measure(&options),

@@ -12,7 +12,7 @@ use outpost_audit::verify::verify;
 use outpost_contract::DeviceId;
 use outpost_control::Assignment;
 use outpost_tests::fleet::Fleet;
-use outpost_tests::question::ask;
+use outpost_tests::question::{ask, client};
 use outpost_tests::tamper;
 use tokio::sync::broadcast;
 
@@ -136,17 +136,17 @@ async fn follow_until_serving(narrator: &mut Narrator, progress: &mut broadcast:
 }
 
 async fn people_ask(narrator: &mut Narrator, told: &Told) -> Result<()> {
-    let (client, base) = (reqwest::Client::new(), told.base()?);
+    let (http, base) = (client(), told.base()?);
     let question = "How does a device enrol?";
-    let answered = ask(&client, &base, Some(&told.operator), question).await?;
+    let answered = ask(&http, &base, Some(&told.operator), question).await?;
     narrator.say(format!("ada (operator): {question}"))?;
     narrator.say(format!("the box: {}", answered.text.trim()))?;
     narrator.check("the operator got an answer, streamed to its end", answered.status == 200 && answered.complete)?;
-    let refused = ask(&client, &base, Some(&told.auditor), question).await?;
+    let refused = ask(&http, &base, Some(&told.auditor), question).await?;
     narrator.say(format!("grace (auditor) asks the same: {} {}", refused.status, refused.text))?;
     narrator
         .check("the auditor is refused with 403 and a reason", refused.status == 403 && !refused.text.is_empty())?;
-    let unknown = ask(&client, &base, None, question).await?;
+    let unknown = ask(&http, &base, None, question).await?;
     narrator.check("somebody without a token gets 401", unknown.status == 401)
 }
 
@@ -175,7 +175,7 @@ async fn offline(narrator: &mut Narrator, mut told: Told, device: &DeviceId) -> 
     narrator.say("broker and control plane are stopped")?;
     let before = told.agent.audit().size();
     let base = told.base()?;
-    let answered = ask(&reqwest::Client::new(), &base, Some(&told.operator), "Does it work offline?").await?;
+    let answered = ask(&client(), &base, Some(&told.operator), "Does it work offline?").await?;
     narrator.say(format!("ada: Does it work offline?\nthe box: {}", answered.text.trim()))?;
     narrator.check("the box answers alone", answered.complete)?;
     narrator.check("and records alone", told.agent.audit().size() >= before + 2)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use outpost_tests::process::{Process, binary, demo_model, eventually, free_port, output};
-use outpost_tests::question::ask;
+use outpost_tests::question::{ask, client};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,10 +61,10 @@ async fn no_acknowledged_record_is_lost_when_the_agent_is_killed_at_random_momen
 }
 
 async fn wait_until_ready(base: &str, round: u32) -> Result<()> {
-    let client = reqwest::Client::new();
+    let http = client();
     let health = format!("{base}/health");
     let ready = || async {
-        let Ok(response) = client.get(&health).send().await else { return false };
+        let Ok(response) = http.get(&health).send().await else { return false };
         response.status().is_success()
     };
     eventually(&format!("the agent to serve again after kill {round}"), Duration::from_secs(30), ready).await
@@ -72,13 +72,13 @@ async fn wait_until_ready(base: &str, round: u32) -> Result<()> {
 
 /// Asks until told to stop; gives the request ids of every answer that arrived whole.
 async fn keep_asking(base: String, key: String, number: usize, over: Arc<AtomicBool>) -> Vec<String> {
-    let client = reqwest::Client::new();
+    let http = client();
     let questions = ["How does a device enrol?", "What may an auditor do?", "What happens when the disk is full?"];
     let mut whole = Vec::new();
     let mut turn = number;
     while !over.load(Ordering::Relaxed) {
         turn += 1;
-        match ask(&client, &base, Some(&key), questions[turn % questions.len()]).await {
+        match ask(&http, &base, Some(&key), questions[turn % questions.len()]).await {
             Ok(reply) if reply.complete => whole.push(reply.request_id),
             // The agent was killed in the middle: this answer was never acknowledged.
             Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,

@@ -7,13 +7,12 @@ use outpost_contract::DeviceId;
 use outpost_control::Assignment;
 use outpost_tests::fleet::Fleet;
 use outpost_tests::process::demo_model;
-use outpost_tests::question::ask;
+use outpost_tests::question::{ask, client};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_without_a_network_serves_and_enforces_what_was_accepted_before() -> Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let folder = tempfile::tempdir()?;
     let mut fleet = Fleet::start(folder.path()).await?;
     let (model, _) = fleet.release_demo_model(&demo_model()).await?;
@@ -33,10 +32,10 @@ async fn a_restart_without_a_network_serves_and_enforces_what_was_accepted_befor
     let alone = fleet.agent(&state).await?;
     tokio::time::timeout(PATIENCE, alone.serving()).await.context("nothing served in time")??;
     let base = format!("http://{}", alone.address().context("an address")?);
-    let client = reqwest::Client::new();
-    let answered = ask(&client, &base, Some(&operator), "Does it work offline?").await?;
+    let http = client();
+    let answered = ask(&http, &base, Some(&operator), "Does it work offline?").await?;
     ensure!(answered.complete, "no answer without a network: {answered:?}");
-    let refused = ask(&client, &base, Some(&auditor), "Does it work offline?").await?;
+    let refused = ask(&http, &base, Some(&auditor), "Does it work offline?").await?;
     ensure!(refused.status == 403, "the auditor was not refused: {refused:?}");
     alone.stop().await;
     Ok(())

@@ -19,6 +19,13 @@ pub struct Reply {
     pub usage: Value,
 }
 
+/// A plain HTTP client. It needs a cryptography provider even where it speaks none, so this installs ours if nobody did.
+#[must_use]
+pub fn client() -> reqwest::Client {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    reqwest::Client::new()
+}
+
 /// Asks one question with streaming; `token` as bearer if there is one.
 ///
 /// # Errors
