@@ -3,6 +3,7 @@
 //! `OUTPOST_KILLS=100 cargo e2e kills` runs the long form.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +57,7 @@ async fn no_acknowledged_record_is_lost_when_the_agent_is_killed_at_random_momen
     ensure!(report["problems"].as_array().is_some_and(Vec::is_empty), "the log does not verify: {report}");
     let ended = ended_requests(&outpost, state_text, &audit)?;
     let lost: Vec<_> = acknowledged.difference(&ended).collect();
+    writeln!(std::io::stderr(), "{kills} kills, {} answers acknowledged, {} lost", acknowledged.len(), lost.len())?;
     ensure!(lost.is_empty(), "{} of {} acknowledged answers have no record: {lost:?}", lost.len(), acknowledged.len());
     Ok(())
 }
