@@ -97,6 +97,7 @@ impl Agent {
             announcer: announcer.clone(),
             readiness,
             ledger: Mutex::new(ledger),
+            last_rejection: Mutex::default(),
         });
 
         let link = match (&identity, overrides.offline) {
@@ -171,6 +172,9 @@ impl Agent {
                     measured,
                     scratch: state.scratch(),
                     director_keys: Mutex::new(director_keys),
+                    policy_in_force: Mutex::new(Bundle::default_bundle().to_bytes()),
+                    refusals: Mutex::default(),
+                    last_card,
                 });
                 let fleet = Fleet {
                     boot,

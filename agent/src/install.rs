@@ -28,6 +28,8 @@ pub struct Installer {
     pub(crate) announcer: Announcer,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) ledger: Mutex<Ledger<Card>>,
+    /// What was refused last and why: trying again every half minute is no reason to record it every half minute.
+    pub(crate) last_rejection: Mutex<Option<Reason>>,
 }
 
 /// One variant that both signatures allow.
@@ -162,6 +164,7 @@ impl Installer {
         if let Err(error) = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).commit(&card) {
             return Err(reason(ReasonCode::InsufficientSpace, &card.model, error.to_string()));
         }
+        *self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let old = self.active.replace(Some(Arc::new(Loaded { worker, card: card.clone() })));
         self.readiness.send_replace(Readiness::Serving);
         tokio::task::spawn_blocking(move || drop(old));
@@ -180,6 +183,13 @@ impl Installer {
         tokio::task::spawn_blocking(move || drop(old));
     }
 
+    /// Nothing may serve, and why: what was accepted cannot be put in force.
+    pub(crate) fn withhold(&self, reason: &Reason) {
+        let old = self.active.replace(None);
+        self.readiness.send_replace(Readiness::Nothing(reason.detail.clone()));
+        tokio::task::spawn_blocking(move || drop(old));
+    }
+
     async fn unusable(&self, code: ReasonCode, card: &Card, error: &anyhow::Error) -> Reason {
         let reason = reason(code, &card.model, format!("{error:#}"));
         self.reject(&card.model, &reason).await;
@@ -191,6 +201,10 @@ impl Installer {
 
     async fn reject(&self, model: &ModelId, reason: &Reason) {
         self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
+        let before = self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.clone());
+        if before.is_some_and(|before| before.code == reason.code && before.subject == reason.subject) {
+            return;
+        }
         let object = ObjectRef { model: model.to_string(), ..ObjectRef::default() };
         let record = Record::new(Kind::ModelReject)
             .object(object)

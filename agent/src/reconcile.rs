@@ -11,9 +11,10 @@ use outpost_planner::Plan;
 use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{Identities, TokenIssuer};
 use outpost_store::{Source, Store};
-use outpost_sync::{AcceptedSlot, Identity};
+use outpost_sync::{AcceptedSlot, Identity, SyncError};
 use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
 
+use crate::active::Card;
 use crate::chunks::Nowhere;
 use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
@@ -38,6 +39,32 @@ pub(crate) struct Reconciler {
     pub(crate) scratch: PathBuf,
     /// The keys that may sign for this device: those of enrolment, then those of the last agreed authority document.
     pub(crate) director_keys: Mutex<Vec<VerifyingKey>>,
+    /// The policy bundle in force, as it was signed; two bundles of one version are two bundles.
+    pub(crate) policy_in_force: Mutex<Vec<u8>>,
+    pub(crate) refusals: Mutex<Refusals>,
+    /// What served before this start.
+    pub(crate) last_card: Option<Card>,
+}
+
+/// Keeps a broker that sends rubbish without end from filling the audit log.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    /// When the last one was recorded, seconds since 1970-01-01 UTC.
+    recorded_s: Option<i64>,
+    /// How many came since, unrecorded.
+    unrecorded: u64,
+}
+
+/// Refused documents within this are counted in the next record instead of getting their own.
+const REFUSAL_PACE_S: i64 = 10;
+
+/// When something is applied: what may stay in force if it fails differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Nothing serves yet.
+    Start,
+    /// Something may serve, under rules that were accepted.
+    Service,
 }
 
 /// Where the device stands after one attempt.
@@ -69,8 +96,11 @@ impl Reconciler {
         };
         let checked = self.check_again(&stored).await;
         match checked {
-            Ok((desired, agreed)) => Some(self.apply_agreed(&desired, &agreed, &Nowhere).await),
-            Err(reason) => Some(refused(stored.version, reason)),
+            Ok((desired, agreed)) => Some(self.apply_agreed(&desired, &agreed, &Nowhere, Moment::Start).await),
+            Err(reason) => {
+                self.installer.withhold(&reason);
+                Some(refused(stored.version, reason))
+            }
         }
     }
 
@@ -105,16 +135,11 @@ impl Reconciler {
     /// A document arrived: checks it, and if it is right, does what it says.
     pub(crate) async fn apply(&self, envelope: &[u8], source: &dyn Source) -> Standing {
         match self.accept(envelope, source).await {
-            Ok((desired, agreed)) => self.apply_agreed(&desired, &agreed, source).await,
+            Ok((desired, agreed)) => self.apply_agreed(&desired, &agreed, source, Moment::Service).await,
             Err(reason) => {
                 if reason.code != ReasonCode::Unavailable {
                     self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
-                    self.record(
-                        Record::new(Kind::DesiredReject)
-                            .detail("code", code_name(reason.code))
-                            .detail("reason", reason.detail.as_str()),
-                    )
-                    .await;
+                    self.record_refusal(&reason).await;
                 }
                 refused(self.slot.version().unwrap_or(0), reason)
             }
@@ -162,7 +187,11 @@ impl Reconciler {
                 floors: verified.floors,
                 trusted_root: verified.root,
             })
-            .map_err(|error| reason(ReasonCode::Rollback, "sync.db", error.to_string()))?;
+            .map_err(|error| {
+                let went_back = matches!(error, SyncError::Rollback { .. } | SyncError::Conflict { .. });
+                let code = if went_back { ReasonCode::Rollback } else { ReasonCode::Unavailable };
+                reason(code, "sync.db", error.to_string())
+            })?;
         self.trust(&agreed);
         if !accepted.repeated {
             self.announcer.say(Progress::Accepted(version));
@@ -187,7 +216,25 @@ impl Reconciler {
         self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&agreed.director_keys);
     }
 
-    async fn apply_agreed(&self, desired: &Desired, agreed: &Agreed, source: &dyn Source) -> Standing {
+    async fn record_refusal(&self, reason: &Reason) {
+        let now_s = self.clock.now_s();
+        let unrecorded = {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            if refusals.recorded_s.is_some_and(|last_s| (last_s..last_s + REFUSAL_PACE_S).contains(&now_s)) {
+                refusals.unrecorded += 1;
+                return;
+            }
+            refusals.recorded_s = Some(now_s);
+            std::mem::take(&mut refusals.unrecorded)
+        };
+        let record = Record::new(Kind::DesiredReject)
+            .detail("code", code_name(reason.code))
+            .detail("reason", reason.detail.as_str())
+            .detail("unrecorded_before", unrecorded);
+        self.record(record).await;
+    }
+
+    async fn apply_agreed(&self, desired: &Desired, agreed: &Agreed, source: &dyn Source, moment: Moment) -> Standing {
         let issuers: Vec<_> = agreed.authority.token_issuers.iter().map(issuer).collect();
         let mut standing = Standing { desired_version: desired.version, ..Standing::default() };
         if let Err(error) = self.identities.set_issuers(&issuers) {
@@ -196,6 +243,13 @@ impl Reconciler {
         if let Some(policy) = &agreed.policy
             && let Err(reason) = self.enforce(&policy.bytes).await
         {
+            // In service the bundle that was in force stays. At a start there is only the built-in one, which nobody
+            // assigned: nothing is served rather than served under other rules.
+            if moment == Moment::Start {
+                self.installer.withhold(&reason);
+                standing.reasons.push(reason);
+                return standing;
+            }
             standing.reasons.push(reason);
         }
         match &desired.model {
@@ -212,7 +266,18 @@ impl Reconciler {
                     .collect();
                 let measurements = self.measured.get().await;
                 let minimum = model.minimum_context_tokens;
-                match self.installer.install(&model.model, &offers, minimum, &measurements, source).await {
+                // Without a network, what served before is worth more than what would be better but is not here.
+                let last = self.last_card.as_ref().and_then(|card| card.blake3);
+                let kept: Vec<_> = offers.iter().filter(|offer| Some(offer.manifest.blake3) == last).cloned().collect();
+                let mut outcome = None;
+                if moment == Moment::Start && !kept.is_empty() {
+                    outcome = self.installer.install(&model.model, &kept, minimum, &measurements, source).await.ok();
+                }
+                let outcome = match outcome {
+                    Some(installed) => Ok(installed),
+                    None => self.installer.install(&model.model, &offers, minimum, &measurements, source).await,
+                };
+                match outcome {
                     Ok(installed) => standing.plan = lines(&installed.plan),
                     Err((plan, reason)) => {
                         standing.plan = plan.as_ref().map(lines).unwrap_or_default();
@@ -229,13 +294,16 @@ impl Reconciler {
 
     /// Puts a policy bundle in force, or keeps the old one and says why.
     async fn enforce(&self, bytes: &[u8]) -> Result<(), Reason> {
+        if *self.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) == bytes {
+            return Ok(());
+        }
         let findings = match Bundle::parse(bytes) {
-            Ok(bundle) if bundle.version == self.policies.now().version() => return Ok(()),
             Ok(bundle) => match Policies::activate(bundle) {
                 Ok(policies) => {
                     let version = policies.version();
                     self.record(Record::new(Kind::PolicyActivate).detail("version", version)).await;
                     self.policies.replace(policies);
+                    *self.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
                     self.announcer.say(Progress::Policy(version));
                     return Ok(());
                 }
