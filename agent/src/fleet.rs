@@ -21,7 +21,7 @@ use crate::report::Reporter;
 const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// What could not be fetched is tried again after this.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Everything that the fleet's loop works with.
 pub(crate) struct Fleet {
