@@ -107,6 +107,22 @@ impl Fleet {
         Ok((model, sizes))
     }
 
+    /// Makes offline keys and releases the default policy bundle alone: enough to enrol devices.
+    ///
+    /// # Errors
+    /// If the release is refused.
+    pub async fn release_policy_only(&self) -> Result<()> {
+        let offline = self.directory.join("offline-keys");
+        let request = ReleaseRequest { variants: Vec::new(), policy: Some(Bundle::default_bundle().to_bytes()) };
+        self.control
+            .run(move |fleet| -> Result<()> {
+                let keys = fleet.create_offline_keys(&offline).context("cannot make offline keys")?;
+                fleet.release(&keys, request).context("cannot release the catalogue")?;
+                Ok(())
+            })
+            .await
+    }
+
     fn variants(&self, f16: &Path) -> Result<Vec<Variant>> {
         let folder = self.directory.join("variants");
         std::fs::create_dir_all(&folder)?;
