@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::chapters::Told;
 use crate::narrator::print;
 
-/// Prints the addresses, the tokens and three commands, then waits for Ctrl-C.
+/// Prints the addresses, the tokens and what to try, then waits for Ctrl-C.
 pub(crate) async fn until_interrupted(told: Told) -> Result<()> {
     let base = told.base()?;
     let state = told.state.root().display();
@@ -18,16 +18,17 @@ The fleet stays up until you press Ctrl-C.
   MQTT (TLS)     {mqtt}
   agent's state  {state}
 
-  operator token {operator}
   auditor token  {auditor}
   admin token of the control plane {admin}
 
-Three things to try in another terminal:
+Four lines to try in another terminal; the first is an operator's token:
 
-  curl {base}/v1/chat/completions -H 'Authorization: Bearer {operator}' -H 'Content-Type: application/json' \\
+  export OUTPOST_TOKEN={operator}
+
+  curl {base}/v1/chat/completions -H \"Authorization: Bearer $OUTPOST_TOKEN\" -H 'Content-Type: application/json' \\
     -d '{{\"model\": \"default\", \"messages\": [{{\"role\": \"user\", \"content\": \"What may an auditor do?\"}}]}}'
 
-  python3 -c \"from openai import OpenAI; print(OpenAI(base_url='{base}/v1', api_key='{operator}').chat.completions.create(
+  OPENAI_API_KEY=$OUTPOST_TOKEN OPENAI_BASE_URL={base}/v1 python3 -c \"from openai import OpenAI; print(OpenAI().chat.completions.create(
     model='default', messages=[{{'role': 'user', 'content': 'What happens when the disk is full?'}}]).choices[0].message.content)\"
 
   cargo run --release --bin outpost -- --state {state} chat \"How do I verify the audit log?\"

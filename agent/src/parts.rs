@@ -1,0 +1,233 @@
+//! What the agent is put together from: opened once, handed to whoever needs it.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use outpost_audit::{AuditLog, BootInfo, BootReport};
+use outpost_contract::BootId;
+use outpost_disk::{Clock, Ledger, Secret};
+use outpost_policies::{Bundle, InForce, Policies};
+use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
+use outpost_store::Store;
+use outpost_sync::{
+    BackOff, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, SyncDatabase, TransferOptions,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::active::{Active, Card};
+use crate::backend::{ActiveBackend, Readiness};
+use crate::chunks::FleetChunks;
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::install::Installer;
+use crate::keys;
+use crate::measure::Measured;
+use crate::progress::Announcer;
+use crate::reconcile::Reconciler;
+use crate::report::{Absence, Reporter};
+use crate::state::StateDir;
+use crate::status::Status;
+
+/// The ledger of the model that served last.
+pub(crate) const ACTIVE_MODEL: &str = "active-model";
+
+/// The agent's version, as it says it to everybody.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The parts; cloning gives another hand on the same ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub(crate) state: StateDir,
+    pub(crate) boot: BootId,
+    pub(crate) device: String,
+    pub(crate) clock: Clock,
+    pub(crate) audit: AuditLog,
+    pub(crate) policies: InForce,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) announcer: Announcer,
+    pub(crate) active: Arc<Active>,
+    pub(crate) store: Store,
+    pub(crate) measured: Arc<Measured>,
+    pub(crate) installer: Arc<Installer>,
+    pub(crate) last_card: Option<Card>,
+}
+
+impl Parts {
+    /// Opens everything in a prepared state directory; also gives where the agent's readiness is told, and how the last run
+    /// ended.
+    pub(crate) fn open(
+        state: &StateDir,
+        config: &Config,
+        identity: Option<&Identity>,
+    ) -> Result<(Self, watch::Receiver<Readiness>, BootReport)> {
+        let clock = Clock::open(state.ledgers())?;
+        let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
+        let info = BootInfo { agent: VERSION.into(), device: device.clone(), clock: clock.clone() };
+        let opened = AuditLog::open(&state.audit(), keys::log_identity(state)?, info);
+        let (audit, boot_report) = opened.context("cannot open the audit log")?;
+        let (readiness, ready) = watch::channel(Readiness::Preparing);
+        let announcer = Announcer::default();
+        let active = Arc::new(Active::default());
+        let store = Store::open(&state.store()).context("cannot open the model store")?;
+        let (ledger, last_card) = Ledger::open(state.ledgers(), ACTIVE_MODEL)?;
+        let (measurements, earlier) = Ledger::open(state.ledgers(), "measurements")?;
+        let installer = Installer {
+            settings: config.model.clone(),
+            store: store.clone(),
+            active: Arc::clone(&active),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            announcer: announcer.clone(),
+            readiness,
+            ledger: Mutex::new(ledger),
+            last_rejection: Mutex::default(),
+        };
+        let parts = Self {
+            boot: boot_id()?,
+            device,
+            policies: InForce::new(default_policies()?),
+            identities: Arc::new(identities(state, config)?),
+            measured: Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier)),
+            installer: Arc::new(installer),
+            state: state.clone(),
+            clock,
+            audit,
+            announcer,
+            active,
+            store,
+            last_card,
+        };
+        Ok((parts, ready, boot_report))
+    }
+
+    /// Starts the link to the control plane.
+    pub(crate) fn link(
+        &self,
+        identity: &Identity,
+        reconnect: Option<BackOff>,
+    ) -> Result<(LinkHandle, mpsc::Receiver<LinkEvent>)> {
+        let database = self.sync_database()?;
+        let mut config = LinkConfig::new(self.boot.clone(), VERSION);
+        if let Some(reconnect) = reconnect {
+            config.back_off = reconnect;
+        }
+        Link::start(identity, config, &database, &self.clock).context("cannot use the device's identity")
+    }
+
+    /// What the local API serves with.
+    pub(crate) fn serving(&self, backend: Arc<ActiveBackend>, link: Option<LinkHandle>) -> Result<Serving> {
+        Ok(Serving {
+            device: self.device.clone(),
+            audit: self.audit.clone(),
+            pseudonyms: keys::pseudonyms(&self.state)?,
+            policies: self.policies.clone(),
+            identities: Arc::clone(&self.identities),
+            backend,
+            circumstances: circumstances(self.clock.clone(), link),
+        })
+    }
+
+    /// What `outpost status` shows.
+    pub(crate) fn status(&self, link: Option<LinkHandle>) -> Status {
+        Status {
+            device: self.device.clone(),
+            active: Arc::clone(&self.active),
+            policies: self.policies.clone(),
+            audit: self.audit.clone(),
+            link,
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// What brings the device to what it was told.
+    pub(crate) fn reconciler(&self, identity: Identity) -> Result<Reconciler> {
+        Ok(Reconciler {
+            slot: self.sync_database()?.accepted(),
+            store: self.store.clone(),
+            installer: Arc::clone(&self.installer),
+            policies: self.policies.clone(),
+            identities: Arc::clone(&self.identities),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            announcer: self.announcer.clone(),
+            measured: Arc::clone(&self.measured),
+            scratch: self.state.scratch(),
+            director_keys: Mutex::new(identity.director_keys().iter().filter_map(|key| key.parse().ok()).collect()),
+            policy_in_force: Mutex::new(Bundle::default_bundle().to_bytes()),
+            refusals: Mutex::default(),
+            last_card: self.last_card.clone(),
+            identity,
+        })
+    }
+
+    /// The device in its fleet.
+    pub(crate) fn fleet(
+        &self,
+        identity: Identity,
+        (link, events): (LinkHandle, mpsc::Receiver<LinkEvent>),
+        backend: Arc<ActiveBackend>,
+        stop: CancellationToken,
+    ) -> Result<Fleet> {
+        let chunks = MqttChunks::new(&identity, TransferOptions::default(), &self.clock);
+        let reporter = Reporter {
+            device: identity.device().clone(),
+            active: Arc::clone(&self.active),
+            backend,
+            policies: self.policies.clone(),
+            audit: self.audit.clone(),
+            measured: Arc::clone(&self.measured),
+            audit_began: self.audit.size(),
+            absence: Absence::since(self.clock.now_s()),
+            sequence: 0,
+        };
+        Ok(Fleet {
+            boot: self.boot.clone(),
+            link,
+            events,
+            chunks: FleetChunks(Arc::new(chunks.context("cannot use the device's identity")?)),
+            reconciler: Arc::new(self.reconciler(identity)?),
+            reporter,
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            announcer: self.announcer.clone(),
+            stop,
+        })
+    }
+
+    fn sync_database(&self) -> Result<SyncDatabase> {
+        SyncDatabase::open(&self.state.sync()).context("cannot open sync.db")
+    }
+}
+
+fn default_policies() -> Result<Policies> {
+    Policies::activate(Bundle::default_bundle()).map_err(|findings| {
+        let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the built-in policies do not hold: {}", findings.join("; "))
+    })
+}
+
+fn identities(state: &StateDir, config: &Config) -> Result<Identities> {
+    let mut local = LocalUsers::default();
+    for (uid, roles) in &config.api.local_users {
+        let uid = uid.parse().with_context(|| format!("`api.local_users`: `{uid}` is not a numeric user id"))?;
+        local = local.with(uid, roles.clone());
+    }
+    let api_keys = ApiKeys::open(state.keys()).context("cannot open the local API keys")?;
+    Ok(Identities::new().with_api_keys(api_keys).with_local_users(local))
+}
+
+/// The device's situation, asked at every request: memory only, never the network.
+fn circumstances(clock: Clock, link: Option<LinkHandle>) -> Arc<dyn Fn() -> Circumstances + Send + Sync> {
+    let connectivity = link.map(|link| link.connectivity());
+    Arc::new(move || {
+        let now_s = clock.now_s();
+        let offline_s = connectivity.as_ref().map_or(0, |watched| watched.borrow().offline_s(now_s));
+        Circumstances { now_s, offline_s, policy_age_s: offline_s }
+    })
+}
+
+fn boot_id() -> Result<BootId> {
+    let number = Secret::random(8).context("no randomness for this start's id")?;
+    hex::encode(number.expose()).parse().context("this start's id")
+}
