@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
-use outpost_contract::{Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
+use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
 use outpost_disk::{Clock, Ledger};
 use outpost_planner::{Candidate, Constraints, Plan, plan};
 use outpost_store::{Source, Store, StoreError};
@@ -116,6 +116,7 @@ impl Installer {
     }
 
     async fn pull_and_load(&self, card: Card, manifest: &Manifest, source: &dyn Source) -> Result<Card, Reason> {
+        let was_here = self.is_here_and_whole(&card, manifest.blake3).await;
         let announcer = self.announcer.clone();
         let pulled = self
             .store
@@ -131,11 +132,37 @@ impl Installer {
                 if reason.code != ReasonCode::Unavailable {
                     self.reject(&card.model, &reason).await;
                 }
+                if self.active.current().is_none() {
+                    self.readiness.send_replace(Readiness::Nothing(reason.detail.clone()));
+                }
                 return Err(reason);
             }
         };
-        self.record(Record::new(Kind::ModelPull).object(object(&card)).detail("bytes", stored.bytes)).await?;
+        if !was_here {
+            self.record(Record::new(Kind::ModelPull).object(object(&card)).detail("bytes", stored.bytes)).await?;
+        }
         self.load(card, &stored.path).await
+    }
+
+    /// True if the file is in the store and still is what was installed. A file that rotted is recorded and removed, so that
+    /// it is fetched again.
+    async fn is_here_and_whole(&self, card: &Card, file: Blake3) -> bool {
+        let store = self.store.clone();
+        let checking = tokio::task::spawn_blocking(move || match store.verify_file(file) {
+            Err(damage @ StoreError::Damaged { .. }) => {
+                let removed = store.remove(file);
+                Err(removed.map_or_else(|error| format!("{damage}; and {error}"), |()| damage.to_string()))
+            }
+            checked => Ok(checked.is_ok()),
+        });
+        match checking.await {
+            Ok(Ok(is_whole)) => is_whole,
+            Ok(Err(detail)) => {
+                self.reject(&card.model, &reason(ReasonCode::CorruptContent, &card.model, detail)).await;
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Loads a file that was checked, tests it, and lets it serve in place of what did.
