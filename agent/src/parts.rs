@@ -51,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) measured: Arc<Measured>,
     pub(crate) installer: Arc<Installer>,
     pub(crate) last_card: Option<Card>,
+    /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
+    sync: Option<SyncDatabase>,
 }
 
 impl Parts {
@@ -72,6 +74,7 @@ impl Parts {
         let store = Store::open(&state.store()).context("cannot open the model store")?;
         let (ledger, last_card) = Ledger::open(state.ledgers(), ACTIVE_MODEL)?;
         let (measurements, earlier) = Ledger::open(state.ledgers(), "measurements")?;
+        let sync = identity.map(|_| SyncDatabase::open(&state.sync()).context("cannot open sync.db")).transpose()?;
         let installer = Installer {
             settings: config.model.clone(),
             store: store.clone(),
@@ -97,6 +100,7 @@ impl Parts {
             active,
             store,
             last_card,
+            sync,
         };
         Ok((parts, ready, boot_report))
     }
@@ -196,7 +200,7 @@ impl Parts {
     }
 
     fn sync_database(&self) -> Result<SyncDatabase> {
-        SyncDatabase::open(&self.state.sync()).context("cannot open sync.db")
+        self.sync.clone().context("this device belongs to no fleet")
     }
 }
 

@@ -141,6 +141,11 @@ impl Reconciler {
                     self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
                     self.record_refusal(&reason).await;
                 }
+                tracing::warn!(
+                    code = code_name(reason.code),
+                    detail = reason.detail,
+                    "the desired state is not in force"
+                );
                 refused(self.slot.version().unwrap_or(0), reason)
             }
         }
