@@ -1,0 +1,216 @@
+//! A control plane on loopback, and devices that have keys and certificates but no agent.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use outpost_contract::{
+    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, ModelFacts, VariantFacts, limits::CHUNK_BYTES,
+};
+use outpost_control::{Clock, Config, ControlPlane, Fleet, ReleaseRequest, Running, Variant};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::link::{Link, Refused};
+
+/// A running control plane with an empty catalogue.
+pub(crate) struct Site {
+    pub(crate) running: Option<Running>,
+    pub(crate) fleet: Fleet,
+    pub(crate) clock: Clock,
+    /// PEM; the same for as long as the fleet exists.
+    pub(crate) authority: String,
+    dir: tempfile::TempDir,
+}
+
+/// A device's key and certificate.
+pub(crate) struct Device {
+    pub(crate) name: DeviceId,
+    certificate: String,
+    key: String,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(dir.path().join("state"));
+        config.tenant = "acme".parse().unwrap();
+        config.http_listen = "127.0.0.1:0".parse().unwrap();
+        config.mqtt_listen = "127.0.0.1:0".parse().unwrap();
+        // TLS goes by the system's clock, so the fixed one must be near it.
+        let clock = Clock::fixed(Clock::system().now_s());
+        let fleet = Fleet::init(config, clock.clone()).unwrap().fleet;
+        let mut site = Self { running: None, authority: fleet.authority_pem().to_owned(), fleet, clock, dir };
+        let keys = site.path("offline-keys");
+        site.fleet.create_offline_keys(&keys).unwrap();
+        site.run().await;
+        site
+    }
+
+    async fn run(&mut self) {
+        let running = ControlPlane::start_fleet(self.fleet.clone()).await.unwrap();
+        running.connected().await;
+        self.running = Some(running);
+    }
+
+    /// Stops the server and starts another on what the first left on the disk, at the same addresses.
+    pub(crate) async fn restart(&mut self) {
+        let running = self.running.take().unwrap();
+        let config = running.config();
+        running.stop().await;
+        self.fleet = Fleet::open(config.clone(), self.clock.clone()).unwrap();
+        self.run().await;
+        assert_eq!(self.running().config(), config);
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("the server runs")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Signs a catalogue; with a file, that is the one variant of the model `demo`.
+    pub(crate) async fn release(&self, content: Option<&[u8]>) {
+        let variants = content.map(|content| variant(&self.path("demo.gguf"), content)).into_iter().collect();
+        let keys = outpost_control::OfflineKeys::load(&self.path("offline-keys")).unwrap();
+        let request = ReleaseRequest { variants, policy: None };
+        self.fleet.run(move |fleet| fleet.release(&keys, request)).await.unwrap();
+    }
+
+    pub(crate) async fn code(&self, device: &str, valid_s: i64) -> String {
+        let device = device.parse().unwrap();
+        self.fleet.run(move |fleet| fleet.create_code(&device, valid_s)).await.unwrap()
+    }
+
+    /// Asks over HTTPS for an identity.
+    pub(crate) async fn ask(&self, code: &str, key: &KeyPair) -> Result<EnrolResponse, (u16, EnrolRefusal)> {
+        let request = CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
+        let request = EnrolRequest {
+            code: code.to_owned(),
+            certificate_request: request,
+            audit_key: "till+00000000+AA".to_owned(),
+            agent: "0.1.0".to_owned(),
+        };
+        let url = format!("{}/v1/enrol", self.running().url());
+        let answer = https(&self.tls(None)).post(url).json(&request).send().await.unwrap();
+        let status = answer.status();
+        if status.is_success() {
+            Ok(answer.json().await.unwrap())
+        } else {
+            Err((status.as_u16(), answer.json().await.unwrap()))
+        }
+    }
+
+    /// A device that has enrolled.
+    pub(crate) async fn enrol(&self, name: &str) -> Device {
+        let (code, key) = (self.code(name, 3600).await, new_key());
+        let identity = self.ask(&code, &key).await.unwrap();
+        assert_eq!(identity.device.as_str(), name);
+        assert_eq!(identity.authority, self.authority);
+        Device { name: identity.device, certificate: identity.certificate, key: key.serialize_pem() }
+    }
+
+    /// Status of the one HTTPS route that is for devices; an error if there is no connection for this certificate.
+    pub(crate) async fn own_route(&self, device: Option<&Device>) -> Result<u16, reqwest::Error> {
+        let url = format!("{}/v1/self", self.running().url());
+        Ok(https(&self.tls(device)).get(url).send().await?.status().as_u16())
+    }
+
+    /// Connects a device under its own name.
+    pub(crate) async fn connect(&self, device: &Device) -> Result<Link, Refused> {
+        self.connect_as(device, device.name.as_str()).await
+    }
+
+    /// Connects a device under any client id.
+    pub(crate) async fn connect_as(&self, device: &Device, client_id: &str) -> Result<Link, Refused> {
+        Link::open(self.running().mqtt_address(), client_id, Arc::new(self.tls(Some(device)))).await
+    }
+
+    /// Connects a device under its own name, with a will.
+    pub(crate) async fn connect_with_will(&self, device: &Device, topic: &str) -> Result<Link, Refused> {
+        let tls = Arc::new(self.tls(Some(device)));
+        Link::open_with_will(self.running().mqtt_address(), device.name.as_str(), tls, Some(topic)).await
+    }
+
+    fn tls(&self, device: Option<&Device>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        match device {
+            None => builder.with_no_client_auth(),
+            Some(device) => {
+                let chain = CertificateDer::pem_slice_iter(device.certificate.as_bytes());
+                let key = PrivateKeyDer::from_pem_slice(device.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(chain.collect::<Result<_, _>>().unwrap(), key).unwrap()
+            }
+        }
+    }
+}
+
+impl Device {
+    /// A device of an authority that calls itself as ours does, with the name of one of ours.
+    pub(crate) fn of_another_authority(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let other = outpost_control::ca::Authority::create(dir.path(), Clock::system().now_s()).unwrap();
+        let (name, key): (DeviceId, _) = (name.parse().unwrap(), new_key());
+        let request = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let issued = other.issue_device(&name, &request, 1, Clock::system().now_s()).unwrap();
+        Self { name, certificate: issued.certificate + other.certificate(), key: key.serialize_pem() }
+    }
+
+    /// A device that signed its own certificate.
+    pub(crate) fn of_its_own_authority(name: &str) -> Self {
+        let key = new_key();
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        Self { name: name.parse().unwrap(), certificate, key: key.serialize_pem() }
+    }
+}
+
+pub(crate) fn new_key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+/// The ids of a file's chunks, worked out from its bytes alone.
+pub(crate) fn chunk_ids(content: &[u8]) -> Vec<Blake3> {
+    content.chunks(CHUNK_BYTES).map(|part| Blake3(*blake3::hash(part).as_bytes())).collect()
+}
+
+fn https(tls: &ClientConfig) -> reqwest::Client {
+    reqwest::Client::builder().tls_backend_preconfigured(tls.clone()).no_proxy().build().unwrap()
+}
+
+fn variant(path: &Path, content: &[u8]) -> Variant {
+    std::fs::write(path, content).unwrap();
+    let bytes = content.len() as u64;
+    let model = ModelFacts {
+        model: "demo".parse().unwrap(),
+        architecture: "llama".to_owned(),
+        licence: "Apache-2.0".to_owned(),
+        parameters: bytes,
+        context_tokens: 512,
+        layers: 2,
+        embedding_length: 64,
+        vocabulary: 256,
+        kv_elements_per_layer: 64,
+        feed_forward_length: 128,
+        query_elements: 64,
+    };
+    let facts = VariantFacts {
+        release: 0,
+        model,
+        quantisation: "Q8_0".to_owned(),
+        file_bytes: bytes,
+        weight_bytes: bytes,
+        quality_milli: 8_500,
+    };
+    Variant { path: path.to_owned(), target: None, facts, cuts: Vec::new() }
+}
