@@ -188,6 +188,7 @@ fn https(tls: &ClientConfig) -> reqwest::Client {
     reqwest::Client::builder().tls_backend_preconfigured(tls.clone()).no_proxy().build().unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test's file needs to survive no power cut")]
 fn variant(path: &Path, content: &[u8]) -> Variant {
     std::fs::write(path, content).unwrap();
     let bytes = content.len() as u64;
