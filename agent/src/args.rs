@@ -51,7 +51,7 @@ pub enum Command {
     /// The audit log: verify it, read it
     #[command(subcommand, after_help = "Example: outpost audit verify")]
     Audit(Audit),
-    /// The policy in force: check a bundle, run its cases, explain a decision
+    /// Policies: check a bundle, run its cases, explain a decision of the built-in one
     #[command(subcommand, after_help = "Example: outpost policy explain --role auditor --action infer")]
     Policy(Policy),
 }
@@ -92,7 +92,7 @@ pub struct Probe {
 /// `outpost plan`
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// GGUF files to choose among; none: explain the plan in force
+    /// GGUF files to choose among
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Smallest context that is of use, tokens
@@ -230,16 +230,16 @@ pub enum Policy {
     /// Validate a bundle strictly, without activating it
     #[command(after_help = "Example: outpost policy check bundle.json")]
     Check {
-        /// A bundle; the one in force by default
+        /// A bundle; the built-in one by default
         bundle: Option<PathBuf>,
     },
     /// Run a bundle's own cases
     #[command(after_help = "Example: outpost policy test bundle.json")]
     Test {
-        /// A bundle; the one in force by default
+        /// A bundle; the built-in one by default
         bundle: Option<PathBuf>,
     },
-    /// Say whether a role may do something, and which rule decides
+    /// Say whether a role may do something under the built-in policy, and which rule decides
     #[command(after_help = "Example: outpost policy explain --role auditor --action infer")]
     Explain {
         /// The role
