@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod bench;
+pub mod evaluate;
 pub mod generate;
 pub mod gguf;
 pub mod quantize;
@@ -17,9 +18,11 @@ pub mod template;
 pub mod tokenizer;
 
 mod arch;
+mod backends;
 mod model;
 mod ops;
 mod weights;
 
 pub use arch::families;
+pub use backends::backends;
 pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, logits};

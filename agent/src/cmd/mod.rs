@@ -1,6 +1,7 @@
 //! One file per subcommand; here only the hand-over and the exit codes.
 
 mod audit;
+mod bar;
 mod chat;
 mod enroll;
 mod key;

@@ -1,8 +1,11 @@
 //! The command line: what can be asked for, in the order a newcomer meets it.
 
+mod model;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+pub use model::*;
 
 /// Offline-first local inference: measured, signed, recorded.
 #[derive(Debug, Parser)]
@@ -140,64 +143,6 @@ pub enum Key {
     Revoke {
         /// The id that `list` shows
         id: String,
-    },
-}
-
-/// `outpost model …`
-#[derive(Debug, Subcommand)]
-pub enum Model {
-    /// List the models of this device
-    #[command(after_help = "Example: outpost model ls")]
-    Ls,
-    /// Check a GGUF file and copy it into the store
-    #[command(after_help = "Example: outpost model import qwen3-0.6b-Q4_0.gguf")]
-    Import {
-        /// The file
-        file: PathBuf,
-    },
-    /// Show what a GGUF file is, without trusting it
-    #[command(after_help = "Example: outpost model inspect qwen3-0.6b-Q4_0.gguf --json")]
-    Inspect {
-        /// The file
-        file: PathBuf,
-    },
-    /// Write a smaller variant of a GGUF file
-    #[command(after_help = "Example: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0")]
-    Quantize {
-        /// An F16 or F32 file
-        input: PathBuf,
-        /// Where to write
-        output: PathBuf,
-        /// `F16`, `Q8_0`, `Q5_1` or `Q4_0`
-        #[arg(long)]
-        to: String,
-    },
-    /// The logits after given tokens, for comparison with another implementation
-    #[command(after_help = "Example: outpost model logits model.gguf --tokens 1,2,3")]
-    Logits {
-        /// The file
-        file: PathBuf,
-        /// Token ids
-        #[arg(long, value_delimiter = ',', required = true)]
-        tokens: Vec<u32>,
-        /// Positions to show; the last unless told otherwise
-        #[arg(long, value_delimiter = ',')]
-        positions: Vec<usize>,
-    },
-    /// The tokens of a text
-    #[command(after_help = "Example: outpost model tokenize model.gguf --text-file words.txt")]
-    Tokenize {
-        /// The file
-        file: PathBuf,
-        /// The text
-        #[arg(long, value_name = "FILE")]
-        text_file: PathBuf,
-        /// Match special tokens in the text
-        #[arg(long)]
-        special: bool,
-        /// Begin with the BOS token
-        #[arg(long)]
-        bos: bool,
     },
 }
 

@@ -1,0 +1,251 @@
+//! How well a model predicts a text, and how far two variants of one model disagree about it.
+//!
+//! The text is cut into windows of equal length; each is read from an empty cache and scored on its second half, so that
+//! every scored token has at least half a window before it. That is how `llama-perplexity` does it, so the figures of both
+//! can stand side by side.
+
+use serde::Serialize;
+
+use crate::model::{ForwardError, Model, Workspace};
+use crate::session::Session;
+
+/// Tokens that are read in one pass.
+const CHUNK: usize = 32;
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The exponential of the mean negative log-likelihood of a scored token; the vocabulary's size would be guessing.
+    pub perplexity: f64,
+    /// One standard error of the perplexity, from the spread between tokens.
+    pub standard_error: f64,
+    /// Windows read.
+    pub windows: usize,
+    /// Tokens scored.
+    pub scored_tokens: usize,
+    /// How far the model is from the one it was compared with.
+    pub against: Option<Disagreement>,
+}
+
+/// How far a model is from a reference, over the scored tokens.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Disagreement {
+    /// The reference's perplexity.
+    pub perplexity: f64,
+    /// Mean Kullback–Leibler divergence of the model from the reference, nats per token.
+    pub mean_divergence: f64,
+    /// Share of tokens for which both would choose the same next one, 0 to 1.
+    pub top1_agreement: f64,
+}
+
+/// Why a text could not be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// A window that scores nothing.
+    #[error("a window of {context} tokens is too short to score; use at least 4")]
+    Window {
+        /// What was asked for.
+        context: usize,
+    },
+    /// The model has never seen so long a context.
+    #[error("a window of {context} tokens is longer than the {trained} that the model was trained for")]
+    TooLong {
+        /// What was asked for.
+        context: usize,
+        /// What there is.
+        trained: usize,
+    },
+    /// Not one window fits in the text.
+    #[error("the text has {tokens} tokens, less than one window of {context}; use a longer text or a smaller context")]
+    TooShort {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Tokens of a window.
+        context: usize,
+    },
+    /// The two models do not speak of the same tokens.
+    #[error("the vocabularies differ ({left} and {right} tokens): only variants of one model can be compared")]
+    Vocabulary {
+        /// Tokens of the model.
+        left: usize,
+        /// Tokens of the reference.
+        right: usize,
+    },
+    /// A pass failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// Scores a tokenised text in windows of `context` tokens, against `reference` if there is one. Where the model's tokenizer
+/// begins every text with BOS, every window's first token is replaced by it. Tokens after the last whole window are left
+/// out. `progress` hears the windows done and the windows in all.
+///
+/// # Errors
+/// Fails when the text is shorter than a window, the window shorter than four tokens or longer than the context, when the
+/// vocabularies differ, or when a token is not in the vocabulary.
+pub fn evaluate(
+    model: &Model,
+    reference: Option<&Model>,
+    tokens: &[u32],
+    context: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Evaluation, EvaluateError> {
+    check(model, reference, tokens, context)?;
+    let mut reader = Reader::new(model, context);
+    let mut reference = reference.map(|reference| Reader::new(reference, context));
+    let mut losses = Moments::default();
+    let (mut reference_losses, mut divergence, mut agreements) = (Moments::default(), 0.0, 0usize);
+    let windows = tokens.len() / context;
+    for (window, tokens) in tokens.chunks_exact(context).enumerate() {
+        let mut tokens = tokens.to_vec();
+        if let Some(bos) = model.tokenizer().bos().filter(|_| model.tokenizer().add_bos()) {
+            tokens[0] = bos;
+        }
+        reader.session.clear();
+        reference.iter_mut().for_each(|reference| reference.session.clear());
+        for (part, first) in tokens.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            // The last position predicts a token that is not in the window.
+            let scored = |index: &usize| (context / 2..context - 1).contains(&(first + index));
+            let wanted: Vec<usize> = (0..part.len()).filter(scored).collect();
+            reader.read(part, &wanted)?;
+            if let Some(reference) = &mut reference {
+                reference.read(part, &wanted)?;
+            }
+            for (row, index) in wanted.iter().enumerate() {
+                let next = tokens[first + index + 1] as usize;
+                let ours = Prediction::of(reader.row(row));
+                losses.add(-ours.log_probability(next));
+                if let Some(reference) = &reference {
+                    let theirs = Prediction::of(reference.row(row));
+                    reference_losses.add(-theirs.log_probability(next));
+                    divergence += ours.divergence_from(&theirs);
+                    agreements += usize::from(ours.likeliest() == theirs.likeliest());
+                }
+            }
+        }
+        progress(window + 1, windows);
+    }
+    let scored_tokens = losses.count;
+    Ok(Evaluation {
+        perplexity: losses.mean().exp(),
+        standard_error: losses.mean().exp() * losses.standard_error(),
+        windows,
+        scored_tokens,
+        against: reference.map(|_| Disagreement {
+            perplexity: reference_losses.mean().exp(),
+            mean_divergence: divergence / scored_tokens as f64,
+            top1_agreement: agreements as f64 / scored_tokens as f64,
+        }),
+    })
+}
+
+fn check(model: &Model, reference: Option<&Model>, tokens: &[u32], context: usize) -> Result<(), EvaluateError> {
+    if context < 4 {
+        return Err(EvaluateError::Window { context });
+    }
+    for model in [Some(model), reference].into_iter().flatten() {
+        let trained = model.figures().context_tokens;
+        if context > trained {
+            return Err(EvaluateError::TooLong { context, trained });
+        }
+    }
+    if let Some(reference) = reference {
+        let (left, right) = (model.figures().vocabulary, reference.figures().vocabulary);
+        if left != right {
+            return Err(EvaluateError::Vocabulary { left, right });
+        }
+    }
+    match tokens.len() {
+        count if count < context => Err(EvaluateError::TooShort { tokens: count, context }),
+        _ => Ok(()),
+    }
+}
+
+/// A model with a cache and buffers of its own.
+struct Reader<'model> {
+    model: &'model Model,
+    session: Session,
+    workspace: Workspace,
+}
+
+impl<'model> Reader<'model> {
+    fn new(model: &'model Model, context: usize) -> Self {
+        Self { model, session: Session::new(model, context), workspace: Workspace::default() }
+    }
+
+    fn read(&mut self, tokens: &[u32], wanted: &[usize]) -> Result<(), ForwardError> {
+        self.model.forward(&mut self.session, tokens, wanted, &mut self.workspace)
+    }
+
+    /// The logits at the `index`-th wanted position of the last pass.
+    fn row(&self, index: usize) -> &[f32] {
+        let vocabulary = self.model.figures().vocabulary;
+        &self.workspace.logits[index * vocabulary..(index + 1) * vocabulary]
+    }
+}
+
+/// What a model expects next: logits, and the logarithm of the sum of their exponentials.
+struct Prediction<'row> {
+    logits: &'row [f32],
+    log_sum: f64,
+}
+
+impl<'row> Prediction<'row> {
+    fn of(logits: &'row [f32]) -> Self {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|logit| f64::from((logit - largest).exp())).sum();
+        Self { logits, log_sum: f64::from(largest) + sum.ln() }
+    }
+
+    fn log_probability(&self, token: usize) -> f64 {
+        f64::from(self.logits[token]) - self.log_sum
+    }
+
+    /// The first of the largest logits.
+    fn likeliest(&self) -> usize {
+        let best = self.logits.iter().enumerate().rev().max_by(|left, right| left.1.total_cmp(right.1));
+        best.map_or(0, |(token, _)| token)
+    }
+
+    /// Σ p·(log p − log q) with p the other's probabilities and q these, nats.
+    fn divergence_from(&self, other: &Self) -> f64 {
+        (0..self.logits.len())
+            .map(|token| {
+                let expected = other.log_probability(token);
+                expected.exp() * (expected - self.log_probability(token))
+            })
+            .sum()
+    }
+}
+
+/// Count, sum and sum of squares.
+#[derive(Default)]
+struct Moments {
+    count: usize,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    /// Of the mean.
+    fn standard_error(&self) -> f64 {
+        if self.count < 2 {
+            return 0.0;
+        }
+        let variance = (self.squares / self.count as f64 - self.mean().powi(2)).max(0.0);
+        (variance / (self.count - 1) as f64).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! The command line of `outpost model`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `outpost model …`
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// List the models of this device
+    #[command(after_help = "Example: outpost model ls")]
+    Ls,
+    /// Check a GGUF file and copy it into the store
+    #[command(after_help = "Example: outpost model import qwen3-0.6b-Q4_0.gguf")]
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+    /// Show what a GGUF file is, without trusting it
+    #[command(after_help = "Example: outpost model inspect qwen3-0.6b-Q4_0.gguf --json")]
+    Inspect {
+        /// The file
+        file: PathBuf,
+    },
+    /// Show two GGUF files side by side, and what differs between them
+    #[command(after_help = "Example: outpost model compare model-f16.gguf model-Q4_0.gguf")]
+    Compare {
+        /// One file
+        left: PathBuf,
+        /// The other
+        right: PathBuf,
+    },
+    /// Write a smaller variant of a GGUF file
+    #[command(after_help = "Example: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0")]
+    Quantize {
+        /// An F16 or F32 file
+        input: PathBuf,
+        /// Where to write
+        output: PathBuf,
+        /// `F16`, `Q8_0`, `Q5_1` or `Q4_0`
+        #[arg(long)]
+        to: String,
+    },
+    /// The logits after given tokens, for comparison with another implementation
+    #[command(after_help = "Example: outpost model logits model.gguf --tokens 1,2,3")]
+    Logits {
+        /// The file
+        file: PathBuf,
+        /// Token ids
+        #[arg(long, value_delimiter = ',', required = true)]
+        tokens: Vec<u32>,
+        /// Positions to show; the last unless told otherwise
+        #[arg(long, value_delimiter = ',')]
+        positions: Vec<usize>,
+    },
+    /// The tokens of a text
+    #[command(after_help = "Example: outpost model tokenize model.gguf --text-file words.txt")]
+    Tokenize {
+        /// The file
+        file: PathBuf,
+        /// The text
+        #[arg(long, value_name = "FILE")]
+        text_file: PathBuf,
+        /// Match special tokens in the text
+        #[arg(long)]
+        special: bool,
+        /// Begin with the BOS token
+        #[arg(long)]
+        bos: bool,
+    },
+    /// How well a model predicts a text; against another variant, how far the two disagree
+    #[command(
+        after_help = "Example: outpost model perplexity model-Q4_0.gguf --text-file words.txt --against model-f16.gguf"
+    )]
+    Perplexity(Perplexity),
+    /// What a chat template makes of a conversation
+    #[command(after_help = "Example: outpost model template model.gguf --messages conversation.json")]
+    Template(Template),
+}
+
+/// `outpost model perplexity`
+#[derive(Debug, Args)]
+pub struct Perplexity {
+    /// The file
+    pub file: PathBuf,
+    /// The text
+    #[arg(long, value_name = "FILE")]
+    pub text_file: PathBuf,
+    /// Tokens of one window; its second half is scored
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub context: usize,
+    /// Another variant of the same model to disagree with, usually a larger one
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Match special tokens in the text
+    #[arg(long)]
+    pub special: bool,
+    /// Threads; all cores unless told otherwise
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// `outpost model template`
+#[derive(Debug, Args)]
+pub struct Template {
+    /// A GGUF file, or a template of its own in a file that ends in `.jinja`
+    pub file: PathBuf,
+    /// A conversation: a JSON list of messages, or an object with `messages`, `tools` and variables of the template
+    #[arg(long, value_name = "FILE")]
+    pub messages: PathBuf,
+    /// Do not open the assistant's turn at the end
+    #[arg(long)]
+    pub no_generation_prompt: bool,
+}

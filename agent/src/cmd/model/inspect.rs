@@ -1,0 +1,94 @@
+//! `outpost model inspect`: what a GGUF file is and what it would cost here, without trusting it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use outpost_contract::VariantFacts;
+use outpost_engine::gguf::{Gguf, ModelInfo};
+use outpost_planner::{Needs, needs};
+use serde_json::{Value, json};
+
+use super::tensors::{self, Group};
+use super::{Here, open, say, say_json};
+use crate::facts;
+
+/// Context lengths for which the memory is told, tokens; those beyond the model's own are left out, its own is added.
+const CONTEXTS: [u32; 6] = [512, 2_048, 4_096, 8_192, 32_768, 131_072];
+
+pub(super) fn run(here: &Here, file: &Path) -> Result<()> {
+    let gguf = open(file)?;
+    let info = gguf.info();
+    let facts = facts::variant(facts::model_id(file, &info)?, 1, &info);
+    let backends = outpost_engine::backends();
+    if here.json {
+        let path = std::path::absolute(file).context("cannot resolve the file's path")?;
+        let memory: Vec<_> = memory(&facts).iter().map(|(context, needs)| memory_json(*context, needs)).collect();
+        return say_json(&json!({
+            "path": path, "info": info, "class": parameter_class(info.parameters), "facts": facts,
+            "cuts": facts::cuts(&gguf), "memory": memory, "backends": backends, "tensors": tensors::json(&gguf),
+        }));
+    }
+    for (name, value) in rows(&gguf, &info, &facts) {
+        say(format!("{name:<14} {value}"))?;
+    }
+    say(format!("{:<14} {}", "backends", backends.join(", ")))?;
+    say("\nmemory for one conversation of   weights      cache    buffers      total")?;
+    for (context, needs) in memory(&facts) {
+        let buffers = needs.compute_bytes + needs.tokenizer_bytes;
+        let parts = [needs.weight_bytes, needs.kv_bytes, buffers, needs.weight_bytes + needs.kv_bytes + buffers];
+        let columns = parts.map(|bytes| format!("{:>7} MiB", bytes.div_ceil(1 << 20)));
+        say(format!("{context:>24} tokens {}", columns.join("")))?;
+    }
+    say(format!("\n{:<40} {:>4}  {:<20} {:<8} {:>12}", "tensor", "n", "shape", "format", "bytes"))?;
+    for Group { name, count, shape, format, bytes } in tensors::groups(&gguf) {
+        say(format!("{name:<40} {count:>4}  {shape:<20} {format:<8} {bytes:>12}"))?;
+    }
+    Ok(())
+}
+
+/// What describes a file in one line each.
+pub(super) fn rows(gguf: &Gguf, info: &ModelInfo, facts: &VariantFacts) -> Vec<(&'static str, String)> {
+    let bits = format!("{}.{:03} bits per weight", facts.quality_milli / 1000, facts.quality_milli % 1000);
+    vec![
+        ("name", info.name.clone()),
+        ("architecture", info.architecture.clone()),
+        ("class", format!("{} ({} parameters)", parameter_class(info.parameters), info.parameters)),
+        ("quantisation", format!("{} ({bits})", info.quantisation)),
+        ("licence", if info.licence.is_empty() { "not named".into() } else { info.licence.clone() }),
+        ("context", format!("{} tokens", info.context_tokens)),
+        ("layers", info.layers.to_string()),
+        ("embedding", info.embedding_length.to_string()),
+        ("vocabulary", info.vocabulary.to_string()),
+        ("file", format!("{} bytes, {} of them weights", info.file_bytes, info.weight_bytes)),
+        ("tensors", gguf.tensors().len().to_string()),
+    ]
+}
+
+/// The framework's class of a parameter count.
+fn parameter_class(parameters: u64) -> &'static str {
+    match parameters {
+        0..100_000_000 => "Tiny",
+        100_000_000..1_450_000_000 => "Micro",
+        1_450_000_000..14_000_000_000 => "Small",
+        14_000_000_000..=30_500_000_000 => "Medium",
+        _ => "Large",
+    }
+}
+
+/// What one conversation needs at each context length.
+fn memory(facts: &VariantFacts) -> Vec<(u32, Needs)> {
+    let trained = facts.model.context_tokens;
+    let mut contexts: Vec<u32> = CONTEXTS.into_iter().filter(|context| *context < trained).collect();
+    contexts.push(trained);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    contexts.into_iter().map(|context| (context, needs(facts, context, 1, threads))).collect()
+}
+
+fn memory_json(context_tokens: u32, needs: &Needs) -> Value {
+    json!({
+        "context_tokens": context_tokens, "weight_bytes": needs.weight_bytes, "kv_bytes": needs.kv_bytes,
+        "compute_bytes": needs.compute_bytes, "tokenizer_bytes": needs.tokenizer_bytes,
+        "total_bytes": needs.weight_bytes + needs.kv_bytes + needs.compute_bytes + needs.tokenizer_bytes,
+    })
+}

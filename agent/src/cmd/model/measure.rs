@@ -1,0 +1,46 @@
+//! `outpost model logits` and `perplexity`: what another implementation, or another variant, can be compared with.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use outpost_engine::evaluate::{Evaluation, evaluate};
+use outpost_engine::{LoadOptions, Model};
+use serde_json::json;
+
+use super::super::bar::Bar;
+use super::{Here, read_text, say, say_json};
+use crate::args::Perplexity;
+
+pub(super) fn logits(file: &Path, tokens: &[u32], positions: &[usize]) -> Result<()> {
+    let model = Model::load(file, &LoadOptions::default()).context("cannot load the model")?;
+    let positions = if positions.is_empty() { vec![tokens.len().saturating_sub(1)] } else { positions.to_vec() };
+    let logits = outpost_engine::logits(&model, tokens, &positions).context("cannot compute logits")?;
+    say(json!({"positions": positions, "logits": logits}).to_string())
+}
+
+pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
+    let options = arguments.threads.map_or_else(LoadOptions::default, |threads| LoadOptions { threads });
+    let text = read_text(&arguments.text_file)?;
+    let load = |file: &Path| Model::load(file, &options).with_context(|| format!("cannot load `{}`", file.display()));
+    let model = load(&arguments.file)?;
+    let reference = arguments.against.as_deref().map(load).transpose()?;
+    let tokens = model.tokenizer().encode(&text, arguments.special, model.tokenizer().add_bos());
+    let mut bar = Bar::new("windows");
+    let mut progress = |done: usize, total: usize| bar.at(done as u64, total as u64);
+    let found = evaluate(&model, reference.as_deref(), &tokens, arguments.context, &mut progress);
+    drop(bar);
+    let found = found.with_context(|| format!("`{}` cannot be scored", arguments.text_file.display()))?;
+    if here.json {
+        return say_json(&found);
+    }
+    show(&found)
+}
+
+fn show(found: &Evaluation) -> Result<()> {
+    say(format!("perplexity      {:.4} ± {:.4}", found.perplexity, found.standard_error))?;
+    say(format!("scored          {} tokens in {} windows", found.scored_tokens, found.windows))?;
+    let Some(against) = &found.against else { return Ok(()) };
+    say(format!("the other's     {:.4}", against.perplexity))?;
+    say(format!("divergence      {:.6} nats per token", against.mean_divergence))?;
+    say(format!("same first word {:.2} % of tokens", against.top1_agreement * 100.0))
+}

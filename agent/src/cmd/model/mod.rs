@@ -1,0 +1,50 @@
+//! `outpost model …`: one file per group of verbs; here the hand-over and what they share.
+
+mod compare;
+mod inspect;
+mod measure;
+mod quantize;
+mod store;
+mod tensors;
+mod words;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use outpost_engine::gguf::Gguf;
+
+use super::{Here, Outcome, say, say_json};
+use crate::args::Model;
+
+/// Largest text or conversation that a command reads.
+const TEXT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Runs the command.
+pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
+    match command {
+        Model::Ls => store::list(here)?,
+        Model::Import { file } => store::import(here, &file).await?,
+        Model::Inspect { file } => inspect::run(here, &file)?,
+        Model::Compare { left, right } => compare::run(here, &left, &right)?,
+        Model::Quantize { input, output, to } => quantize::run(here, &input, &output, &to)?,
+        Model::Logits { file, tokens, positions } => measure::logits(&file, &tokens, &positions)?,
+        Model::Perplexity(arguments) => measure::perplexity(here, &arguments)?,
+        Model::Tokenize { file, text_file, special, bos } => words::tokenize(&file, &text_file, special, bos)?,
+        Model::Template(arguments) => words::template(here, &arguments)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Opens a file and checks it; says which one failed.
+fn open(file: &Path) -> Result<Gguf> {
+    Gguf::open(file).with_context(|| format!("cannot read the model file `{}`", file.display()))
+}
+
+/// Reads a text of bounded size.
+fn read_text(file: &Path) -> Result<String> {
+    let reading = || format!("cannot read `{}`", file.display());
+    if std::fs::metadata(file).with_context(reading)?.len() > TEXT_BYTES {
+        bail!("`{}` is larger than {TEXT_BYTES} bytes: split it", file.display());
+    }
+    std::fs::read_to_string(file).with_context(reading)
+}

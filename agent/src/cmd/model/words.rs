@@ -1,0 +1,70 @@
+//! `outpost model tokenize` and `template`: what becomes of a text and of a conversation before the model reads it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use outpost_disk::Clock;
+use outpost_engine::template::{ChatTemplate, Message, RenderOptions};
+use outpost_engine::tokenizer::Tokenizer;
+use serde_json::{Map, Value, json};
+
+use super::{Here, open, read_text, say};
+use crate::args::Template;
+
+pub(super) fn tokenize(file: &Path, text_file: &Path, special: bool, bos: bool) -> Result<()> {
+    let text = read_text(text_file)?;
+    let tokenizer = Tokenizer::from_gguf(&open(file)?).context("the file's tokenizer cannot be used")?;
+    say(json!({"tokens": tokenizer.encode(&text, special, bos)}).to_string())
+}
+
+pub(super) fn template(here: &Here, arguments: &Template) -> Result<()> {
+    let conversation = Conversation::read(&arguments.messages)?;
+    let template = template_of(&arguments.file)?;
+    let options = RenderOptions {
+        add_generation_prompt: !arguments.no_generation_prompt,
+        tools: conversation.tools,
+        variables: conversation.variables,
+        now_s: Clock::open(here.state.ledgers())?.now_s(),
+    };
+    let prompt = template.render_text(&conversation.messages, &options);
+    let prompt = prompt.with_context(|| format!("`{}` cannot be rendered", arguments.messages.display()))?;
+    say(json!({"prompt": prompt}).to_string())
+}
+
+fn template_of(file: &Path) -> Result<ChatTemplate> {
+    if file.extension().is_some_and(|extension| extension == "jinja") {
+        let compiling = || format!("`{}` does not compile", file.display());
+        return ChatTemplate::new(&read_text(file)?, None).with_context(compiling);
+    }
+    let gguf = open(file)?;
+    let tokenizer = Tokenizer::from_gguf(&gguf).context("the file's tokenizer cannot be used")?;
+    match ChatTemplate::from_gguf(&gguf, &tokenizer).context("the file's chat template does not compile")? {
+        Some(template) => Ok(template),
+        None => bail!("`{}` has no chat template; give a `.jinja` file instead", file.display()),
+    }
+}
+
+/// What the messages file says.
+struct Conversation {
+    messages: Vec<Message>,
+    tools: Option<Value>,
+    variables: Map<String, Value>,
+}
+
+impl Conversation {
+    fn read(file: &Path) -> Result<Self> {
+        let reading = || format!("`{}` is no conversation", file.display());
+        let value: Value = serde_json::from_str(&read_text(file)?).with_context(reading)?;
+        let mut variables = match value {
+            Value::Object(object) => object,
+            list @ Value::Array(_) => Map::from_iter([("messages".to_owned(), list)]),
+            _ => bail!("`{}` must hold a list of messages, or an object with `messages`", file.display()),
+        };
+        let Some(messages) = variables.remove("messages") else {
+            bail!("`{}` has no `messages`", file.display());
+        };
+        let messages = serde_json::from_value(messages).with_context(reading)?;
+        let tools = variables.remove("tools");
+        Ok(Self { messages, tools, variables })
+    }
+}
