@@ -1,8 +1,8 @@
 //! How well a model predicts a text, and how far two variants of one model disagree about it.
 //!
-//! The text is cut into windows of equal length; each is read from an empty cache and scored on its second half, so that
+//! A text is cut into windows of equal length; each is read from an empty cache and scored on its second half, so that
 //! every scored token has at least half a window before it. That is how `llama-perplexity` does it, so the figures of both
-//! can stand side by side.
+//! can stand side by side. Conversations are passages of their own, scored on what the model should have said.
 
 use serde::Serialize;
 
@@ -19,8 +19,8 @@ pub struct Evaluation {
     pub perplexity: f64,
     /// One standard error of the perplexity, from the spread between tokens.
     pub standard_error: f64,
-    /// Windows read.
-    pub windows: usize,
+    /// Windows or conversations read.
+    pub passages: usize,
     /// Tokens scored.
     pub scored_tokens: usize,
     /// How far the model is from the one it was compared with.
@@ -47,8 +47,11 @@ pub enum EvaluateError {
         /// What was asked for.
         context: usize,
     },
+    /// No passage predicts a token.
+    #[error("there is no token to score; give a longer text")]
+    Nothing,
     /// The model has never seen so long a context.
-    #[error("a window of {context} tokens is longer than the {trained} that the model was trained for")]
+    #[error("a passage of {context} tokens is longer than the {trained} that the model was trained for")]
     TooLong {
         /// What was asked for.
         context: usize,
@@ -76,88 +79,130 @@ pub enum EvaluateError {
     Forward(#[from] ForwardError),
 }
 
-/// Scores a tokenised text in windows of `context` tokens, against `reference` if there is one. Where the model's tokenizer
+/// Tokens that are read from an empty cache, and where scoring begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// The tokens.
+    pub tokens: Vec<u32>,
+    /// The first position whose prediction of the next token counts.
+    pub scored_from: usize,
+}
+
+/// Cuts a tokenised text into windows of `context` tokens that are scored on their second half. Where the model's tokenizer
 /// begins every text with BOS, every window's first token is replaced by it. Tokens after the last whole window are left
-/// out. `progress` hears the windows done and the windows in all.
+/// out.
 ///
 /// # Errors
-/// Fails when the text is shorter than a window, the window shorter than four tokens or longer than the context, when the
-/// vocabularies differ, or when a token is not in the vocabulary.
+/// Fails when the text is shorter than a window, or the window shorter than four tokens or longer than the model's context.
+pub fn windows(model: &Model, tokens: &[u32], context: usize) -> Result<Vec<Passage>, EvaluateError> {
+    if context < 4 {
+        return Err(EvaluateError::Window { context });
+    }
+    let trained = model.figures().context_tokens;
+    if context > trained {
+        return Err(EvaluateError::TooLong { context, trained });
+    }
+    if tokens.len() < context {
+        return Err(EvaluateError::TooShort { tokens: tokens.len(), context });
+    }
+    let bos = model.tokenizer().bos().filter(|_| model.tokenizer().add_bos());
+    let window = |tokens: &[u32]| {
+        let mut tokens = tokens.to_vec();
+        tokens[0] = bos.unwrap_or(tokens[0]);
+        Passage { tokens, scored_from: context / 2 }
+    };
+    Ok(tokens.chunks_exact(context).map(window).collect())
+}
+
+/// Scores passages, and compares with `reference` if there is one. `progress` hears the passages done and those in all.
+///
+/// # Errors
+/// Fails when no passage has a token to score, when one is longer than the context, when the vocabularies differ, or when a
+/// token is not in the vocabulary.
 pub fn evaluate(
     model: &Model,
     reference: Option<&Model>,
-    tokens: &[u32],
-    context: usize,
+    passages: &[Passage],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, EvaluateError> {
-    check(model, reference, tokens, context)?;
-    let mut reader = Reader::new(model, context);
-    let mut reference = reference.map(|reference| Reader::new(reference, context));
-    let mut losses = Moments::default();
-    let (mut reference_losses, mut divergence, mut agreements) = (Moments::default(), 0.0, 0usize);
-    let windows = tokens.len() / context;
-    for (window, tokens) in tokens.chunks_exact(context).enumerate() {
-        let mut tokens = tokens.to_vec();
-        if let Some(bos) = model.tokenizer().bos().filter(|_| model.tokenizer().add_bos()) {
-            tokens[0] = bos;
-        }
+    let longest = check(model, reference, passages)?;
+    let mut reader = Reader::new(model, longest);
+    let mut reference = reference.map(|reference| Reader::new(reference, longest));
+    let mut tally = Tally::default();
+    for (index, passage) in passages.iter().enumerate() {
         reader.session.clear();
         reference.iter_mut().for_each(|reference| reference.session.clear());
-        for (part, first) in tokens.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            // The last position predicts a token that is not in the window.
-            let scored = |index: &usize| (context / 2..context - 1).contains(&(first + index));
-            let wanted: Vec<usize> = (0..part.len()).filter(scored).collect();
+        for (part, first) in passage.tokens.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            // The last position predicts a token that is not in the passage.
+            let scored = passage.scored_from..passage.tokens.len() - 1;
+            let wanted: Vec<usize> = (0..part.len()).filter(|index| scored.contains(&(first + index))).collect();
             reader.read(part, &wanted)?;
             if let Some(reference) = &mut reference {
                 reference.read(part, &wanted)?;
             }
             for (row, index) in wanted.iter().enumerate() {
-                let next = tokens[first + index + 1] as usize;
-                let ours = Prediction::of(reader.row(row));
-                losses.add(-ours.log_probability(next));
-                if let Some(reference) = &reference {
-                    let theirs = Prediction::of(reference.row(row));
-                    reference_losses.add(-theirs.log_probability(next));
-                    divergence += ours.divergence_from(&theirs);
-                    agreements += usize::from(ours.likeliest() == theirs.likeliest());
-                }
+                let next = passage.tokens[first + index + 1] as usize;
+                let theirs = reference.as_ref().map(|reference| Prediction::of(reference.row(row)));
+                tally.add(next, &Prediction::of(reader.row(row)), theirs.as_ref());
             }
         }
-        progress(window + 1, windows);
+        progress(index + 1, passages.len());
     }
-    let scored_tokens = losses.count;
-    Ok(Evaluation {
-        perplexity: losses.mean().exp(),
-        standard_error: losses.mean().exp() * losses.standard_error(),
-        windows,
-        scored_tokens,
-        against: reference.map(|_| Disagreement {
-            perplexity: reference_losses.mean().exp(),
-            mean_divergence: divergence / scored_tokens as f64,
-            top1_agreement: agreements as f64 / scored_tokens as f64,
-        }),
-    })
+    Ok(tally.evaluation(passages.len(), reference.is_some()))
 }
 
-fn check(model: &Model, reference: Option<&Model>, tokens: &[u32], context: usize) -> Result<(), EvaluateError> {
-    if context < 4 {
-        return Err(EvaluateError::Window { context });
+/// The longest passage's length.
+fn check(model: &Model, reference: Option<&Model>, passages: &[Passage]) -> Result<usize, EvaluateError> {
+    let longest = passages.iter().map(|passage| passage.tokens.len()).max().unwrap_or(0);
+    if !passages.iter().any(|passage| passage.scored_from + 1 < passage.tokens.len()) {
+        return Err(EvaluateError::Nothing);
     }
-    for model in [Some(model), reference].into_iter().flatten() {
-        let trained = model.figures().context_tokens;
-        if context > trained {
-            return Err(EvaluateError::TooLong { context, trained });
+    let models = [Some(model), reference];
+    for trained in models.into_iter().flatten().map(|model| model.figures().context_tokens) {
+        if longest > trained {
+            return Err(EvaluateError::TooLong { context: longest, trained });
         }
     }
-    if let Some(reference) = reference {
-        let (left, right) = (model.figures().vocabulary, reference.figures().vocabulary);
-        if left != right {
-            return Err(EvaluateError::Vocabulary { left, right });
+    let [left, right] = models.map(|model| model.map(|model| model.figures().vocabulary));
+    match (left, right) {
+        (Some(left), Some(right)) if left != right => Err(EvaluateError::Vocabulary { left, right }),
+        _ => Ok(longest),
+    }
+}
+
+/// What has been scored so far.
+#[derive(Default)]
+struct Tally {
+    losses: Moments,
+    reference_losses: Moments,
+    divergence: f64,
+    agreements: usize,
+}
+
+impl Tally {
+    fn add(&mut self, next: usize, ours: &Prediction<'_>, theirs: Option<&Prediction<'_>>) {
+        self.losses.add(-ours.log_probability(next));
+        if let Some(theirs) = theirs {
+            self.reference_losses.add(-theirs.log_probability(next));
+            self.divergence += ours.divergence_from(theirs);
+            self.agreements += usize::from(ours.likeliest() == theirs.likeliest());
         }
     }
-    match tokens.len() {
-        count if count < context => Err(EvaluateError::TooShort { tokens: count, context }),
-        _ => Ok(()),
+
+    fn evaluation(&self, passages: usize, was_compared: bool) -> Evaluation {
+        let perplexity = self.losses.mean().exp();
+        let count = self.losses.count as f64;
+        Evaluation {
+            perplexity,
+            standard_error: perplexity * self.losses.standard_error(),
+            passages,
+            scored_tokens: self.losses.count,
+            against: was_compared.then(|| Disagreement {
+                perplexity: self.reference_losses.mean().exp(),
+                mean_divergence: self.divergence / count,
+                top1_agreement: self.agreements as f64 / count,
+            }),
+        }
     }
 }
 

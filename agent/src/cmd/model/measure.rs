@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use outpost_engine::evaluate::{Evaluation, evaluate};
+use outpost_engine::evaluate::{Evaluation, evaluate, windows};
 use outpost_engine::{LoadOptions, Model};
 use serde_json::json;
 
@@ -25,11 +25,13 @@ pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
     let model = load(&arguments.file)?;
     let reference = arguments.against.as_deref().map(load).transpose()?;
     let tokens = model.tokenizer().encode(&text, arguments.special, model.tokenizer().add_bos());
+    let scoring = || format!("`{}` cannot be scored", arguments.text_file.display());
+    let passages = windows(&model, &tokens, arguments.context).with_context(scoring)?;
     let mut bar = Bar::new("windows");
     let mut progress = |done: usize, total: usize| bar.at(done as u64, total as u64);
-    let found = evaluate(&model, reference.as_deref(), &tokens, arguments.context, &mut progress);
+    let found = evaluate(&model, reference.as_deref(), &passages, &mut progress);
     drop(bar);
-    let found = found.with_context(|| format!("`{}` cannot be scored", arguments.text_file.display()))?;
+    let found = found.with_context(scoring)?;
     if here.json {
         return say_json(&found);
     }
@@ -38,9 +40,9 @@ pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
 
 fn show(found: &Evaluation) -> Result<()> {
     say(format!("perplexity      {:.4} ± {:.4}", found.perplexity, found.standard_error))?;
-    say(format!("scored          {} tokens in {} windows", found.scored_tokens, found.windows))?;
+    say(format!("scored          {} tokens in {} windows", found.scored_tokens, found.passages))?;
     let Some(against) = &found.against else { return Ok(()) };
     say(format!("the other's     {:.4}", against.perplexity))?;
     say(format!("divergence      {:.6} nats per token", against.mean_divergence))?;
-    say(format!("same first word {:.2} % of tokens", against.top1_agreement * 100.0))
+    say(format!("same choice     {:.2} % of tokens", against.top1_agreement * 100.0))
 }
