@@ -1,5 +1,6 @@
 //! Stories of the whole product, told with the real programs over real sockets.
 
 mod kills;
+mod model_files;
 mod offline;
 mod strangers;

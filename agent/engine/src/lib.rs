@@ -24,5 +24,5 @@ mod ops;
 mod weights;
 
 pub use arch::families;
-pub use backends::backends;
+pub use backends::{Backend, backends};
 pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, logits};

@@ -1,6 +1,6 @@
 //! `outpost probe`: what this machine can give, measured.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use outpost_disk::Clock;
 use outpost_probe::{ProbeOptions, measure};
 
@@ -13,6 +13,8 @@ pub(super) fn run(here: &Here, arguments: &Probe) -> Result<Outcome> {
     let now_s = Clock::open(here.state.ledgers())?.now_s();
     let found = measure(&ProbeOptions { models_dir: here.state.store(), quick: arguments.quick, now_s });
     if here.json {
+        let mut found = serde_json::to_value(&found).context("cannot write JSON")?;
+        found["backends"] = outpost_engine::backends().into();
         say_json(&found)?;
         return Ok(Outcome::Done);
     }
@@ -21,6 +23,7 @@ pub(super) fn run(here: &Here, arguments: &Probe) -> Result<Outcome> {
         ("processor", found.cpu.clone()),
         ("cores", found.cores.to_string()),
         ("features", found.features.join(" ")),
+        ("backends", outpost_engine::backends().join(", ")),
         (
             "memory",
             format!("{} of {} available", gibibytes(found.memory_available_bytes), gibibytes(found.memory_total_bytes)),

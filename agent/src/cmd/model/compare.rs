@@ -43,7 +43,7 @@ pub(super) fn run(here: &Here, left: &Path, right: &Path) -> Result<()> {
     let verdict = if same_words(&files) { "the same" } else { "different: their tokens cannot be compared" };
     say(format!("  {:<36} {verdict}", "words of the vocabulary"))?;
     for (title, rows) in [("metadata that differs", &metadata), ("tensors that differ", &tensors)] {
-        say(format!("\n{title}: {}", if rows.is_empty() { "none" } else { "" }))?;
+        say(format!("\n{title}: {}", rows.len()))?;
         for [name, left, right] in rows {
             line("≠", name, left, right)?;
         }
@@ -75,7 +75,12 @@ fn value(value: Option<&Value>) -> String {
     if let Some(texts) = value.as_texts() {
         return format!("{} texts", texts.len());
     }
-    let shown = value.as_text().map_or_else(|| format!("{value:?}"), |text| text.escape_debug().to_string());
+    let shown = match (value.as_text(), value.as_number(), value.as_flag()) {
+        (Some(text), ..) => text.escape_debug().to_string(),
+        (_, Some(number), _) => number.to_string(),
+        (.., Some(flag)) => flag.to_string(),
+        _ => format!("{value:?}"),
+    };
     match shown.char_indices().nth(SHOWN) {
         None => shown,
         Some((end, _)) => format!("{}…", &shown[..end]),
