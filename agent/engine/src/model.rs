@@ -1,18 +1,22 @@
 //! A loaded model and the decoder loop that every family shares.
 
+mod decode;
 mod error;
+mod layer;
+mod linear;
 mod workspace;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use decode::Part;
 pub use error::{ForwardError, LoadError};
+use layer::Layer;
 pub(crate) use workspace::Workspace;
 
 use crate::arch::{self, Figures, Traits};
 use crate::gguf::{Gguf, ModelInfo};
-use crate::ops::{self, Attention};
-use crate::session::Session;
+use crate::session::{self, KV_BYTES_PER_ELEMENT, Session};
 use crate::template::{ChatTemplate, Message, RenderOptions, TemplateError};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Loader, Matrix};
@@ -38,26 +42,6 @@ pub struct Model {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     pool: rayon::ThreadPool,
-}
-
-/// The weights of one layer.
-#[derive(Debug)]
-struct Layer {
-    attention_norm: Vec<f32>,
-    query: Matrix,
-    key: Matrix,
-    value: Matrix,
-    query_norm: Option<Vec<f32>>,
-    key_norm: Option<Vec<f32>>,
-    attention_sub_norm: Option<Vec<f32>>,
-    attention_output: Matrix,
-    post_attention_norm: Option<Vec<f32>>,
-    feed_forward_norm: Vec<f32>,
-    gate: Matrix,
-    up: Matrix,
-    feed_forward_sub_norm: Option<Vec<f32>>,
-    down: Matrix,
-    post_feed_forward_norm: Option<Vec<f32>>,
 }
 
 impl Model {
@@ -122,183 +106,18 @@ impl Model {
         &self.figures
     }
 
-    /// Reads tokens into a session and returns the logits after the tokens whose indices (within `tokens`, ascending)
-    /// are asked for, one vocabulary after the other, in `workspace.logits`.
-    pub(crate) fn forward(
-        &self,
-        session: &mut Session,
-        tokens: &[u32],
-        wanted: &[usize],
-        workspace: &mut Workspace,
-    ) -> Result<(), ForwardError> {
-        let (needed, capacity) = (session.length() + tokens.len(), session.capacity());
-        if needed > capacity {
-            return Err(ForwardError::ContextFull { needed, capacity });
-        }
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.figures.vocabulary) {
-            return Err(ForwardError::UnknownToken { token: *token, vocabulary: self.figures.vocabulary });
-        }
-        workspace.logits.clear();
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        self.pool.install(|| self.read(session, tokens, wanted, workspace)).map_err(ForwardError::Kernel)?;
-        session.length += tokens.len();
-        Ok(())
+    /// The window of each layer, for those that have one.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = Option<usize>> {
+        self.traits.layers.iter().map(|layer| layer.window)
     }
 
-    /// The decoder loop. Shapes in comments: (tokens, …).
-    fn read(
-        &self,
-        session: &mut Session,
-        tokens: &[u32],
-        wanted: &[usize],
-        workspace: &mut Workspace,
-    ) -> Result<(), candle_core::Error> {
-        let (figures, first) = (&self.figures, session.length());
-        workspace.resize(figures, tokens.len());
-        for (rope, turns) in self.traits.ropes.iter().zip(&mut workspace.turns) {
-            rope.turns(first, tokens.len(), turns);
-        }
-        for (token, row) in tokens.iter().zip(workspace.stream.chunks_exact_mut(figures.embedding)) {
-            self.embedding.row(*token as usize, row)?;
-            row.iter_mut().for_each(|element| *element *= self.traits.embedding_scale);
-        }
-        for (index, layer) in self.layers.iter().enumerate() {
-            self.attend(index, layer, session, workspace, first)?;
-            self.feed_forward(layer, workspace)?;
-        }
-        // Only the wanted rows pass through the output matrix: it is the largest of all.
-        let Workspace { stream, normed, logits, .. } = workspace;
-        normed.clear();
-        for index in wanted {
-            normed.extend_from_slice(&stream[index * figures.embedding..(index + 1) * figures.embedding]);
-        }
-        if normed.is_empty() {
-            return Ok(());
-        }
-        ops::rms_norm(normed, &self.output_norm, figures.epsilon);
-        logits.resize(wanted.len() * figures.vocabulary, 0.0);
-        self.output.as_ref().unwrap_or(&self.embedding).apply(normed, logits)
-    }
-
-    fn attend(
-        &self,
-        index: usize,
-        layer: &Layer,
-        session: &mut Session,
-        workspace: &mut Workspace,
-        first: usize,
-    ) -> Result<(), candle_core::Error> {
-        let (figures, traits) = (&self.figures, self.traits.layers[index]);
-        let Workspace { stream, normed, queries, attended, turns, .. } = workspace;
-        let tokens = stream.len() / figures.embedding;
-        let (key_row, value_row) = (figures.kv_heads * figures.key_length, figures.kv_heads * figures.value_length);
-        let cache = &mut session.layers[index];
-        let keys = &mut cache.keys[first * key_row..(first + tokens) * key_row];
-        let values = &mut cache.values[first * value_row..(first + tokens) * value_row];
-
-        normed.clone_from(stream);
-        ops::rms_norm(normed, &layer.attention_norm, figures.epsilon);
-        layer.query.apply(normed, queries)?; // (tokens, heads, key_length)
-        layer.key.apply(normed, keys)?;
-        layer.value.apply(normed, values)?;
-        if let Some(norm) = &layer.query_norm {
-            ops::rms_norm(queries, norm, figures.epsilon);
-        }
-        if let Some(norm) = &layer.key_norm {
-            ops::rms_norm(keys, norm, figures.epsilon);
-        }
-        let (rope, turns) = (&self.traits.ropes[traits.rope], &turns[traits.rope]);
-        rope.apply(queries, figures.heads, figures.key_length, turns);
-        rope.apply(keys, figures.kv_heads, figures.key_length, turns);
-
-        let attention = Attention {
-            heads: figures.heads,
-            kv_heads: figures.kv_heads,
-            key_length: figures.key_length,
-            value_length: figures.value_length,
-            scale: self.traits.attention_scale,
-            window: traits.window,
-        };
-        attention.apply(queries, &cache.keys, &cache.values, first, attended); // (tokens, heads, value_length)
-        if let Some(norm) = &layer.attention_sub_norm {
-            ops::rms_norm(attended, norm, figures.epsilon);
-        }
-        normed.resize(stream.len(), 0.0);
-        layer.attention_output.apply(attended, normed)?;
-        if let Some(norm) = &layer.post_attention_norm {
-            ops::rms_norm(normed, norm, figures.epsilon);
-        }
-        ops::add(stream, normed);
-        Ok(())
-    }
-
-    fn feed_forward(&self, layer: &Layer, workspace: &mut Workspace) -> Result<(), candle_core::Error> {
-        let epsilon = self.figures.epsilon;
-        let Workspace { stream, normed, gate, up, .. } = workspace;
-        normed.clone_from(stream);
-        ops::rms_norm(normed, &layer.feed_forward_norm, epsilon);
-        layer.gate.apply(normed, gate)?;
-        layer.up.apply(normed, up)?;
-        ops::activate(self.traits.activation, gate, up);
-        if let Some(norm) = &layer.feed_forward_sub_norm {
-            ops::rms_norm(gate, norm, epsilon);
-        }
-        layer.down.apply(gate, normed)?;
-        if let Some(norm) = &layer.post_feed_forward_norm {
-            ops::rms_norm(normed, norm, epsilon);
-        }
-        ops::add(stream, normed);
-        Ok(())
-    }
-}
-
-impl Layer {
-    fn load(loader: &mut Loader<'_>, figures: &Figures, traits: &Traits, index: usize) -> Result<Self, LoadError> {
-        let name = |part: &str| format!("blk.{index}.{part}.weight");
-        let (embedding, feed_forward) = (figures.embedding, figures.feed_forward);
-        let query_rows = figures.heads * figures.key_length;
-        let key_rows = figures.kv_heads * figures.key_length;
-        let value_rows = figures.kv_heads * figures.value_length;
-        let attended = figures.heads * figures.value_length;
-        let (query, key, value, gate, up) = if traits.fused {
-            let (all, qkv) = (query_rows + key_rows + value_rows, name("attn_qkv"));
-            let key_end = query_rows + key_rows;
-            let both = name("ffn_up");
-            (
-                loader.matrix_part(&qkv, all, embedding, 0..query_rows)?,
-                loader.matrix_part(&qkv, all, embedding, query_rows..key_end)?,
-                loader.matrix_part(&qkv, all, embedding, key_end..all)?,
-                loader.matrix_part(&both, 2 * feed_forward, embedding, 0..feed_forward)?,
-                loader.matrix_part(&both, 2 * feed_forward, embedding, feed_forward..2 * feed_forward)?,
-            )
-        } else {
-            (
-                loader.matrix(&name("attn_q"), query_rows, embedding)?,
-                loader.matrix(&name("attn_k"), key_rows, embedding)?,
-                loader.matrix(&name("attn_v"), value_rows, embedding)?,
-                loader.matrix(&name("ffn_gate"), feed_forward, embedding)?,
-                loader.matrix(&name("ffn_up"), feed_forward, embedding)?,
-            )
-        };
-        Ok(Self {
-            attention_norm: loader.vector(&name("attn_norm"), embedding)?,
-            query,
-            key,
-            value,
-            query_norm: loader.optional_vector(&name("attn_q_norm"), figures.key_length)?,
-            key_norm: loader.optional_vector(&name("attn_k_norm"), figures.key_length)?,
-            attention_sub_norm: loader.optional_vector(&name("attn_sub_norm"), attended)?,
-            attention_output: loader.matrix(&name("attn_output"), embedding, attended)?,
-            post_attention_norm: loader.optional_vector(&name("post_attention_norm"), embedding)?,
-            feed_forward_norm: loader.vector(&name("ffn_norm"), embedding)?,
-            gate,
-            up,
-            feed_forward_sub_norm: loader.optional_vector(&name("ffn_sub_norm"), feed_forward)?,
-            down: loader.matrix(&name("ffn_down"), embedding, feed_forward)?,
-            post_feed_forward_norm: loader.optional_vector(&name("post_ffw_norm"), embedding)?,
-        })
+    /// Bytes of keys and values that [`Session::new`] allocates for so many tokens.
+    #[must_use]
+    pub fn session_bytes(&self, context_tokens: u32) -> u64 {
+        let Figures { kv_heads, key_length, value_length, .. } = &self.figures;
+        let rows = session::rows(self, context_tokens as usize, session::PASS_TOKENS);
+        let rows: u64 = rows.map(|rows| rows.max(1) as u64).sum();
+        rows * (kv_heads * (key_length + value_length)) as u64 * KV_BYTES_PER_ELEMENT
     }
 }
 

@@ -1,15 +1,16 @@
-//! Llama 2 and 3: neighbours rotate together, and 3.1 and later divide their speeds by `rope_freqs`.
+//! Llama 2 and 3, and Mistral: neighbours rotate together; Llama 3.1 and later divide their speeds by `rope_freqs`.
 
-use super::{Figures, Traits, no_rope_scaling, rope_base, rotated, uniform};
-use crate::gguf::Gguf;
+use super::{Figures, Keys, Traits, divisors, linear_divisor, rope_base, rotated};
 use crate::model::LoadError;
 use crate::ops::{Pairing, Rope};
 use crate::weights::Loader;
 
-pub(super) fn describe(gguf: &Gguf, figures: &Figures, loader: &mut Loader<'_>) -> Result<Traits, LoadError> {
-    no_rope_scaling(gguf)?;
-    let rotated = rotated(gguf, figures)?;
-    let divisors = loader.optional_vector("rope_freqs.weight", rotated / 2)?;
-    let rope = Rope::new(Pairing::Neighbours, rotated, rope_base(gguf)?, divisors.as_deref());
-    Ok(uniform(figures, rope))
+pub(super) fn describe(keys: &Keys<'_>, figures: &Figures, loader: &mut Loader<'_>) -> Result<Traits, LoadError> {
+    let rotated = rotated(keys, figures)?;
+    let divisors = match loader.has("rope_freqs.weight") {
+        true => Some(divisors(loader, "rope_freqs.weight", rotated / 2)?),
+        false => None,
+    };
+    let rope = Rope::new(Pairing::Neighbours, rotated, rope_base(keys)?, divisors.as_deref());
+    Ok(Traits { biases: true, ..Traits::plain(figures, rope.slowed(linear_divisor(keys)?)) })
 }

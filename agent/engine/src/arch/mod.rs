@@ -1,15 +1,24 @@
 //! What differs between model families, as data: one decoder loop (`model`) serves them all.
 //!
-//! A family's file says how its rotary positions pair and stretch, which activation bends its feed-forward, which of its
-//! layers look through a window. Norms that a family has or has not are found by their tensors.
+//! A family's file says how its rotary positions pair and stretch, which activation bends its feed-forward, which norms it
+//! has, which of its layers look through a window.
 
+mod bitnet;
+mod gemma3;
+mod keys;
 mod llama;
+mod phi3;
 mod qwen3;
+
+pub(crate) use keys::Keys;
 
 use crate::gguf::Gguf;
 use crate::model::LoadError;
 use crate::ops::{Activation, Rope};
 use crate::weights::Loader;
+
+/// Most tokens of context or window that a file may state.
+const LARGEST_CONTEXT: usize = 1 << 28;
 
 /// Figures that every family's file states.
 #[derive(Debug, Clone)]
@@ -29,7 +38,7 @@ pub(crate) struct Figures {
 /// What one family says beyond its figures.
 #[derive(Debug)]
 pub(crate) struct Traits {
-    /// The rotary tables that layers choose from.
+    /// The rotary tables that layers choose from, two at the most.
     pub(crate) ropes: Vec<Rope>,
     pub(crate) activation: Activation,
     /// Multiplies the embedding of every token.
@@ -38,8 +47,15 @@ pub(crate) struct Traits {
     pub(crate) attention_scale: f32,
     /// One entry per layer.
     pub(crate) layers: Vec<LayerTraits>,
+    pub(crate) norms: Norms,
     /// Query, key and value lie in one tensor, gate and up in another.
     pub(crate) fused: bool,
+    /// Matrices may have a bias.
+    pub(crate) biases: bool,
+    /// Matrices may have a scale for all their weights, in a tensor of its own.
+    pub(crate) scales: bool,
+    /// Holds the logits within ± this.
+    pub(crate) softcap: Option<f32>,
 }
 
 /// What one layer says.
@@ -51,10 +67,47 @@ pub(crate) struct LayerTraits {
     pub(crate) window: Option<usize>,
 }
 
-type Describe = fn(&Gguf, &Figures, &mut Loader<'_>) -> Result<Traits, LoadError>;
+/// Norms beyond the two that begin a layer's blocks. What a family has must be in its file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Norms {
+    /// Of each head's query and key, before they rotate.
+    pub(crate) query_and_key: bool,
+    /// Before the matrix that closes attention, and before the one that closes the feed-forward.
+    pub(crate) inside_blocks: bool,
+    /// After attention and after the feed-forward, before they join the residual stream.
+    pub(crate) after_blocks: bool,
+}
+
+impl Traits {
+    /// A family with nothing beyond SwiGLU and this rotary table.
+    fn plain(figures: &Figures, rope: Rope) -> Self {
+        Self {
+            ropes: vec![rope],
+            activation: Activation::Silu,
+            embedding_scale: 1.0,
+            attention_scale: 1.0 / (figures.key_length as f32).sqrt(),
+            layers: vec![LayerTraits::default(); figures.layers],
+            norms: Norms::default(),
+            fused: false,
+            biases: false,
+            scales: false,
+            softcap: None,
+        }
+    }
+}
+
+type Describe = fn(&Keys<'_>, &Figures, &mut Loader<'_>) -> Result<Traits, LoadError>;
 
 /// `general.architecture` and the function that reads its traits.
-const FAMILIES: &[(&str, Describe)] = &[("llama", llama::describe), ("qwen3", qwen3::describe)];
+const FAMILIES: &[(&str, Describe)] = &[
+    ("llama", llama::describe),
+    ("qwen3", qwen3::describe),
+    ("phi3", phi3::describe),
+    ("gemma3", gemma3::describe),
+    ("bitnet", bitnet::describe),
+    ("bitnet-b1.58", bitnet::describe),
+    ("bitnet-25", bitnet::describe),
+];
 
 /// The architectures that this engine runs.
 #[must_use]
@@ -64,103 +117,79 @@ pub fn families() -> Vec<&'static str> {
 
 /// Reads figures and traits of a file.
 pub(crate) fn describe(gguf: &Gguf, loader: &mut Loader<'_>) -> Result<(Figures, Traits), LoadError> {
-    let architecture = gguf.text("general.architecture").unwrap_or_default();
+    let keys = Keys::of(gguf);
+    let architecture = keys.architecture();
     let Some((_, describe)) = FAMILIES.iter().find(|family| family.0 == architecture) else {
         return Err(LoadError::Architecture { architecture: architecture.to_owned(), known: families().join(", ") });
     };
-    let figures = figures(gguf, architecture)?;
-    let traits = describe(gguf, &figures, loader)?;
+    let figures = figures(gguf, &keys, "attention.layer_norm_rms_epsilon")?;
+    let traits = describe(&keys, &figures, loader)?;
     Ok((figures, traits))
 }
 
-/// Bounds that keep a damaged figure from becoming a giant allocation or an overflow: (key, smallest, largest).
-fn figures(gguf: &Gguf, architecture: &str) -> Result<Figures, LoadError> {
-    let bounded = |name: &str, fallback: Option<u64>, most: u64| -> Result<usize, LoadError> {
-        let key = format!("{architecture}.{name}");
-        let Some(value) = gguf.count(&key).or(fallback) else {
-            return Err(LoadError::MissingKey { key });
-        };
-        if value == 0 || value > most {
-            return Err(LoadError::BadFigure { key, value: value.to_string() });
-        }
-        usize::try_from(value).map_err(|_| LoadError::BadFigure { key, value: value.to_string() })
+/// The figures of a family whose norms add the epsilon under this key.
+fn figures(gguf: &Gguf, keys: &Keys<'_>, epsilon_key: &str) -> Result<Figures, LoadError> {
+    let embedding = keys.count("embedding_length", None, 1 << 20)?;
+    let heads = keys.count("attention.head_count", None, 4_096)?;
+    let kv_heads = keys.count("attention.head_count_kv", Some(heads), 4_096)?;
+    let head_length = Some(embedding / heads);
+    let rows = gguf.tensor("token_embd.weight").and_then(|tensor| tensor.shape.get(1)).copied();
+    let Some(vocabulary) = rows.filter(|rows| (1..=1 << 24).contains(rows)) else {
+        return Err(LoadError::MissingTensor { tensor: "token_embd.weight".to_owned() });
     };
-    let embedding = bounded("embedding_length", None, 1 << 20)?;
-    let heads = bounded("attention.head_count", None, 4_096)?;
-    let kv_heads = bounded("attention.head_count_kv", Some(heads as u64), 4_096)?;
-    let head_length = Some((embedding / heads) as u64);
-    let vocabulary = gguf.tensor("token_embd.weight").and_then(|tensor| tensor.shape.get(1)).copied();
-    let key = |name: &str| format!("{architecture}.{name}");
-    let epsilon = gguf.number(&key("attention.layer_norm_rms_epsilon"));
-    let epsilon = epsilon.ok_or_else(|| LoadError::MissingKey { key: key("attention.layer_norm_rms_epsilon") })?;
+    let epsilon = keys.number(epsilon_key, f64::MIN_POSITIVE, 0.999)?;
     let figures = Figures {
-        layers: bounded("block_count", None, 1_024)?,
+        layers: keys.count("block_count", None, 1_024)?,
         embedding,
-        feed_forward: bounded("feed_forward_length", None, 1 << 22)?,
+        feed_forward: keys.count("feed_forward_length", None, 1 << 22)?,
         heads,
         kv_heads,
-        key_length: bounded("attention.key_length", head_length, 4_096)?,
-        value_length: bounded("attention.value_length", head_length, 4_096)?,
-        vocabulary: usize::try_from(vocabulary.filter(|rows| *rows <= 1 << 24).unwrap_or(0)).unwrap_or(0),
-        context_tokens: bounded("context_length", None, 1 << 28)?,
-        epsilon: epsilon as f32,
+        key_length: keys.count("attention.key_length", head_length, 4_096)?,
+        value_length: keys.count("attention.value_length", head_length, 4_096)?,
+        vocabulary: vocabulary as usize,
+        context_tokens: keys.count("context_length", None, LARGEST_CONTEXT)?,
+        epsilon: epsilon.ok_or_else(|| LoadError::MissingKey { key: keys.name(epsilon_key) })? as f32,
     };
-    if !figures.heads.is_multiple_of(figures.kv_heads) {
-        return Err(LoadError::BadFigure {
-            key: key("attention.head_count_kv"),
-            value: format!("{} (not a divisor of {} heads)", figures.kv_heads, figures.heads),
-        });
-    }
-    if figures.vocabulary == 0 {
-        return Err(LoadError::MissingTensor { tensor: "token_embd.weight".to_owned() });
-    }
-    if !(figures.epsilon > 0.0 && figures.epsilon < 1.0) {
-        return Err(LoadError::BadFigure {
-            key: key("attention.layer_norm_rms_epsilon"),
-            value: figures.epsilon.to_string(),
-        });
+    if !heads.is_multiple_of(kv_heads) {
+        let value = format!("{kv_heads} (not a divisor of {heads} heads)");
+        return Err(keys.bad("attention.head_count_kv", value));
     }
     Ok(figures)
 }
 
 /// How many elements of each head rotate: `rope.dimension_count`, or the whole head.
-fn rotated(gguf: &Gguf, figures: &Figures) -> Result<usize, LoadError> {
-    let key = format!("{}.rope.dimension_count", gguf.text("general.architecture").unwrap_or_default());
-    match gguf.count(&key) {
-        None => Ok(figures.key_length),
-        Some(count) => usize::try_from(count)
-            .ok()
-            .filter(|count| count.is_multiple_of(2) && (2..=figures.key_length).contains(count))
-            .ok_or(LoadError::BadFigure { key, value: count.to_string() }),
-    }
+fn rotated(keys: &Keys<'_>, figures: &Figures) -> Result<usize, LoadError> {
+    const KEY: &str = "rope.dimension_count";
+    let count = keys.count(KEY, Some(figures.key_length), figures.key_length)?;
+    if count.is_multiple_of(2) { Ok(count) } else { Err(keys.bad(KEY, count)) }
 }
 
 /// `rope.freq_base`, or 10,000.
-fn rope_base(gguf: &Gguf) -> Result<f64, LoadError> {
-    let key = format!("{}.rope.freq_base", gguf.text("general.architecture").unwrap_or_default());
-    match gguf.number(&key) {
-        None => Ok(10_000.0),
-        Some(base) if base.is_finite() && base >= 1.0 => Ok(base),
-        Some(base) => Err(LoadError::BadFigure { key, value: base.to_string() }),
+fn rope_base(keys: &Keys<'_>) -> Result<f64, LoadError> {
+    Ok(keys.number("rope.freq_base", 1.0, 1e12)?.unwrap_or(10_000.0))
+}
+
+/// What positions are divided by under linear scaling, 1 where there is none. Another kind of stretching would answer
+/// nonsense far into a conversation: it is refused by name.
+fn linear_divisor(keys: &Keys<'_>) -> Result<f64, LoadError> {
+    const KIND: &str = "rope.scaling.type";
+    match keys.text(KIND)? {
+        Some("none") => Ok(1.0),
+        // The file format's readers take a factor without a kind as linear; 0 says that there is none.
+        None | Some("linear") => match keys.number("rope.scaling.factor", 0.0, 1e6)? {
+            None | Some(0.0) => Ok(1.0),
+            Some(factor) if factor >= 1e-3 => Ok(factor),
+            Some(factor) => Err(keys.bad("rope.scaling.factor", factor)),
+        },
+        Some(kind) => Err(keys.bad(KIND, kind)),
     }
 }
 
-/// A stretched context that this family does not know how to stretch would answer nonsense far into a conversation.
-fn no_rope_scaling(gguf: &Gguf) -> Result<(), LoadError> {
-    let key = format!("{}.rope.scaling.type", gguf.text("general.architecture").unwrap_or_default());
-    match gguf.text(&key) {
-        None | Some("none") => Ok(()),
-        Some(kind) => Err(LoadError::BadFigure { key, value: kind.to_owned() }),
-    }
-}
-
-fn uniform(figures: &Figures, rope: Rope) -> Traits {
-    Traits {
-        ropes: vec![rope],
-        activation: Activation::Silu,
-        embedding_scale: 1.0,
-        attention_scale: 1.0 / (figures.key_length as f32).sqrt(),
-        layers: vec![LayerTraits::default(); figures.layers],
-        fused: false,
+/// A tensor of so many divisors of rotary speeds.
+fn divisors(loader: &mut Loader<'_>, name: &str, pairs: usize) -> Result<Vec<f32>, LoadError> {
+    let divisors = loader.vector(name, pairs)?;
+    match divisors.iter().find(|divisor| !(divisor.is_finite() && **divisor > 0.0)) {
+        None => Ok(divisors),
+        Some(divisor) => Err(LoadError::BadDivisor { tensor: name.to_owned(), divisor: *divisor }),
     }
 }

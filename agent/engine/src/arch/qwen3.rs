@@ -1,17 +1,12 @@
 //! Qwen 3 (dense): halves rotate together; queries and keys are normed per head before they do.
 
-use super::{Figures, Traits, no_rope_scaling, rope_base, rotated, uniform};
-use crate::gguf::Gguf;
+use super::{Figures, Keys, Norms, Traits, linear_divisor, rope_base, rotated};
 use crate::model::LoadError;
 use crate::ops::{Pairing, Rope};
 use crate::weights::Loader;
 
-pub(super) fn describe(gguf: &Gguf, figures: &Figures, loader: &mut Loader<'_>) -> Result<Traits, LoadError> {
-    no_rope_scaling(gguf)?;
-    for name in ["blk.0.attn_q_norm.weight", "blk.0.attn_k_norm.weight"] {
-        if !loader.has(name) {
-            return Err(LoadError::MissingTensor { tensor: name.to_owned() });
-        }
-    }
-    Ok(uniform(figures, Rope::new(Pairing::Halves, rotated(gguf, figures)?, rope_base(gguf)?, None)))
+pub(super) fn describe(keys: &Keys<'_>, figures: &Figures, _: &mut Loader<'_>) -> Result<Traits, LoadError> {
+    let rope = Rope::new(Pairing::Halves, rotated(keys, figures)?, rope_base(keys)?, None);
+    let norms = Norms { query_and_key: true, ..Norms::default() };
+    Ok(Traits { norms, ..Traits::plain(figures, rope.slowed(linear_divisor(keys)?)) })
 }

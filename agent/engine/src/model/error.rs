@@ -68,6 +68,14 @@ pub enum LoadError {
         /// Its format.
         format: &'static str,
     },
+    /// A rotary speed would be divided by nothing sensible.
+    #[error("tensor `{tensor}` divides a rotary speed by {divisor}; convert the model again")]
+    BadDivisor {
+        /// The tensor.
+        tensor: String,
+        /// What it has.
+        divisor: f32,
+    },
     /// More tokens than rows.
     #[error("the tokenizer has {tokens} tokens but the embedding only {rows} rows")]
     VocabularyMismatch {
@@ -118,6 +126,14 @@ pub enum ForwardError {
         position: usize,
         /// Tokens given.
         tokens: usize,
+    },
+    /// A pass that the session's windows are not made for.
+    #[error("{tokens} tokens of one session do not fit into a pass of {pass_tokens}; read them in several")]
+    PassTooLong {
+        /// Tokens given.
+        tokens: usize,
+        /// Tokens that one pass reads.
+        pass_tokens: usize,
     },
     /// The kernels failed.
     #[error("the computation failed: {0}")]

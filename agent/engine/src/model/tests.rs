@@ -18,18 +18,61 @@ fn numbers<T: std::str::FromStr>(text: &str) -> Vec<T> {
     text.split([',', ' ', '\n']).filter_map(|number| number.parse().ok()).collect()
 }
 
+/// The largest error of one family's logits, read in each of the ways that the engine reads.
 fn check_golden(family: &str) {
     let model = load(&format!("{family}.gguf"));
     let read = |kind: &str| std::fs::read_to_string(golden(&format!("{family}.{kind}"))).expect("the fixture is there");
     let tokens: Vec<u32> = numbers(&read("tokens"));
     let expected: Vec<Vec<f32>> = read("logits").lines().map(numbers).collect();
     assert_eq!((tokens.len(), expected.len(), expected[0].len()), (48, 2, 320));
-    for chunk in [48, 1, 7, 16] {
-        let answers = logits_in_chunks(&model, &tokens, &[20, 47], chunk).expect("it computes");
+    let check = |way: String, answers: Vec<Vec<f32>>| {
+        assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [320, 320]);
         let pairs = answers.iter().flatten().zip(expected.iter().flatten());
         let worst = pairs.map(|(answer, expected)| (answer - expected).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-3, "{family} in chunks of {chunk}: a logit is off by {worst}");
+        #[expect(clippy::print_stdout, reason = "the figures that the test is for")]
+        {
+            println!("{family:8} {way:32} largest error {worst:.2e}");
+        }
+        assert!(worst <= 1e-3, "{family}, {way}: a logit is off by {worst}");
+    };
+    check("in one pass".to_owned(), logits_in_chunks(&model, &tokens, &[20, 47], 48).expect("it computes"));
+    for chunk in [1, 7, 16] {
+        let answers = logits_in_chunks(&model, &tokens, &[20, 47], chunk).expect("it computes");
+        check(format!("in chunks of {chunk}"), answers);
+        check(format!("in chunks of {chunk} among three others"), batched(&model, &tokens, &[20, 47], chunk));
     }
+}
+
+/// The logits of one sequence that is read together with three others of other lengths, begun before it and elsewhere.
+fn batched(model: &Model, tokens: &[u32], positions: &[usize], chunk: usize) -> Vec<Vec<f32>> {
+    let mut workspace = Workspace::default();
+    let session = || Session::for_passes_of(model, 96, chunk.max(5));
+    let (mut own, mut others) = (session(), [session(), session(), session()]);
+    model.forward(&mut others[1], &[9, 8, 7], &[], &mut workspace).expect("it computes");
+    model.forward(&mut others[2], &[40; 30], &[], &mut workspace).expect("it computes");
+    let mut answers = Vec::new();
+    for (step, tokens) in tokens.chunks(chunk).enumerate() {
+        let first = own.length();
+        let here = positions.iter().filter(|at| (first..first + tokens.len()).contains(at));
+        let wanted: Vec<usize> = here.map(|at| at - first).collect();
+        let [one, two, three] = &mut others;
+        let other_tokens: Vec<u32> = (0..5).map(|at| (step as u32 * 17 + at * 31) % 256).collect();
+        let mut parts = vec![
+            Part { session: one, tokens: &other_tokens[..1], wanted: &[0] },
+            Part { session: &mut own, tokens, wanted: &wanted },
+            Part { session: two, tokens: &other_tokens[1..2], wanted: &[] },
+        ];
+        // The third goes on in long steps, while it has room.
+        if three.length() + 5 <= three.capacity() {
+            parts.insert(0, Part { session: three, tokens: &other_tokens, wanted: &[2, 4] });
+        }
+        let before = if parts.len() == 4 { 3 } else { 1 };
+        model.forward_together(&mut parts, &mut workspace).expect("it computes");
+        let own_logits = workspace.logits[before * 320..].chunks_exact(320);
+        assert_eq!(own_logits.len(), wanted.len());
+        answers.extend(own_logits.map(<[f32]>::to_vec));
+    }
+    answers
 }
 
 #[test]
@@ -40,6 +83,21 @@ fn qwen3_agrees_with_an_independent_implementation() {
 #[test]
 fn llama_with_rope_factors_agrees_with_an_independent_implementation() {
     check_golden("llama");
+}
+
+#[test]
+fn phi3_with_partial_rotation_and_factors_agrees_with_an_independent_implementation() {
+    check_golden("phi3");
+}
+
+#[test]
+fn gemma3_with_windows_agrees_with_an_independent_implementation() {
+    check_golden("gemma3");
+}
+
+#[test]
+fn bitnet_with_its_own_activation_agrees_with_an_independent_implementation() {
+    check_golden("bitnet");
 }
 
 #[test]

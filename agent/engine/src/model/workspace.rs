@@ -11,6 +11,10 @@ pub(crate) struct Workspace {
     pub(crate) normed: Vec<f32>,
     /// (tokens, heads, key_length)
     pub(crate) queries: Vec<f32>,
+    /// (tokens, kv_heads, key_length)
+    pub(crate) keys: Vec<f32>,
+    /// (tokens, kv_heads, value_length)
+    pub(crate) values: Vec<f32>,
     /// (tokens, heads, value_length)
     pub(crate) attended: Vec<f32>,
     /// (tokens, feed_forward)
@@ -27,6 +31,8 @@ impl Workspace {
     pub(crate) fn resize(&mut self, figures: &Figures, tokens: usize) {
         self.stream.resize(tokens * figures.embedding, 0.0);
         self.queries.resize(tokens * figures.heads * figures.key_length, 0.0);
+        self.keys.resize(tokens * figures.kv_heads * figures.key_length, 0.0);
+        self.values.resize(tokens * figures.kv_heads * figures.value_length, 0.0);
         self.attended.resize(tokens * figures.heads * figures.value_length, 0.0);
         self.gate.resize(tokens * figures.feed_forward, 0.0);
         self.up.resize(tokens * figures.feed_forward, 0.0);
