@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::generate::{Answer, Cancel, FinishReason, Finished, Request, Took};
-use crate::model::{Model, Workspace};
-use crate::session::Session;
+use crate::model::{Model, Part, Workspace};
+use crate::session::{PASS_TOKENS, Session};
 
 /// How many answers at once, and how long each may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { context_tokens: 4_096, slots: 4, prefill_chunk: 128 }
+        Self { context_tokens: 4_096, slots: 4, prefill_chunk: PASS_TOKENS as u32 }
     }
 }
 
@@ -104,11 +104,27 @@ struct Running {
     prompt: usize,
     began: Instant,
     first_token: Option<Instant>,
+    /// The index, within the tokens of this pass, after which the next token is chosen.
+    wanted: Option<usize>,
 }
 
 impl Running {
     fn is_reading(&self) -> bool {
         self.session.length() < self.prompt
+    }
+
+    /// What the next pass reads of this session, `chunk` tokens of its prompt or its newest token, and whether a token is
+    /// to be taken from what comes of it.
+    fn part(&mut self, chunk: usize) -> (bool, Part<'_>) {
+        let from = self.session.length();
+        let to = match self.is_reading() {
+            true => self.prompt.min(from + chunk),
+            false => self.answer.history.len(),
+        };
+        let tokens = &self.answer.history[from..to];
+        let answers = to >= self.prompt;
+        self.wanted = answers.then(|| tokens.len() - 1);
+        (answers, Part { session: &mut self.session, tokens, wanted: self.wanted.as_slice() })
     }
 }
 
@@ -166,14 +182,20 @@ impl Engine {
         if self.running.len() >= self.options.slots as usize {
             return Err(Refusal::Busy { slots: self.options.slots });
         }
-        let mut session = self.idle.pop().unwrap_or_else(|| Session::new(&self.model, context_tokens as usize));
+        let mut session = self.idle.pop().unwrap_or_else(|| self.new_session());
         session.clear();
         let cancel = request.cancel.clone();
         let answer = Answer::new(request, self.model.tokenizer(), context_tokens as usize - tokens);
-        let running = Running { session, answer, cancel, prompt: tokens, began: Instant::now(), first_token: None };
+        let running =
+            Running { session, answer, cancel, prompt: tokens, began: Instant::now(), first_token: None, wanted: None };
         self.next += 1;
         self.running.insert(SessionId(self.next), running);
         Ok(SessionId(self.next))
+    }
+
+    fn new_session(&self) -> Session {
+        let EngineOptions { context_tokens, prefill_chunk, .. } = self.options;
+        Session::for_passes_of(&self.model, context_tokens as usize, prefill_chunk as usize)
     }
 
     /// Ends an answer; its `Finished` event comes with the next step.
@@ -195,7 +217,7 @@ impl Engine {
         self.running.len()
     }
 
-    /// Reads one chunk of one waiting prompt and adds one token to every running answer.
+    /// Reads one chunk of one waiting prompt and adds one token to every running answer, all in one pass over the weights.
     pub fn step(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let cancelled: Vec<SessionId> =
@@ -204,16 +226,30 @@ impl Engine {
             self.finish(id, FinishReason::Cancelled, &mut events);
         }
         let reader = self.next_reader();
-        let ids: Vec<SessionId> = self
-            .running
-            .iter()
-            .filter(|(id, running)| !running.is_reading() || reader == Some(**id))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            self.advance(id, &mut events);
-        }
         self.last_read = reader.unwrap_or(self.last_read);
+        let chunk = self.options.prefill_chunk as usize;
+        let turns = |(id, running): &(&SessionId, &mut Running)| !running.is_reading() || reader == Some(**id);
+        let (mut read, mut parts) = (Vec::new(), Vec::new());
+        for (id, running) in self.running.iter_mut().filter(turns) {
+            let (answers, part) = running.part(chunk);
+            read.push((*id, answers));
+            parts.push(part);
+        }
+        let outcome = self.model.forward_together(&mut parts, &mut self.workspace);
+        drop(parts);
+        if let Err(error) = outcome {
+            // Requests were checked when they were taken, so the fault is the computation's and all of this pass share it.
+            for (id, _) in read {
+                self.finish(id, FinishReason::Error(error.to_string()), &mut events);
+            }
+            return events;
+        }
+        let logits = std::mem::take(&mut self.workspace.logits);
+        let answering = read.into_iter().filter_map(|(id, answers)| answers.then_some(id));
+        for (id, logits) in answering.zip(logits.chunks_exact(self.model.figures().vocabulary)) {
+            self.take(id, logits, &mut events);
+        }
+        self.workspace.logits = logits;
         events
     }
 
@@ -223,29 +259,11 @@ impl Engine {
         reading().find(|id| *id > self.last_read).or_else(|| reading().next())
     }
 
-    /// Reads one chunk of prompt, or the newest token, and takes what comes of it.
-    fn advance(&mut self, id: SessionId, events: &mut Vec<Event>) {
+    /// Takes the next token of an answer from its logits.
+    fn take(&mut self, id: SessionId, logits: &[f32], events: &mut Vec<Event>) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        // While a cancelled prompt is long, nothing more of it is read.
-        if running.cancel.is_cancelled() {
-            return self.finish(id, FinishReason::Cancelled, events);
-        }
-        let from = running.session.length();
-        let to = match running.is_reading() {
-            true => running.prompt.min(from + self.options.prefill_chunk as usize),
-            false => running.answer.history.len(),
-        };
-        let is_last = to >= running.prompt;
-        let wanted: &[usize] = if is_last { &[to - from - 1] } else { &[] };
-        let tokens = &running.answer.history[from..to];
-        if let Err(error) = self.model.forward(&mut running.session, tokens, wanted, &mut self.workspace) {
-            return self.finish(id, FinishReason::Error(error.to_string()), events);
-        }
-        if !is_last {
-            return;
-        }
         running.first_token.get_or_insert_with(Instant::now);
-        let (text, over) = match running.answer.take(&self.workspace.logits) {
+        let (text, over) = match running.answer.take(logits) {
             Took::More(text) => (text, None),
             Took::Over(text, reason) => (text, Some(reason)),
         };

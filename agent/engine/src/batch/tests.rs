@@ -7,7 +7,11 @@ use crate::generate::Sampling;
 use crate::model::LoadOptions;
 
 fn model() -> Arc<Model> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden/qwen3.gguf");
+    golden("qwen3")
+}
+
+fn golden(family: &str) -> Arc<Model> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/fixtures/golden/{family}.gguf"));
     Model::load(path, &LoadOptions { threads: 1 }).expect("the golden model loads")
 }
 
@@ -164,4 +168,24 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
 fn the_context_is_never_longer_than_the_model_was_trained_for() {
     let engine = Engine::new(model(), EngineOptions { context_tokens: 1 << 30, slots: 0, prefill_chunk: 0 });
     assert_eq!(engine.options(), EngineOptions { context_tokens: 4_096, slots: 1, prefill_chunk: 1 });
+}
+
+#[test]
+fn every_family_answers_greedily_in_a_batch_as_it_does_alone() {
+    for family in ["qwen3", "llama", "phi3", "gemma3", "bitnet"] {
+        let model = golden(family);
+        let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: 40, ..request(seed, prompt) };
+        let options = |slots| EngineOptions { context_tokens: 96, slots, prefill_chunk: 5 };
+        let requests = [greedy(1, 30), greedy(2, 3), greedy(3, 17), greedy(4, 41)];
+        let mut together = Engine::new(Arc::clone(&model), options(4));
+        let ids = requests.each_ref().map(|request| together.submit(request.clone()).expect("it is taken"));
+        let answers = finish(&mut together);
+        for (id, request) in ids.iter().zip(requests) {
+            let mut alone = Engine::new(Arc::clone(&model), options(1));
+            alone.submit(request).expect("it is taken");
+            let (text, finished) = finish(&mut alone).into_values().next().expect("it ends");
+            assert_eq!(answers[id].0, text, "{family}");
+            assert_eq!(answers[id].1.generated_tokens, finished.generated_tokens, "{family}");
+        }
+    }
 }

@@ -192,3 +192,25 @@ fn tokens_beyond_the_embedding_are_refused() {
     };
     assert!(matches!(changed("qwen3.gguf", more), Err(LoadError::VocabularyMismatch { tokens: 400, rows: 320 })));
 }
+
+#[test]
+fn a_session_takes_the_bytes_that_were_foretold() {
+    for family in ["qwen3", "llama", "phi3", "gemma3", "bitnet"] {
+        let model = load(&format!("{family}.gguf"));
+        for context in [1, 100, 4_096] {
+            assert_eq!(Session::new(&model, context as usize).bytes(), model.session_bytes(context), "{family}");
+        }
+    }
+}
+
+#[test]
+fn a_window_keeps_a_long_context_small() {
+    let model = load("gemma3.gguf");
+    let no_window = changed("gemma3.gguf", |outline| set(outline, "gemma3.attention.sliding_window", Value::U32(0)));
+    let no_window = no_window.expect("a file without windows is sound");
+    // Seven layers of one key and one value of 32 elements each; six of them see 12 positions.
+    let row = 2 * 32 * KV_BYTES_PER_ELEMENT;
+    assert_eq!(no_window.session_bytes(4_096), 7 * 4_096 * row);
+    assert_eq!(model.session_bytes(4_096), (4_096 + 6 * (12 + 128)) * row);
+    assert_eq!(model.session_bytes(100), no_window.session_bytes(100));
+}
