@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::gguf::Format;
 use crate::model::{ForwardError, Model, Workspace};
+use crate::quantize::encode;
 use crate::session::Session;
 use crate::weights::Matrix;
 
@@ -102,7 +103,8 @@ pub fn kernel(format: Format, threads: usize) -> Result<KernelFigures, BenchErro
     let threads = threads.max(1);
     let pool = pool(threads)?;
     let failed = |source| BenchError::Kernel { format: format.name(), source };
-    let matrix = Matrix::random(SIDE, SIDE, format).map_err(failed)?;
+    let values: Vec<f32> = (0..SIDE * SIDE).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
+    let matrix = Matrix::owned(SIDE, SIDE, format, encode(format, &values).map_err(failed)?);
     let input: Vec<f32> = (0..SIDE * PROMPT).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
     let mut output = vec![0.0; SIDE * PROMPT];
     let weights = (SIDE * SIDE) as u64;

@@ -19,6 +19,7 @@ pub mod tokenizer;
 
 mod arch;
 mod backends;
+mod blocks;
 mod model;
 mod ops;
 mod weights;

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::{QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
+use crate::blocks;
 use crate::gguf::write::{Outline, write};
 use crate::gguf::{Format, Gguf, GgufError, TensorEntry, Value};
 
@@ -143,16 +144,28 @@ fn convert(gguf: &Gguf, tensor: &TensorEntry, to: Format, bytes: &mut Vec<u8>) -
         bytes.extend_from_slice(stored);
         return Ok(());
     }
-    let mut convert = || -> Result<(), candle_core::Error> {
-        // The validator bounds a tensor's weights, so they fit usize on every machine that can map the file.
-        let columns = tensor.shape[0] as usize;
-        let rows = tensor.weights() as usize / columns;
-        let storage = QStorage::from_data(stored.into(), &Device::Cpu, tensor.format.candle())?;
-        let wide: Tensor = QTensor::new(storage, (rows, columns))?.dequantize(&Device::Cpu)?;
-        bytes.extend_from_slice(&QTensor::quantize(&wide, to.candle())?.data()?);
-        Ok(())
+    // The validator bounds a tensor's weights, so they fit usize on every machine that can map the file.
+    let mut wide = vec![0.0; tensor.weights() as usize];
+    blocks::widen(tensor.format, &stored[..stored.len() - tensor.format.tail_bytes() as usize], &mut wide);
+    let scale = gguf.scale(tensor);
+    wide.iter_mut().for_each(|weight| *weight *= scale);
+    *bytes = encode(to, &wide).map_err(|error| io::Error::other(format!("tensor `{}`: {error}", tensor.name)))?;
+    Ok(())
+}
+
+/// Weights as blocks.
+pub(crate) fn encode(format: Format, wide: &[f32]) -> Result<Vec<u8>, candle_core::Error> {
+    let kind = match format {
+        Format::F32 => GgmlDType::F32,
+        Format::F16 => GgmlDType::F16,
+        Format::Q8_0 => GgmlDType::Q8_0,
+        Format::Q5_1 => GgmlDType::Q5_1,
+        Format::Q4_0 => GgmlDType::Q4_0,
+        Format::Q4_K => GgmlDType::Q4K,
+        other => return Err(candle_core::Error::Msg(format!("{} is not written here", other.name()))),
     };
-    convert().map_err(|error| io::Error::other(format!("tensor `{}`: {error}", tensor.name)))
+    let wide = Tensor::from_slice(wide, wide.len(), &Device::Cpu)?;
+    Ok(QTensor::quantize(&wide, kind)?.data()?.into_owned())
 }
 
 /// Writes beside, flushes to the disk, renames, flushes the directory.

@@ -112,6 +112,16 @@ impl Gguf {
         self.map.bytes().get(tensor.range.clone()).unwrap_or_default()
     }
 
+    /// What multiplies every weight of a tensor: 1 except in I2_S, whose scale follows its last block.
+    pub(crate) fn scale(&self, tensor: &TensorEntry) -> f32 {
+        let bytes = self.bytes(tensor);
+        match bytes.len().checked_sub(tensor.format.tail_bytes() as usize).and_then(|tail| bytes[tail..].first_chunk())
+        {
+            Some(scale) if tensor.format == Format::I2_S => f32::from_le_bytes(*scale),
+            _ => 1.0,
+        }
+    }
+
     /// What the file says of its model, in the words that the catalogue and the planner use.
     #[must_use]
     pub fn info(&self) -> ModelInfo {

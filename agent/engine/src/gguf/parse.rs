@@ -100,7 +100,9 @@ pub fn parse(file: &[u8]) -> Result<Header, GgufError> {
             .filter(|alignment| alignment.is_power_of_two() && (8..=65_536).contains(alignment))
             .ok_or_else(|| GgufError::Alignment { alignment: value.as_count().unwrap_or(0) })?,
     };
-    let drafts = read_entries(&mut reader, tensor_count)?;
+    let architecture =
+        keys.get("general.architecture").and_then(|index| metadata[*index].1.as_text()).unwrap_or_default();
+    let drafts = read_entries(&mut reader, tensor_count, architecture)?;
     let (tensors, names) = place(file.len() as u64, reader.at as u64, alignment, drafts)?;
     Ok(Header { version, alignment, metadata, tensors, keys, names })
 }
@@ -131,7 +133,7 @@ struct Draft {
     bytes: u64,
 }
 
-fn read_entries(reader: &mut Reader<'_>, count: u64) -> Result<Vec<Draft>, GgufError> {
+fn read_entries(reader: &mut Reader<'_>, count: u64, architecture: &str) -> Result<Vec<Draft>, GgufError> {
     let mut drafts = Vec::new();
     let mut seen = HashSet::new();
     for index in 0..count {
@@ -147,7 +149,7 @@ fn read_entries(reader: &mut Reader<'_>, count: u64) -> Result<Vec<Draft>, GgufE
         let shape = (0..dimensions).map(|_| reader.u64("a dimension")).collect::<Result<Vec<_>, _>>()?;
         let type_id = reader.u32("a block format")?;
         let offset = reader.u64("a tensor offset")?;
-        let Some(format) = Format::from_id(type_id) else {
+        let Some(format) = Format::from_id(type_id, architecture) else {
             return Err(GgufError::TensorFormat { tensor: name, type_id });
         };
         let wrong = |why| GgufError::Shape { tensor: name.clone(), shape: shape.clone(), why };

@@ -189,10 +189,27 @@ fn lists_of_lists_and_unknown_types_are_refused() {
 
 #[test]
 fn an_unknown_block_format_is_refused_by_name() {
-    let fault = Raw::sound().tensor(tensor("ternary", &[256, 4], 35, 0)).fault();
-    assert!(fault.to_string().contains("TQ2_0"), "{fault}");
-    let nameless = Raw::sound().tensor(tensor("odd", &[256, 4], 4_000, 0)).fault();
-    assert!(nameless.to_string().contains("4000"), "{nameless}");
+    for (type_id, name) in [(39, "MXFP4"), (16, "IQ2_XXS"), (36, "I2_S of a family that is not BitNet")] {
+        let raw = Raw::sound().tensor(tensor("odd", &[256, 4], type_id, 0));
+        let error = parse(&raw.bytes()).expect_err("it is not read here");
+        assert!(matches!(&error, GgufError::TensorFormat { type_id: named, .. } if *named == type_id), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let nameless = Raw::sound().tensor(tensor("odd", &[256, 4], 999, 0));
+    assert!(parse(&nameless.bytes()).expect_err("nobody knows it").to_string().contains("block format 999,"));
+}
+
+#[test]
+fn bitnets_own_format_is_read_in_bitnets_files_with_its_tail() {
+    for (architecture, sound) in [("bitnet", true), ("bitnet-b1.58", true), ("bitnet-25", true), ("llama", false)] {
+        let mut raw = Raw::sound().tensor(tensor("ternary", &[256, 4], 36, 0));
+        raw.metadata = vec![("general.architecture".to_owned(), 8, text(architecture))];
+        // 1,024 weights at four to a byte, and 32 bytes that begin with the scale.
+        raw.data = 256 + 32;
+        assert_eq!(parse(&raw.bytes()).is_ok(), sound, "{architecture}");
+        raw.data -= 1;
+        assert!(parse(&raw.bytes()).is_err(), "{architecture}");
+    }
 }
 
 #[test]

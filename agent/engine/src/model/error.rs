@@ -84,13 +84,13 @@ pub enum LoadError {
         /// Rows of the embedding.
         rows: usize,
     },
-    /// The kernels refused a tensor.
-    #[error("cannot prepare tensor `{tensor}`: {source}")]
-    Kernel {
+    /// A tensor's one scale is no number.
+    #[error("tensor `{tensor}` is multiplied by {scale}; the file is damaged, fetch it again")]
+    Scale {
         /// The tensor.
         tensor: String,
-        /// What the kernels said.
-        source: candle_core::Error,
+        /// Its scale.
+        scale: f32,
     },
     /// The thread pool could not be started.
     #[error("cannot start the engine's threads: {source}; lower `threads` or raise the process limit")]

@@ -1,0 +1,147 @@
+//! Blocks of weights in every format that is read here: widened to F32, multiplied with a vector, and encoded.
+//!
+//! Each format is one function from the bytes of a block to its weights, written so that its definition can be read in it.
+//! [`visit`] is the only table of them; what is done with blocks (widening a row, multiplying it with one input or with a
+//! few) is written once for all. Nothing here touches the heap. This is the clear twin that faster kernels are tested
+//! against.
+
+mod legacy;
+mod nonlinear;
+mod plain;
+mod super_blocks;
+mod ternary;
+
+use crate::gguf::Format;
+
+/// Most inputs that [`dot_few`] takes at once.
+pub(crate) const FEW: usize = 8;
+/// Partial sums of a product: the compiler makes vectors of them.
+const LANES: usize = 16;
+
+/// Widens blocks to F32. I2_S gives its codes, −1, 0 and +1: its scale is the tensor's, not the block's.
+pub(crate) fn widen(format: Format, blocks: &[u8], output: &mut [f32]) {
+    visit(format, Widen { blocks, output });
+}
+
+/// The product of one row with one input of the same length.
+pub(crate) fn dot(format: Format, row: &[u8], input: &[f32]) -> f32 {
+    let mut product = [0.0];
+    dot_few(format, row, input, &mut product);
+    product[0]
+}
+
+/// The products of one row with up to [`FEW`] inputs that lie one after the other: each block is widened once for all of
+/// them. Every product has the same bits as [`dot`] of that input alone.
+pub(crate) fn dot_few(format: Format, row: &[u8], inputs: &[f32], products: &mut [f32]) {
+    match products.len() {
+        1 => visit(format, Dot::<1> { row, inputs, products }),
+        2 => visit(format, Dot::<2> { row, inputs, products }),
+        _ => visit(format, Dot::<FEW> { row, inputs, products }),
+    }
+}
+
+/// Something done with the blocks of one format.
+trait Visitor {
+    /// `decode` widens one block of `BYTES` bytes to its `WEIGHTS` weights.
+    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS]));
+}
+
+/// Formats without blocks are taken sixteen weights at a time; `Visitor`s widen what is left over by the same function.
+fn visit(format: Format, visitor: impl Visitor) {
+    match format {
+        Format::F32 => visitor.blocks(plain::f32),
+        Format::F16 => visitor.blocks(plain::f16),
+        Format::BF16 => visitor.blocks(plain::bf16),
+        Format::Q4_0 => visitor.blocks(legacy::q4_0),
+        Format::Q4_1 => visitor.blocks(legacy::q4_1),
+        Format::Q5_0 => visitor.blocks(legacy::q5_0),
+        Format::Q5_1 => visitor.blocks(legacy::q5_1),
+        Format::Q8_0 => visitor.blocks(legacy::q8_0),
+        Format::Q2_K => visitor.blocks(super_blocks::q2_k),
+        Format::Q3_K => visitor.blocks(super_blocks::q3_k),
+        Format::Q4_K => visitor.blocks(super_blocks::q4_k),
+        Format::Q5_K => visitor.blocks(super_blocks::q5_k),
+        Format::Q6_K => visitor.blocks(super_blocks::q6_k),
+        Format::IQ4_NL => visitor.blocks(nonlinear::iq4_nl),
+        Format::IQ4_XS => visitor.blocks(nonlinear::iq4_xs),
+        Format::TQ1_0 => visitor.blocks(ternary::tq1_0),
+        Format::TQ2_0 => visitor.blocks(ternary::tq2_0),
+        Format::I2_S => visitor.blocks(ternary::i2_s),
+    }
+}
+
+struct Widen<'a> {
+    blocks: &'a [u8],
+    output: &'a mut [f32],
+}
+
+impl Visitor for Widen<'_> {
+    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS])) {
+        let (blocks, rest) = self.blocks.as_chunks::<BYTES>();
+        let (outputs, last) = self.output.as_chunks_mut::<WEIGHTS>();
+        blocks.iter().zip(outputs).for_each(|(block, output)| decode(block, output));
+        if !last.is_empty() {
+            last.copy_from_slice(&widen_rest(rest, &decode)[..last.len()]);
+        }
+    }
+}
+
+/// Multiplies a row with at most `INPUTS` inputs.
+struct Dot<'a, const INPUTS: usize> {
+    row: &'a [u8],
+    inputs: &'a [f32],
+    products: &'a mut [f32],
+}
+
+impl<const INPUTS: usize> Visitor for Dot<'_, INPUTS> {
+    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS])) {
+        let columns = self.inputs.len() / self.products.len();
+        let (blocks, rest) = self.row.as_chunks::<BYTES>();
+        let mut sums = [[0.0f32; LANES]; INPUTS];
+        let mut wide = [0.0; WEIGHTS];
+        for (index, block) in blocks.iter().enumerate() {
+            decode(block, &mut wide);
+            let begin = index * WEIGHTS;
+            for (sums, input) in sums.iter_mut().zip(self.inputs.chunks_exact(columns)) {
+                multiply(sums, &wide, &input[begin..begin + WEIGHTS]);
+            }
+        }
+        let begin = blocks.len() * WEIGHTS;
+        if begin < columns {
+            let wide = widen_rest(rest, &decode);
+            for (sums, input) in sums.iter_mut().zip(self.inputs.chunks_exact(columns)) {
+                let rest = &input[begin..];
+                sums.iter_mut().zip(wide.iter().zip(rest)).for_each(|(sum, (wide, input))| *sum += wide * input);
+            }
+        }
+        for (product, sums) in self.products.iter_mut().zip(&sums) {
+            *product = sums.iter().sum();
+        }
+    }
+}
+
+/// Adds the products of equally many weights and inputs, a multiple of [`LANES`], to the partial sums.
+#[inline(always)]
+fn multiply(sums: &mut [f32; LANES], wide: &[f32], input: &[f32]) {
+    let mut kept = *sums;
+    for (wide, input) in wide.as_chunks::<LANES>().0.iter().zip(input.as_chunks::<LANES>().0) {
+        for (sum, (wide, input)) in kept.iter_mut().zip(wide.iter().zip(input)) {
+            *sum += wide * input;
+        }
+    }
+    *sums = kept;
+}
+
+/// Widens what does not fill a block: only formats of single weights come here, since rows of the others are whole blocks.
+fn widen_rest<const BYTES: usize, const WEIGHTS: usize>(
+    rest: &[u8],
+    decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS]),
+) -> [f32; WEIGHTS] {
+    let (mut block, mut wide) = ([0; BYTES], [0.0; WEIGHTS]);
+    block[..rest.len()].copy_from_slice(rest);
+    decode(&block, &mut wide);
+    wide
+}
+
+#[cfg(test)]
+mod tests;
