@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub(crate) use decode::Part;
 pub use error::{ForwardError, LoadError};
 use layer::Layer;
+pub(crate) use linear::{Beside, Linear};
 pub(crate) use workspace::Workspace;
 
 use crate::arch::{self, Figures, Traits};
@@ -75,11 +76,7 @@ impl Model {
             return Err(LoadError::VocabularyMismatch { tokens: tokenizer.vocabulary(), rows: figures.vocabulary });
         }
         let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(options.threads)
-            .thread_name(|index| format!("engine-{index}"))
-            .build()
-            .map_err(|source| LoadError::Threads { source })?;
+        let pool = thread_pool(options)?;
         let info = gguf.info();
         Ok(Arc::new(Self { info, figures, traits, embedding, output, output_norm, layers, tokenizer, template, pool }))
     }
@@ -119,6 +116,15 @@ impl Model {
         let rows: u64 = rows.map(|rows| rows.max(1) as u64).sum();
         rows * (kv_heads * (key_length + value_length)) as u64 * KV_BYTES_PER_ELEMENT
     }
+}
+
+/// The threads that one model computes on.
+pub(crate) fn thread_pool(options: &LoadOptions) -> Result<rayon::ThreadPool, LoadError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|index| format!("engine-{index}"))
+        .build()
+        .map_err(|source| LoadError::Threads { source })
 }
 
 /// The tokens of a conversation as the model's template writes it. Special tokens are recognised in the template's own

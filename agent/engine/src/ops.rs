@@ -10,6 +10,7 @@ pub(crate) use rope::{Pairing, Rope};
 
 use std::sync::LazyLock;
 
+use candle_core::cpu::erf::erf_f32;
 use half::f16;
 
 /// How the feed-forward bends.
@@ -20,6 +21,8 @@ pub(crate) enum Activation {
     /// GELU in its tanh form, in half precision: `llama.cpp` reads it from a table of halves, and a file is to answer here
     /// as it does there.
     GeluTanh,
+    /// GELU exactly: `x/2 · (1 + erf(x / √2))`.
+    Gelu,
     /// `max(x, 0)²`.
     ReluSquared,
 }
@@ -29,6 +32,7 @@ impl Activation {
         match self {
             Self::Silu => |x| x / (1.0 + (-x).exp()),
             Self::GeluTanh => gelu_of_halves,
+            Self::Gelu => |x| 0.5 * x * (1.0 + erf_f32(x * std::f32::consts::FRAC_1_SQRT_2)),
             Self::ReluSquared => |x| x.max(0.0) * x.max(0.0),
         }
     }
@@ -81,6 +85,35 @@ pub(crate) fn add(to: &mut [f32], what: &[f32]) {
 /// Adds `bias` to each row of `bias.len()` elements.
 pub(crate) fn add_bias(rows: &mut [f32], bias: &[f32]) {
     rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
+}
+
+/// Mean 0 and variance 1 in each row, then stretched and moved by learned weights.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) epsilon: f32,
+}
+
+impl LayerNorm {
+    /// In place, on rows of `weight.len()` elements.
+    pub(crate) fn apply(&self, rows: &mut [f32]) {
+        let length = self.weight.len() as f32;
+        for row in rows.chunks_exact_mut(self.weight.len()) {
+            let mean = row.iter().sum::<f32>() / length;
+            row.iter_mut().for_each(|element| *element -= mean);
+            let scale = 1.0 / (dot(row, row) / length + self.epsilon).sqrt();
+            for ((element, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
+                *element = *element * scale * weight + bias;
+            }
+        }
+    }
+}
+
+/// `elements = activation(elements)`.
+pub(crate) fn bend(activation: Activation, elements: &mut [f32]) {
+    let bend = activation.bend();
+    elements.iter_mut().for_each(|element| *element = bend(*element));
 }
 
 /// `gate = activation(gate) · up`.

@@ -3,6 +3,7 @@
 //! A family's file says how its rotary positions pair and stretch, which activation bends its feed-forward, which norms it
 //! has, which of its layers look through a window.
 
+pub(crate) mod bert;
 mod bitnet;
 mod gemma3;
 mod keys;
@@ -119,6 +120,9 @@ pub fn families() -> Vec<&'static str> {
 pub(crate) fn describe(gguf: &Gguf, loader: &mut Loader<'_>) -> Result<(Figures, Traits), LoadError> {
     let keys = Keys::of(gguf);
     let architecture = keys.architecture();
+    if architecture == bert::ARCHITECTURE {
+        return Err(LoadError::Embedder { architecture: architecture.to_owned() });
+    }
     let Some((_, describe)) = FAMILIES.iter().find(|family| family.0 == architecture) else {
         return Err(LoadError::Architecture { architecture: architecture.to_owned(), known: families().join(", ") });
     };

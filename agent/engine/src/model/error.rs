@@ -24,6 +24,22 @@ pub enum LoadError {
         /// What it may be.
         known: String,
     },
+    /// An embedder was loaded to generate.
+    #[error(
+        "`{architecture}` is a sentence embedder: it turns texts into vectors and generates none; load it as an embedder"
+    )]
+    Embedder {
+        /// `general.architecture` of the file.
+        architecture: String,
+    },
+    /// A model that generates was loaded to embed.
+    #[error(
+        "`{architecture}` generates text and is no sentence embedder; load it as a model, or embed with a `bert` file"
+    )]
+    Decoder {
+        /// `general.architecture` of the file.
+        architecture: String,
+    },
     /// A figure that the graph needs is not in the metadata.
     #[error("metadata key `{key}` is missing or no number; convert the model again")]
     MissingKey {

@@ -27,14 +27,17 @@ pub(crate) enum Sight {
     Back,
     /// Itself and so many before it that they are this many together.
     Window(usize),
+    /// All that are cached, before it and after.
+    All,
 }
 
 impl Sight {
-    /// What the token at a position sees.
-    fn seen(self, position: usize) -> Range<usize> {
+    /// What the token at a position sees of a cache of so many rows.
+    fn seen(self, position: usize, rows: usize) -> Range<usize> {
         match self {
             Self::Back => 0..position + 1,
             Self::Window(window) => (position + 1).saturating_sub(window)..position + 1,
+            Self::All => 0..rows,
         }
     }
 }
@@ -45,10 +48,11 @@ impl Attention {
     /// value_length). Position `p` lies in row `p % rows`; the caller keeps as many rows as the sight needs.
     pub(crate) fn apply(&self, queries: &[f32], keys: &[f32], values: &[f32], first: usize, output: &mut [f32]) {
         let tokens = queries.len() / (self.heads * self.key_length);
+        let rows = keys.len() / (self.kv_heads * self.key_length);
         let one = |scores: &mut Vec<f32>, (index, output): (usize, &mut [f32])| {
             let (token, head) = (index / self.heads, index % self.heads);
             let query = &queries[index * self.key_length..(index + 1) * self.key_length];
-            let seen = self.sight.seen(first + token);
+            let seen = self.sight.seen(first + token, rows);
             self.one_head(query, head * self.kv_heads / self.heads, seen, keys, values, scores, output);
         };
         if tokens * (first + tokens) * self.heads * self.key_length < PARALLEL_FROM {

@@ -1,0 +1,203 @@
+//! The encoder loop: whole texts through every layer at once, then one vector of each.
+
+use super::EmbedError;
+use crate::arch::{Figures, bert, bert::Pooling};
+use crate::gguf::Gguf;
+use crate::model::{Beside, Linear, LoadError, LoadOptions, thread_pool};
+use crate::ops::{self, Activation, Attention, LayerNorm, Sight};
+use crate::weights::{Loader, Matrix};
+
+/// Most kinds of token that a file may state.
+const MOST_TOKEN_TYPES: u64 = 1 << 16;
+
+/// The weights of an encoder.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    figures: Figures,
+    pooling: Pooling,
+    embedding: Matrix,
+    /// What the first kind of token adds: texts come alone, so there is no other kind.
+    token_type: Option<Vec<f32>>,
+    positions: Matrix,
+    embedding_norm: LayerNorm,
+    layers: Vec<Layer>,
+    pool: rayon::ThreadPool,
+}
+
+#[derive(Debug)]
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    up: Linear,
+    down: Linear,
+    output_norm: LayerNorm,
+}
+
+impl Encoder {
+    pub(super) fn load(gguf: &Gguf, options: &LoadOptions) -> Result<Self, LoadError> {
+        let (figures, pooling) = bert::describe(gguf)?;
+        let mut loader = Loader::new(gguf);
+        let width = figures.embedding;
+        let embedding = loader.matrix("token_embd.weight", figures.vocabulary, width)?;
+        let positions = loader.matrix("position_embd.weight", figures.context_tokens, width)?;
+        let embedding_norm = norm(&mut loader, "token_embd_norm", width, figures.epsilon)?;
+        let token_type = match gguf.tensor("token_types.weight").map(|tensor| tensor.shape.clone()) {
+            None => None,
+            Some(shape) => {
+                let rows = shape.get(1).copied().filter(|rows| (1..=MOST_TOKEN_TYPES).contains(rows)).unwrap_or(1);
+                let types = loader.matrix("token_types.weight", rows as usize, width)?;
+                let mut first = vec![0.0; width];
+                let kernel = |source| LoadError::Kernel { tensor: "token_types.weight".to_owned(), source };
+                types.row(0, &mut first).map_err(kernel)?;
+                Some(first)
+            }
+        };
+        let layers = (0..figures.layers).map(|index| Layer::load(&mut loader, &figures, index));
+        let layers = layers.collect::<Result<_, _>>()?;
+        loader.nothing_left()?;
+        let pool = thread_pool(options)?;
+        Ok(Self { figures, pooling, embedding, token_type, positions, embedding_norm, layers, pool })
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// One vector of length 1 for each text, all read in one pass. No text may be empty or longer than the context.
+    pub(super) fn encode(&self, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let vocabulary = self.figures.vocabulary;
+        if let Some(token) = texts.iter().flatten().find(|token| **token as usize >= vocabulary) {
+            return Err(EmbedError::UnknownToken { token: *token, vocabulary });
+        }
+        let stream = self.pool.install(|| self.read(texts)).map_err(EmbedError::Kernel)?;
+        let mut rest = &stream[..];
+        let vectors = texts.iter().map(|text| {
+            let (rows, later) = rest.split_at(text.len() * self.figures.embedding);
+            rest = later;
+            self.pool(rows)
+        });
+        Ok(vectors.collect())
+    }
+
+    /// The last layer's rows of all texts, one text after the other. Shapes in comments: (tokens, …).
+    pub(super) fn read(&self, texts: &[Vec<u32>]) -> Result<Vec<f32>, candle_core::Error> {
+        let figures = &self.figures;
+        let tokens: usize = texts.iter().map(Vec::len).sum();
+        let mut stream = self.embed(texts, tokens)?; // (tokens, embedding)
+        let buffer = |width: usize| vec![0.0; tokens * width];
+        let (mut queries, mut keys, mut values, mut attended) = {
+            let (key, value) = (figures.key_length, figures.value_length);
+            let heads = figures.heads;
+            (
+                buffer(heads * key),
+                buffer(figures.kv_heads * key),
+                buffer(figures.kv_heads * value),
+                buffer(heads * value),
+            )
+        };
+        let (mut wide, mut block) = (buffer(figures.feed_forward), buffer(figures.embedding));
+        for layer in &self.layers {
+            layer.query.apply(&stream, &mut queries)?; // (tokens, heads, key_length)
+            layer.key.apply(&stream, &mut keys)?; // (tokens, kv_heads, key_length)
+            layer.value.apply(&stream, &mut values)?; // (tokens, kv_heads, value_length)
+            self.attend(texts, &queries, &keys, &values, &mut attended);
+            layer.attention_output.apply(&attended, &mut block)?;
+            ops::add(&mut stream, &block);
+            layer.attention_norm.apply(&mut stream);
+
+            layer.up.apply(&stream, &mut wide)?; // (tokens, feed_forward)
+            ops::bend(Activation::Gelu, &mut wide);
+            layer.down.apply(&wide, &mut block)?;
+            ops::add(&mut stream, &block);
+            layer.output_norm.apply(&mut stream);
+        }
+        Ok(stream)
+    }
+
+    fn embed(&self, texts: &[Vec<u32>], tokens: usize) -> Result<Vec<f32>, candle_core::Error> {
+        let width = self.figures.embedding;
+        let mut stream = vec![0.0; tokens * width];
+        let mut position_row = vec![0.0; width];
+        let places = texts.iter().flat_map(|text| text.iter().enumerate());
+        for ((position, token), row) in places.zip(stream.chunks_exact_mut(width)) {
+            self.embedding.row(*token as usize, row)?;
+            self.positions.row(position, &mut position_row)?;
+            ops::add(row, &position_row);
+            if let Some(token_type) = &self.token_type {
+                ops::add(row, token_type);
+            }
+        }
+        self.embedding_norm.apply(&mut stream);
+        Ok(stream)
+    }
+
+    /// Every token sees all tokens of its own text.
+    fn attend(&self, texts: &[Vec<u32>], queries: &[f32], keys: &[f32], values: &[f32], attended: &mut [f32]) {
+        let Figures { heads, kv_heads, key_length, value_length, .. } = self.figures;
+        let scale = 1.0 / (key_length as f32).sqrt();
+        let attention = Attention { heads, kv_heads, key_length, value_length, scale, sight: Sight::All };
+        let mut begin = 0;
+        for text in texts {
+            let end = begin + text.len();
+            let rows = |width: usize| begin * width..end * width;
+            attention.apply(
+                &queries[rows(heads * key_length)],
+                &keys[rows(kv_heads * key_length)],
+                &values[rows(kv_heads * value_length)],
+                0,
+                &mut attended[rows(heads * value_length)],
+            );
+            begin = end;
+        }
+    }
+
+    /// One vector of length 1 from the rows of a text.
+    fn pool(&self, rows: &[f32]) -> Vec<f32> {
+        let width = self.figures.embedding;
+        let mut vector = vec![0.0; width];
+        match self.pooling {
+            // The length is made 1 below, so the sum stands for the mean.
+            Pooling::Mean => rows.chunks_exact(width).for_each(|row| ops::add(&mut vector, row)),
+            Pooling::First => vector.copy_from_slice(&rows[..width]),
+            Pooling::Last => vector.copy_from_slice(&rows[rows.len() - width..]),
+        }
+        let length = ops::dot(&vector, &vector).sqrt();
+        if length > 0.0 {
+            vector.iter_mut().for_each(|element| *element /= length);
+        }
+        vector
+    }
+}
+
+impl Layer {
+    fn load(loader: &mut Loader<'_>, figures: &Figures, index: usize) -> Result<Self, LoadError> {
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let (width, wide) = (figures.embedding, figures.feed_forward);
+        let (query_rows, key_rows) = (figures.heads * figures.key_length, figures.kv_heads * figures.key_length);
+        let (value_rows, attended) = (figures.kv_heads * figures.value_length, figures.heads * figures.value_length);
+        let mut linear = |part: &str, rows: usize, columns: usize| {
+            Linear::load(loader, &name(part), rows, columns, Beside { bias: true, scale: false })
+        };
+        Ok(Self {
+            query: linear("attn_q", query_rows, width)?,
+            key: linear("attn_k", key_rows, width)?,
+            value: linear("attn_v", value_rows, width)?,
+            attention_output: linear("attn_output", width, attended)?,
+            up: linear("ffn_up", wide, width)?,
+            down: linear("ffn_down", width, wide)?,
+            attention_norm: norm(loader, &name("attn_output_norm"), width, figures.epsilon)?,
+            output_norm: norm(loader, &name("layer_output_norm"), width, figures.epsilon)?,
+        })
+    }
+}
+
+fn norm(loader: &mut Loader<'_>, name: &str, length: usize, epsilon: f32) -> Result<LayerNorm, LoadError> {
+    Ok(LayerNorm {
+        weight: loader.vector(&format!("{name}.weight"), length)?,
+        bias: loader.vector(&format!("{name}.bias"), length)?,
+        epsilon,
+    })
+}
