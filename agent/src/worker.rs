@@ -64,7 +64,7 @@ impl Worker {
     /// # Errors
     /// If the file is not a model that this engine reads, or memory or a thread cannot be had.
     pub fn load(path: &Path, options: WorkerOptions) -> Result<Self> {
-        let model = Model::load(path, &LoadOptions { threads: options.threads as usize })
+        let model = Model::load(path, &LoadOptions::threads(options.threads as usize))
             .with_context(|| format!("cannot load `{}`", path.display()))?;
         let WorkerOptions { context_tokens, slots, .. } = options;
         let engine =

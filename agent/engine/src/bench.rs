@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_whole_model_is_measured_and_never_beyond_its_context() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/golden/llama.gguf");
-        let loaded = Model::load(path, &LoadOptions { threads: 1 }).expect("the golden model loads");
+        let loaded = Model::load(path, &LoadOptions::threads(1)).expect("the golden model loads");
         let run = ModelRun { prompt: 20, generate: 5, depth: 7, chunk: 8 };
         let figures = model(&loaded, &run).expect("it computes");
         assert!(figures.prompt_tokens_per_second > 1.0 && figures.generate_tokens_per_second > 1.0, "{figures:?}");

@@ -18,6 +18,7 @@ pub mod session;
 pub mod template;
 pub mod tokenizer;
 
+mod accelerator;
 mod arch;
 mod backends;
 mod blocks;

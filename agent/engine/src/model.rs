@@ -15,7 +15,9 @@ use layer::Layer;
 pub(crate) use linear::{Beside, Linear};
 pub(crate) use workspace::Workspace;
 
+use crate::accelerator::Accelerator;
 use crate::arch::{self, Figures, Traits};
+use crate::backends::Backend;
 use crate::gguf::{Gguf, ModelInfo};
 use crate::session::{self, KV_BYTES_PER_ELEMENT, Session};
 use crate::template::{ChatTemplate, Message, RenderOptions, TemplateError};
@@ -27,12 +29,23 @@ use crate::weights::{Loader, Matrix};
 pub struct LoadOptions {
     /// Threads to compute with; 0 means one per core.
     pub threads: usize,
+    /// Where matrix products are computed: on this, or else on the best that this binary has and that works.
+    pub backend: Option<Backend>,
+}
+
+impl LoadOptions {
+    /// So many threads, the rest by default.
+    #[must_use]
+    pub fn threads(threads: usize) -> Self {
+        Self { threads, backend: None }
+    }
 }
 
 /// A model ready to answer: weights, tokenizer and template, shared and immutable.
 #[derive(Debug)]
 pub struct Model {
     info: ModelInfo,
+    backend: Backend,
     figures: Figures,
     traits: Traits,
     embedding: Matrix,
@@ -59,10 +72,16 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn from_gguf(gguf: &Gguf, options: &LoadOptions) -> Result<Arc<Self>, LoadError> {
+        let accelerator = Accelerator::open(options.backend)
+            .map_err(|reason| LoadError::Backend { backend: options.backend.unwrap_or(Backend::Cpu).name(), reason })?;
         let mut loader = Loader::new(gguf);
         let (figures, traits) = arch::describe(gguf, &mut loader)?;
+        let has_output = loader.has("output.weight");
+        // A table that is only looked up stays in the main memory.
+        loader.accelerate(accelerator.as_ref().filter(|_| !has_output));
         let embedding = loader.matrix("token_embd.weight", figures.vocabulary, figures.embedding)?;
-        let output = match loader.has("output.weight") {
+        loader.accelerate(accelerator.as_ref());
+        let output = match has_output {
             true => Some(loader.matrix("output.weight", figures.vocabulary, figures.embedding)?),
             false => None,
         };
@@ -78,13 +97,32 @@ impl Model {
         let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
         let pool = thread_pool(options)?;
         let info = gguf.info();
-        Ok(Arc::new(Self { info, figures, traits, embedding, output, output_norm, layers, tokenizer, template, pool }))
+        let backend = accelerator.map_or(Backend::Cpu, |accelerator| accelerator.backend());
+        Ok(Arc::new(Self {
+            info,
+            backend,
+            figures,
+            traits,
+            embedding,
+            output,
+            output_norm,
+            layers,
+            tokenizer,
+            template,
+            pool,
+        }))
     }
 
     /// What the file says of the model.
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// Where its matrix products are computed.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// Text to tokens and back.

@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 pub(crate) use loader::Loader;
 use rayon::prelude::*;
 
+use crate::accelerator::Remote;
 use crate::blocks::{self, FEW};
 use crate::gguf::{FileMap, Format};
 
@@ -28,6 +29,8 @@ pub(crate) struct Matrix {
     bytes: Bytes,
     /// Multiplies every weight: 1 except in formats whose scale is the tensor's.
     scale: f32,
+    /// The same matrix on a graphics processor, which then does the products.
+    remote: Option<Remote>,
 }
 
 /// Where the blocks lie.
@@ -41,11 +44,12 @@ impl Matrix {
     /// Multiplies `input` (tokens, columns) into `output` (tokens, rows). A token's products have the same bits in any
     /// company of up to [`FEW`].
     pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) -> Result<(), candle_core::Error> {
-        match input.len() / self.columns {
-            0 => {}
-            1 => self.apply_one(input, output),
-            tokens @ 2..=FEW => self.apply_few(tokens, input, output),
-            tokens => self.apply_many(tokens, input, output)?,
+        match (&self.remote, input.len() / self.columns) {
+            (_, 0) => {}
+            (Some(remote), _) => remote.apply(input, self.columns, output)?,
+            (None, 1) => self.apply_one(input, output),
+            (None, tokens @ 2..=FEW) => self.apply_few(tokens, input, output),
+            (None, tokens) => self.apply_many(tokens, input, output)?,
         }
         if self.scale != 1.0 {
             output.iter_mut().for_each(|product| *product *= self.scale);
@@ -126,7 +130,7 @@ impl Matrix {
 
     /// A matrix of these blocks, not of a file: for measuring kernels.
     pub(crate) fn owned(rows: usize, columns: usize, format: Format, blocks: Vec<u8>) -> Self {
-        Self { rows, columns, format, bytes: Bytes::Owned(blocks.into()), scale: 1.0 }
+        Self { rows, columns, format, bytes: Bytes::Owned(blocks.into()), scale: 1.0, remote: None }
     }
 }
 

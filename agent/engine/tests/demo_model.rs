@@ -78,7 +78,7 @@ fn the_demo_model_says_that_it_is_a_demo() {
     let gguf = Gguf::open(&path).expect("the demo model is a sound GGUF");
     assert_eq!(gguf.info().name, "Outpost Demo");
     assert!(gguf.text("general.description").is_some_and(|text| text.contains("demo")));
-    let model = Model::load(&path, &LoadOptions { threads: 2 }).expect("the demo model loads");
+    let model = Model::load(&path, &LoadOptions::threads(2)).expect("the demo model loads");
     assert!(ask::ask(&model, "Who are you?").expect("an answer").contains("demo model"));
 }
 

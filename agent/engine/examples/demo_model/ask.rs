@@ -17,7 +17,7 @@ const LIMIT: u32 = 72;
 /// Greedy answers to all phrasings.
 pub(crate) fn ask_file(path: &Path, held_out: &[HeldOut]) -> Result<Vec<Answered>> {
     let model =
-        Model::load(path, &LoadOptions { threads: 2 }).with_context(|| format!("cannot load `{}`", path.display()))?;
+        Model::load(path, &LoadOptions::threads(2)).with_context(|| format!("cannot load `{}`", path.display()))?;
     held_out
         .iter()
         .map(|phrasing| {

@@ -12,7 +12,7 @@ fn model() -> Arc<Model> {
 
 fn golden(family: &str) -> Arc<Model> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/fixtures/golden/{family}.gguf"));
-    Model::load(path, &LoadOptions { threads: 1 }).expect("the golden model loads")
+    Model::load(path, &LoadOptions::threads(1)).expect("the golden model loads")
 }
 
 fn engine(slots: u32) -> Engine {

@@ -108,6 +108,22 @@ pub enum LoadError {
         /// Its scale.
         scale: f32,
     },
+    /// The processor that was asked for is not there.
+    #[error("cannot compute on `{backend}`: {reason}")]
+    Backend {
+        /// What was asked for.
+        backend: &'static str,
+        /// Why not, and the way out.
+        reason: String,
+    },
+    /// A tensor does not get onto the graphics processor.
+    #[error("cannot put tensor `{tensor}` on the graphics processor: {source}; choose a smaller variant or `cpu`")]
+    Upload {
+        /// The tensor.
+        tensor: String,
+        /// What the driver said.
+        source: candle_core::Error,
+    },
     /// The thread pool could not be started.
     #[error("cannot start the engine's threads: {source}; lower `threads` or raise the process limit")]
     Threads {

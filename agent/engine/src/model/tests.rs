@@ -11,7 +11,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn load(name: &str) -> Arc<Model> {
-    Model::load(golden(name), &LoadOptions { threads: 2 }).expect("the golden model loads")
+    Model::load(golden(name), &LoadOptions::threads(2)).expect("the golden model loads")
 }
 
 fn numbers<T: std::str::FromStr>(text: &str) -> Vec<T> {
@@ -129,7 +129,7 @@ fn changed(family: &str, change: impl FnOnce(&mut Outline)) -> Result<Arc<Model>
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("changed.gguf");
     std::fs::write(&path, bytes).expect("it is written");
-    Model::load(&path, &LoadOptions { threads: 1 })
+    Model::load(&path, &LoadOptions::threads(1))
 }
 
 fn set(outline: &mut Outline, key: &str, value: Value) {

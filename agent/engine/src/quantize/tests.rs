@@ -8,7 +8,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn answers(path: &Path) -> Vec<f32> {
-    let model = Model::load(path, &LoadOptions { threads: 1 }).expect("it loads");
+    let model = Model::load(path, &LoadOptions::threads(1)).expect("it loads");
     let tokens: Vec<u32> = (0..40).map(|index| index * 7 % 300).collect();
     logits(&model, &tokens, &[5, 39]).expect("it computes").concat()
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Bytes, Matrix};
+use crate::accelerator::Accelerator;
 use crate::blocks;
 use crate::gguf::{Format, Gguf, TensorEntry};
 use crate::model::LoadError;
@@ -13,12 +14,18 @@ use crate::model::LoadError;
 #[derive(Debug)]
 pub(crate) struct Loader<'file> {
     gguf: &'file Gguf,
+    accelerator: Option<&'file Accelerator>,
     taken: HashSet<String>,
 }
 
 impl<'file> Loader<'file> {
     pub(crate) fn new(gguf: &'file Gguf) -> Self {
-        Self { gguf, taken: HashSet::new() }
+        Self { gguf, accelerator: None, taken: HashSet::new() }
+    }
+
+    /// Matrices are put on this processor from now on.
+    pub(crate) fn accelerate(&mut self, accelerator: Option<&'file Accelerator>) {
+        self.accelerator = accelerator;
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -48,7 +55,12 @@ impl<'file> Loader<'file> {
             return Err(LoadError::Scale { tensor: name.to_owned(), scale });
         }
         let bytes = Bytes::Mapped { map: Arc::clone(self.gguf.map()), range };
-        Ok(Matrix { rows: part.len(), columns, format, bytes, scale })
+        let mut matrix = Matrix { rows: part.len(), columns, format, bytes, scale, remote: None };
+        if let Some(accelerator) = self.accelerator {
+            let remote = accelerator.upload(format, matrix.bytes(), matrix.rows, columns);
+            matrix.remote = Some(remote.map_err(|source| LoadError::Upload { tensor: name.to_owned(), source })?);
+        }
+        Ok(matrix)
     }
 
     /// A vector of exactly this length, as F32.

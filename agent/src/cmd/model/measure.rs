@@ -19,7 +19,7 @@ pub(super) fn logits(file: &Path, tokens: &[u32], positions: &[usize]) -> Result
 }
 
 pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
-    let options = arguments.threads.map_or_else(LoadOptions::default, |threads| LoadOptions { threads });
+    let options = arguments.threads.map_or_else(LoadOptions::default, LoadOptions::threads);
     let text = read_text(&arguments.text_file)?;
     let load = |file: &Path| Model::load(file, &options).with_context(|| format!("cannot load `{}`", file.display()));
     let model = load(&arguments.file)?;
