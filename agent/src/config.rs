@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use outpost_engine::Backend;
 use serde::Deserialize;
 
 /// The file as a new state directory gets it: every key with its default and a word of explanation.
@@ -86,11 +87,41 @@ pub struct Model {
     pub slots: u32,
     /// Threads of the engine; 0 takes every core.
     pub threads: u32,
+    /// Where matrix products are computed.
+    pub backend: BackendChoice,
+}
+
+/// Where matrix products are computed: by name, or the best that this binary has and that works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// A graphics processor if there is one.
+    #[default]
+    Auto,
+    /// The main processor.
+    Cpu,
+    /// CUDA, or no model.
+    Cuda,
+    /// Metal, or no model.
+    Metal,
+}
+
+impl BackendChoice {
+    /// In the engine's words.
+    #[must_use]
+    pub fn wanted(self) -> Option<Backend> {
+        match self {
+            Self::Auto => None,
+            Self::Cpu => Some(Backend::Cpu),
+            Self::Cuda => Some(Backend::Cuda),
+            Self::Metal => Some(Backend::Metal),
+        }
+    }
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { path: None, context_tokens: 0, slots: 4, threads: 0 }
+        Self { path: None, context_tokens: 0, slots: 4, threads: 0, backend: BackendChoice::Auto }
     }
 }
 

@@ -173,7 +173,12 @@ impl Installer {
         if self.active.current().is_none() {
             self.readiness.send_replace(Readiness::Preparing);
         }
-        let options = WorkerOptions { context_tokens: card.context_tokens, slots: card.slots, threads: card.threads };
+        let options = WorkerOptions {
+            context_tokens: card.context_tokens,
+            slots: card.slots,
+            threads: card.threads,
+            backend: self.settings.backend.wanted(),
+        };
         let file = path.to_owned();
         let loading = tokio::task::spawn_blocking(move || Worker::load(&file, options)).await;
         let loaded = loading.map_err(anyhow::Error::new).and_then(|loaded| loaded);

@@ -29,6 +29,7 @@ impl StatusSource for Status {
             json!({
                 "id": card.model, "variant": card.variant, "sha256": card.sha256,
                 "context_tokens": card.context_tokens, "slots": card.slots, "threads": card.threads,
+                "backend": loaded.worker.model().backend(),
                 "self_test_tokens_per_second": card.tokens_per_second_milli / 1000,
             })
         });

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use outpost_engine::batch::{Engine, EngineOptions, Event, EventKind, Refusal, SessionId};
 use outpost_engine::generate::Request;
-use outpost_engine::{LoadOptions, Model};
+use outpost_engine::{Backend, LoadOptions, Model};
 use tokio::sync::{mpsc, oneshot};
 
 /// What the model thread can be asked.
@@ -53,6 +53,8 @@ pub struct WorkerOptions {
     pub slots: u32,
     /// Threads of the engine.
     pub threads: u32,
+    /// Where matrix products are computed; the best that works if not said.
+    pub backend: Option<Backend>,
 }
 
 /// Prompt tokens read between two steps of everybody's decoding: small enough that streams do not stutter.
@@ -64,8 +66,8 @@ impl Worker {
     /// # Errors
     /// If the file is not a model that this engine reads, or memory or a thread cannot be had.
     pub fn load(path: &Path, options: WorkerOptions) -> Result<Self> {
-        let model = Model::load(path, &LoadOptions::threads(options.threads as usize))
-            .with_context(|| format!("cannot load `{}`", path.display()))?;
+        let load = LoadOptions { threads: options.threads as usize, backend: options.backend };
+        let model = Model::load(path, &load).with_context(|| format!("cannot load `{}`", path.display()))?;
         let WorkerOptions { context_tokens, slots, .. } = options;
         let engine =
             Engine::new(Arc::clone(&model), EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK });

@@ -58,13 +58,12 @@ impl Matrix {
     }
 
     /// Widens one row to F32: how a token's embedding is looked up.
-    pub(crate) fn row(&self, index: usize, output: &mut [f32]) -> Result<(), candle_core::Error> {
+    pub(crate) fn row(&self, index: usize, output: &mut [f32]) {
         let row_bytes = self.row_bytes();
         blocks::widen(self.format, &self.bytes()[index * row_bytes..(index + 1) * row_bytes], output);
         if self.scale != 1.0 {
             output.iter_mut().for_each(|weight| *weight *= self.scale);
         }
-        Ok(())
     }
 
     fn bytes(&self) -> &[u8] {

@@ -52,6 +52,9 @@ pub enum Model {
         /// Positions to show; the last unless told otherwise
         #[arg(long, value_delimiter = ',')]
         positions: Vec<usize>,
+        /// `cpu`, `cuda` or `metal`; the best that works unless told otherwise
+        #[arg(long, value_name = "NAME")]
+        backend: Option<String>,
     },
     /// The tokens of a text
     #[command(after_help = "Example: outpost model tokenize model.gguf --text-file words.txt")]
@@ -98,6 +101,9 @@ pub struct Perplexity {
     /// Threads; all cores unless told otherwise
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// `cpu`, `cuda` or `metal`; the best that works unless told otherwise
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
 }
 
 /// `outpost model template`

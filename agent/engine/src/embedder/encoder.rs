@@ -16,8 +16,8 @@ pub(super) struct Encoder {
     figures: Figures,
     pooling: Pooling,
     embedding: Matrix,
-    /// What each kind of token adds. Texts come alone, so all tokens are of the first kind.
-    token_types: Option<Matrix>,
+    /// What the first kind of token adds: texts come alone, so there is no other kind.
+    token_type: Option<Vec<f32>>,
     positions: Matrix,
     embedding_norm: LayerNorm,
     layers: Vec<Layer>,
@@ -44,18 +44,21 @@ impl Encoder {
         let embedding = loader.matrix("token_embd.weight", figures.vocabulary, width)?;
         let positions = loader.matrix("position_embd.weight", figures.context_tokens, width)?;
         let embedding_norm = norm(&mut loader, "token_embd_norm", width, figures.epsilon)?;
-        let token_types = match gguf.tensor("token_types.weight").map(|tensor| tensor.shape.clone()) {
+        let token_type = match gguf.tensor("token_types.weight").map(|tensor| tensor.shape.clone()) {
             None => None,
             Some(shape) => {
                 let rows = shape.get(1).copied().filter(|rows| (1..=MOST_TOKEN_TYPES).contains(rows)).unwrap_or(1);
-                Some(loader.matrix("token_types.weight", rows as usize, width)?)
+                let types = loader.matrix("token_types.weight", rows as usize, width)?;
+                let mut first = vec![0.0; width];
+                types.row(0, &mut first);
+                Some(first)
             }
         };
         let layers = (0..figures.layers).map(|index| Layer::load(&mut loader, &figures, index));
         let layers = layers.collect::<Result<_, _>>()?;
         loader.nothing_left()?;
         let pool = thread_pool(options)?;
-        Ok(Self { figures, pooling, embedding, token_types, positions, embedding_norm, layers, pool })
+        Ok(Self { figures, pooling, embedding, token_type, positions, embedding_norm, layers, pool })
     }
 
     pub(super) fn figures(&self) -> &Figures {
@@ -116,16 +119,15 @@ impl Encoder {
     fn embed(&self, texts: &[Vec<u32>], tokens: usize) -> Result<Vec<f32>, candle_core::Error> {
         let width = self.figures.embedding;
         let mut stream = vec![0.0; tokens * width];
-        let (mut position_row, mut type_row) = (vec![0.0; width], vec![0.0; width]);
-        if let Some(token_types) = &self.token_types {
-            token_types.row(0, &mut type_row)?;
-        }
+        let mut position_row = vec![0.0; width];
         let places = texts.iter().flat_map(|text| text.iter().enumerate());
         for ((position, token), row) in places.zip(stream.chunks_exact_mut(width)) {
-            self.embedding.row(*token as usize, row)?;
-            self.positions.row(position, &mut position_row)?;
+            self.embedding.row(*token as usize, row);
+            self.positions.row(position, &mut position_row);
             ops::add(row, &position_row);
-            ops::add(row, &type_row);
+            if let Some(token_type) = &self.token_type {
+                ops::add(row, token_type);
+            }
         }
         self.embedding_norm.apply(&mut stream);
         Ok(stream)

@@ -93,7 +93,7 @@ impl Model {
         }
         let tokens = parts.iter().flat_map(|part| part.tokens);
         for (token, row) in tokens.zip(workspace.stream.chunks_exact_mut(figures.embedding)) {
-            self.embedding.row(*token as usize, row)?;
+            self.embedding.row(*token as usize, row);
             row.iter_mut().for_each(|element| *element *= self.traits.embedding_scale);
         }
         for (index, layer) in self.layers.iter().enumerate() {

@@ -37,6 +37,6 @@ fn the_scale_of_a_tensor_multiplies_its_products_and_its_rows() {
         assert_eq!(output, vec![32.0; 3 * tokens]);
     }
     let mut row = [0.0; 256];
-    scaled.row(2, &mut row).expect("it widens");
+    scaled.row(2, &mut row);
     assert_eq!(row, [0.25; 256]);
 }

@@ -2,24 +2,26 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use outpost_engine::evaluate::{Evaluation, evaluate, windows};
-use outpost_engine::{LoadOptions, Model};
+use outpost_engine::{Backend, LoadOptions, Model};
 use serde_json::json;
 
 use super::super::bar::Bar;
 use super::{Here, read_text, say, say_json};
 use crate::args::Perplexity;
 
-pub(super) fn logits(file: &Path, tokens: &[u32], positions: &[usize]) -> Result<()> {
-    let model = Model::load(file, &LoadOptions::default()).context("cannot load the model")?;
+pub(super) fn logits(file: &Path, tokens: &[u32], positions: &[usize], backend: Option<&str>) -> Result<()> {
+    let options = LoadOptions { backend: named(backend)?, ..LoadOptions::default() };
+    let model = Model::load(file, &options).context("cannot load the model")?;
     let positions = if positions.is_empty() { vec![tokens.len().saturating_sub(1)] } else { positions.to_vec() };
     let logits = outpost_engine::logits(&model, tokens, &positions).context("cannot compute logits")?;
     say(json!({"positions": positions, "logits": logits}).to_string())
 }
 
 pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
-    let options = arguments.threads.map_or_else(LoadOptions::default, LoadOptions::threads);
+    let backend = named(arguments.backend.as_deref())?;
+    let options = LoadOptions { threads: arguments.threads.unwrap_or(0), backend };
     let text = read_text(&arguments.text_file)?;
     let load = |file: &Path| Model::load(file, &options).with_context(|| format!("cannot load `{}`", file.display()));
     let model = load(&arguments.file)?;
@@ -36,6 +38,11 @@ pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
         return say_json(&found);
     }
     show(&found)
+}
+
+fn named(backend: Option<&str>) -> Result<Option<Backend>> {
+    let unknown = |name: &str| anyhow!("`{name}` is no backend; choose `cpu`, `cuda` or `metal`");
+    backend.map(|name| Backend::from_name(name).ok_or_else(|| unknown(name))).transpose()
 }
 
 fn show(found: &Evaluation) -> Result<()> {

@@ -27,7 +27,9 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
         Model::Inspect { file } => inspect::run(here, &file)?,
         Model::Compare { left, right } => compare::run(here, &left, &right)?,
         Model::Quantize { input, output, to } => quantize::run(here, &input, &output, &to)?,
-        Model::Logits { file, tokens, positions } => measure::logits(&file, &tokens, &positions)?,
+        Model::Logits { file, tokens, positions, backend } => {
+            measure::logits(&file, &tokens, &positions, backend.as_deref())?;
+        }
         Model::Perplexity(arguments) => measure::perplexity(here, &arguments)?,
         Model::Tokenize { file, text_file, special, bos } => words::tokenize(&file, &text_file, special, bos)?,
         Model::Template(arguments) => words::template(here, &arguments)?,
