@@ -76,6 +76,15 @@ pub enum Model {
         after_help = "Example: outpost model perplexity model-Q4_0.gguf --text-file words.txt --against model-f16.gguf"
     )]
     Perplexity(Perplexity),
+    /// The vectors of a text's lines; without --json, how near each line is to the first
+    #[command(after_help = "Example: outpost model embed all-MiniLM-L6-v2.gguf --text-file sentences.txt --json")]
+    Embed {
+        /// A sentence embedder
+        file: PathBuf,
+        /// The text, one sentence a line
+        #[arg(long, value_name = "FILE")]
+        text_file: PathBuf,
+    },
     /// What a chat template makes of a conversation
     #[command(after_help = "Example: outpost model template model.gguf --messages conversation.json")]
     Template(Template),

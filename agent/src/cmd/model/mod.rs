@@ -1,6 +1,7 @@
 //! `outpost model …`: one file per group of verbs; here the hand-over and what they share.
 
 mod compare;
+mod embed;
 mod inspect;
 mod measure;
 mod quantize;
@@ -32,6 +33,7 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
         }
         Model::Perplexity(arguments) => measure::perplexity(here, &arguments)?,
         Model::Tokenize { file, text_file, special, bos } => words::tokenize(&file, &text_file, special, bos)?,
+        Model::Embed { file, text_file } => embed::run(here, &file, &text_file)?,
         Model::Template(arguments) => words::template(here, &arguments)?,
     }
     Ok(Outcome::Done)
