@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use outpost_engine::Embedder;
+use outpost_engine::embedder::Embedder;
 use serde_json::json;
 
 use super::{Here, read_text, say, say_json};
