@@ -107,7 +107,7 @@ impl Answer {
         let limit = if request.limit == 0 { room } else { room.min(request.limit as usize) };
         Self {
             sampler: Sampler::new(request.sampling),
-            decoder: tokenizer.decode_stream(),
+            decoder: tokenizer.decode_stream_after(&request.tokens),
             tokenizer: tokenizer.clone(),
             stop: StopStrings::new(request.stop),
             limit,

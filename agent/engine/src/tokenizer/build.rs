@@ -1,187 +1,151 @@
-//! Builds a byte-level BPE tokenizer from `tokenizer.ggml.*`.
+//! Builds a tokenizer from `tokenizer.ggml.*`.
 
-use std::collections::{BTreeSet, HashMap};
-
-use tokenizers::SplitDelimiterBehavior::Isolated;
-use tokenizers::models::bpe::BPE;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-
+use super::byte_pair::BytePair;
+use super::keys::Keys;
+use super::kinds::Kinds;
+use super::sentence_piece::{self, SPACE, SentencePiece};
 use super::special::Specials;
-use super::{Parts, TokenizerError, bytes};
-use crate::gguf::Gguf;
+use super::vocabulary::{Kind, Vocabulary};
+use super::word_piece::WordPiece;
+use super::words::words;
+use super::{Method, Parts, TokenizerError, bytes};
 
-/// How a text is cut into words before merging: `tokenizer.ggml.pre`.
-struct Words {
-    name: &'static str,
-    /// Applied one after the other, each within the pieces of the one before.
-    expressions: &'static [&'static str],
-    /// A word that is a token as it stands is taken whole.
-    ignore_merges: bool,
-    /// What `add_bos_token` means when the file does not say.
-    add_bos: bool,
+/// The kinds of tokenizer: `tokenizer.ggml.model`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    BytePair,
+    SentencePiece,
+    WordPiece,
 }
 
-const GPT_2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
-
-/// The expressions are those of the models' own tokenizers, as `llama.cpp` names them.
-const WORDS: &[Words] = &[
-    Words {
-        name: "qwen2",
-        expressions: &[
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        ],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Words {
-        name: "llama-bpe",
-        expressions: &[
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        ],
-        ignore_merges: true,
-        add_bos: true,
-    },
-    Words { name: "gpt-2", expressions: &[GPT_2], ignore_merges: false, add_bos: false },
-    Words {
-        name: "default",
-        expressions: &[r"[\p{P}\$\+<=>\^~\|]+", GPT_2, r"\p{N}+", r"[0-9][0-9][0-9]"],
-        ignore_merges: false,
-        add_bos: false,
-    },
-];
-
-/// Names under which the same words go.
-const ALIASES: &[(&str, &str)] =
-    &[("llama3", "llama-bpe"), ("llama-v3", "llama-bpe"), ("deepseek-r1-qwen", "qwen2"), ("gpt2", "gpt-2")];
-
-/// Spellings that end an answer in models whose files name only one such token.
-const ENDINGS: &[&str] = &[
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<|EOT|>",
-    "</s>",
-];
-
-const UNKNOWN: u64 = 2;
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
-const UNUSED: u64 = 5;
-
-pub(super) fn from_gguf(gguf: &Gguf) -> Result<Parts, TokenizerError> {
-    let kind = gguf.text("tokenizer.ggml.model").ok_or(TokenizerError::Key { key: "tokenizer.ggml.model" })?;
-    if kind != "gpt2" {
-        return Err(TokenizerError::Unsupported { key: "tokenizer.ggml.model", value: kind.to_owned(), known: "gpt2" });
+pub(super) fn build(keys: Keys<'_>) -> Result<Parts, TokenizerError> {
+    let key = "tokenizer.ggml.model";
+    let family = match keys.text(key).ok_or(TokenizerError::Key { key })? {
+        "gpt2" => Family::BytePair,
+        "llama" => Family::SentencePiece,
+        "bert" => Family::WordPiece,
+        other => {
+            return Err(TokenizerError::Unsupported { key, value: other.to_owned(), known: "gpt2, llama, bert" });
+        }
+    };
+    let texts = keys.tokens()?;
+    let kinds = Kinds::new(keys, texts.len(), family == Family::SentencePiece)?;
+    let mut vocabulary = Vocabulary::with_capacity(texts.len());
+    let (mut specials, mut added, mut end_of_generation) = (Vec::new(), Vec::new(), kinds.endings());
+    let mut piece = Vec::new();
+    for (id, text) in (0..).zip(texts) {
+        let kind = kinds.of(id, text);
+        piece.clear();
+        let found = write(family, kind, text, &mut piece);
+        vocabulary.push(text, &piece, kind, found);
+        match kind {
+            Kind::Special => {
+                specials.push((text.clone(), id));
+                if kinds.ends(id, text) {
+                    end_of_generation.insert(id);
+                }
+            }
+            Kind::Added => added.push((String::from_utf8_lossy(&piece).into_owned(), id)),
+            Kind::Ordinary | Kind::Byte | Kind::Unused => {}
+        }
     }
-    let words = words(gguf.text("tokenizer.ggml.pre").unwrap_or("default"))?;
-    let texts = gguf
-        .get("tokenizer.ggml.tokens")
-        .and_then(|value| value.as_texts())
-        .ok_or(TokenizerError::Key { key: "tokenizer.ggml.tokens" })?
-        .to_vec();
-    if texts.is_empty() {
-        return Err(TokenizerError::Key { key: "tokenizer.ggml.tokens" });
-    }
-    let types = types(gguf, texts.len())?;
-    let is_special = |id: usize| matches!(types.get(id), Some(&CONTROL | &USER_DEFINED | &UNKNOWN));
-    let is_ordinary = |id: usize| !is_special(id) && types.get(id) != Some(&UNUSED);
-
-    let merges = gguf.get("tokenizer.ggml.merges").and_then(|value| value.as_texts()).unwrap_or_default();
-    let ordinary = texts.iter().enumerate().filter(|(id, _)| is_ordinary(*id));
-    // The first of equal spellings wins; ids fit u32 because the array's length is bounded by the validator.
-    let mut ids: HashMap<&str, u32> = HashMap::new();
-    for (id, text) in ordinary {
-        ids.entry(text).or_insert(id as u32);
-    }
-    let merges =
-        merges.iter().filter_map(|merge| merge_pair(merge, &ids).transpose()).collect::<Result<Vec<_>, _>>()?;
-    let vocabulary: Vec<(String, u32)> = ids.iter().map(|(text, id)| ((*text).to_owned(), *id)).collect();
-    let model = BPE::builder()
-        .vocab_and_merges(vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
-        .ignore_merges(words.ignore_merges)
-        .build()
-        .map_err(TokenizerError::Build)?;
-
-    let specials = Specials::new(
-        texts.iter().enumerate().filter(|(id, _)| is_special(*id)).map(|(id, text)| (text.clone(), id as u32)),
-    );
-    let pieces = texts
-        .iter()
-        .enumerate()
-        .map(|(id, text)| match types.get(id) {
-            Some(&CONTROL | &UNKNOWN | &UNUSED) => Box::default(),
-            Some(&USER_DEFINED) => text.as_bytes().into(),
-            _ => bytes::bytes_of(text),
-        })
-        .collect();
-    let bos = token(gguf, "tokenizer.ggml.bos_token_id", texts.len())?;
-    let eos = token(gguf, "tokenizer.ggml.eos_token_id", texts.len())?;
-    let mut end_of_generation: BTreeSet<u32> = ENDINGS.iter().filter_map(|text| specials.id(text)).collect();
-    end_of_generation.extend(eos);
-    end_of_generation.extend(token(gguf, "tokenizer.ggml.eot_token_id", texts.len())?);
-    end_of_generation.extend(token(gguf, "tokenizer.ggml.eom_token_id", texts.len())?);
-    let add_bos = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(words.add_bos);
-    let pre_tokenizer = pre_tokenizer(words)?;
-    Ok(Parts { model, pre_tokenizer, specials, pieces, texts, bos, eos, add_bos, end_of_generation })
-}
-
-fn words(name: &str) -> Result<&'static Words, TokenizerError> {
-    let name = ALIASES.iter().find(|alias| alias.0 == name).map_or(name, |alias| alias.1);
-    WORDS.iter().find(|words| words.name == name).ok_or_else(|| TokenizerError::Unsupported {
-        key: "tokenizer.ggml.pre",
-        value: name.to_owned(),
-        known: "qwen2, llama-bpe, gpt-2, default",
+    let specials = Specials::new(specials.into_iter());
+    let ids = Ids::new(keys, family, texts.len(), &specials)?;
+    let pre = keys.text("tokenizer.ggml.pre").unwrap_or("default");
+    let (method, begins, ends) = match family {
+        Family::BytePair => {
+            let words = words(pre)?;
+            (Method::BytePair(BytePair::new(keys, words, &vocabulary)?), words.add_bos, false)
+        }
+        Family::SentencePiece => {
+            (Method::SentencePiece(SentencePiece::new(keys, &vocabulary, ids.unknown)?), true, false)
+        }
+        Family::WordPiece => {
+            let unknown = ids.unknown.ok_or(TokenizerError::Key { key: "tokenizer.ggml.unknown_token_id" })?;
+            (Method::WordPiece(WordPiece::new(keys, unknown)), true, true)
+        }
+    };
+    let ends = if family == Family::WordPiece {
+        keys.flag("tokenizer.ggml.add_sep_token").unwrap_or(ends)
+    } else {
+        keys.flag("tokenizer.ggml.add_eos_token").unwrap_or(ends)
+    };
+    Ok(Parts {
+        space_prefix: match family {
+            Family::BytePair => false,
+            Family::SentencePiece => keys.flag("tokenizer.ggml.add_space_prefix").unwrap_or(true),
+            Family::WordPiece => true,
+        },
+        strips_after_specials: strips_after_specials(keys),
+        add_bos: keys.flag("tokenizer.ggml.add_bos_token").unwrap_or(begins),
+        closing: if family == Family::WordPiece { ids.separator } else { ids.eos }.filter(|_| ends),
+        bos: ids.bos,
+        eos: ids.eos,
+        method,
+        vocabulary,
+        specials,
+        added: Specials::new(added.into_iter()),
+        end_of_generation,
     })
 }
 
-fn types(gguf: &Gguf, tokens: usize) -> Result<Vec<u64>, TokenizerError> {
-    let key = "tokenizer.ggml.token_type";
-    let Some(value) = gguf.get(key) else { return Ok(Vec::new()) };
-    let types = value.as_counts().ok_or(TokenizerError::Key { key })?;
-    if types.len() == tokens {
-        return Ok(types);
+/// Appends what a token writes; says whether text can take it by the rules of the family.
+fn write(family: Family, kind: Kind, text: &str, piece: &mut Vec<u8>) -> bool {
+    match (kind, family) {
+        (Kind::Special | Kind::Unused, _) => false,
+        (Kind::Byte, _) => {
+            piece.extend(sentence_piece::byte_of(text));
+            false
+        }
+        (Kind::Added, Family::BytePair) => {
+            piece.extend_from_slice(text.as_bytes());
+            false
+        }
+        (Kind::Ordinary, Family::BytePair) => bytes::write(text, piece),
+        (Kind::Added | Kind::Ordinary, Family::SentencePiece | Family::WordPiece) => {
+            piece.extend_from_slice(text.replace(SPACE, " ").as_bytes());
+            kind == Kind::Ordinary && !text.contains(' ')
+        }
     }
-    Err(TokenizerError::Inconsistent { key, why: format!("{} types for {tokens} tokens", types.len()) })
 }
 
-fn token(gguf: &Gguf, key: &'static str, tokens: usize) -> Result<Option<u32>, TokenizerError> {
-    match gguf.count(key) {
-        None => Ok(None),
-        Some(id) if id < tokens as u64 => Ok(u32::try_from(id).ok()),
-        Some(id) => Err(TokenizerError::Inconsistent { key, why: format!("token {id} of {tokens}") }),
+/// The tokens that have a role.
+struct Ids {
+    bos: Option<u32>,
+    eos: Option<u32>,
+    unknown: Option<u32>,
+    separator: Option<u32>,
+}
+
+impl Ids {
+    fn new(keys: Keys<'_>, family: Family, tokens: usize, specials: &Specials) -> Result<Self, TokenizerError> {
+        let id = |key| keys.token(key, tokens);
+        let named = |spelling: &str| specials.id(spelling);
+        let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
+        let unknown = id("tokenizer.ggml.unknown_token_id")?;
+        Ok(match family {
+            Family::BytePair => Self { bos, eos, unknown, separator: None },
+            // Early files of this family name none of them: the places are those of the first Llama.
+            Family::SentencePiece => Self {
+                bos: bos.or_else(|| named("<s>")),
+                eos: eos.or_else(|| named("</s>")),
+                unknown: unknown.or_else(|| named("<unk>")),
+                separator: None,
+            },
+            Family::WordPiece => Self {
+                bos: id("tokenizer.ggml.cls_token_id")?.or(bos).or_else(|| named("[CLS]")),
+                eos,
+                unknown: unknown.or_else(|| named("[UNK]")),
+                // The key is spelled so in every file; the format cannot change it any more.
+                separator: id("tokenizer.ggml.seperator_token_id")?.or_else(|| named("[SEP]")),
+            },
+        })
     }
 }
 
-/// `a b`, cut at the first space after the first character. A merge that names something that is no ordinary token can
-/// never apply and is left out: the BPE builder relies on both parts and their sum being tokens.
-fn merge_pair(merge: &str, ids: &HashMap<&str, u32>) -> Result<Option<(String, String)>, TokenizerError> {
-    let first = merge.chars().next().map_or(0, char::len_utf8);
-    let Some(cut) = merge[first..].find(' ').map(|cut| cut + first) else {
-        let start: String = merge.chars().take(40).collect();
-        return Err(TokenizerError::Inconsistent {
-            key: "tokenizer.ggml.merges",
-            why: format!("merge `{start}` has no space between two parts"),
-        });
-    };
-    let (left, right) = (&merge[..cut], &merge[cut + 1..]);
-    let joined = format!("{left}{right}");
-    let known = [left, right, joined.as_str()].iter().all(|token| ids.contains_key(token));
-    Ok(known.then(|| (left.to_owned(), right.to_owned())))
-}
-
-fn pre_tokenizer(words: &Words) -> Result<Sequence, TokenizerError> {
-    let mut steps = Vec::new();
-    for expression in words.expressions {
-        let pattern = SplitPattern::Regex((*expression).to_owned());
-        steps.push(PreTokenizerWrapper::Split(Split::new(pattern, Isolated, false).map_err(TokenizerError::Build)?));
-    }
-    steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)));
-    Ok(Sequence::new(steps))
+/// Whether white space after a special token goes away. Files do not say; of the known families Phi-3 was trained so, and
+/// `llama.cpp` goes by the model's name as well.
+fn strips_after_specials(keys: Keys<'_>) -> bool {
+    let name = keys.text("general.name").unwrap_or_default().to_ascii_lowercase();
+    keys.text("tokenizer.ggml.model") == Some("llama") && (name.contains("phi-3") || name.contains("phi3"))
 }

@@ -13,14 +13,18 @@ pub(super) fn byte_of(character: char) -> Option<u8> {
     }
 }
 
-/// The bytes that a token of a byte-level vocabulary writes. Characters outside the alphabet write themselves.
-pub(super) fn bytes_of(token: &str) -> Box<[u8]> {
-    let mut bytes = Vec::with_capacity(token.len());
+/// Appends the bytes that a token of a byte-level vocabulary writes. Characters outside the alphabet write themselves;
+/// says whether there were none.
+pub(super) fn write(token: &str, bytes: &mut Vec<u8>) -> bool {
+    let mut whole = true;
     for character in token.chars() {
         match byte_of(character) {
             Some(byte) => bytes.push(byte),
-            None => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => {
+                whole = false;
+                bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
         }
     }
-    bytes.into()
+    whole
 }

@@ -27,6 +27,16 @@ pub enum TokenizerError {
         /// What does not fit.
         why: String,
     },
+    /// More than any real vocabulary has.
+    #[error("{what} is too large: {value}, of which at most {limit} are read")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        value: usize,
+        /// How much may be.
+        limit: usize,
+    },
     /// The vocabulary or the rules cannot be compiled.
     #[error("cannot build it: {0}")]
     Build(#[source] Box<dyn std::error::Error + Send + Sync>),

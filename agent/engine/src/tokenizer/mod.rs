@@ -1,10 +1,18 @@
 //! Text to tokens and back, built from the keys of a GGUF file.
 
 mod build;
+mod byte_pair;
 mod bytes;
 mod error;
+mod keys;
+mod kinds;
+mod merge;
+mod sentence_piece;
 pub(crate) mod special;
 mod stream;
+mod vocabulary;
+mod word_piece;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -14,11 +22,12 @@ use std::sync::Arc;
 
 pub use error::TokenizerError;
 pub use stream::StreamDecoder;
-use tokenizers::tokenizer::{OffsetType, PreTokenizedString};
-use tokenizers::{Model as _, PreTokenizer as _};
 
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Value};
 use crate::template::Piece;
+
+/// Special tokens of Phi-3 that keep the white space after them.
+const KEEPS_SPACE_AFTER: &[&str] = &["<unk>", "<s>", "<|endoftext|>"];
 
 /// A model's tokenizer. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,17 +35,29 @@ pub struct Tokenizer(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    model: tokenizers::models::bpe::BPE,
-    pre_tokenizer: tokenizers::pre_tokenizers::sequence::Sequence,
+    method: Method,
+    vocabulary: vocabulary::Vocabulary,
+    /// Structure: matched only where the caller allows it.
     specials: special::Specials,
-    /// What each token writes; nothing for control tokens.
-    pieces: Vec<Box<[u8]>>,
-    /// Each token as the file spells it.
-    texts: Vec<String>,
+    /// Tokens that every text is cut at before the method sees it.
+    added: special::Specials,
+    /// Whether a text, at its beginning and after a special token, is given a space in front.
+    space_prefix: bool,
+    strips_after_specials: bool,
     bos: Option<u32>,
     eos: Option<u32>,
     add_bos: bool,
+    /// What ends a text that is to be embedded, if the file asks for that.
+    closing: Option<u32>,
     end_of_generation: BTreeSet<u32>,
+}
+
+/// How text without special tokens becomes tokens.
+#[derive(Debug)]
+enum Method {
+    BytePair(byte_pair::BytePair),
+    SentencePiece(sentence_piece::SentencePiece),
+    WordPiece(word_piece::WordPiece),
 }
 
 impl Tokenizer {
@@ -45,7 +66,15 @@ impl Tokenizer {
     /// # Errors
     /// Says which key is missing, contradicts another or asks for a kind of tokenizer that is not supported.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self, TokenizerError> {
-        build::from_gguf(gguf).map(|parts| Self(Arc::new(parts)))
+        Self::from_metadata(gguf.metadata())
+    }
+
+    /// Builds the tokenizer from metadata that need not have come from a file.
+    ///
+    /// # Errors
+    /// Says which key is missing, contradicts another or asks for a kind of tokenizer that is not supported.
+    pub fn from_metadata(metadata: &[(String, Value)]) -> Result<Self, TokenizerError> {
+        build::build(keys::Keys(metadata)).map(|parts| Self(Arc::new(parts)))
     }
 
     /// Tokens of a text. `special`: whether special tokens written in the text count as such, which is right for
@@ -53,64 +82,85 @@ impl Tokenizer {
     /// if the model has one.
     #[must_use]
     pub fn encode(&self, text: &str, special: bool, bos: bool) -> Vec<u32> {
-        let mut tokens = Vec::new();
+        let mut writer = Writer::new(self);
         if bos {
-            tokens.extend(self.0.bos);
+            writer.tokens.extend(self.0.bos);
         }
         if !special {
-            self.encode_plain(text, &mut tokens);
-            return tokens;
+            writer.text(text);
+            return writer.tokens;
         }
         for part in self.0.specials.split(text) {
             match part {
-                special::Part::Special(id) => tokens.push(id),
-                special::Part::Text(text) => self.encode_plain(text, &mut tokens),
+                special::Part::Special(id) => writer.special(id),
+                special::Part::Text(text) => writer.text(text),
             }
         }
-        tokens
+        writer.tokens
     }
 
     /// Tokens of what a template wrote. `bos`: whether the model's `add_bos_token` is to be honoured; the token is never
     /// doubled when the template has written it already.
     #[must_use]
     pub fn encode_pieces(&self, pieces: &[Piece], bos: bool) -> Vec<u32> {
-        let mut tokens = Vec::new();
+        let mut writer = Writer::new(self);
         for piece in pieces {
             match piece {
-                Piece::Special(id) => tokens.push(*id),
-                Piece::Text(text) => self.encode_plain(text, &mut tokens),
+                Piece::Special(id) => writer.special(*id),
+                Piece::Text(text) => writer.text(text),
             }
         }
         match self.0.bos {
-            Some(id) if bos && self.0.add_bos && tokens.first() != Some(&id) => tokens.insert(0, id),
+            Some(id) if bos && self.0.add_bos && writer.tokens.first() != Some(&id) => writer.tokens.insert(0, id),
             _ => {}
         }
+        writer.tokens
+    }
+
+    /// Tokens of a text that is to be embedded: between `[CLS]` and `[SEP]` for BERT's kind, between the tokens that begin
+    /// and end sequences for others, where the file asks for them. Nothing in the text counts as a special token. Whoever
+    /// must shorten the result to a context keeps its last token.
+    #[must_use]
+    pub fn encode_for_embedding(&self, text: &str) -> Vec<u32> {
+        let mut tokens = self.encode(text, false, self.0.add_bos);
+        tokens.extend(self.0.closing);
         tokens
     }
 
-    /// The text that tokens write. Control tokens write nothing; bytes that are not UTF-8 become U+FFFD.
+    /// The text that tokens write. Control tokens write nothing; bytes that are not UTF-8 become U+FFFD. A space that
+    /// [`Tokenizer::encode`] put in front of a text is taken away again.
     #[must_use]
     pub fn decode(&self, tokens: &[u32]) -> String {
-        let bytes: Vec<u8> = tokens.iter().flat_map(|id| self.piece(*id)).copied().collect();
+        let (mut bytes, mut fresh) = (Vec::new(), true);
+        for id in tokens {
+            self.write(*id, &mut fresh, &mut bytes);
+        }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// A decoder for one answer as it comes, token by token.
+    /// A decoder for a text as it comes, token by token, from its beginning.
     #[must_use]
     pub fn decode_stream(&self) -> StreamDecoder {
-        StreamDecoder::new(self.clone())
+        StreamDecoder::new(self.clone(), true)
+    }
+
+    /// A decoder for what follows `tokens`. After ordinary text a space in front belongs to the answer; after a special
+    /// token it is the one that the tokenizer puts in front of every text.
+    #[must_use]
+    pub fn decode_stream_after(&self, tokens: &[u32]) -> StreamDecoder {
+        StreamDecoder::new(self.clone(), tokens.last().is_none_or(|id| self.set_apart(*id)))
     }
 
     /// Number of tokens.
     #[must_use]
     pub fn vocabulary(&self) -> usize {
-        self.0.texts.len()
+        self.0.vocabulary.len()
     }
 
     /// A token as the file spells it.
     #[must_use]
     pub fn text(&self, id: u32) -> Option<&str> {
-        self.0.texts.get(id as usize).map(String::as_str)
+        self.0.vocabulary.spelling(id)
     }
 
     /// The special token that is spelled so.
@@ -147,25 +197,73 @@ impl Tokenizer {
         &self.0.specials
     }
 
-    pub(crate) fn piece(&self, id: u32) -> &[u8] {
-        self.0.pieces.get(id as usize).map(AsRef::as_ref).unwrap_or_default()
-    }
-
-    fn encode_plain(&self, text: &str, tokens: &mut Vec<u32>) {
-        if text.is_empty() {
+    /// Appends what a token writes. `fresh`: whether it begins a text; says afterwards whether the next one does.
+    fn write(&self, id: u32, fresh: &mut bool, bytes: &mut Vec<u8>) {
+        if self.set_apart(id) {
+            *fresh = true;
+            bytes.extend_from_slice(self.0.vocabulary.piece(id));
             return;
         }
-        let mut words = PreTokenizedString::from(text);
-        // Neither step fails on any text: the expressions were compiled at load, and byte-level words hold only
-        // characters of the byte alphabet. Were it to happen, the text would be dropped rather than the process.
-        let encoded = self
-            .0
-            .pre_tokenizer
-            .pre_tokenize(&mut words)
-            .and_then(|()| words.tokenize(|word| self.0.model.tokenize(word.get())))
-            .and_then(|()| words.into_encoding(None, 0, OffsetType::None));
-        if let Ok(encoding) = encoded {
-            tokens.extend_from_slice(encoding.get_ids());
+        let piece = self.0.vocabulary.piece(id);
+        let prefixed = *fresh && self.0.space_prefix && piece.first() == Some(&b' ');
+        *fresh &= piece.is_empty();
+        bytes.extend_from_slice(&piece[usize::from(prefixed)..]);
+    }
+
+    /// Whether a token stands between texts rather than in one.
+    fn set_apart(&self, id: u32) -> bool {
+        matches!(self.0.vocabulary.kind(id), Some(vocabulary::Kind::Special | vocabulary::Kind::Added))
+    }
+}
+
+/// Tokens on their way out.
+struct Writer<'tokenizer> {
+    parts: &'tokenizer Parts,
+    tokens: Vec<u32>,
+    /// Whether a text begins here: at the start and after a special token.
+    fresh: bool,
+    /// Whether white space that comes next goes away.
+    strip: bool,
+}
+
+impl<'tokenizer> Writer<'tokenizer> {
+    fn new(tokenizer: &'tokenizer Tokenizer) -> Self {
+        Self { parts: &tokenizer.0, tokens: Vec::new(), fresh: true, strip: false }
+    }
+
+    fn special(&mut self, id: u32) {
+        self.tokens.push(id);
+        self.fresh = true;
+        let spelling = self.parts.vocabulary.spelling(id).unwrap_or_default();
+        self.strip = self.parts.strips_after_specials && !KEEPS_SPACE_AFTER.contains(&spelling);
+    }
+
+    /// Text in which no special token counts.
+    fn text(&mut self, text: &str) {
+        let text = if self.strip { text.trim_start() } else { text };
+        for part in self.parts.added.split(text) {
+            match part {
+                special::Part::Special(id) => {
+                    self.tokens.push(id);
+                    self.fresh = true;
+                }
+                special::Part::Text(text) => {
+                    self.ordinary(text);
+                    self.fresh = false;
+                }
+            }
+            self.strip = false;
+        }
+    }
+
+    fn ordinary(&mut self, text: &str) {
+        let vocabulary = &self.parts.vocabulary;
+        match &self.parts.method {
+            Method::BytePair(method) => method.encode(vocabulary, text, &mut self.tokens),
+            Method::SentencePiece(method) => {
+                method.encode(vocabulary, text, self.fresh && self.parts.space_prefix, &mut self.tokens);
+            }
+            Method::WordPiece(method) => method.encode(vocabulary, text, &mut self.tokens),
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Special tokens: where they stand in a text that is allowed to hold them, and how to spell them out where it is not.
 
-use std::collections::HashMap;
-
 /// The special tokens of a vocabulary.
 #[derive(Debug, Default)]
 pub(crate) struct Specials {
-    /// By first byte, longest first, so that the longest match wins.
-    by_first_byte: HashMap<u8, Vec<(String, u32)>>,
+    exact: Spellings,
+    /// The same in lower case (ASCII), for texts whose case may change.
+    lower: Spellings,
 }
 
 /// A stretch of a text.
@@ -18,29 +17,21 @@ pub(crate) enum Part<'text> {
 
 impl Specials {
     pub(crate) fn new(tokens: impl Iterator<Item = (String, u32)>) -> Self {
-        let mut by_first_byte: HashMap<u8, Vec<(String, u32)>> = HashMap::new();
-        for (text, id) in tokens {
-            if let Some(first) = text.bytes().next() {
-                by_first_byte.entry(first).or_default().push((text, id));
-            }
-        }
-        for tokens in by_first_byte.values_mut() {
-            tokens.sort_by(|left, right| right.0.len().cmp(&left.0.len()).then(left.1.cmp(&right.1)));
-        }
-        Self { by_first_byte }
+        let tokens: Vec<_> = tokens.filter(|token| !token.0.is_empty()).collect();
+        let lower = tokens.iter().map(|(text, id)| (text.to_ascii_lowercase(), *id)).collect();
+        Self { exact: Spellings::new(tokens), lower: Spellings::new(lower) }
     }
 
     pub(crate) fn id(&self, text: &str) -> Option<u32> {
-        let tokens = self.by_first_byte.get(&text.bytes().next()?)?;
-        tokens.iter().find(|token| token.0 == text).map(|token| token.1)
+        self.exact.longest(text.bytes()).filter(|found| found.0 == text.len()).map(|found| found.1)
     }
 
-    /// Cuts a text at its special tokens.
+    /// Cuts a text at its special tokens; of those that begin at the same place the longest counts.
     pub(crate) fn split<'text>(&self, text: &'text str) -> Vec<Part<'text>> {
         let mut parts = Vec::new();
         let (mut from, mut at) = (0, 0);
         while at < text.len() {
-            match self.at(&text.as_bytes()[at..]) {
+            match self.exact.longest(text.as_bytes()[at..].iter().copied()) {
                 None => at += 1,
                 Some((length, id)) => {
                     if from < at {
@@ -61,19 +52,37 @@ impl Specials {
     /// Whether a special token begins these bytes, in whatever case its ASCII letters are written: a template may change
     /// the case of what a person typed.
     pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
-        let Some(first) = bytes.first() else { return false };
-        [first.to_ascii_lowercase(), first.to_ascii_uppercase()].iter().any(|first| {
-            self.by_first_byte.get(first).is_some_and(|tokens| {
-                tokens.iter().any(|(text, _)| {
-                    bytes.get(..text.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(text.as_bytes()))
-                })
-            })
-        })
+        self.lower.longest(bytes.iter().map(u8::to_ascii_lowercase)).is_some()
+    }
+}
+
+/// Spellings in byte order: those that begin alike lie together, so a search narrows a range byte by byte instead of
+/// comparing with each of the thousands that some vocabularies have.
+#[derive(Debug, Default)]
+struct Spellings(Vec<(String, u32)>);
+
+impl Spellings {
+    fn new(mut tokens: Vec<(String, u32)>) -> Self {
+        tokens.sort();
+        // The lowest id of equal spellings stays.
+        tokens.dedup_by(|later, earlier| later.0 == earlier.0);
+        Self(tokens)
     }
 
-    fn at(&self, bytes: &[u8]) -> Option<(usize, u32)> {
-        let tokens = self.by_first_byte.get(bytes.first()?)?;
-        let (text, id) = tokens.iter().find(|(text, _)| bytes.starts_with(text.as_bytes()))?;
-        Some((text.len(), *id))
+    /// Length and id of the longest spelling that these bytes begin with.
+    fn longest(&self, bytes: impl Iterator<Item = u8>) -> Option<(usize, u32)> {
+        let mut range = self.0.as_slice();
+        let mut best = None;
+        for (depth, byte) in bytes.enumerate() {
+            // Within the range all share the first `depth` bytes; one that ends there sorts first.
+            let at = |token: &(String, u32)| token.0.as_bytes().get(depth).copied();
+            range = &range[range.partition_point(|token| at(token) < Some(byte))..];
+            range = &range[..range.partition_point(|token| at(token) == Some(byte))];
+            let Some((text, id)) = range.first() else { break };
+            if text.len() == depth + 1 {
+                best = Some((text.len(), *id));
+            }
+        }
+        best
     }
 }

@@ -8,16 +8,18 @@ pub struct StreamDecoder {
     tokenizer: Tokenizer,
     /// The beginning of a character whose end has not come yet: at most three bytes between calls.
     held: Vec<u8>,
+    /// Whether the next token begins a text, whose first space the tokenizer put there itself.
+    fresh: bool,
 }
 
 impl StreamDecoder {
-    pub(super) fn new(tokenizer: Tokenizer) -> Self {
-        Self { tokenizer, held: Vec::new() }
+    pub(super) fn new(tokenizer: Tokenizer, fresh: bool) -> Self {
+        Self { tokenizer, held: Vec::new(), fresh }
     }
 
     /// Takes one token; returns the text that is complete with it, if any.
     pub fn push(&mut self, id: u32) -> Option<String> {
-        self.held.extend_from_slice(self.tokenizer.piece(id));
+        self.tokenizer.write(id, &mut self.fresh, &mut self.held);
         let mut text = String::new();
         loop {
             match std::str::from_utf8(&self.held) {
