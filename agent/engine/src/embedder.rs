@@ -9,7 +9,7 @@ use std::path::Path;
 use encoder::Encoder;
 
 use crate::gguf::{Gguf, ModelInfo};
-use crate::model::{LoadError, LoadOptions};
+use crate::model::LoadError;
 use crate::tokenizer::Tokenizer;
 
 /// Tokens that are read in one pass before another is begun; a text is never cut in two.
@@ -61,15 +61,16 @@ impl Embedder {
     /// # Errors
     /// Says which check failed, with the file's key or tensor and the way out where there is one.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::from_gguf(&Gguf::open(path)?, &LoadOptions::default())
+        Self::from_gguf(&Gguf::open(path)?, 0)
     }
 
-    /// Loads a model from a file that is open already.
+    /// Loads a model from a file that is open already, to compute on so many threads of the main processor; 0 means one per
+    /// core.
     ///
     /// # Errors
     /// As [`Embedder::load`].
-    pub fn from_gguf(gguf: &Gguf, options: &LoadOptions) -> Result<Self, LoadError> {
-        let encoder = Encoder::load(gguf, options)?;
+    pub fn from_gguf(gguf: &Gguf, threads: usize) -> Result<Self, LoadError> {
+        let encoder = Encoder::load(gguf, threads)?;
         let tokenizer = Tokenizer::from_gguf(gguf)?;
         let (tokens, rows) = (tokenizer.vocabulary(), encoder.figures().vocabulary);
         if tokens > rows {

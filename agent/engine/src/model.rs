@@ -95,7 +95,7 @@ impl Model {
             return Err(LoadError::VocabularyMismatch { tokens: tokenizer.vocabulary(), rows: figures.vocabulary });
         }
         let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
-        let pool = thread_pool(options)?;
+        let pool = thread_pool(options.threads)?;
         let info = gguf.info();
         let backend = accelerator.map_or(Backend::Cpu, |accelerator| accelerator.backend());
         Ok(Arc::new(Self {
@@ -156,10 +156,10 @@ impl Model {
     }
 }
 
-/// The threads that one model computes on.
-pub(crate) fn thread_pool(options: &LoadOptions) -> Result<rayon::ThreadPool, LoadError> {
+/// The threads that one model computes on; 0 means one per core.
+pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadError> {
     rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
+        .num_threads(threads)
         .thread_name(|index| format!("engine-{index}"))
         .build()
         .map_err(|source| LoadError::Threads { source })

@@ -1,5 +1,6 @@
 //! BERT and its sentence embedders: every token sees every other, positions are learned rows, norms follow the blocks.
 
+use super::keys::shown;
 use super::{Figures, Keys, figures};
 use crate::gguf::Gguf;
 use crate::model::LoadError;
@@ -29,7 +30,7 @@ pub(crate) fn describe(gguf: &Gguf) -> Result<(Figures, Pooling), LoadError> {
     }
     if architecture != ARCHITECTURE {
         let known = ARCHITECTURE.to_owned();
-        return Err(LoadError::Architecture { architecture: architecture.to_owned(), known });
+        return Err(LoadError::Architecture { architecture: shown(architecture), known });
     }
     let figures = figures(gguf, &keys, "attention.layer_norm_epsilon")?;
     if keys.get(CAUSAL).is_some_and(|causal| causal.as_flag() != Some(false)) {

@@ -70,11 +70,19 @@ fn one_count(value: &Value) -> Option<u64> {
 /// A value for an error: lists and long texts by their kind.
 fn show(value: &Value) -> String {
     match value {
-        Value::Text(text) if text.len() > 60 => "a long text".to_owned(),
-        Value::Text(text) => format!("the text `{text}`"),
+        Value::Text(text) => format!("the text `{}`", shown(text)),
         Value::Array(Array::Text(_)) => "a list of texts".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Bool(flag) => flag.to_string(),
         other => other.as_number().map_or_else(String::new, |number| number.to_string()),
+    }
+}
+
+/// A text of the file for an error: its first characters.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -124,7 +124,7 @@ pub(crate) fn describe(gguf: &Gguf, loader: &mut Loader<'_>) -> Result<(Figures,
         return Err(LoadError::Embedder { architecture: architecture.to_owned() });
     }
     let Some((_, describe)) = FAMILIES.iter().find(|family| family.0 == architecture) else {
-        return Err(LoadError::Architecture { architecture: architecture.to_owned(), known: families().join(", ") });
+        return Err(LoadError::Architecture { architecture: keys::shown(architecture), known: families().join(", ") });
     };
     let figures = figures(gguf, &keys, "attention.layer_norm_rms_epsilon")?;
     let traits = describe(&keys, &figures, loader)?;
@@ -185,7 +185,7 @@ fn linear_divisor(keys: &Keys<'_>) -> Result<f64, LoadError> {
             Some(factor) if factor >= 1e-3 => Ok(factor),
             Some(factor) => Err(keys.bad("rope.scaling.factor", factor)),
         },
-        Some(kind) => Err(keys.bad(KIND, kind)),
+        Some(kind) => Err(keys.bad(KIND, keys::shown(kind))),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::EmbedError;
 use crate::arch::{Figures, bert, bert::Pooling};
 use crate::gguf::Gguf;
-use crate::model::{Beside, Linear, LoadError, LoadOptions, thread_pool};
+use crate::model::{Beside, Linear, LoadError, thread_pool};
 use crate::ops::{self, Activation, Attention, LayerNorm, Sight};
 use crate::weights::{Loader, Matrix};
 
@@ -37,7 +37,7 @@ struct Layer {
 }
 
 impl Encoder {
-    pub(super) fn load(gguf: &Gguf, options: &LoadOptions) -> Result<Self, LoadError> {
+    pub(super) fn load(gguf: &Gguf, threads: usize) -> Result<Self, LoadError> {
         let (figures, pooling) = bert::describe(gguf)?;
         let mut loader = Loader::new(gguf);
         let width = figures.embedding;
@@ -57,8 +57,8 @@ impl Encoder {
         let layers = (0..figures.layers).map(|index| Layer::load(&mut loader, &figures, index));
         let layers = layers.collect::<Result<_, _>>()?;
         loader.nothing_left()?;
-        let pool = thread_pool(options)?;
-        Ok(Self { figures, pooling, embedding, token_type, positions, embedding_norm, layers, pool })
+        let pool = thread_pool(threads)?;
+        Ok(Self { figures, pooling, embedding, token_types, positions, embedding_norm, layers, pool })
     }
 
     pub(super) fn figures(&self) -> &Figures {

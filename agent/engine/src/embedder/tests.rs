@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::gguf::{Value, write};
-use crate::model::Model;
+use crate::model::{LoadOptions, Model};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden").join(name)
@@ -17,7 +17,7 @@ fn lines<T: std::str::FromStr>(kind: &str) -> Vec<Vec<T>> {
 
 fn encoder() -> Encoder {
     let gguf = Gguf::open(golden("bert.gguf")).expect("the fixture is sound");
-    Encoder::load(&gguf, &LoadOptions::threads(2)).expect("the fixture loads")
+    Encoder::load(&gguf, 2).expect("the fixture loads")
 }
 
 fn worst(left: &[f32], right: &[f32]) -> f32 {
@@ -78,7 +78,7 @@ fn changed(key: &str, value: Option<Value>) -> Result<Encoder, LoadError> {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("changed.gguf");
     std::fs::write(&path, bytes).expect("it is written");
-    Encoder::load(&Gguf::open(&path).expect("it is sound"), &LoadOptions::threads(1))
+    Encoder::load(&Gguf::open(&path).expect("it is sound"), 1)
 }
 
 #[test]

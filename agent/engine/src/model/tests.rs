@@ -18,12 +18,16 @@ fn numbers<T: std::str::FromStr>(text: &str) -> Vec<T> {
     text.split([',', ' ', '\n']).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// The largest error of one family's logits, read in each of the ways that the engine reads.
 fn check_golden(family: &str) {
-    let model = load(&format!("{family}.gguf"));
-    let read = |kind: &str| std::fs::read_to_string(golden(&format!("{family}.{kind}"))).expect("the fixture is there");
-    let tokens: Vec<u32> = numbers(&read("tokens"));
-    let expected: Vec<Vec<f32>> = read("logits").lines().map(numbers).collect();
+    check_answers(&load(&format!("{family}.gguf")), family, family, 1e-3);
+}
+
+/// Compares a model's logits, read in each of the ways that the engine reads, with those that a fixture expects.
+fn check_answers(model: &Model, tokens: &str, expected: &str, tolerance: f32) {
+    let read = |name: String| std::fs::read_to_string(golden(&name)).expect("the fixture is there");
+    let tokens: Vec<u32> = numbers(&read(format!("{tokens}.tokens")));
+    let (family, expected) = (expected, read(format!("{expected}.logits")));
+    let expected: Vec<Vec<f32>> = expected.lines().map(numbers).collect();
     assert_eq!((tokens.len(), expected.len(), expected[0].len()), (48, 2, 320));
     let check = |way: String, answers: Vec<Vec<f32>>| {
         assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [320, 320]);
@@ -31,23 +35,23 @@ fn check_golden(family: &str) {
         let worst = pairs.map(|(answer, expected)| (answer - expected).abs()).fold(0.0, f32::max);
         #[expect(clippy::print_stdout, reason = "the figures that the test is for")]
         {
-            println!("{family:8} {way:32} largest error {worst:.2e}");
+            println!("{family:13} {way:32} largest error {worst:.2e}");
         }
-        assert!(worst <= 1e-3, "{family}, {way}: a logit is off by {worst}");
+        assert!(worst <= tolerance, "{family}, {way}: a logit is off by {worst}");
     };
-    check("in one pass".to_owned(), logits_in_chunks(&model, &tokens, &[20, 47], 48).expect("it computes"));
+    check("in one pass".to_owned(), logits_in_chunks(model, &tokens, &[20, 47], 48).expect("it computes"));
     for chunk in [1, 7, 16] {
-        let answers = logits_in_chunks(&model, &tokens, &[20, 47], chunk).expect("it computes");
+        let answers = logits_in_chunks(model, &tokens, &[20, 47], chunk).expect("it computes");
         check(format!("in chunks of {chunk}"), answers);
-        check(format!("in chunks of {chunk} among three others"), batched(&model, &tokens, &[20, 47], chunk));
+        check(format!("in chunks of {chunk} among three others"), batched(model, &tokens, &[20, 47], chunk));
     }
 }
 
 /// The logits of one sequence that is read together with three others of other lengths, begun before it and elsewhere.
 fn batched(model: &Model, tokens: &[u32], positions: &[usize], chunk: usize) -> Vec<Vec<f32>> {
     let mut workspace = Workspace::default();
-    let session = || Session::for_passes_of(model, 96, chunk.max(5));
-    let (mut own, mut others) = (session(), [session(), session(), session()]);
+    let session = |capacity: usize| Session::for_passes_of(model, capacity, chunk.max(5));
+    let (mut own, mut others) = (session(48), [session(96), session(51), session(96)]);
     model.forward(&mut others[1], &[9, 8, 7], &[], &mut workspace).expect("it computes");
     model.forward(&mut others[2], &[40; 30], &[], &mut workspace).expect("it computes");
     let mut answers = Vec::new();
@@ -101,6 +105,72 @@ fn bitnet_with_its_own_activation_agrees_with_an_independent_implementation() {
 }
 
 #[test]
+fn phi3_divides_by_the_long_factors_in_every_session_longer_than_the_original_context() {
+    let original = |tokens: u32| {
+        let change = |outline: &mut Outline| {
+            set(outline, "phi3.rope.scaling.original_context_length", Value::U32(tokens));
+        };
+        changed("phi3.gguf", change).expect("the file is sound")
+    };
+    // The sessions of this check are made for 48 tokens: from the first token on they are long, or short to the last.
+    check_answers(&original(47), "phi3", "phi3-long", 1e-3);
+    check_answers(&original(48), "phi3", "phi3", 1e-3);
+}
+
+#[test]
+fn gemma3_takes_pattern_factor_and_cap_from_its_keys() {
+    let patterns = [Value::U32(3), Value::Array(Array::Bool(vec![true, true, false, true, true, false, true]))];
+    for pattern in patterns {
+        let change = |outline: &mut Outline| {
+            set(outline, "gemma3.attention.sliding_window_pattern", pattern);
+            set(outline, "gemma3.rope.scaling.type", Value::Text("linear".to_owned()));
+            set(outline, "gemma3.rope.scaling.factor", Value::F32(8.0));
+            set(outline, "gemma3.final_logit_softcapping", Value::F32(5.0));
+        };
+        let model = changed("gemma3.gguf", change).expect("the file is sound");
+        // Expected by transformers, whose GELU is not in half precision: the plain file is 2.2e-3 away from it.
+        check_answers(&model, "gemma3", "gemma3-scaled", 5e-3);
+    }
+}
+
+#[test]
+fn llama_with_wide_heads_biases_and_linear_scaling_agrees_with_an_independent_implementation() {
+    check_answers(&load("wide.gguf"), "qwen3", "wide", 1e-3);
+}
+
+#[test]
+fn the_three_spellings_of_bitnet_are_one_family() {
+    for spelling in ["bitnet-b1.58", "bitnet-25"] {
+        let respell = |outline: &mut Outline| {
+            for (key, _) in &mut outline.metadata {
+                if let Some(rest) = key.strip_prefix("bitnet.") {
+                    *key = format!("{spelling}.{rest}");
+                }
+            }
+            set(outline, "general.architecture", Value::Text(spelling.to_owned()));
+        };
+        check_answers(&changed("bitnet.gguf", respell).expect("the file is sound"), "bitnet", "bitnet", 1e-3);
+    }
+}
+
+#[test]
+fn a_scale_beside_a_ternary_matrix_multiplies_its_products() {
+    let with = |fill: f32| {
+        let add = |outline: &mut Outline| {
+            for part in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+                outline.tensors.push((format!("blk.0.{part}.scale"), vec![1], Format::F32));
+            }
+        };
+        changed_with("bitnet.gguf", add, &fill.to_le_bytes()).expect("the file is sound")
+    };
+    check_answers(&with(1.0), "bitnet", "bitnet", 1e-3);
+    let (tokens, plain) = ([5, 6, 7, 8], load("bitnet.gguf"));
+    let answers = |model: &Model| logits(model, &tokens, &[3]).expect("it computes").remove(0);
+    let difference = answers(&with(2.0)).iter().zip(answers(&plain)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference > 0.1, "{difference}");
+}
+
+#[test]
 fn logits_come_in_the_order_they_were_asked_for() {
     let model = load("qwen3.gguf");
     let tokens = [5, 6, 7, 8];
@@ -113,6 +183,11 @@ fn logits_come_in_the_order_they_were_asked_for() {
 
 /// A copy of a golden file with changes to what stands in front of the tensors.
 fn changed(family: &str, change: impl FnOnce(&mut Outline)) -> Result<Arc<Model>, LoadError> {
+    changed_with(family, change, &[0])
+}
+
+/// As [`changed`], new tensors being made of `fill`, again and again.
+fn changed_with(family: &str, change: impl FnOnce(&mut Outline), fill: &[u8]) -> Result<Arc<Model>, LoadError> {
     let source = Gguf::open(golden(family)).expect("the golden model is sound");
     let entries = source.tensors().iter().map(|entry| (entry.name.clone(), entry.shape.clone(), entry.format));
     let mut outline = Outline { metadata: source.metadata().to_vec(), tensors: entries.collect() };
@@ -121,8 +196,10 @@ fn changed(family: &str, change: impl FnOnce(&mut Outline)) -> Result<Arc<Model>
     write(&mut bytes, &outline, |index, out| {
         let (name, shape, format) = &outline.tensors[index];
         let size = format.bytes_for(shape.iter().product()).expect("the size fits") as usize;
-        out.extend_from_slice(source.tensor(name).map(|entry| source.bytes(entry)).unwrap_or_default());
-        out.resize(size, 0);
+        match source.tensor(name) {
+            Some(entry) => out.extend_from_slice(source.bytes(entry)),
+            None => out.extend(fill.iter().cycle().take(size)),
+        }
         Ok(())
     })
     .expect("memory takes it");
@@ -159,6 +236,52 @@ fn figures_that_lie_are_refused_by_name() {
     assert!(matches!(&error, LoadError::MissingTensor { tensor } if tensor.starts_with("blk.2.")), "{error}");
     let error = changed("qwen3.gguf", |outline| set(outline, "qwen3.feed_forward_length", Value::U32(64)));
     assert!(matches!(error, Err(LoadError::TensorShape { .. })));
+}
+
+#[test]
+fn traits_that_lie_are_refused_by_name() {
+    let long_text = Value::Text("x".repeat(1_000));
+    let cases: &[(&str, &str, Value)] = &[
+        ("gemma3", "attention.sliding_window", Value::Text("wide".to_owned())),
+        ("gemma3", "attention.sliding_window", Value::U64(u64::MAX)),
+        ("gemma3", "attention.sliding_window_pattern", Value::U32(0)),
+        ("gemma3", "attention.sliding_window_pattern", Value::Array(Array::Bool(vec![true; 6]))),
+        ("gemma3", "attn_logit_softcapping", Value::F32(50.0)),
+        ("gemma3", "final_logit_softcapping", Value::F32(f32::NAN)),
+        ("gemma3", "rope.freq_base_swa", Value::F32(0.0)),
+        ("gemma3", "rope.scaling.factor", Value::F32(1e-9)),
+        ("phi3", "rope.scaling.original_context_length", Value::U32(0)),
+        ("phi3", "rope.scaling.attn_factor", Value::F32(f32::INFINITY)),
+        ("llama", "rope.scaling.type", Value::Text("yarn".to_owned())),
+        ("llama", "rope.scaling.type", long_text),
+        ("llama", "rope.freq_base", Value::Text("10000".to_owned())),
+        ("llama", "attention.head_count_kv", Value::Array(Array::U32(vec![2, 1]))),
+        ("bitnet", "attention.head_count", Value::F32(4.0)),
+    ];
+    for (family, name, value) in cases {
+        let key = format!("{family}.{name}");
+        let error = changed(&format!("{family}.gguf"), |outline| set(outline, &key, value.clone()));
+        let error = error.expect_err("the figure lies");
+        assert!(matches!(&error, LoadError::BadFigure { key: named, .. } if *named == key), "{key}: {error}");
+        assert!(error.to_string().len() < 200, "{error}");
+    }
+}
+
+#[test]
+fn a_figure_that_is_the_same_for_every_layer_may_be_a_list() {
+    let figure = Gguf::open(golden("llama.gguf")).expect("it is sound").count("llama.feed_forward_length");
+    let each = vec![figure.expect("the file says it"); 2];
+    let list = |outline: &mut Outline| set(outline, "llama.feed_forward_length", Value::Array(Array::U64(each)));
+    changed("llama.gguf", list).expect("both layers agree");
+}
+
+#[test]
+fn a_rotary_divisor_of_nothing_is_refused() {
+    let add = |outline: &mut Outline| outline.tensors.push(("rope_freqs.weight".to_owned(), vec![12], Format::F32));
+    for divisor in [0.0f32, -1.0, f32::NAN, f32::INFINITY] {
+        let error = changed_with("wide.gguf", add, &divisor.to_le_bytes()).expect_err("it divides by nothing sensible");
+        assert!(matches!(&error, LoadError::BadDivisor { .. }), "{error}");
+    }
 }
 
 #[test]
