@@ -58,7 +58,7 @@ impl Encoder {
         let layers = layers.collect::<Result<_, _>>()?;
         loader.nothing_left()?;
         let pool = thread_pool(threads)?;
-        Ok(Self { figures, pooling, embedding, token_types, positions, embedding_norm, layers, pool })
+        Ok(Self { figures, pooling, embedding, token_type, positions, embedding_norm, layers, pool })
     }
 
     pub(super) fn figures(&self) -> &Figures {
