@@ -19,6 +19,9 @@ const NAME_BYTES: u64 = 1_024;
 const TEXT_BYTES: u64 = 4 << 20;
 /// Most elements of all arrays together; the largest vocabularies have 262,144 tokens and half a million merges.
 const ARRAY_ELEMENTS: u64 = 8 << 20;
+/// Longest header, bytes: all that is copied out of the file before its tensors are believed. A vocabulary of 262,144 tokens
+/// with its merges takes 16 MiB.
+const HEADER_BYTES: u64 = 128 << 20;
 /// Dimensions of a tensor.
 const DIMENSIONS: u32 = 4;
 /// Most weights of one tensor. Real ones stay below 2^33.
@@ -227,6 +230,7 @@ struct Reader<'file> {
 
 impl<'file> Reader<'file> {
     fn take(&mut self, bytes: u64, what: &str) -> Result<&'file [u8], GgufError> {
+        limit("the header's length", (self.at as u64).saturating_add(bytes), HEADER_BYTES)?;
         let rest = &self.file[self.at..];
         match usize::try_from(bytes).ok().and_then(|bytes| rest.get(..bytes)) {
             Some(taken) => {

@@ -180,6 +180,13 @@ fn absurd_counts_are_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn a_header_that_goes_on_and_on_is_refused() {
+    let long = text(&"x".repeat(4 << 20));
+    let endless = (0..33).fold(Raw::sound(), |raw, index| raw.key(&format!("key {index}"), 8, &long)).fault();
+    assert!(matches!(endless, GgufError::TooLarge { .. }), "{endless}");
+}
+
+#[test]
 fn lists_of_lists_and_unknown_types_are_refused() {
     let nested = Raw::sound().key("nested", 9, &list(9, 1)).fault();
     assert!(matches!(nested, GgufError::ValueType { type_id: 9, .. }), "{nested}");

@@ -1,0 +1,36 @@
+//! The engine's readers of strangers' bytes, each as one function of bytes that must not panic, hang or swallow memory.
+//!
+//! The campaigns call them with a fuzzer's bytes, the ordinary tests with mutated fixtures.
+
+use outpost_engine::gguf;
+use outpost_engine::template::{ChatTemplate, Message, RenderOptions};
+
+/// A header that is accepted keeps its promises: tensors lie inside the file, hold what their shape says, and do not overlap.
+pub fn gguf_validator(bytes: &[u8]) {
+    let Ok(header) = gguf::parse(bytes) else { return };
+    let mut ranges: Vec<_> = header.tensors.iter().map(|tensor| tensor.range.clone()).collect();
+    ranges.sort_by_key(|range| range.start);
+    assert!(ranges.iter().all(|range| range.start <= range.end && range.end <= bytes.len()), "outside of the file");
+    assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].start), "overlapping");
+    for tensor in &header.tensors {
+        assert_eq!(header.tensor(&tensor.name), Some(tensor), "not found under its own name");
+    }
+    for (key, value) in &header.metadata {
+        assert!(header.get(key).is_some_and(|found| std::ptr::eq(found, value)), "not found under its own key");
+    }
+}
+
+/// A template that compiles renders within its bounds or says why not. What stands after the first NUL is what people said.
+pub fn template_renderer(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (source, said) = text.split_once('\0').unwrap_or((&text, "Hello"));
+    let Ok(template) = ChatTemplate::new(source, None) else { return };
+    let mut messages = vec![Message::new("system", "Be brief."), Message::new("user", said)];
+    messages.push(Message::new("assistant", said.chars().rev().collect::<String>()));
+    messages.push(Message::new("user", "And now?"));
+    for add_generation_prompt in [true, false] {
+        let options = RenderOptions { add_generation_prompt, ..RenderOptions::default() };
+        let first = template.render_text(&messages, &options).ok();
+        assert_eq!(first, template.render_text(&messages, &options).ok(), "the same conversation rendered differently");
+    }
+}
