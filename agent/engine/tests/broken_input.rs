@@ -1,6 +1,7 @@
 //! The short form of `tests/fuzz`: the same readers, fed with thousands of mutated fixtures, the same ones each time.
 
 #[path = "../fuzz/src/readers.rs"]
+#[expect(unreachable_pub, reason = "the campaigns take it from here too")]
 mod readers;
 
 use std::fs;
@@ -76,6 +77,11 @@ fn feed(files: &[PathBuf], reader: fn(&[u8])) {
 #[test]
 fn mutated_model_files_are_read_or_refused_and_keep_their_promises() {
     feed(&files("../../tests/fixtures/golden", "gguf"), readers::gguf_validator);
+}
+
+#[test]
+fn mutated_vocabularies_are_refused_or_write_what_they_read() {
+    feed(&files("fuzz/seeds", "gguf"), readers::tokenizer_loader);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use outpost_engine::gguf;
 use outpost_engine::template::{ChatTemplate, Message, RenderOptions};
+use outpost_engine::tokenizer::Tokenizer;
 
 /// A header that is accepted keeps its promises: tensors lie inside the file, hold what their shape says, and do not overlap.
 pub fn gguf_validator(bytes: &[u8]) {
@@ -32,5 +33,23 @@ pub fn template_renderer(bytes: &[u8]) {
         let options = RenderOptions { add_generation_prompt, ..RenderOptions::default() };
         let first = template.render_text(&messages, &options).ok();
         assert_eq!(first, template.render_text(&messages, &options).ok(), "the same conversation rendered differently");
+    }
+}
+
+/// A vocabulary that loads, from GGUF keys, turns text into tokens that it knows and back, in one piece or streamed.
+pub fn tokenizer_loader(bytes: &[u8]) {
+    let Ok(header) = gguf::parse(bytes) else { return };
+    let Ok(tokenizer) = Tokenizer::from_metadata(&header.metadata) else { return };
+    let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(96)..]);
+    for text in [tail.as_ref(), "The café's 12,345 <|im_end|> ☃\n\n\t</s> ▁of  it", ""] {
+        for (special, bos) in [(false, false), (true, true)] {
+            let tokens = tokenizer.encode(text, special, bos);
+            assert!(tokens.iter().all(|token| (*token as usize) < tokenizer.vocabulary()), "an unknown token");
+            let whole = tokenizer.decode(&tokens);
+            let mut stream = tokenizer.decode_stream();
+            let mut parts: String = tokens.iter().filter_map(|token| stream.push(*token)).collect();
+            parts.extend(stream.finish());
+            assert_eq!(whole, parts, "streamed text differs");
+        }
     }
 }
