@@ -11,39 +11,70 @@
 //! Q8_0  scale F16 · 32 × i8                   w = scale · code
 //! ```
 
+use super::Decode;
 use super::plain::half_at;
 
-pub(super) fn q4_0(block: &[u8; 18], output: &mut [f32; 32]) {
-    let scale = half_at(block, 0);
-    let (low, high) = output.split_at_mut(16);
-    for ((low, high), codes) in low.iter_mut().zip(high).zip(&block[2..]) {
-        *low = scale * (f32::from(codes & 15) - 8.0);
-        *high = scale * (f32::from(codes >> 4) - 8.0);
+#[derive(Clone, Copy)]
+pub(super) struct Q4_0;
+
+impl Decode<18, 32> for Q4_0 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 18], output: &mut [f32; 32]) {
+        let scale = half_at(block, 0);
+        let (low, high) = output.split_at_mut(16);
+        for ((low, high), codes) in low.iter_mut().zip(high).zip(&block[2..]) {
+            *low = scale * (f32::from(codes & 15) - 8.0);
+            *high = scale * (f32::from(codes >> 4) - 8.0);
+        }
     }
 }
 
-pub(super) fn q4_1(block: &[u8; 20], output: &mut [f32; 32]) {
-    let (scale, least) = (half_at(block, 0), half_at(block, 2));
-    let (low, high) = output.split_at_mut(16);
-    for ((low, high), codes) in low.iter_mut().zip(high).zip(&block[4..]) {
-        *low = scale * f32::from(codes & 15) + least;
-        *high = scale * f32::from(codes >> 4) + least;
+#[derive(Clone, Copy)]
+pub(super) struct Q4_1;
+
+impl Decode<20, 32> for Q4_1 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 20], output: &mut [f32; 32]) {
+        let (scale, least) = (half_at(block, 0), half_at(block, 2));
+        let (low, high) = output.split_at_mut(16);
+        for ((low, high), codes) in low.iter_mut().zip(high).zip(&block[4..]) {
+            *low = scale * f32::from(codes & 15) + least;
+            *high = scale * f32::from(codes >> 4) + least;
+        }
     }
 }
 
-pub(super) fn q5_0(block: &[u8; 22], output: &mut [f32; 32]) {
-    let scale = half_at(block, 0);
-    five_bits([block[2], block[3], block[4], block[5]], &block[6..], output, |code| scale * (code - 16.0));
+#[derive(Clone, Copy)]
+pub(super) struct Q5_0;
+
+impl Decode<22, 32> for Q5_0 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 22], output: &mut [f32; 32]) {
+        let scale = half_at(block, 0);
+        five_bits([block[2], block[3], block[4], block[5]], &block[6..], output, |code| scale * (code - 16.0));
+    }
 }
 
-pub(super) fn q5_1(block: &[u8; 24], output: &mut [f32; 32]) {
-    let (scale, least) = (half_at(block, 0), half_at(block, 2));
-    five_bits([block[4], block[5], block[6], block[7]], &block[8..], output, |code| scale * code + least);
+#[derive(Clone, Copy)]
+pub(super) struct Q5_1;
+
+impl Decode<24, 32> for Q5_1 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 24], output: &mut [f32; 32]) {
+        let (scale, least) = (half_at(block, 0), half_at(block, 2));
+        five_bits([block[4], block[5], block[6], block[7]], &block[8..], output, |code| scale * code + least);
+    }
 }
 
-pub(super) fn q8_0(block: &[u8; 34], output: &mut [f32; 32]) {
-    let scale = half_at(block, 0);
-    output.iter_mut().zip(&block[2..]).for_each(|(output, code)| *output = scale * f32::from(code.cast_signed()));
+#[derive(Clone, Copy)]
+pub(super) struct Q8_0;
+
+impl Decode<34, 32> for Q8_0 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 34], output: &mut [f32; 32]) {
+        let scale = half_at(block, 0);
+        output.iter_mut().zip(&block[2..]).for_each(|(output, code)| *output = scale * f32::from(code.cast_signed()));
+    }
 }
 
 /// Codes of five bits: bit `i` of `fifths` is the highest bit of weight `i`.

@@ -1,6 +1,6 @@
 //! Blocks of weights in every format that is read here: widened to F32, multiplied with a vector, and encoded.
 //!
-//! Each format is one function from the bytes of a block to its weights, written so that its definition can be read in it.
+//! Each format is one type whose `decode` makes weights of a block's bytes, written so that its definition can be read in it.
 //! [`visit`] is the only table of them; what is done with blocks (widening a row, multiplying it with one input or with a
 //! few) is written once for all. Nothing here touches the heap. This is the clear twin that faster kernels are tested
 //! against.
@@ -8,6 +8,9 @@
 mod legacy;
 mod nonlinear;
 mod plain;
+#[cfg_attr(target_arch = "x86_64", path = "processor/x86_64.rs")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "processor/any.rs")]
+mod processor;
 mod super_blocks;
 mod ternary;
 
@@ -20,7 +23,7 @@ const LANES: usize = 16;
 
 /// Widens blocks to F32. I2_S gives its codes, −1, 0 and +1: its scale is the tensor's, not the block's.
 pub(crate) fn widen(format: Format, blocks: &[u8], output: &mut [f32]) {
-    visit(format, Widen { blocks, output });
+    processor::widen(format, blocks, output);
 }
 
 /// The product of one row with one input of the same length.
@@ -31,8 +34,20 @@ pub(crate) fn dot(format: Format, row: &[u8], input: &[f32]) -> f32 {
 }
 
 /// The products of one row with up to [`FEW`] inputs that lie one after the other: each block is widened once for all of
-/// them. Every product has the same bits as [`dot`] of that input alone.
+/// them. Every product has the same bits as [`dot`] of that input alone, on every machine.
 pub(crate) fn dot_few(format: Format, row: &[u8], inputs: &[f32], products: &mut [f32]) {
+    processor::dot_few(format, row, inputs, products);
+}
+
+/// What [`widen`] computes, compiled once for every set of instructions that [`processor`] chooses from.
+#[inline(always)]
+fn widen_blocks(format: Format, blocks: &[u8], output: &mut [f32]) {
+    visit(format, Widen { blocks, output });
+}
+
+/// What [`dot_few`] computes, compiled as often.
+#[inline(always)]
+fn multiply_row(format: Format, row: &[u8], inputs: &[f32], products: &mut [f32]) {
     match products.len() {
         1 => visit(format, Dot::<1> { row, inputs, products }),
         2 => visit(format, Dot::<2> { row, inputs, products }),
@@ -40,33 +55,39 @@ pub(crate) fn dot_few(format: Format, row: &[u8], inputs: &[f32], products: &mut
     }
 }
 
-/// Something done with the blocks of one format.
-trait Visitor {
-    /// `decode` widens one block of `BYTES` bytes to its `WEIGHTS` weights.
-    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS]));
+/// A format: how one of its blocks is read. Formats without blocks are taken [`LANES`] weights at a time.
+trait Decode<const BYTES: usize, const WEIGHTS: usize>: Copy {
+    /// The weights of a block.
+    fn decode(self, block: &[u8; BYTES], output: &mut [f32; WEIGHTS]);
 }
 
-/// Formats without blocks are taken sixteen weights at a time; `Visitor`s widen what is left over by the same function.
+/// Something done with the blocks of one format.
+trait Visitor {
+    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, format: impl Decode<BYTES, WEIGHTS>);
+}
+
+/// The table of formats. Inlined, like everything below it, into each compilation of [`processor`].
+#[inline(always)]
 fn visit(format: Format, visitor: impl Visitor) {
     match format {
-        Format::F32 => visitor.blocks(plain::f32),
-        Format::F16 => visitor.blocks(plain::f16),
-        Format::BF16 => visitor.blocks(plain::bf16),
-        Format::Q4_0 => visitor.blocks(legacy::q4_0),
-        Format::Q4_1 => visitor.blocks(legacy::q4_1),
-        Format::Q5_0 => visitor.blocks(legacy::q5_0),
-        Format::Q5_1 => visitor.blocks(legacy::q5_1),
-        Format::Q8_0 => visitor.blocks(legacy::q8_0),
-        Format::Q2_K => visitor.blocks(super_blocks::q2_k),
-        Format::Q3_K => visitor.blocks(super_blocks::q3_k),
-        Format::Q4_K => visitor.blocks(super_blocks::q4_k),
-        Format::Q5_K => visitor.blocks(super_blocks::q5_k),
-        Format::Q6_K => visitor.blocks(super_blocks::q6_k),
-        Format::IQ4_NL => visitor.blocks(nonlinear::iq4_nl),
-        Format::IQ4_XS => visitor.blocks(nonlinear::iq4_xs),
-        Format::TQ1_0 => visitor.blocks(ternary::tq1_0),
-        Format::TQ2_0 => visitor.blocks(ternary::tq2_0),
-        Format::I2_S => visitor.blocks(ternary::i2_s),
+        Format::F32 => visitor.blocks(plain::F32),
+        Format::F16 => visitor.blocks(plain::F16),
+        Format::BF16 => visitor.blocks(plain::BF16),
+        Format::Q4_0 => visitor.blocks(legacy::Q4_0),
+        Format::Q4_1 => visitor.blocks(legacy::Q4_1),
+        Format::Q5_0 => visitor.blocks(legacy::Q5_0),
+        Format::Q5_1 => visitor.blocks(legacy::Q5_1),
+        Format::Q8_0 => visitor.blocks(legacy::Q8_0),
+        Format::Q2_K => visitor.blocks(super_blocks::Q2_K),
+        Format::Q3_K => visitor.blocks(super_blocks::Q3_K),
+        Format::Q4_K => visitor.blocks(super_blocks::Q4_K),
+        Format::Q5_K => visitor.blocks(super_blocks::Q5_K),
+        Format::Q6_K => visitor.blocks(super_blocks::Q6_K),
+        Format::IQ4_NL => visitor.blocks(nonlinear::IQ4_NL),
+        Format::IQ4_XS => visitor.blocks(nonlinear::IQ4_XS),
+        Format::TQ1_0 => visitor.blocks(ternary::TQ1_0),
+        Format::TQ2_0 => visitor.blocks(ternary::TQ2_0),
+        Format::I2_S => visitor.blocks(ternary::I2_S),
     }
 }
 
@@ -76,12 +97,15 @@ struct Widen<'a> {
 }
 
 impl Visitor for Widen<'_> {
-    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS])) {
+    #[inline(always)]
+    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, format: impl Decode<BYTES, WEIGHTS>) {
         let (blocks, rest) = self.blocks.as_chunks::<BYTES>();
         let (outputs, last) = self.output.as_chunks_mut::<WEIGHTS>();
-        blocks.iter().zip(outputs).for_each(|(block, output)| decode(block, output));
-        if !last.is_empty() {
-            last.copy_from_slice(&widen_rest(rest, &decode)[..last.len()]);
+        for (block, output) in blocks.iter().zip(outputs) {
+            format.decode(block, output);
+        }
+        if WEIGHTS == LANES && !last.is_empty() {
+            last.copy_from_slice(&widen_rest(rest, format)[..last.len()]);
         }
     }
 }
@@ -94,21 +118,22 @@ struct Dot<'a, const INPUTS: usize> {
 }
 
 impl<const INPUTS: usize> Visitor for Dot<'_, INPUTS> {
-    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS])) {
+    #[inline(always)]
+    fn blocks<const BYTES: usize, const WEIGHTS: usize>(self, format: impl Decode<BYTES, WEIGHTS>) {
         let columns = self.inputs.len() / self.products.len();
         let (blocks, rest) = self.row.as_chunks::<BYTES>();
         let mut sums = [[0.0f32; LANES]; INPUTS];
         let mut wide = [0.0; WEIGHTS];
         for (index, block) in blocks.iter().enumerate() {
-            decode(block, &mut wide);
+            format.decode(block, &mut wide);
             let begin = index * WEIGHTS;
             for (sums, input) in sums.iter_mut().zip(self.inputs.chunks_exact(columns)) {
                 multiply(sums, &wide, &input[begin..begin + WEIGHTS]);
             }
         }
         let begin = blocks.len() * WEIGHTS;
-        if begin < columns {
-            let wide = widen_rest(rest, &decode);
+        if WEIGHTS == LANES && begin < columns {
+            let wide = widen_rest(rest, format);
             for (sums, input) in sums.iter_mut().zip(self.inputs.chunks_exact(columns)) {
                 let rest = &input[begin..];
                 sums.iter_mut().zip(wide.iter().zip(rest)).for_each(|(sum, (wide, input))| *sum += wide * input);
@@ -133,13 +158,14 @@ fn multiply(sums: &mut [f32; LANES], wide: &[f32], input: &[f32]) {
 }
 
 /// Widens what does not fill a block: only formats of single weights come here, since rows of the others are whole blocks.
+#[inline(always)]
 fn widen_rest<const BYTES: usize, const WEIGHTS: usize>(
     rest: &[u8],
-    decode: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS]),
+    format: impl Decode<BYTES, WEIGHTS>,
 ) -> [f32; WEIGHTS] {
     let (mut block, mut wide) = ([0; BYTES], [0.0; WEIGHTS]);
     block[..rest.len()].copy_from_slice(rest);
-    decode(&block, &mut wide);
+    format.decode(&block, &mut wide);
     wide
 }
 

@@ -1,23 +1,41 @@
 //! Weights that stand alone, sixteen at a time: F32, F16 and BF16.
 
-use super::LANES;
+use super::{Decode, LANES};
 
-pub(super) fn f32(block: &[u8; 4 * LANES], output: &mut [f32; LANES]) {
-    for (bytes, output) in block.as_chunks::<4>().0.iter().zip(output) {
-        *output = f32::from_le_bytes(*bytes);
+#[derive(Clone, Copy)]
+pub(super) struct F32;
+
+impl Decode<{ 4 * LANES }, LANES> for F32 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 4 * LANES], output: &mut [f32; LANES]) {
+        for (bytes, output) in block.as_chunks::<4>().0.iter().zip(output) {
+            *output = f32::from_le_bytes(*bytes);
+        }
     }
 }
 
-pub(super) fn f16(block: &[u8; 2 * LANES], output: &mut [f32; LANES]) {
-    for (bytes, output) in block.as_chunks::<2>().0.iter().zip(output) {
-        *output = widen_half(u16::from_le_bytes(*bytes));
+#[derive(Clone, Copy)]
+pub(super) struct F16;
+
+impl Decode<{ 2 * LANES }, LANES> for F16 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 2 * LANES], output: &mut [f32; LANES]) {
+        for (bytes, output) in block.as_chunks::<2>().0.iter().zip(output) {
+            *output = widen_half(u16::from_le_bytes(*bytes));
+        }
     }
 }
 
 /// The upper half of an F32.
-pub(super) fn bf16(block: &[u8; 2 * LANES], output: &mut [f32; LANES]) {
-    for (bytes, output) in block.as_chunks::<2>().0.iter().zip(output) {
-        *output = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+#[derive(Clone, Copy)]
+pub(super) struct BF16;
+
+impl Decode<{ 2 * LANES }, LANES> for BF16 {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 2 * LANES], output: &mut [f32; LANES]) {
+        for (bytes, output) in block.as_chunks::<2>().0.iter().zip(output) {
+            *output = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+        }
     }
 }
 

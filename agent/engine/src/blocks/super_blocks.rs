@@ -12,88 +12,151 @@
 //! Q6_K               w = scale · part's scale · (code − 32)
 //! ```
 
+#![allow(non_camel_case_types, reason = "the names are the formats' own names")]
+
+use super::Decode;
 use super::plain::half_at;
 
 /// Sixteen parts of 16 weights. Byte `i` of 32 holds weights `i`, `i + 32`, `i + 64` and `i + 96` of its half.
-pub(super) fn q2_k(block: &[u8; 84], output: &mut [f32; 256]) {
-    let (scale, least) = (half_at(block, 80), half_at(block, 82));
-    for (part, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let (part_scale, part_least) = (scale * f32::from(block[part] & 15), least * f32::from(block[part] >> 4));
-        let (from, shift) = two_bits_of(part);
-        for (codes, output) in block[16 + from..].iter().zip(output) {
-            *output = part_scale * f32::from((codes >> shift) & 3) - part_least;
+#[derive(Clone, Copy)]
+pub(super) struct Q2_K;
+
+impl Decode<84, 256> for Q2_K {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 84], output: &mut [f32; 256]) {
+        let (scale, least) = (half_at(block, 80), half_at(block, 82));
+        let (parts, runs) = (&block[..16], &block.as_chunks::<16>().0[1..5]);
+        for (at, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let (scale, least) = (scale * f32::from(parts[at] & 15), least * f32::from(parts[at] >> 4));
+            let run = &runs[2 * (at / 8) + at % 2];
+            let weight = |code: u32| scale * code as f32 - least;
+            match at % 8 / 2 {
+                0 => each(run, output, |byte| weight(byte & 3)),
+                1 => each(run, output, |byte| weight(byte >> 2 & 3)),
+                2 => each(run, output, |byte| weight(byte >> 4 & 3)),
+                _ => each(run, output, |byte| weight(byte >> 6)),
+            }
         }
     }
 }
 
 /// Sixteen parts of 16 weights, codes as in Q2_K; bit `i` of byte `j` of the third bits belongs to weight `32 · i + j`.
-pub(super) fn q3_k(block: &[u8; 110], output: &mut [f32; 256]) {
-    let scale = half_at(block, 108);
-    let (thirds, codes, scales) = (&block[..32], &block[32..96], &block[96..108]);
-    for (part, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        // Lower four bits: parts 0–7 low, 8–15 high in bytes 0–7. Upper two: four to a byte, in bytes 8–11.
-        let lower = (scales[part % 8] >> (4 * (part / 8))) & 15;
-        let upper = (scales[8 + part % 4] >> (2 * (part / 4))) & 3;
-        let part_scale = scale * (f32::from(lower | upper << 4) - 32.0);
-        let (from, shift) = two_bits_of(part);
-        let (third, thirds) = (part / 2, &thirds[16 * (part % 2)..]);
-        for ((codes, thirds), output) in codes[from..].iter().zip(thirds).zip(output) {
-            let code = (codes >> shift) & 3 | ((thirds >> third) & 1) << 2;
-            *output = part_scale * (f32::from(code) - 4.0);
+#[derive(Clone, Copy)]
+pub(super) struct Q3_K;
+
+impl Decode<110, 256> for Q3_K {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 110], output: &mut [f32; 256]) {
+        let scale = half_at(block, 108);
+        let (thirds, runs) = block.as_chunks::<16>().0.split_at(2);
+        let parts = &block[96..108];
+        for (at, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            // Lower four bits: parts 0–7 low, 8–15 high in bytes 0–7. Upper two: four to a byte, in bytes 8–11.
+            let lower = (parts[at % 8] >> (4 * (at / 8))) & 15;
+            let upper = (parts[8 + at % 4] >> (2 * (at / 4))) & 3;
+            let scale = scale * (f32::from(lower | upper << 4) - 32.0);
+            let (run, thirds) = (&runs[2 * (at / 8) + at % 2], &thirds[at % 2]);
+            let weight = |code: u32, third: u32| scale * ((code & 3 | (third & 1) << 2) as f32 - 4.0);
+            match at / 2 {
+                0 => pairs(run, thirds, output, |byte, third| weight(byte, third)),
+                1 => pairs(run, thirds, output, |byte, third| weight(byte >> 2, third >> 1)),
+                2 => pairs(run, thirds, output, |byte, third| weight(byte >> 4, third >> 2)),
+                3 => pairs(run, thirds, output, |byte, third| weight(byte >> 6, third >> 3)),
+                4 => pairs(run, thirds, output, |byte, third| weight(byte, third >> 4)),
+                5 => pairs(run, thirds, output, |byte, third| weight(byte >> 2, third >> 5)),
+                6 => pairs(run, thirds, output, |byte, third| weight(byte >> 4, third >> 6)),
+                _ => pairs(run, thirds, output, |byte, third| weight(byte >> 6, third >> 7)),
+            }
         }
     }
 }
 
 /// Eight parts of 32 weights; 32 bytes hold an even part in their low and the next part in their high four bits.
-pub(super) fn q4_k(block: &[u8; 144], output: &mut [f32; 256]) {
-    let (scale, least) = (half_at(block, 0), half_at(block, 2));
-    let (scales, codes) = block[4..].split_at(12);
-    for (part, output) in output.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        let (part_scale, part_least) = six_bit_pair(scales, part);
-        let (part_scale, part_least) = (scale * f32::from(part_scale), least * f32::from(part_least));
-        let shift = 4 * (part % 2);
-        for (codes, output) in codes[32 * (part / 2)..].iter().zip(output) {
-            *output = part_scale * f32::from((codes >> shift) & 15) - part_least;
+#[derive(Clone, Copy)]
+pub(super) struct Q4_K;
+
+impl Decode<144, 256> for Q4_K {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 144], output: &mut [f32; 256]) {
+        let scales = [half_at(block, 0), half_at(block, 2)];
+        let runs = block[16..].as_chunks::<32>().0;
+        for (at, output) in output.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, least) = part_scales(scales, &block[4..16], at);
+            match at % 2 {
+                0 => each(&runs[at / 2], output, |byte| scale * (byte & 15) as f32 - least),
+                _ => each(&runs[at / 2], output, |byte| scale * (byte >> 4) as f32 - least),
+            }
         }
     }
 }
 
 /// As Q4_K; bit `i` of byte `j` of the fifth bits belongs to weight `32 · i + j`.
-pub(super) fn q5_k(block: &[u8; 176], output: &mut [f32; 256]) {
-    let (scale, least) = (half_at(block, 0), half_at(block, 2));
-    let (scales, fifths, codes) = (&block[4..16], &block[16..48], &block[48..]);
-    for (part, output) in output.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        let (part_scale, part_least) = six_bit_pair(scales, part);
-        let (part_scale, part_least) = (scale * f32::from(part_scale), least * f32::from(part_least));
-        let shift = 4 * (part % 2);
-        for ((codes, fifths), output) in codes[32 * (part / 2)..].iter().zip(fifths).zip(output) {
-            let code = (codes >> shift) & 15 | ((fifths >> part) & 1) << 4;
-            *output = part_scale * f32::from(code) - part_least;
+#[derive(Clone, Copy)]
+pub(super) struct Q5_K;
+
+impl Decode<176, 256> for Q5_K {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 176], output: &mut [f32; 256]) {
+        let scales = [half_at(block, 0), half_at(block, 2)];
+        let runs = block[16..].as_chunks::<32>().0;
+        let (fifths, runs) = (&runs[0], &runs[1..]);
+        for (at, output) in output.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, least) = part_scales(scales, &block[4..16], at);
+            let weight = |code: u32, fifth: u32| scale * (code | (fifth & 1) << 4) as f32 - least;
+            match at % 2 {
+                0 => pairs(&runs[at / 2], fifths, output, |byte, fifth| weight(byte & 15, fifth >> at)),
+                _ => pairs(&runs[at / 2], fifths, output, |byte, fifth| weight(byte >> 4, fifth >> at)),
+            }
         }
     }
 }
 
 /// Sixteen parts of 16 weights in two halves. Of each half, 64 bytes hold weights 0–63 in their low and 64–127 in their high
 /// four bits, and byte `i` of 32 holds the upper bits of weights `i`, `i + 32`, `i + 64` and `i + 96`.
-pub(super) fn q6_k(block: &[u8; 210], output: &mut [f32; 256]) {
-    let scale = half_at(block, 208);
-    let (lower, upper, scales) = (&block[..128], &block[128..192], &block[192..208]);
-    for (part, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let part_scale = scale * f32::from(scales[part].cast_signed());
-        let (half, at) = (part / 8, 16 * (part % 8));
-        let (lower, lower_shift) = (&lower[64 * half + at % 64..], 4 * (at / 64));
-        let (upper, upper_shift) = (&upper[32 * half + at % 32..], 2 * (at / 32));
-        for ((lower, upper), output) in lower.iter().zip(upper).zip(output) {
-            let code = (lower >> lower_shift) & 15 | ((upper >> upper_shift) & 3) << 4;
-            *output = part_scale * (f32::from(code) - 32.0);
+#[derive(Clone, Copy)]
+pub(super) struct Q6_K;
+
+impl Decode<210, 256> for Q6_K {
+    #[inline(always)]
+    fn decode(self, block: &[u8; 210], output: &mut [f32; 256]) {
+        let scale = half_at(block, 208);
+        let (runs, parts) = (block.as_chunks::<16>().0, &block[192..208]);
+        let (lower, upper) = (&runs[..8], &runs[8..12]);
+        for (at, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let scale = scale * f32::from(parts[at].cast_signed());
+            let (lower, upper) = (&lower[4 * (at / 8) + at % 4], &upper[2 * (at / 8) + at % 2]);
+            let weight = |low: u32, high: u32| scale * ((low & 15 | (high & 3) << 4) as f32 - 32.0);
+            match at % 8 / 2 {
+                0 => pairs(lower, upper, output, |low, high| weight(low, high)),
+                1 => pairs(lower, upper, output, |low, high| weight(low, high >> 2)),
+                2 => pairs(lower, upper, output, |low, high| weight(low >> 4, high >> 4)),
+                _ => pairs(lower, upper, output, |low, high| weight(low >> 4, high >> 6)),
+            }
         }
     }
 }
 
-/// First byte and shift of a part of 16 two-bit codes.
+/// One weight from each byte. Callers shift by a constant: the compiler makes vectors of such loops only.
 #[inline(always)]
-fn two_bits_of(part: usize) -> (usize, usize) {
-    (32 * (part / 8) + 16 * (part % 2), 2 * (part % 8 / 2))
+fn each<const N: usize>(bytes: &[u8; N], output: &mut [f32; N], weight: impl Fn(u32) -> f32) {
+    for (byte, output) in bytes.iter().zip(output) {
+        *output = weight(u32::from(*byte));
+    }
+}
+
+/// One weight from each byte and its companion in a second run.
+#[inline(always)]
+fn pairs<const N: usize>(bytes: &[u8; N], others: &[u8; N], output: &mut [f32; N], weight: impl Fn(u32, u32) -> f32) {
+    for ((byte, other), output) in bytes.iter().zip(others).zip(output) {
+        *output = weight(u32::from(*byte), u32::from(*other));
+    }
+}
+
+/// The block's scale and least value times those of one of eight parts.
+#[inline(always)]
+fn part_scales([scale, least]: [f32; 2], parts: &[u8], at: usize) -> (f32, f32) {
+    let (part_scale, part_least) = six_bit_pair(parts, at);
+    (scale * f32::from(part_scale), least * f32::from(part_least))
 }
 
 /// Scale and least value of one of eight parts: those of the first four parts are the low six bits of bytes 0–3 and 4–7;
