@@ -37,6 +37,14 @@ pub enum TokenizerError {
         /// How much may be.
         limit: usize,
     },
+    /// A file of a Hugging Face directory cannot be read.
+    #[error("`{file}` is not what it should be: {source}")]
+    Json {
+        /// The file's name.
+        file: &'static str,
+        /// What is wrong with it, and where.
+        source: serde_json::Error,
+    },
     /// The vocabulary or the rules cannot be compiled.
     #[error("cannot build it: {0}")]
     Build(#[source] Box<dyn std::error::Error + Send + Sync>),

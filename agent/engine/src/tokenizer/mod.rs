@@ -1,9 +1,10 @@
-//! Text to tokens and back, built from the keys of a GGUF file.
+//! Text to tokens and back, built from the keys of a GGUF file; a `tokenizer.json` becomes such keys first.
 
 mod build;
 mod byte_pair;
 mod bytes;
 mod error;
+pub mod huggingface;
 mod keys;
 mod kinds;
 mod merge;

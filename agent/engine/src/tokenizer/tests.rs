@@ -12,12 +12,18 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
 }
 
-fn qwen2() -> &'static Tokenizer {
+pub(super) fn vocabulary(name: &str) -> Gguf {
+    Gguf::open(fixture(&format!("tokenizers/ggml-vocab-{name}.gguf"))).expect("the vocabulary is sound")
+}
+
+pub(super) fn qwen2() -> &'static Tokenizer {
     static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
-    TOKENIZER.get_or_init(|| {
-        let gguf = Gguf::open(fixture("tokenizers/ggml-vocab-qwen2.gguf")).expect("the vocabulary is sound");
-        Tokenizer::from_gguf(&gguf).expect("the tokenizer builds")
-    })
+    TOKENIZER.get_or_init(|| Tokenizer::from_gguf(&vocabulary("qwen2")).expect("the tokenizer builds"))
+}
+
+pub(super) fn phi3() -> &'static Tokenizer {
+    static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
+    TOKENIZER.get_or_init(|| Tokenizer::from_gguf(&vocabulary("phi-3")).expect("the tokenizer builds"))
 }
 
 fn tiny() -> Tokenizer {
@@ -25,21 +31,28 @@ fn tiny() -> Tokenizer {
     Tokenizer::from_gguf(&gguf).expect("the tokenizer builds")
 }
 
+/// The published texts of a vocabulary, each with its tokens.
+pub(super) fn published(name: &str) -> Vec<(String, Vec<u32>)> {
+    let read = |extension: &str| {
+        let file = fixture(&format!("tokenizers/ggml-vocab-{name}.gguf.{extension}"));
+        std::fs::read_to_string(file).expect("the fixture is there")
+    };
+    let (texts, answers) = (read("inp"), read("out"));
+    let numbers = |answer: &str| answer.split_whitespace().map(|id| id.parse().expect("a number")).collect();
+    let cases: Vec<_> =
+        texts.split("\n__ggml_vocab_test__\n").map(str::to_owned).zip(answers.lines().map(numbers)).collect();
+    assert_eq!(cases.len(), 46, "{name}");
+    cases
+}
+
 #[test]
-fn every_published_case_of_the_qwen2_vocabulary_gives_the_published_tokens() {
-    let read = |name: &str| std::fs::read_to_string(fixture(name)).expect("the fixture is there");
-    let texts = read("tokenizers/ggml-vocab-qwen2.gguf.inp");
-    let answers = read("tokenizers/ggml-vocab-qwen2.gguf.out");
-    let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
-    let answers: Vec<&str> = answers.split('\n').collect();
-    let mut checked = 0;
-    for (text, answer) in texts.iter().zip(&answers) {
-        let expected: Vec<u32> = answer.split_whitespace().map(|id| id.parse().expect("a number")).collect();
-        assert_eq!(qwen2().encode(text, false, false), expected, "{text:?}");
-        assert_eq!(qwen2().decode(&expected), *text);
-        checked += 1;
+fn every_published_case_of_the_qwen2_and_phi_3_vocabularies_gives_the_published_tokens() {
+    for (name, tokenizer) in [("qwen2", qwen2()), ("phi-3", phi3())] {
+        for (text, expected) in published(name) {
+            assert_eq!(tokenizer.encode(&text, false, false), expected, "{name}: {text:?}");
+            assert_eq!(tokenizer.decode(&expected), text, "{name}");
+        }
     }
-    assert!(checked >= 40, "only {checked} cases");
 }
 
 #[test]

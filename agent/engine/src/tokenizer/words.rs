@@ -16,7 +16,7 @@ pub(super) struct Words {
     pub(super) add_bos: bool,
 }
 
-const GPT_2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
+pub(super) const GPT_2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
 
 /// GPT-4's, which Llama 3, Phi-4 (14B) and many others took over: up to three digits together.
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -70,7 +70,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// The names of [`WORDS`] and [`ALIASES`], for messages.
-const KNOWN: &str = "qwen2, deepseek-r1-qwen, llama-bpe, llama3, llama-v3, dbrx, smaug-bpe, gpt-4o, llama4, tekken, \
+pub(super) const KNOWN: &str = "qwen2, deepseek-r1-qwen, llama-bpe, llama3, llama-v3, dbrx, smaug-bpe, gpt-4o, llama4, tekken, \
                      gpt-2, gpt2, phi-2, smollm, default";
 
 pub(super) fn words(name: &str) -> Result<&'static Words, TokenizerError> {
