@@ -7,6 +7,9 @@ mod readers;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use outpost_engine::gguf;
+use outpost_engine::tokenizer::{Tokenizer, huggingface};
+
 /// Mutants of every fixture.
 const MUTANTS: u64 = 400;
 /// What a mutation may touch, bytes from the start: headers are shorter than this.
@@ -75,6 +78,20 @@ fn feed(files: &[PathBuf], reader: fn(&[u8])) {
 }
 
 #[test]
+fn the_seeds_themselves_are_sound() {
+    for file in files("fuzz/seeds", "gguf") {
+        let header = gguf::parse(&fs::read(&file).expect("it can be read")).expect("a seed is a sound file");
+        let has_words = header.get("tokenizer.ggml.tokens").is_some();
+        assert!(!has_words || Tokenizer::from_metadata(&header.metadata).is_ok(), "{}", file.display());
+    }
+    for file in files("fuzz/seeds", "json") {
+        let metadata = huggingface::metadata(&fs::read(&file).expect("it can be read"), None);
+        let metadata = metadata.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Tokenizer::from_metadata(&metadata).expect("a seed is a vocabulary that loads");
+    }
+}
+
+#[test]
 fn mutated_model_files_are_read_or_refused_and_keep_their_promises() {
     feed(&files("../../tests/fixtures/golden", "gguf"), readers::gguf_validator);
 }
@@ -82,6 +99,7 @@ fn mutated_model_files_are_read_or_refused_and_keep_their_promises() {
 #[test]
 fn mutated_vocabularies_are_refused_or_write_what_they_read() {
     feed(&files("fuzz/seeds", "gguf"), readers::tokenizer_loader);
+    feed(&files("fuzz/seeds", "json"), readers::tokenizer_loader);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use outpost_engine::gguf;
 use outpost_engine::template::{ChatTemplate, Message, RenderOptions};
-use outpost_engine::tokenizer::Tokenizer;
+use outpost_engine::tokenizer::{Tokenizer, huggingface};
 
 /// A header that is accepted keeps its promises: tensors lie inside the file, hold what their shape says, and do not overlap.
 pub fn gguf_validator(bytes: &[u8]) {
@@ -36,10 +36,13 @@ pub fn template_renderer(bytes: &[u8]) {
     }
 }
 
-/// A vocabulary that loads, from GGUF keys, turns text into tokens that it knows and back, in one piece or streamed.
+/// A vocabulary that loads, from GGUF keys or from a `tokenizer.json`, turns text into tokens that it knows and back, in one piece or streamed.
 pub fn tokenizer_loader(bytes: &[u8]) {
-    let Ok(header) = gguf::parse(bytes) else { return };
-    let Ok(tokenizer) = Tokenizer::from_metadata(&header.metadata) else { return };
+    let metadata = match bytes.first() {
+        Some(b'{') => huggingface::metadata(bytes, None).ok(),
+        _ => gguf::parse(bytes).ok().map(|header| header.metadata),
+    };
+    let Some(Ok(tokenizer)) = metadata.map(|metadata| Tokenizer::from_metadata(&metadata)) else { return };
     let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(96)..]);
     for text in [tail.as_ref(), "The café's 12,345 <|im_end|> ☃\n\n\t</s> ▁of  it", ""] {
         for (special, bos) in [(false, false), (true, true)] {
