@@ -1,5 +1,12 @@
 //! The tokenizer against published cases of a real vocabulary, and the edges that no such case reaches.
 
+mod hostile;
+mod made;
+mod round_trip;
+mod sentence_piece;
+mod structure;
+mod word_piece;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
