@@ -29,7 +29,7 @@ pub(super) fn build(keys: Keys<'_>) -> Result<Parts, TokenizerError> {
         }
     };
     let texts = keys.tokens()?;
-    let kinds = Kinds::new(keys, texts.len(), family == Family::SentencePiece)?;
+    let kinds = Kinds::new(keys, texts, family == Family::SentencePiece)?;
     let mut vocabulary = Vocabulary::with_capacity(texts.len());
     let (mut specials, mut added, mut end_of_generation) = (Vec::new(), Vec::new(), kinds.endings());
     let mut piece = Vec::new();

@@ -6,7 +6,7 @@
 //!   writes; a person who types one must not get it. A user-defined token is structure if it is spelled `<|…|>`, if the
 //!   chat template names it, or if a key of the file gives it a role; otherwise it is text.
 //! * Some converters leave end-of-turn tokens and the like as ordinary: a token spelled `<|…|>` or as one of [`ENDINGS`]
-//!   is structure whatever its type.
+//!   is structure whatever its type, and so is `</s>` where `<s>` begins sequences.
 
 use std::collections::BTreeSet;
 
@@ -28,8 +28,9 @@ const ENDINGS: &[&str] = &[
     "<|EOT|>",
 ];
 
-/// Ends an answer where the file says that it is structure; Gemma has an HTML tag that is spelled so.
-const SENTENCE_END: &str = "</s>";
+/// Ends sequences where the first of these begins them, whatever its type. Gemma has HTML tags that are spelled so, and
+/// begins its sequences otherwise.
+const SENTENCE: [&str; 2] = ["<s>", "</s>"];
 
 const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
@@ -57,23 +58,28 @@ pub(super) struct Kinds<'file> {
     template: &'file str,
     roles: BTreeSet<u32>,
     endings: BTreeSet<u32>,
+    /// Whether `<s>` begins sequences.
+    sentences: bool,
     /// Whether `<0x0A>` is a byte: in vocabularies that are not byte-level themselves.
     bytes: bool,
 }
 
 impl<'file> Kinds<'file> {
-    pub(super) fn new(keys: Keys<'file>, tokens: usize, bytes: bool) -> Result<Self, TokenizerError> {
+    pub(super) fn new(keys: Keys<'file>, texts: &[String], bytes: bool) -> Result<Self, TokenizerError> {
+        let tokens = texts.len();
         let ids = |names: &'static [&'static str]| {
             names.iter().filter_map(|key| keys.token(key, tokens).transpose()).collect::<Result<BTreeSet<_>, _>>()
         };
         let endings = ids(ENDING_KEYS)?;
         let roles = ids(ROLE_KEYS)?.union(&endings).copied().collect();
+        let begins = keys.token("tokenizer.ggml.bos_token_id", tokens)?.and_then(|id| texts.get(id as usize));
+        let sentences = begins.is_some_and(|text| text == SENTENCE[0]);
         let template = keys.text("tokenizer.chat_template").unwrap_or_default();
-        Ok(Self { types: keys.types(tokens)?, template, roles, endings, bytes })
+        Ok(Self { types: keys.types(tokens)?, template, roles, endings, sentences, bytes })
     }
 
     pub(super) fn of(&self, id: u32, spelling: &str) -> Kind {
-        let named = marked(spelling) || ENDINGS.contains(&spelling);
+        let named = marked(spelling) || ENDINGS.contains(&spelling) || self.sentences && SENTENCE.contains(&spelling);
         match self.types.get(id as usize) {
             Some(&(CONTROL | UNKNOWN)) => Kind::Special,
             Some(&UNUSED) => Kind::Unused,
@@ -91,7 +97,7 @@ impl<'file> Kinds<'file> {
 
     /// Whether this token of [`Kind::Special`] ends an answer.
     pub(super) fn ends(&self, id: u32, spelling: &str) -> bool {
-        self.endings.contains(&id) || ENDINGS.contains(&spelling) || spelling == SENTENCE_END
+        self.endings.contains(&id) || ENDINGS.contains(&spelling) || spelling == SENTENCE[1]
     }
 
     /// The tokens that the file's keys name as endings, whatever their kind.

@@ -69,7 +69,7 @@ fn byte_pair(file: &File, normalizers: &[&Json], cutters: &[&Json]) -> Result<Pl
             _ => return Err(refused("pre_tokenizer", step, "Split, Digits (individual), ByteLevel (no prefix space)")),
         }
     }
-    let canonical: Vec<&str> = expressions.iter().flat_map(|expression| spelled(expression)).copied().collect();
+    let canonical: Vec<&str> = expressions.iter().flat_map(spelled).copied().collect();
     let same = WORDS.iter().filter(|words| words.expressions == canonical).collect::<Vec<_>>();
     let ignore_merges = file.model.ignore_merges;
     match (same.iter().find(|words| words.ignore_merges == ignore_merges), same.first()) {
@@ -91,7 +91,7 @@ fn byte_pair(file: &File, normalizers: &[&Json], cutters: &[&Json]) -> Result<Pl
 fn spelled<'expression>(expression: &'expression &'expression str) -> &'expression [&'expression str] {
     let name = SPELLINGS.iter().find(|spelling| spelling.0 == *expression).map(|spelling| spelling.1);
     let words = name.and_then(|name| WORDS.iter().find(|words| words.name == name));
-    words.map_or(std::slice::from_ref(expression), |words| words.expressions)
+    words.map_or_else(|| std::slice::from_ref(expression), |words| words.expressions)
 }
 
 /// The expression of a step that makes words of what it matches. `Removed` and inverted, what is not matched goes away,

@@ -71,6 +71,21 @@ fn control_tokens_are_never_taken_from_a_text() {
 }
 
 #[test]
+fn the_end_of_a_sentence_is_structure_only_where_its_beginning_begins_sequences() {
+    let tokens = [("<s>", USER_DEFINED, 0.0), ("</s>", USER_DEFINED, 0.0), ("<bos>", CONTROL, 0.0), ("▁", NORMAL, 0.0)];
+    let begun = |bos| {
+        let mut keys = made::keys("llama", &tokens);
+        put(&mut keys, "bos_token_id", Value::U32(bos));
+        let tokenizer = built(&keys);
+        (tokenizer.encode("</s>", false, false).contains(&1), tokenizer.end_of_generation().contains(&1))
+    };
+    assert_eq!(begun(2), (true, false));
+    assert_eq!(begun(0), (false, true));
+    // Phi-3 marks it as user-defined.
+    assert!(!phi3().encode("</s>", false, false).contains(&2));
+}
+
+#[test]
 fn every_key_that_names_an_ending_counts() {
     let mut keys = hello();
     put(&mut keys, "eot_token_id", Value::U32(8));
