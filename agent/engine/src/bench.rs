@@ -3,17 +3,19 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use crate::blocks::encode::{WRITTEN, encode};
 use crate::gguf::Format;
 use crate::model::{ForwardError, Model, Workspace};
-use crate::quantize::encode;
 use crate::session::Session;
 use crate::weights::Matrix;
 
 /// The formats worth measuring.
 pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::Q4_K];
 
-/// Rows and columns of the measured matrix: larger than a core's own caches in every format.
+/// Columns of the measured matrix, and the rows of it that a prompt is multiplied with.
 const SIDE: usize = 2_048;
+/// The largest matrix: few machines have a larger cache, and small machines have little memory.
+const MOST_BYTES: u64 = 256 << 20;
 /// Prompt tokens of the measured matrix × matrix.
 const PROMPT: usize = 32;
 
@@ -63,6 +65,12 @@ pub enum BenchError {
         /// What they said.
         source: candle_core::Error,
     },
+    /// No matrix of it can be made.
+    #[error("cannot measure the {format} kernel: blocks of that format are read here, but not made")]
+    Format {
+        /// The format.
+        format: &'static str,
+    },
     /// The threads could not be started.
     #[error("cannot start {threads} threads to measure with: {source}")]
     Threads {
@@ -95,29 +103,44 @@ pub fn read_bandwidth(threads: usize) -> Result<u64, BenchError> {
     Ok(per_second((threads * words * 8) as f64, Duration::from_millis(300), pass))
 }
 
-/// Measures the kernel of one format. Takes about a second.
+/// Measures the kernel of one format, the one that a model in it runs. The matrix that decoding reads has about `bytes`
+/// bytes: more than the last cache holds, or the cache is measured instead of the memory. Takes about a second.
 ///
 /// # Errors
-/// Fails when the kernels do not know the format or the threads cannot be started.
-pub fn kernel(format: Format, threads: usize) -> Result<KernelFigures, BenchError> {
+/// Fails when the format is not written here, when the threads cannot be started or the product cannot be computed.
+pub fn kernel(format: Format, threads: usize, bytes: u64) -> Result<KernelFigures, BenchError> {
+    if !WRITTEN.contains(&format) {
+        return Err(BenchError::Format { format: format.name() });
+    }
     let threads = threads.max(1);
     let pool = pool(threads)?;
     let failed = |source| BenchError::Kernel { format: format.name(), source };
-    let values: Vec<f32> = (0..SIDE * SIDE).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
-    let matrix = Matrix::owned(SIDE, SIDE, format, encode(format, &values).map_err(failed)?);
+    let matrix = matrix(format, bytes);
+    let square = self::matrix(format, format.bytes_for((SIDE * SIDE) as u64).unwrap_or(0));
     let input: Vec<f32> = (0..SIDE * PROMPT).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
-    let mut output = vec![0.0; SIDE * PROMPT];
-    let weights = (SIDE * SIDE) as u64;
-    let bytes = format.bytes_for(weights).unwrap_or(0);
-    // Once before the clock runs: some kernels rearrange their weights on first use.
-    pool.install(|| matrix.apply(&input, &mut output)).map_err(failed)?;
-    let decode = per_second(bytes as f64, Duration::from_millis(150), || {
-        pool.install(|| black_box(matrix.apply(&input[..SIDE], &mut output[..SIDE]).is_ok()));
+    let (mut one, mut all) = (vec![0.0; matrix.rows], vec![0.0; square.rows * PROMPT]);
+    // Once before the clock runs: threads start and buffers become real memory.
+    pool.install(|| matrix.apply(&input[..SIDE], &mut one).and_then(|()| square.apply(&input, &mut all)))
+        .map_err(failed)?;
+    let read = format.bytes_for((matrix.rows * SIDE) as u64).unwrap_or(0);
+    let decode = per_second(read as f64, Duration::from_millis(150), || {
+        pool.install(|| black_box(matrix.apply(&input[..SIDE], &mut one).is_ok()));
     });
-    let prefill = per_second((weights * PROMPT as u64) as f64, Duration::from_millis(150), || {
-        pool.install(|| black_box(matrix.apply(&input, &mut output).is_ok()));
+    let prefill = per_second((square.rows * SIDE * PROMPT) as f64, Duration::from_millis(150), || {
+        pool.install(|| black_box(square.apply(&input, &mut all).is_ok()));
     });
     Ok(KernelFigures { format, threads, decode_bytes_per_second: decode, prefill_macs_per_second: prefill })
+}
+
+/// A matrix of [`SIDE`] columns and about so many bytes: some rows of weights, again and again.
+fn matrix(format: Format, bytes: u64) -> Matrix {
+    const DISTINCT: usize = 64;
+    let weights: Vec<f32> = (0..DISTINCT * SIDE).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
+    let distinct = format.bytes_for(weights.len() as u64).unwrap_or(0) as usize;
+    let mut blocks = vec![0; distinct];
+    encode(format, &weights, &mut blocks);
+    let times = (bytes.min(MOST_BYTES) as usize).div_ceil(distinct).max(1);
+    Matrix::owned(DISTINCT * times, SIDE, format, blocks.repeat(times))
 }
 
 /// Measures reading and generating apart, each from the same depth. What is read does not matter to the speed.
@@ -191,9 +214,24 @@ mod tests {
 
     #[test]
     fn every_format_of_the_probe_is_measured_as_faster_than_nothing() {
-        let figures = kernel(Format::Q8_0, 1).expect("the kernel runs");
-        assert!(figures.decode_bytes_per_second > 1_000_000, "{figures:?}");
-        assert!(figures.prefill_macs_per_second > 1_000_000, "{figures:?}");
+        for format in FORMATS {
+            let figures = kernel(*format, 1, 1 << 20).expect("the kernel runs");
+            assert!(figures.decode_bytes_per_second > 1_000_000, "{figures:?}");
+            assert!(figures.prefill_macs_per_second > 1_000_000, "{figures:?}");
+        }
+        assert!(matches!(kernel(Format::TQ1_0, 1, 1 << 20), Err(BenchError::Format { format: "TQ1_0" })));
+    }
+
+    #[test]
+    fn the_measured_matrix_is_as_large_as_asked_for_up_to_a_bound() {
+        for format in FORMATS {
+            let bytes = |asked| {
+                let matrix = matrix(*format, asked);
+                format.bytes_for((matrix.rows * matrix.columns) as u64).expect("whole blocks")
+            };
+            assert!((5 << 20..6 << 20).contains(&bytes(5 << 20)), "{}", format.name());
+            assert!(bytes(1 << 40) < MOST_BYTES + (1 << 20), "{}", format.name());
+        }
     }
 
     #[test]

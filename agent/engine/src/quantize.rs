@@ -1,37 +1,62 @@
-//! Makes a smaller variant of a model: F16, Q8_0, Q5_1 or Q4_0 from a larger one.
+//! Makes a smaller variant of a model: F16, Q8_0, Q6_K, Q5_1, Q4_K_M, Q4_0 or TQ2_0 from any file that is read here.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+mod convert;
+mod mix;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
-
-use crate::blocks;
-use crate::gguf::write::{Outline, write};
-use crate::gguf::{Format, Gguf, GgufError, TensorEntry, Value};
+use crate::gguf::write::{Outline, write_in_parts};
+use crate::gguf::{Format, Gguf, GgufError, Value};
 
 /// What to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types, reason = "the names are the formats' own names")]
 pub enum Quantisation {
     /// Half precision.
     F16,
     /// 8.5 bits per weight.
     Q8_0,
+    /// 6.56 bits per weight.
+    Q6_K,
     /// 6 bits per weight.
     Q5_1,
+    /// Q4_K with Q6_K where it matters most: about 4.9 bits per weight.
+    Q4_K_M,
     /// 4.5 bits per weight.
     Q4_0,
+    /// 2.06 bits per weight: for models that were trained to have ternary weights.
+    TQ2_0,
 }
 
-impl Quantisation {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::F16, Self::Q8_0, Self::Q5_1, Self::Q4_0];
+/// quantisation, name, its most common format, `general.file_type` of `llama.cpp`
+const TABLE: [(Quantisation, &str, Format, u32); 7] = [
+    (Quantisation::F16, "F16", Format::F16, 1),
+    (Quantisation::Q8_0, "Q8_0", Format::Q8_0, 7),
+    (Quantisation::Q6_K, "Q6_K", Format::Q6_K, 18),
+    (Quantisation::Q5_1, "Q5_1", Format::Q5_1, 9),
+    (Quantisation::Q4_K_M, "Q4_K_M", Format::Q4_K, 15),
+    (Quantisation::Q4_0, "Q4_0", Format::Q4_0, 2),
+    (Quantisation::TQ2_0, "TQ2_0", Format::TQ2_0, 37),
+];
 
-    /// Its name, as in `Q4_0`.
+impl Quantisation {
+    /// All of them, the largest first.
+    pub const ALL: [Self; 7] = {
+        let mut all = [Self::F16; 7];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = TABLE[at].0;
+            at += 1;
+        }
+        all
+    };
+
+    /// Its name, as in `Q4_K_M`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.format().name()
+        self.row().1
     }
 
     /// The one with this name, in either case.
@@ -41,38 +66,25 @@ impl Quantisation {
     }
 
     fn format(self) -> Format {
-        match self {
-            Self::F16 => Format::F16,
-            Self::Q8_0 => Format::Q8_0,
-            Self::Q5_1 => Format::Q5_1,
-            Self::Q4_0 => Format::Q4_0,
-        }
+        self.row().2
     }
 
-    /// Embedding and output stay at 8 bits in the small variants: every token passes through them, and they suffer most.
-    fn format_of(self, tensor: &TensorEntry) -> Format {
-        let is_matrix = tensor.shape.len() == 2 && tensor.name.ends_with(".weight");
-        let is_table = matches!(tensor.name.as_str(), "token_embd.weight" | "output.weight");
-        let wanted = match self {
-            Self::Q5_1 | Self::Q4_0 if is_table => Format::Q8_0,
-            _ => self.format(),
-        };
-        if !is_matrix {
-            // Norms are a thousandth of the bytes and steer everything.
-            return Format::F32;
-        }
-        if tensor.shape[0].is_multiple_of(wanted.block_weights()) { wanted } else { Format::F16 }
+    fn row(self) -> &'static (Self, &'static str, Format, u32) {
+        TABLE.iter().find(|row| row.0 == self).expect("every quantisation has its row in the table")
     }
+}
 
-    /// `general.file_type` of `llama.cpp`.
-    fn file_type(self) -> u32 {
-        match self {
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q8_0 => 7,
-            Self::Q5_1 => 9,
-        }
-    }
+/// How far the work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Tensors that are written.
+    pub tensors_done: usize,
+    /// Tensors of the file.
+    pub tensors: usize,
+    /// Bytes of the new file's tensors that are written.
+    pub bytes_done: u64,
+    /// Bytes of the new file's tensors.
+    pub bytes: u64,
 }
 
 /// What came of it.
@@ -104,24 +116,48 @@ pub enum QuantizeError {
     },
 }
 
-/// Reads one file and writes the other. The new file appears whole or not at all; an old one of the same name is
-/// replaced.
+/// As [`quantize_with_progress`], for who does not wait.
 ///
 /// # Errors
-/// Fails when the input is not a sound GGUF or the output cannot be written.
+/// As [`quantize_with_progress`].
 pub fn quantize(input: impl AsRef<Path>, output: impl AsRef<Path>, to: Quantisation) -> Result<Summary, QuantizeError> {
+    quantize_with_progress(input, output, to, &mut |_| {})
+}
+
+/// Reads one file and writes the other, and tells after every few MiB how far it is. The new file appears whole or not at
+/// all; an old one of the same name is replaced. No tensor is ever in memory as a whole, every core helps, and the bytes are
+/// the same whatever the number of cores.
+///
+/// # Errors
+/// Fails when the input is not a sound GGUF, when a weight is no number, or when the output cannot be written.
+pub fn quantize_with_progress(
+    input: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    to: Quantisation,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Summary, QuantizeError> {
     let gguf = Gguf::open(input)?;
     let output = output.as_ref();
     let failed = |source| QuantizeError::Write { path: output.to_owned(), source };
-    let formats: Vec<Format> = gguf.tensors().iter().map(|tensor| to.format_of(tensor)).collect();
+    let formats = mix::formats(&gguf, to);
     let tensors = gguf.tensors().iter().zip(&formats);
     let outline = Outline {
         metadata: metadata(&gguf, to),
         tensors: tensors.clone().map(|(tensor, format)| (tensor.name.clone(), tensor.shape.clone(), *format)).collect(),
     };
+    let bytes = tensors.clone().filter_map(|(tensor, format)| format.bytes_for(tensor.weights())).sum();
     let changed = tensors.filter(|(tensor, format)| tensor.format != **format).count();
-    write_atomically(output, |file| {
-        write(file, &outline, |index, bytes| convert(&gguf, &gguf.tensors()[index], formats[index], bytes))
+    let mut at = Progress { tensors_done: 0, tensors: formats.len(), bytes_done: 0, bytes };
+    convert::write_atomically(output, |file| {
+        write_in_parts(file, &outline, |index, out| {
+            convert::tensor(&gguf, &gguf.tensors()[index], formats[index], out, &mut |written| {
+                at.bytes_done += written;
+                progress(at);
+            })?;
+            at.tensors_done = index + 1;
+            progress(at);
+            Ok(())
+        })
     })
     .map_err(failed)?;
     let output_bytes = fs::metadata(output).map_err(failed)?.len();
@@ -132,60 +168,10 @@ fn metadata(gguf: &Gguf, to: Quantisation) -> Vec<(String, Value)> {
     let replaced = ["general.file_type", "general.quantization_version"];
     let kept = gguf.metadata().iter().filter(|(key, _)| !replaced.contains(&key.as_str())).cloned();
     kept.chain([
-        ("general.file_type".to_owned(), Value::U32(to.file_type())),
+        ("general.file_type".to_owned(), Value::U32(to.row().3)),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ])
     .collect()
-}
-
-fn convert(gguf: &Gguf, tensor: &TensorEntry, to: Format, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let stored = gguf.bytes(tensor);
-    if tensor.format == to {
-        bytes.extend_from_slice(stored);
-        return Ok(());
-    }
-    // The validator bounds a tensor's weights, so they fit usize on every machine that can map the file.
-    let mut wide = vec![0.0; tensor.weights() as usize];
-    blocks::widen(tensor.format, &stored[..stored.len() - tensor.format.tail_bytes() as usize], &mut wide);
-    let scale = gguf.scale(tensor);
-    wide.iter_mut().for_each(|weight| *weight *= scale);
-    *bytes = encode(to, &wide).map_err(|error| io::Error::other(format!("tensor `{}`: {error}", tensor.name)))?;
-    Ok(())
-}
-
-/// Weights as blocks.
-pub(crate) fn encode(format: Format, wide: &[f32]) -> Result<Vec<u8>, candle_core::Error> {
-    let kind = match format {
-        Format::F32 => GgmlDType::F32,
-        Format::F16 => GgmlDType::F16,
-        Format::Q8_0 => GgmlDType::Q8_0,
-        Format::Q5_1 => GgmlDType::Q5_1,
-        Format::Q4_0 => GgmlDType::Q4_0,
-        Format::Q4_K => GgmlDType::Q4K,
-        other => return Err(candle_core::Error::Msg(format!("{} is not written here", other.name()))),
-    };
-    let wide = Tensor::from_slice(wide, wide.len(), &Device::Cpu)?;
-    Ok(QTensor::quantize(&wide, kind)?.data()?.into_owned())
-}
-
-/// Writes beside, flushes to the disk, renames, flushes the directory.
-fn write_atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("it has no file name"))?.to_string_lossy();
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let beside = directory.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut file = BufWriter::new(File::create(&beside)?);
-        fill(&mut file)?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(directory)?.sync_all()
-    })();
-    if written.is_err() {
-        // What is left of it is of no use; that removing may fail too changes nothing.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 #[cfg(test)]

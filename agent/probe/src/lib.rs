@@ -14,12 +14,14 @@ use outpost_engine::bench;
 use outpost_engine::gguf::Format;
 use sysinfo::{MemoryRefreshKind, System};
 
-/// The formats of a full run, the most common first. Half precision is not among them: the engine reads such weights where the
-/// file has them, and its measured run knows only kernels of blocks.
+/// The formats of a full run, the most common first. Half precision is not among them: an edge box seldom serves it.
 const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_1];
 
 /// A machine that has taken this long begins no further kernel: the whole run stays within about three seconds.
 const PATIENCE: Duration = Duration::from_millis(2_200);
+
+/// The part of the available memory that a measured matrix may take, at most.
+const MEMORY_PART: u64 = 8;
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -40,8 +42,12 @@ pub fn measure(options: &ProbeOptions) -> Measurements {
     let threads = found.cores as usize;
     found.memory_read_bytes_per_second = bench::read_bandwidth(threads).unwrap_or(0);
     let formats = if options.quick { &FORMATS[..1] } else { FORMATS };
+    let (_, memory_available_bytes) = memory_bytes();
     let in_time = formats.iter().take_while(|_| began.elapsed() < PATIENCE);
-    found.kernels = in_time.filter_map(|format| bench::kernel(*format, threads).ok()).map(kernel_speed).collect();
+    found.kernels = in_time
+        .filter_map(|format| bench::kernel(*format, threads, memory_available_bytes / MEMORY_PART).ok())
+        .map(kernel_speed)
+        .collect();
     refresh(&found, options)
 }
 

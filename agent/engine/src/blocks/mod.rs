@@ -5,6 +5,7 @@
 //! few) is written once for all. Nothing here touches the heap. This is the clear twin that faster kernels are tested
 //! against.
 
+pub(crate) mod encode;
 mod legacy;
 mod nonlinear;
 mod plain;

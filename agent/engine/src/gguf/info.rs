@@ -103,10 +103,18 @@ pub(crate) const FILE_TYPES: &[(u64, &str)] = &[
     (16, "Q5_K_S"),
     (17, "Q5_K_M"),
     (18, "Q6_K"),
+    (25, "IQ4_NL"),
+    (30, "IQ4_XS"),
     (32, "BF16"),
+    (36, "TQ1_0"),
+    (37, "TQ2_0"),
 ];
 
 fn quantisation(gguf: &Gguf) -> String {
+    // BitNet's fork and `llama.cpp` have given the same number to different file types: what the file holds decides.
+    if gguf.tensors().iter().any(|tensor| tensor.format == Format::I2_S) {
+        return Format::I2_S.name().to_owned();
+    }
     let declared = gguf.count("general.file_type").and_then(|id| FILE_TYPES.iter().find(|row| row.0 == id));
     if let Some((_, name)) = declared {
         return (*name).to_owned();

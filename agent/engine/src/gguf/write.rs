@@ -25,23 +25,56 @@ pub fn write(
     outline: &Outline,
     mut fill: impl FnMut(usize, &mut Vec<u8>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (header, sizes) = header(outline)?;
-    out.write_all(&header)?;
     let mut bytes = Vec::new();
-    for (index, size) in sizes.iter().enumerate() {
+    write_in_parts(out, outline, |index, out| {
         bytes.clear();
         fill(index, &mut bytes)?;
-        if bytes.len() as u64 != *size {
+        out.write_all(&bytes)
+    })
+}
+
+/// As [`write`], for tensors that are never in memory as a whole: `fill` writes each tensor's bytes in as many parts as it
+/// likes.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_in_parts(
+    out: &mut impl Write,
+    outline: &Outline,
+    mut fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let (header, sizes) = header(outline)?;
+    out.write_all(&header)?;
+    for (index, size) in sizes.iter().enumerate() {
+        let mut counted = Counted { out, bytes: 0 };
+        fill(index, &mut counted)?;
+        if counted.bytes != *size {
             return Err(io::Error::other(format!(
                 "tensor `{}` has {} bytes, its shape needs {size}",
-                outline.tensors[index].0,
-                bytes.len()
+                outline.tensors[index].0, counted.bytes
             )));
         }
-        out.write_all(&bytes)?;
         out.write_all(&vec![0; padding(*size)])?;
     }
     Ok(())
+}
+
+/// Knows how many bytes went through it.
+struct Counted<'out, W> {
+    out: &'out mut W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn header(outline: &Outline) -> io::Result<(Vec<u8>, Vec<u64>)> {

@@ -1,11 +1,13 @@
 //! A product is the same for one token and for many, in every format that is written here.
 
 use super::*;
-use crate::quantize::encode;
+use crate::blocks::encode::encode;
 
 fn matrix(format: Format, rows: usize, columns: usize) -> Matrix {
     let values: Vec<f32> = (0..rows * columns).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
-    Matrix::owned(rows, columns, format, encode(format, &values).expect("it is written here"))
+    let mut blocks = vec![0; format.bytes_for(values.len() as u64).expect("whole blocks") as usize];
+    encode(format, &values, &mut blocks);
+    Matrix::owned(rows, columns, format, blocks)
 }
 
 #[test]
