@@ -1,8 +1,8 @@
 //! Checks a directory of vocabularies: every published case, and 10,000 generated texts that must come back from their
 //! tokens, per vocabulary.
 //!
-//! `cargo run --release -p outpost-engine --example vocabularies -- DIR` reads every `*.gguf` of the directory that has a
-//! `.gguf.inp` (texts, separated by a line `__ggml_vocab_test__`) and a `.gguf.out` (the tokens of one text per line)
+//! `cargo run --release -p outpost-engine --example vocabularies -- DIR` reads every `*.gguf` of the directory that has
+//! a `.gguf.inp` (texts, separated by a line `__ggml_vocab_test__`) and a `.gguf.out` (the tokens of one text per line)
 //! beside it, prints what it found and ends with an error if anything differs.
 //!
 //! Vocabularies of the BERT kind do not keep a text: there the same words in lower case and without accents, one space
@@ -54,7 +54,7 @@ fn check(file: &Path) -> Result<usize> {
     let lost = generated(&tokenizer, kind == "bert");
     let taken = start.elapsed();
     println!(
-        "{}: {kind}, {} tokens, loaded in {loaded:.0?}; {}/{cases} cases equal; {}/{TEXTS} texts came back, {taken:.1?}",
+        "{}: {kind}, {} tokens, loaded in {loaded:.0?}; {}/{cases} cases equal; {}/{TEXTS} texts back in {taken:.1?}",
         file.file_name().unwrap_or_default().display(),
         tokenizer.vocabulary(),
         cases - unequal,

@@ -143,8 +143,8 @@ impl Ids {
     }
 }
 
-/// Whether white space after a special token goes away. Files do not say; of the known families Phi-3 was trained so, and
-/// `llama.cpp` goes by the model's name as well.
+/// Whether white space after a special token goes away. Files do not say; of the known families Phi-3 was trained so,
+/// and `llama.cpp` goes by the model's name as well.
 fn strips_after_specials(keys: Keys<'_>) -> bool {
     let name = keys.text("general.name").unwrap_or_default().to_ascii_lowercase();
     keys.text("tokenizer.ggml.model") == Some("llama") && (name.contains("phi-3") || name.contains("phi3"))

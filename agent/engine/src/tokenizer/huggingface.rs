@@ -1,7 +1,7 @@
-//! Reads a `tokenizer.json` of Hugging Face as the `tokenizer.ggml.*` keys that it amounts to, so that there is one loader.
+//! Reads a `tokenizer.json` of Hugging Face as the `tokenizer.ggml.*` keys it amounts to, so that there is one loader.
 //!
-//! What keys cannot say is either refused by name or has no part in them: truncation and padding are the caller's, and the
-//! NFC normalisation that Qwen's files ask for is left out, as it is for every GGUF file of that family.
+//! What keys cannot say is either refused by name or has no part in them: truncation and padding are the caller's, and
+//! the NFC normalisation that Qwen's files ask for is left out, as it is for every GGUF file of that family.
 
 mod file;
 mod roles;
@@ -31,8 +31,8 @@ const BYTE: i32 = 6;
 /// configuration has one, `tokenizer.chat_template`.
 ///
 /// # Errors
-/// Fails when a file is no JSON of this shape, is larger than any real one, contradicts itself, or asks for something that
-/// the keys cannot say; the error names the part and shows it.
+/// Fails when a file is no JSON of this shape, is larger than any real one, contradicts itself, or asks for something
+/// that the keys cannot say; the error names the part and shows it.
 pub fn metadata(
     tokenizer_json: &[u8],
     tokenizer_config: Option<&[u8]>,
@@ -81,33 +81,7 @@ pub fn metadata(
     Ok(keys.0)
 }
 
-/// Adds placeholders until there are `tokens` tokens: models often have more rows than their tokenizer has tokens.
-///
-/// # Errors
-/// Fails when the vocabulary is larger already, or `tokens` is more than any model has.
-pub fn pad(metadata: &mut [(String, Value)], tokens: usize) -> Result<(), TokenizerError> {
-    if tokens > TOKENS {
-        return Err(TokenizerError::TooLarge { what: "the vocabulary", value: tokens, limit: TOKENS });
-    }
-    for (key, value) in metadata {
-        match (key.as_str(), value) {
-            ("tokenizer.ggml.tokens", Value::Array(Array::Text(texts))) => {
-                if texts.len() > tokens {
-                    return Err(TokenizerError::Inconsistent {
-                        key: "tokenizer.ggml.tokens",
-                        why: format!("{} tokens for a model of {tokens} rows", texts.len()),
-                    });
-                }
-                texts.extend((texts.len()..tokens).map(placeholder));
-            }
-            ("tokenizer.ggml.token_type", Value::Array(Array::I32(types))) => types.resize(tokens, UNUSED),
-            ("tokenizer.ggml.scores", Value::Array(Array::F32(scores))) => scores.resize(tokens, 0.0),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
+/// The spelling of an id between others that no token has.
 fn placeholder(id: usize) -> String {
     format!("[PAD{id}]")
 }

@@ -2,11 +2,11 @@
 //!
 //! A file gives every token a type. Two things it does not say as clearly as is needed here:
 //! * *User-defined* tokens (type 4) are of two sorts. Runs of blank lines or HTML tags are text, and a text that holds
-//!   them has always been tokenized with them. Others, such as `<tool_call>`, are structure that the model's chat template
-//!   writes; a person who types one must not get it. A user-defined token is structure if it is spelled `<|…|>`, if the
-//!   chat template names it, or if a key of the file gives it a role; otherwise it is text.
-//! * Some converters leave end-of-turn tokens and the like as ordinary: a token spelled `<|…|>` or as one of [`ENDINGS`]
-//!   is structure whatever its type, and so is `</s>` where `<s>` begins sequences.
+//!   them has always been tokenized with them. Others, such as `<tool_call>`, are structure that the model's chat
+//!   template writes; a person who types one must not get it. A user-defined token is structure if it is spelled
+//!   `<|…|>`, if the chat template names it, or if a key of the file gives it a role; otherwise it is text.
+//! * Some converters leave end-of-turn tokens and the like as ordinary: a token spelled `<|…|>` or as one of
+//!   [`ENDINGS`] is structure whatever its type, and so is `</s>` where `<s>` begins sequences.
 
 use std::collections::BTreeSet;
 

@@ -100,8 +100,8 @@ impl Tokenizer {
         writer.tokens
     }
 
-    /// Tokens of what a template wrote. `bos`: whether the model's `add_bos_token` is to be honoured; the token is never
-    /// doubled when the template has written it already.
+    /// Tokens of what a template wrote. `bos`: whether the model's `add_bos_token` is to be honoured; the token is
+    /// never doubled when the template has written it already.
     #[must_use]
     pub fn encode_pieces(&self, pieces: &[Piece], bos: bool) -> Vec<u32> {
         let mut writer = Writer::new(self);
@@ -118,9 +118,9 @@ impl Tokenizer {
         writer.tokens
     }
 
-    /// Tokens of a text that is to be embedded: between `[CLS]` and `[SEP]` for BERT's kind, between the tokens that begin
-    /// and end sequences for others, where the file asks for them. Nothing in the text counts as a special token. Whoever
-    /// must shorten the result to a context keeps its last token.
+    /// Tokens of a text that is to be embedded: between `[CLS]` and `[SEP]` for BERT's kind, between the tokens that
+    /// begin and end sequences for others, where the file asks for them. Nothing in the text counts as a special token.
+    /// Whoever must shorten the result to a context keeps its last token.
     #[must_use]
     pub fn encode_for_embedding(&self, text: &str) -> Vec<u32> {
         let mut tokens = self.encode(text, false, self.0.add_bos);

@@ -49,8 +49,8 @@ impl Specials {
         parts
     }
 
-    /// Whether a special token begins these bytes, in whatever case its ASCII letters are written: a template may change
-    /// the case of what a person typed.
+    /// Whether a special token begins these bytes, in whatever case its ASCII letters are written: a template may
+    /// change the case of what a person typed.
     pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
         self.lower.longest(bytes.iter().map(u8::to_ascii_lowercase)).is_some()
     }

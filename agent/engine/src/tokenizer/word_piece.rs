@@ -1,5 +1,4 @@
-//! WordPiece vocabularies (`bert`): text is cleaned and cut into words, and of each word the longest beginning that is a
-//! token is taken again and again.
+//! WordPiece vocabularies (`bert`): clean text, cut it into words, take the longest beginning of a word again and again.
 //!
 //! In GGUF files a token that begins a word is spelled with U+2581 in front, and one that goes on with a word without
 //! the `##` of the original. Here, as in [`super::sentence_piece`], pieces hold a space for U+2581.

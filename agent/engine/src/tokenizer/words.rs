@@ -70,8 +70,8 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// The names of [`WORDS`] and [`ALIASES`], for messages.
-pub(super) const KNOWN: &str = "qwen2, deepseek-r1-qwen, llama-bpe, llama3, llama-v3, dbrx, smaug-bpe, gpt-4o, llama4, tekken, \
-                     gpt-2, gpt2, phi-2, smollm, default";
+pub(super) const KNOWN: &str = "qwen2, deepseek-r1-qwen, llama-bpe, llama3, llama-v3, dbrx, smaug-bpe, gpt-4o, llama4, \
+                     tekken, gpt-2, gpt2, phi-2, smollm, default";
 
 pub(super) fn words(name: &str) -> Result<&'static Words, TokenizerError> {
     let name = ALIASES.iter().find(|alias| alias.0 == name).map_or(name, |alias| alias.1);
@@ -94,8 +94,8 @@ impl Cutter {
 
     /// Hands out the words in order; together they are the text.
     ///
-    /// An expression gives up on a stretch that would take it a million steps, such as as many spaces in a row; the rest
-    /// of the text is one word then.
+    /// An expression gives up on a stretch that would take it a million steps, such as as many spaces in a row; the
+    /// rest of the text is one word then.
     pub(super) fn cut(&self, text: &str, take: &mut dyn FnMut(&str)) {
         each(&self.0, text, take);
     }

@@ -1,4 +1,4 @@
-//! A `tokenizer.json` gives the tokens of the vocabulary that it was made from, and what cannot be read is refused by name.
+//! A `tokenizer.json` gives the tokens of the vocabulary it was made from, and what cannot be read is refused by name.
 
 use std::collections::HashMap;
 
@@ -177,14 +177,13 @@ fn word_pieces_are_spelled_as_gguf_spells_them() {
 }
 
 #[test]
-fn rows_beyond_the_last_token_get_placeholders() {
-    let mut keys = read(&small_byte_level(QWEN_2, false), None).expect("it is read");
-    pad(&mut keys, 6).expect("there is room");
-    let tokenizer = Tokenizer::from_metadata(&keys).expect("the tokenizer builds");
-    assert_eq!((tokenizer.vocabulary(), tokenizer.text(5)), (6, Some("[PAD5]")));
-    assert_eq!(tokenizer.decode(&[2, 4, 5]), "ab");
-    assert!(pad(&mut keys, 5).is_err());
-    assert!(pad(&mut keys, usize::MAX).is_err());
+fn an_id_between_others_that_no_token_has_writes_nothing() {
+    let mut file = small_byte_level(QWEN_2, false);
+    file["added_tokens"][0]["id"] = 5.into();
+    let tokenizer = Tokenizer::from_metadata(&read(&file, None).expect("it is read")).expect("the tokenizer builds");
+    assert_eq!((tokenizer.vocabulary(), tokenizer.text(4)), (6, Some("[PAD4]")));
+    assert_eq!(tokenizer.decode(&[2, 3, 4, 5]), "ab");
+    assert!(!tokenizer.encode("[PAD4]", true, false).contains(&4));
 }
 
 #[test]

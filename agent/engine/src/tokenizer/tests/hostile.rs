@@ -130,10 +130,9 @@ proptest! {
         put(&mut keys, "token_type", Value::Array(Array::I32(types)));
         put(&mut keys, "scores", Value::Array(Array::F32(scores)));
         put(&mut keys, "merges", Value::Array(Array::Text(merges)));
-        for (name, id) in ["bos_token_id", "eos_token_id", "unknown_token_id", "add_bos_token", "cls_token_id", "add_sep_token"]
-            .iter()
-            .zip(ids)
-        {
+        let names =
+            ["bos_token_id", "eos_token_id", "unknown_token_id", "add_bos_token", "cls_token_id", "add_sep_token"];
+        for (name, id) in names.iter().zip(ids) {
             put(&mut keys, name, id);
         }
         if let Ok(tokenizer) = Tokenizer::from_metadata(&keys) {
