@@ -58,7 +58,7 @@ impl Decode<110, 256> for Q3_K {
             let (run, thirds) = (&runs[2 * (at / 8) + at % 2], &thirds[at % 2]);
             let weight = |code: u32, third: u32| scale * ((code & 3 | (third & 1) << 2) as f32 - 4.0);
             match at / 2 {
-                0 => pairs(run, thirds, output, |byte, third| weight(byte, third)),
+                0 => pairs(run, thirds, output, weight),
                 1 => pairs(run, thirds, output, |byte, third| weight(byte >> 2, third >> 1)),
                 2 => pairs(run, thirds, output, |byte, third| weight(byte >> 4, third >> 2)),
                 3 => pairs(run, thirds, output, |byte, third| weight(byte >> 6, third >> 3)),
@@ -78,10 +78,10 @@ pub(super) struct Q4_K;
 impl Decode<144, 256> for Q4_K {
     #[inline(always)]
     fn decode(self, block: &[u8; 144], output: &mut [f32; 256]) {
-        let scales = [half_at(block, 0), half_at(block, 2)];
+        let (scales, leasts) = part_scales(&block.as_chunks().0[0]);
         let runs = block[16..].as_chunks::<32>().0;
         for (at, output) in output.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let (scale, least) = part_scales(scales, &block[4..16], at);
+            let (scale, least) = (scales[at], leasts[at]);
             match at % 2 {
                 0 => each(&runs[at / 2], output, |byte| scale * (byte & 15) as f32 - least),
                 _ => each(&runs[at / 2], output, |byte| scale * (byte >> 4) as f32 - least),
@@ -97,11 +97,11 @@ pub(super) struct Q5_K;
 impl Decode<176, 256> for Q5_K {
     #[inline(always)]
     fn decode(self, block: &[u8; 176], output: &mut [f32; 256]) {
-        let scales = [half_at(block, 0), half_at(block, 2)];
+        let (scales, leasts) = part_scales(&block.as_chunks().0[0]);
         let runs = block[16..].as_chunks::<32>().0;
         let (fifths, runs) = (&runs[0], &runs[1..]);
         for (at, output) in output.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let (scale, least) = part_scales(scales, &block[4..16], at);
+            let (scale, least) = (scales[at], leasts[at]);
             let weight = |code: u32, fifth: u32| scale * (code | (fifth & 1) << 4) as f32 - least;
             match at % 2 {
                 0 => pairs(&runs[at / 2], fifths, output, |byte, fifth| weight(byte & 15, fifth >> at)),
@@ -120,14 +120,15 @@ impl Decode<210, 256> for Q6_K {
     #[inline(always)]
     fn decode(self, block: &[u8; 210], output: &mut [f32; 256]) {
         let scale = half_at(block, 208);
-        let (runs, parts) = (block.as_chunks::<16>().0, &block[192..208]);
-        let (lower, upper) = (&runs[..8], &runs[8..12]);
+        let runs = block.as_chunks::<16>().0;
+        let (lower, upper, parts) = (&runs[..8], &runs[8..12], &runs[12]);
+        let scales = parts.map(|part| scale * f32::from(part.cast_signed()));
         for (at, output) in output.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            let scale = scale * f32::from(parts[at].cast_signed());
+            let scale = scales[at];
             let (lower, upper) = (&lower[4 * (at / 8) + at % 4], &upper[2 * (at / 8) + at % 2]);
             let weight = |low: u32, high: u32| scale * ((low & 15 | (high & 3) << 4) as f32 - 32.0);
             match at % 8 / 2 {
-                0 => pairs(lower, upper, output, |low, high| weight(low, high)),
+                0 => pairs(lower, upper, output, weight),
                 1 => pairs(lower, upper, output, |low, high| weight(low, high >> 2)),
                 2 => pairs(lower, upper, output, |low, high| weight(low >> 4, high >> 4)),
                 _ => pairs(lower, upper, output, |low, high| weight(low >> 4, high >> 6)),
@@ -152,20 +153,19 @@ fn pairs<const N: usize>(bytes: &[u8; N], others: &[u8; N], output: &mut [f32; N
     }
 }
 
-/// The block's scale and least value times those of one of eight parts.
+/// Scales and least values of eight parts, from the 16 bytes that Q4_K and Q5_K begin with. Those of the first four parts
+/// are the low six bits of bytes 4–7 and 8–11; those of the last four have their low four bits in bytes 12–15 and their upper
+/// two above those of the first four.
 #[inline(always)]
-fn part_scales([scale, least]: [f32; 2], parts: &[u8], at: usize) -> (f32, f32) {
-    let (part_scale, part_least) = six_bit_pair(parts, at);
-    (scale * f32::from(part_scale), least * f32::from(part_least))
-}
-
-/// Scale and least value of one of eight parts: those of the first four parts are the low six bits of bytes 0–3 and 4–7;
-/// those of the last four have their low four bits in bytes 8–11 and their upper two above those of the first four.
-#[inline(always)]
-pub(super) fn six_bit_pair(scales: &[u8], part: usize) -> (u8, u8) {
-    if part < 4 {
-        return (scales[part] & 63, scales[part + 4] & 63);
+fn part_scales(head: &[u8; 16]) -> ([f32; 8], [f32; 8]) {
+    let (scale, least) = (half_at(head, 0), half_at(head, 2));
+    let (mut scales, mut leasts) = ([0.0; 8], [0.0; 8]);
+    for at in 0..4 {
+        let [first, second, both] = [4, 8, 12].map(|run| head[run + at]);
+        scales[at] = scale * f32::from(first & 63);
+        leasts[at] = least * f32::from(second & 63);
+        scales[at + 4] = scale * f32::from(both & 15 | first >> 6 << 4);
+        leasts[at + 4] = least * f32::from(both >> 4 | second >> 6 << 4);
     }
-    let low = scales[part + 4];
-    (low & 15 | (scales[part - 4] >> 6) << 4, low >> 4 | (scales[part] >> 6) << 4)
+    (scales, leasts)
 }
