@@ -15,7 +15,8 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
 }
 
-/// Every held-out question with the answer that belongs to it.
+/// Every held-out question with the answer that belongs to it; what is scored is the answer: nobody trained the model to
+/// guess questions.
 fn conversations(model: &Model) -> Vec<Passage> {
     let facts = facts::read_facts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo_model/facts.toml"));
     let facts = facts.expect("the facts are in the tree");
@@ -24,8 +25,9 @@ fn conversations(model: &Model) -> Vec<Passage> {
         let answer = &facts.iter().find(|fact| fact.id == phrasing.fact).expect("the fact is known").answer;
         let question = [Message::new("user", &phrasing.question)];
         let mut tokens = encode_chat(model, &question, &RenderOptions::default()).expect("the template takes it");
+        let scored_from = tokens.len() - 1;
         tokens.extend(model.tokenizer().encode(&format!("{answer}<|im_end|>"), true, false));
-        Passage { tokens, scored_from: 0 }
+        Passage { tokens, scored_from }
     };
     held_out.iter().map(passage).collect()
 }
@@ -35,30 +37,36 @@ fn score(path: &Path, reference: &Model) -> Evaluation {
     evaluate(&model, Some(reference), &conversations(&model), &mut |_, _| {}).expect("the conversations can be scored")
 }
 
-/// How far a step of quantisation may move the perplexity, either way.
-const PERPLEXITY_MOVES: f64 = 0.02;
+/// From the variant that is nearest to the original to the one that is furthest away.
+const STEPS: [Quantisation; 5] =
+    [Quantisation::Q8_0, Quantisation::Q6_K, Quantisation::Q5_1, Quantisation::Q4_0, Quantisation::TQ2_0];
+/// How far any but the last may move the perplexity of right answers, either way: on 60 answers its order is luck, the
+/// divergence's is not.
+const PERPLEXITY_MOVES: f64 = 0.001;
 
 #[test]
 fn every_step_of_quantisation_moves_the_model_further_from_its_original() {
     let reference = Model::load(fixture("outpost-demo-f16.gguf"), &LoadOptions::default()).expect("it loads");
     let directory = tempfile::tempdir().expect("a directory for the variants");
     let original = score(&fixture("outpost-demo-f16.gguf"), &reference).perplexity;
-    println!("F16: perplexity {original:.5}");
-    let (mut divergence, mut agreement) = (0.0, 1.0);
-    for target in [Quantisation::Q8_0, Quantisation::Q5_1, Quantisation::Q4_0] {
+    println!("F16: perplexity {original:.6}");
+    let mut divergence = 0.0;
+    for target in STEPS {
         let (name, path) = (target.name(), directory.path().join(target.name()));
         quantize(fixture("outpost-demo-f16.gguf"), &path, target).expect("the demo model can be quantised");
         let found = score(&path, &reference);
         let against = found.against.expect("there was a reference");
         println!(
-            "{name}: perplexity {:.5}, divergence {:.6} nats, same choice {:.2} %",
+            "{name}: perplexity {:.6}, divergence {:.6} nats, same choice {:.2} %",
             found.perplexity,
             against.mean_divergence,
             against.top1_agreement * 100.0
         );
         assert!(against.mean_divergence > divergence, "{name} diverges less than the step before");
-        assert!(against.top1_agreement <= agreement, "{name} agrees more than the step before");
-        assert!((found.perplexity / original - 1.0).abs() < PERPLEXITY_MOVES, "{name}: {}", found.perplexity);
-        (divergence, agreement) = (against.mean_divergence, against.top1_agreement);
+        divergence = against.mean_divergence;
+        if target != Quantisation::TQ2_0 {
+            assert!((found.perplexity / original - 1.0).abs() < PERPLEXITY_MOVES, "{name}: {}", found.perplexity);
+            assert!(against.top1_agreement > 0.995, "{name}: {}", against.top1_agreement);
+        }
     }
 }

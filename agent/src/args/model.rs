@@ -33,11 +33,11 @@ pub enum Model {
     /// Write a smaller variant of a GGUF file
     #[command(after_help = "Example: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0")]
     Quantize {
-        /// An F16 or F32 file
+        /// A larger variant: F16, F32 or any other that is read here
         input: PathBuf,
         /// Where to write
         output: PathBuf,
-        /// `F16`, `Q8_0`, `Q5_1` or `Q4_0`
+        /// `F16`, `Q8_0`, `Q6_K`, `Q5_1`, `Q4_K_M`, `Q4_0` or `TQ2_0`
         #[arg(long)]
         to: String,
     },

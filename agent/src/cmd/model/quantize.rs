@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use outpost_engine::quantize::{Quantisation, quantize};
+use outpost_engine::quantize::{Progress, Quantisation, quantize_with_progress};
 use serde_json::json;
 
+use super::super::bar::Bar;
 use super::{Here, say, say_json};
 
 pub(super) fn run(here: &Here, input: &Path, output: &Path, to: &str) -> Result<()> {
@@ -13,7 +14,11 @@ pub(super) fn run(here: &Here, input: &Path, output: &Path, to: &str) -> Result<
         let names: Vec<_> = Quantisation::ALL.iter().map(|known| known.name()).collect();
         bail!("`{to}` is not a quantisation that can be written here; choose one of {}", names.join(", "));
     };
-    let summary = quantize(input, output, target).context("no variant was written")?;
+    let mut bar = Bar::new("MiB");
+    let mut progress = |progress: Progress| bar.at(progress.bytes_done >> 20, progress.bytes >> 20);
+    let summary = quantize_with_progress(input, output, target, &mut progress).context("no variant was written");
+    drop(bar);
+    let summary = summary?;
     if here.json {
         return say_json(&json!({
             "tensors": summary.tensors, "changed": summary.changed,
