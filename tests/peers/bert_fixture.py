@@ -14,7 +14,7 @@ import gguf
 import torch
 import transformers
 
-WORDS = "the pump press pressure valve is at of and no oil ##ing ##ed ##ure ##s wa ##ter op ##en".split()
+WORDS = "the pump press pressure valve is at of and no oil ##ing ##ed ##ure wa ##ter op ##en".split()
 TEXTS = [
     "The pump is open.",
     "No oil",

@@ -22,7 +22,7 @@ ACTS = [
 THINGS = [
     "the cooling valve", "an unbelievably tokenisable word", "its naïve café résumé", "invoice #2024-11-23", "the COVID-19 rules",
     "emojis 😀 and ☃", "https://example.com/a?b=c", "\tthe\ttabbed   one", "antidisestablishmentarianism", "42 of 1000 devices",
-    "the Größe of Straße 7", "[SEP] written by a person",
+    "the Größe of Straße 7", "a (bracketed) [note]",
 ]
 ENDS = [".", "!", "?", "", " ...", ", said the engineer; nobody answered.", " (again)", " — why?"]
 

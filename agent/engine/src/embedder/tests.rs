@@ -46,6 +46,50 @@ fn vectors_are_those_of_an_independent_implementation_alone_and_together() {
     }
 }
 
+fn texts() -> Vec<String> {
+    let text = std::fs::read_to_string(golden("bert.texts")).expect("the fixture is there");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn texts_become_the_vectors_of_an_independent_tokenizer_and_model() {
+    let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads");
+    let (texts, expected) = (texts(), lines::<f32>("vectors"));
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let tokens: Vec<Vec<u32>> = texts.iter().map(|text| embedder.tokens(text)).collect();
+    assert_eq!(tokens, lines::<u32>("tokens"));
+    // Many at once are read in several passes.
+    let many = embedder.embed(&texts.repeat(20)).expect("it computes");
+    assert_eq!((many.len(), many[0].len()), (80, embedder.dimensions()));
+    for (vector, expected) in many.iter().zip(expected.iter().cycle()) {
+        assert!(worst(vector, expected) <= 1e-5);
+    }
+    assert!(embedder.embed(&[]).expect("nothing is nothing").is_empty());
+}
+
+#[test]
+fn a_text_that_is_too_long_is_refused_or_cut_where_that_was_asked_for() {
+    let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads");
+    assert_eq!(embedder.context_tokens(), 72);
+    let long = "oil ".repeat(100);
+    let error = embedder.embed(&["oil", &long]).expect_err("it is too long");
+    assert!(matches!(error, EmbedError::TooLong { text: 1, tokens: 102, context_tokens: 72 }), "{error}");
+    let cut = |tokens: usize| {
+        let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads").cutting_at(tokens);
+        embedder.embed(&[&long]).expect("it is cut").remove(0)
+    };
+    let exactly = |words: usize| embedder.embed(&["oil ".repeat(words).as_str()]).expect("it fits").remove(0);
+    assert!(worst(&cut(10), &exactly(8)) < 1e-6);
+    assert!(worst(&cut(5_000), &exactly(70)) < 1e-6);
+}
+
+#[test]
+fn what_a_person_typed_is_never_a_special_token() {
+    let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads");
+    let tokens = embedder.tokens("oil [SEP] oil");
+    assert_eq!(tokens.iter().filter(|token| **token == 3).count(), 1, "{tokens:?}");
+}
+
 #[test]
 fn a_token_outside_the_vocabulary_is_refused() {
     let error = encoder().encode(&[vec![2, 3], vec![2, 999, 3]]).expect_err("there is no such token");
