@@ -123,4 +123,5 @@ def main():
         (folder / f"bert.{kind}").write_text("\n".join(lines) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

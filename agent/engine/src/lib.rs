@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod bench;
+pub mod convert;
 pub mod embedder;
 pub mod evaluate;
 pub mod generate;

@@ -3,6 +3,8 @@
 mod convert;
 mod mix;
 
+pub(crate) use convert::write_atomically;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -30,6 +30,18 @@ pub enum Model {
         /// The other
         right: PathBuf,
     },
+    /// Make one GGUF file of a Hugging Face directory (config.json, safetensors, tokenizer.json)
+    #[command(after_help = "Example: outpost model convert Qwen3-0.6B qwen3-0.6b-f16.gguf")]
+    Convert {
+        /// The directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Where to write
+        output: PathBuf,
+        /// `F16`, `BF16` or `F32`, for matrices; norms are always F32
+        #[arg(long, default_value = "F16")]
+        to: String,
+    },
     /// Write a smaller variant of a GGUF file
     #[command(after_help = "Example: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0")]
     Quantize {

@@ -5,15 +5,20 @@ use std::io;
 
 use memmap2::Mmap;
 
-/// A whole file in memory, paged in by the kernel as it is read.
+/// A whole file in memory.
 #[derive(Debug)]
-pub(crate) struct FileMap(Option<Mmap>);
+pub(crate) enum FileMap {
+    /// Paged in by the kernel as it is read.
+    Mapped(Mmap),
+    /// Made here and never written to a disk; or empty, since the kernel refuses a map of no bytes.
+    Held(Vec<u8>),
+}
 
 impl FileMap {
-    /// Maps a file. An empty file becomes an empty map, since the kernel refuses a map of no bytes.
+    /// Maps a file.
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         if file.metadata()?.len() == 0 {
-            return Ok(Self(None));
+            return Ok(Self::Held(Vec::new()));
         }
         // SAFETY: the map is read-only and private to this value. Model files are content-addressed and replaced by
         // rename, never written in place, so the bytes behind the map do not change while it lives. Should another
@@ -21,10 +26,13 @@ impl FileMap {
         // worker whose death the agent survives. No reference outlives the map.
         #[expect(unsafe_code, reason = "mapping a file is unsafe by its nature; see SAFETY")]
         let map = unsafe { Mmap::map(file)? };
-        Ok(Self(Some(map)))
+        Ok(Self::Mapped(map))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        match self {
+            Self::Mapped(map) => map,
+            Self::Held(bytes) => bytes,
+        }
     }
 }

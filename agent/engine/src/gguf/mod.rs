@@ -45,6 +45,17 @@ impl Gguf {
         Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(map) })
     }
 
+    /// Checks a file that was made in memory, likewise. `path` says where it comes from.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn from_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, GgufError> {
+        let path = path.as_ref();
+        let map = FileMap::Held(bytes);
+        let header = parse(map.bytes()).map_err(|fault| fault.in_file(path))?;
+        Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(map) })
+    }
+
     /// Where the file lies.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -86,7 +86,7 @@ fn piece_bytes(format: Format) -> usize {
 }
 
 /// Writes beside, flushes to the disk, renames, flushes the directory.
-pub(super) fn write_atomically(
+pub(crate) fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! `outpost model …`: one file per group of verbs; here the hand-over and what they share.
 
 mod compare;
+mod convert;
 mod embed;
 mod inspect;
 mod measure;
@@ -27,6 +28,7 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
         Model::Import { file } => store::import(here, &file).await?,
         Model::Inspect { file } => inspect::run(here, &file)?,
         Model::Compare { left, right } => compare::run(here, &left, &right)?,
+        Model::Convert { directory, output, to } => convert::run(here, &directory, &output, &to)?,
         Model::Quantize { input, output, to } => quantize::run(here, &input, &output, &to)?,
         Model::Logits { file, tokens, positions, backend } => {
             measure::logits(&file, &tokens, &positions, backend.as_deref())?;
