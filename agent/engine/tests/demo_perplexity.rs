@@ -1,5 +1,7 @@
 //! What each step of quantisation costs the demo model, on conversations that its training never saw.
 
+#![expect(clippy::print_stdout, reason = "the figures are for who asks with --nocapture")]
+
 #[path = "../examples/demo_model/facts.rs"]
 #[expect(dead_code, reason = "the questions are for training")]
 mod facts;
