@@ -22,7 +22,7 @@ use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
 
 /// Steps of the template machine: a long conversation takes some tens of thousands.
-const FUEL: u64 = 4_000_000;
+const FUEL: u64 = 1_000_000;
 /// Longest output, bytes: above the longest context of any model times the length of a token.
 const OUTPUT_BYTES: usize = 4 << 20;
 /// Longest template source, bytes.
