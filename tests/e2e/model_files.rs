@@ -46,6 +46,22 @@ fn a_smaller_variant_is_made_looked_at_compared_and_scored() -> Result<()> {
 }
 
 #[test]
+fn a_hugging_face_directory_becomes_one_file_and_one_without_a_model_is_refused_by_name() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (file, published) = (folder.path().join("model.gguf"), demo_model().with_file_name("convert/qwen3"));
+    let made = model(&["convert", path(&published)?, path(&file)?])?;
+    ensure!(made["architecture"] == "qwen3", "convert says {made:#}");
+    let logits = model(&["logits", path(&file)?, "--tokens", "1,2,3"])?;
+    ensure!(logits["logits"][0].as_array().is_some_and(|row| row.len() == 320), "{logits}");
+    let refused = model(&["convert", path(folder.path())?, path(&file)?]).map_err(|e| e.to_string());
+    ensure!(
+        refused.as_ref().is_err_and(|said| said.contains("cannot read") && said.contains("model.safetensors")),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_conversation_is_shown_as_the_model_will_read_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (messages, template) = (folder.path().join("conversation.json"), folder.path().join("own.jinja"));

@@ -14,8 +14,8 @@ pub(super) fn run(here: &Here, directory: &Path, output: &Path, to: &str) -> Res
         let names: Vec<_> = Precision::ALL.iter().map(|known| known.name()).collect();
         bail!("`{to}` is not what a directory is converted to; choose one of {}", names.join(", "));
     };
-    let mut bar = Bar::new("bytes");
-    let converted = convert(directory, output, precision, &mut |at| bar.at(at.bytes_done, at.bytes));
+    let mut bar = Bar::new("MiB");
+    let converted = convert(directory, output, precision, &mut |at| bar.at(at.bytes_done >> 20, at.bytes >> 20));
     drop(bar);
     let summary = converted.with_context(|| format!("`{}` was not converted", directory.display()))?;
     if here.json {
