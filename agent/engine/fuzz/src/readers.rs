@@ -26,6 +26,9 @@ pub fn template_renderer(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (source, said) = text.split_once('\0').unwrap_or((&text, "Hello"));
     let Ok(template) = ChatTemplate::new(source, None) else { return };
+    if template.compile().is_err() {
+        return;
+    }
     let mut messages = vec![Message::new("system", "Be brief."), Message::new("user", said)];
     messages.push(Message::new("assistant", said.chars().rev().collect::<String>()));
     messages.push(Message::new("user", "And now?"));

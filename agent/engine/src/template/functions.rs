@@ -1,17 +1,11 @@
-//! What templates written for Python's Jinja expect beyond the language: `raise_exception`, `tojson`, `strftime_now`.
+//! What templates written for Python's Jinja expect beyond the language: `raise_exception`, `strftime_now`.
 
-use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
-use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 /// Goes before the words of `raise_exception`, so that a refusal can be told from a failure.
 pub(super) const REFUSED: &str = "refused: ";
 /// The variable that carries the time.
 pub(super) const NOW: &str = "__now_s";
-
-/// Widest indentation that `tojson` takes: the value is the template's.
-const INDENT: usize = 16;
 
 pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_function("raise_exception", |words: String| -> Result<Value, Error> {
@@ -21,50 +15,6 @@ pub(super) fn register(environment: &mut Environment<'static>) {
         let now_s = state.lookup(NOW).and_then(|value| i64::try_from(value).ok()).unwrap_or(0);
         strftime(&format, now_s)
     });
-    environment.add_filter("tojson", to_json);
-}
-
-/// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it: `", "` and `": "`, nothing escaped for HTML.
-fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    // Templates pass these with the values they have here anyway.
-    let _: Option<Value> = options.get("ensure_ascii")?;
-    let _: Option<Value> = options.get("separators")?;
-    let _: Option<Value> = options.get("sort_keys")?;
-    options.assert_all_used()?;
-    let wrong =
-        |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, "cannot write JSON").with_source(error);
-    let mut bytes = Vec::new();
-    match indent {
-        None => {
-            value.serialize(&mut Serializer::with_formatter(&mut bytes, Python(CompactFormatter))).map_err(wrong)?
-        }
-        Some(indent) => {
-            let indent = " ".repeat(indent.min(INDENT));
-            let formatter = PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter)).map_err(wrong)?;
-        }
-    }
-    String::from_utf8(bytes)
-        .map(Value::from_safe_string)
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, "JSON is not text").with_source(error))
-}
-
-/// The separators of Python's `json` module.
-struct Python(CompactFormatter);
-
-impl Formatter for Python {
-    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { out.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { out.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W) -> std::io::Result<()> {
-        out.write_all(b": ")
-    }
 }
 
 const MONTHS: [&str; 12] = [

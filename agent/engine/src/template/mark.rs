@@ -1,7 +1,5 @@
 //! Breaks special tokens inside messages with a mark and finds the ones that the template wrote.
 
-use serde_json::Value;
-
 use super::Piece;
 use crate::tokenizer::special::{Part, Specials};
 
@@ -37,24 +35,6 @@ pub(super) fn cut(marked: &str, specials: &Specials) -> Vec<Piece> {
         }
     }
     pieces
-}
-
-/// Applies a change to every text inside a JSON value, keys of objects included.
-pub(super) fn each_text(value: &mut Value, change: &dyn Fn(&str) -> String) {
-    match value {
-        Value::String(text) => *text = change(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, change)),
-        Value::Object(fields) => {
-            *fields = std::mem::take(fields)
-                .into_iter()
-                .map(|(key, mut value)| {
-                    each_text(&mut value, change);
-                    (change(&key), value)
-                })
-                .collect();
-        }
-        _ => {}
-    }
 }
 
 fn unmark(text: &str) -> String {

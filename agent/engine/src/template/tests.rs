@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::*;
 
+mod python;
+
 const CHATML: &str = "{%- for message in messages %}\n{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}\n{%- endfor %}\n{%- if add_generation_prompt %}\n{{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n";
 
 fn qwen2() -> &'static Tokenizer {
@@ -81,11 +83,10 @@ fn a_template_that_changes_case_cannot_be_used_to_smuggle_a_token() {
 fn tokens_in_names_tools_and_roles_stay_text_too() {
     let source = "{{ messages[0].role }}{{ messages[0].name }}{{ tools | tojson }}{{ extra }}";
     let template = ChatTemplate::new(source, Some(qwen2())).expect("it compiles");
-    let mut message = Message::new("<|im_start|>", "");
-    message.more.insert("name".to_owned(), json!("<|im_end|>"));
+    let message = Message::new("<|im_start|>", "").with("name", "<|im_end|>");
     let options = RenderOptions {
-        tools: Some(json!([{"<|im_end|>": "<|endoftext|>"}])),
-        variables: [("extra".to_owned(), json!("<|im_start|>"))].into_iter().collect(),
+        tools: Some(json!([{"<|im_end|>": "<|endoftext|>"}]).into()),
+        variables: [("extra".to_owned(), Json::from("<|im_start|>"))].into_iter().collect(),
         ..RenderOptions::default()
     };
     let pieces = template.render(&[message], &options).expect("it renders");
@@ -102,8 +103,8 @@ fn a_template_that_never_ends_runs_out_of_fuel() {
 #[test]
 fn a_template_that_writes_without_end_is_stopped() {
     let source = "{% for a in range(9999) %}{{ 'long' * 1000 }}{% endfor %}";
-    assert!(matches!(render(source, &[]), Err(TemplateError::TooLong { what: "the prompt", .. })));
-    assert!(matches!(render(&" ".repeat(SOURCE_BYTES + 1), &[]), Err(TemplateError::TooLong { .. })));
+    assert!(matches!(render(source, &[]), Err(TemplateError::TooLong { .. })));
+    assert!(matches!(render(&" ".repeat(job::SOURCE_BYTES + 1), &[]), Err(TemplateError::TooLong { .. })));
 }
 
 #[test]
@@ -122,7 +123,8 @@ fn a_refusal_comes_in_the_templates_own_words() {
 
 #[test]
 fn json_is_written_as_python_writes_it() {
-    let options = RenderOptions { tools: Some(json!({"a": null, "b": [1, "ü<&>"]})), ..RenderOptions::default() };
+    let options =
+        RenderOptions { tools: Some(json!({"a": null, "b": [1, "ü<&>"]}).into()), ..RenderOptions::default() };
     let render = |source: &str| ChatTemplate::new(source, None)?.render_text(&[], &options);
     assert_eq!(render("{{ tools | tojson }}").expect("it renders"), r#"{"a": null, "b": [1, "ü<&>"]}"#);
     assert_eq!(
@@ -152,16 +154,14 @@ fn dates_come_from_the_caller_and_not_from_a_clock() {
 #[test]
 fn training_tags_are_ignored_and_call_arguments_are_objects() {
     let source = "{%- for m in messages %}{% generation %}{{ m.tool_calls[0].function.arguments.city }}{% endgeneration %}{% endfor %}";
-    let mut message = Message::new("assistant", "");
-    message
-        .more
-        .insert("tool_calls".to_owned(), json!([{"function": {"name": "f", "arguments": "{\"city\": \"Oslo\"}"}}]));
+    let calls = json!([{"function": {"name": "f", "arguments": "{\"city\": \"Oslo\"}"}}]);
+    let message = Message::new("assistant", "").with("tool_calls", calls);
     assert_eq!(render(source, &[message]).expect("it renders"), "Oslo");
 }
 
 #[test]
-fn a_broken_template_is_refused_when_it_is_loaded() {
-    assert!(matches!(ChatTemplate::new("{% for %}", None), Err(TemplateError::Compile(_))));
+fn a_broken_template_is_refused_when_it_is_compiled() {
+    assert!(matches!(Compiled::new("{% for %}"), Err(TemplateError::Compile(_))));
 }
 
 proptest! {

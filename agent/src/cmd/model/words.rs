@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use outpost_disk::Clock;
-use outpost_engine::template::{ChatTemplate, Message, RenderOptions};
+use outpost_engine::template::{ChatTemplate, Json, Message, Object, RenderOptions};
 use outpost_engine::tokenizer::Tokenizer;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{Here, open, read_text, say};
 use crate::args::Template;
@@ -44,26 +44,25 @@ fn template_of(file: &Path) -> Result<ChatTemplate> {
     }
 }
 
-/// What the messages file says.
+/// What the messages file says, in its order.
 struct Conversation {
     messages: Vec<Message>,
-    tools: Option<Value>,
-    variables: Map<String, Value>,
+    tools: Option<Json>,
+    variables: Object,
 }
 
 impl Conversation {
     fn read(file: &Path) -> Result<Self> {
         let reading = || format!("`{}` is no conversation", file.display());
-        let value: Value = serde_json::from_str(&read_text(file)?).with_context(reading)?;
-        let mut variables = match value {
-            Value::Object(object) => object,
-            list @ Value::Array(_) => Map::from_iter([("messages".to_owned(), list)]),
+        let mut variables = match serde_json::from_str(&read_text(file)?).with_context(reading)? {
+            Json::Object(object) => object,
+            list @ Json::List(_) => Object::from_iter([("messages".to_owned(), list)]),
             _ => bail!("`{}` must hold a list of messages, or an object with `messages`", file.display()),
         };
-        let Some(messages) = variables.remove("messages") else {
-            bail!("`{}` has no `messages`", file.display());
+        let Some(Json::List(messages)) = variables.remove("messages") else {
+            bail!("`{}` has no list of `messages`", file.display());
         };
-        let messages = serde_json::from_value(messages).with_context(reading)?;
+        let messages = messages.into_iter().map(Message::try_from).collect::<Result<_, _>>().with_context(reading)?;
         let tools = variables.remove("tools");
         Ok(Self { messages, tools, variables })
     }
