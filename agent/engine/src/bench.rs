@@ -1,13 +1,15 @@
 //! Short measured runs of the machine and of the engine's own kernels, for the probe.
 
 use std::hint::black_box;
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::blocks::encode::{WRITTEN, encode};
+use crate::cpu::{Activations, Cpu, Team};
 use crate::gguf::Format;
 use crate::model::{ForwardError, Model, Workspace};
 use crate::session::Session;
-use crate::weights::Matrix;
+use crate::weights::{Matrix, multiply};
 
 /// The formats worth measuring.
 pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::Q4_K];
@@ -71,13 +73,21 @@ pub enum BenchError {
         /// The format.
         format: &'static str,
     },
+    /// No memory for the measured matrix.
+    #[error("no memory to measure the {format} kernel: {source}")]
+    Memory {
+        /// The format.
+        format: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The threads could not be started.
     #[error("cannot start {threads} threads to measure with: {source}")]
     Threads {
         /// How many.
         threads: usize,
         /// What the system said.
-        source: rayon::ThreadPoolBuildError,
+        source: io::Error,
     },
 }
 
@@ -88,16 +98,12 @@ pub enum BenchError {
 /// Fails when the threads cannot be started.
 pub fn read_bandwidth(threads: usize) -> Result<u64, BenchError> {
     let threads = threads.max(1);
-    let pool = pool(threads)?;
+    let team = Team::new(threads).map_err(|source| BenchError::Threads { threads, source })?;
     let words = 8 << 20;
     let memory: Vec<Vec<u64>> = (0..threads).map(|thread| vec![thread as u64 + 1; words]).collect();
     let pass = || {
-        pool.scope(|scope| {
-            for part in &memory {
-                scope.spawn(move |_| {
-                    black_box(part.iter().fold(0u64, |sum, word| sum.wrapping_add(*word)));
-                });
-            }
+        team.each(threads, |thread| {
+            black_box(memory[thread].iter().fold(0u64, |sum, word| sum.wrapping_add(*word)));
         });
     };
     Ok(per_second((threads * words * 8) as f64, Duration::from_millis(300), pass))
@@ -113,34 +119,45 @@ pub fn kernel(format: Format, threads: usize, bytes: u64) -> Result<KernelFigure
         return Err(BenchError::Format { format: format.name() });
     }
     let threads = threads.max(1);
-    let pool = pool(threads)?;
+    let cpu = Cpu::new(threads, None).map_err(|source| BenchError::Threads { threads, source })?;
     let failed = |source| BenchError::Kernel { format: format.name(), source };
-    let matrix = matrix(format, bytes);
-    let square = self::matrix(format, format.bytes_for((SIDE * SIDE) as u64).unwrap_or(0));
+    let no_memory = |source| BenchError::Memory { format: format.name(), source };
+    let matrix = matrix(&cpu, format, bytes).map_err(no_memory)?;
+    let square_bytes = format.bytes_for((SIDE * SIDE) as u64).unwrap_or(0);
+    let square = self::matrix(&cpu, format, square_bytes).map_err(no_memory)?;
     let input: Vec<f32> = (0..SIDE * PROMPT).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
+    let (mut token, mut prompt) = (Activations::new(), Activations::new());
     let (mut one, mut all) = (vec![0.0; matrix.rows], vec![0.0; square.rows * PROMPT]);
+    // As a pass does: the rows are new each time, so they are quantised each time.
+    let mut decode = || {
+        token.set(&input[..SIDE], SIDE);
+        multiply(&cpu, &mut token, &mut [(&matrix, &mut one)])
+    };
+    let mut prefill = || {
+        prompt.set(&input, SIDE);
+        multiply(&cpu, &mut prompt, &mut [(&square, &mut all)])
+    };
     // Once before the clock runs: threads start and buffers become real memory.
-    pool.install(|| matrix.apply(&input[..SIDE], &mut one).and_then(|()| square.apply(&input, &mut all)))
-        .map_err(failed)?;
+    decode().and_then(|()| prefill()).map_err(failed)?;
     let read = format.bytes_for((matrix.rows * SIDE) as u64).unwrap_or(0);
     let decode = per_second(read as f64, Duration::from_millis(150), || {
-        pool.install(|| black_box(matrix.apply(&input[..SIDE], &mut one).is_ok()));
+        black_box(decode().is_ok());
     });
     let prefill = per_second((square.rows * SIDE * PROMPT) as f64, Duration::from_millis(150), || {
-        pool.install(|| black_box(square.apply(&input, &mut all).is_ok()));
+        black_box(prefill().is_ok());
     });
     Ok(KernelFigures { format, threads, decode_bytes_per_second: decode, prefill_macs_per_second: prefill })
 }
 
 /// A matrix of [`SIDE`] columns and about so many bytes: some rows of weights, again and again.
-fn matrix(format: Format, bytes: u64) -> Matrix {
+fn matrix(cpu: &Cpu, format: Format, bytes: u64) -> io::Result<Matrix> {
     const DISTINCT: usize = 64;
     let weights: Vec<f32> = (0..DISTINCT * SIDE).map(|index| ((index * 7919) % 251) as f32 / 251.0 - 0.5).collect();
     let distinct = format.bytes_for(weights.len() as u64).unwrap_or(0) as usize;
     let mut blocks = vec![0; distinct];
     encode(format, &weights, &mut blocks);
     let times = (bytes.min(MOST_BYTES) as usize).div_ceil(distinct).max(1);
-    Matrix::owned(DISTINCT * times, SIDE, format, blocks.repeat(times))
+    Matrix::owned(cpu, DISTINCT * times, SIDE, format, blocks.repeat(times))
 }
 
 /// Measures reading and generating apart, each from the same depth. What is read does not matter to the speed.
@@ -173,13 +190,6 @@ pub fn model(model: &Model, run: &ModelRun) -> Result<ModelFigures, ForwardError
         prompt_tokens_per_second: measure(run.prompt, run.chunk)?,
         generate_tokens_per_second: measure(run.generate, 1)?,
     })
-}
-
-fn pool(threads: usize) -> Result<rayon::ThreadPool, BenchError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|source| BenchError::Threads { threads, source })
 }
 
 /// Runs a pass again and again for a while; the best third of the time counts, since other programs only ever slow it.
@@ -226,7 +236,8 @@ mod tests {
     fn the_measured_matrix_is_as_large_as_asked_for_up_to_a_bound() {
         for format in FORMATS {
             let bytes = |asked| {
-                let matrix = matrix(*format, asked);
+                let cpu = Cpu::new(1, None).expect("no thread is needed");
+                let matrix = matrix(&cpu, *format, asked).expect("there is memory");
                 format.bytes_for((matrix.rows * matrix.columns) as u64).expect("whole blocks")
             };
             assert!((5 << 20..6 << 20).contains(&bytes(5 << 20)), "{}", format.name());

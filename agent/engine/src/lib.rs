@@ -23,10 +23,12 @@ mod accelerator;
 mod arch;
 mod backends;
 mod blocks;
+mod cpu;
 mod model;
 mod ops;
 mod weights;
 
 pub use arch::families;
 pub use backends::{Backend, backends};
+pub use cpu::Instructions;
 pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, logits};

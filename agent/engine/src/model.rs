@@ -12,12 +12,13 @@ use std::sync::Arc;
 pub(crate) use decode::Part;
 pub use error::{ForwardError, LoadError};
 use layer::Layer;
-pub(crate) use linear::{Beside, Linear};
+pub(crate) use linear::{Beside, Linear, apply};
 pub(crate) use workspace::Workspace;
 
 use crate::accelerator::Accelerator;
 use crate::arch::{self, Figures, Traits};
 use crate::backends::Backend;
+use crate::cpu::{Cpu, Instructions};
 use crate::gguf::{Gguf, ModelInfo};
 use crate::session::{self, KV_BYTES_PER_ELEMENT, Session};
 use crate::template::{ChatTemplate, Message, RenderOptions, TemplateError};
@@ -31,13 +32,15 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Where matrix products are computed: on this, or else on the best that this binary has and that works.
     pub backend: Option<Backend>,
+    /// The instructions to compute with; the best that the processor has where none are named or it has not these.
+    pub instructions: Option<Instructions>,
 }
 
 impl LoadOptions {
     /// So many threads, the rest by default.
     #[must_use]
     pub fn threads(threads: usize) -> Self {
-        Self { threads, backend: None }
+        Self { threads, ..Self::default() }
     }
 }
 
@@ -55,7 +58,7 @@ pub struct Model {
     layers: Vec<Layer>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    pool: rayon::ThreadPool,
+    cpu: Cpu,
 }
 
 impl Model {
@@ -74,13 +77,13 @@ impl Model {
     pub fn from_gguf(gguf: &Gguf, options: &LoadOptions) -> Result<Arc<Self>, LoadError> {
         let accelerator = Accelerator::open(options.backend)
             .map_err(|reason| LoadError::Backend { backend: options.backend.unwrap_or(Backend::Cpu).name(), reason })?;
-        let mut loader = Loader::new(gguf);
+        let cpu = Cpu::new(options.threads, options.instructions).map_err(|source| LoadError::Threads { source })?;
+        let mut loader = Loader::new(gguf, &cpu);
         let (figures, traits) = arch::describe(gguf, &mut loader)?;
         let has_output = loader.has("output.weight");
-        // A table that is only looked up stays in the main memory.
-        loader.accelerate(accelerator.as_ref().filter(|_| !has_output));
-        let embedding = loader.matrix("token_embd.weight", figures.vocabulary, figures.embedding)?;
         loader.accelerate(accelerator.as_ref());
+        let (name, rows, columns) = ("token_embd.weight", figures.vocabulary, figures.embedding);
+        let embedding = if has_output { loader.table(name, rows, columns) } else { loader.matrix(name, rows, columns) }?;
         let output = match has_output {
             true => Some(loader.matrix("output.weight", figures.vocabulary, figures.embedding)?),
             false => None,
@@ -95,7 +98,6 @@ impl Model {
             return Err(LoadError::VocabularyMismatch { tokens: tokenizer.vocabulary(), rows: figures.vocabulary });
         }
         let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
-        let pool = thread_pool(options.threads)?;
         let info = gguf.info();
         let backend = accelerator.map_or(Backend::Cpu, |accelerator| accelerator.backend());
         Ok(Arc::new(Self {
@@ -109,7 +111,7 @@ impl Model {
             layers,
             tokenizer,
             template,
-            pool,
+            cpu,
         }))
     }
 
@@ -123,6 +125,12 @@ impl Model {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// The vector instructions that it computes with.
+    #[must_use]
+    pub fn instructions(&self) -> Instructions {
+        self.cpu.instructions()
     }
 
     /// Text to tokens and back.
@@ -154,15 +162,6 @@ impl Model {
         let rows: u64 = rows.map(|rows| rows.max(1) as u64).sum();
         rows * (kv_heads * (key_length + value_length)) as u64 * KV_BYTES_PER_ELEMENT
     }
-}
-
-/// The threads that one model computes on; 0 means one per core.
-pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("engine-{index}"))
-        .build()
-        .map_err(|source| LoadError::Threads { source })
 }
 
 /// The tokens of a conversation as the model's template writes it. Special tokens are recognised in the template's own

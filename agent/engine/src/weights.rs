@@ -1,27 +1,22 @@
-//! Weights as the graph uses them: shared, immutable, read block by block from where the file's memory map has them.
+//! Weights as the graph uses them: packed for the kernels where there is one, else read from where the file's map has them.
 
 mod loader;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
 pub(crate) use loader::Loader;
-use rayon::prelude::*;
 
 use crate::accelerator::Remote;
 use crate::blocks::{self, FEW};
+use crate::cpu::{self, Activations, Cpu, Packed, Shares};
 use crate::gguf::{FileMap, Format};
 
-/// Multiply-adds below which a product is not worth a second thread.
-const PARALLEL_FROM: usize = 1 << 19;
-/// Rows that one thread takes at a time.
-const ROWS_PER_TASK: usize = 32;
-/// Weights that are widened to F32 at a time when a prompt is read: 2 MiB, which a core's own cache holds.
-const WIDE_AT_ONCE: usize = 1 << 19;
+/// Rows without a kernel that one thread takes at a time.
+const ROWS_PER_PIECE: usize = 32;
 
 /// A matrix of weights, `rows` outputs from `columns` inputs.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Matrix {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
@@ -29,8 +24,20 @@ pub(crate) struct Matrix {
     bytes: Bytes,
     /// Multiplies every weight: 1 except in formats whose scale is the tensor's.
     scale: f32,
-    /// The same matrix on a graphics processor, which then does the products.
-    remote: Option<Remote>,
+    products: Products,
+}
+
+/// How a matrix is multiplied with.
+#[derive(Debug)]
+enum Products {
+    /// By a kernel of the main processor, from tiles.
+    Packed(Packed),
+    /// Row by row from the file's blocks: slower, for formats without a kernel.
+    Rows,
+    /// On a graphics processor.
+    Remote(Remote),
+    /// Not at all: a table whose rows are looked up.
+    None,
 }
 
 /// Where the blocks lie.
@@ -40,23 +47,37 @@ enum Bytes {
     Owned(Arc<[u8]>),
 }
 
-impl Matrix {
-    /// Multiplies `input` (tokens, columns) into `output` (tokens, rows). A token's products have the same bits in any
-    /// company of up to [`FEW`].
-    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) -> Result<(), candle_core::Error> {
-        match (&self.remote, input.len() / self.columns) {
-            (_, 0) => {}
-            (Some(remote), _) => remote.apply(input, self.columns, output)?,
-            (None, 1) => self.apply_one(input, output),
-            (None, tokens @ 2..=FEW) => self.apply_few(tokens, input, output),
-            (None, tokens) => self.apply_many(tokens, input, output)?,
-        }
-        if self.scale != 1.0 {
-            output.iter_mut().for_each(|product| *product *= self.scale);
-        }
-        Ok(())
-    }
+/// A matrix and where its products go: (tokens, rows).
+pub(crate) type Product<'a> = (&'a Matrix, &'a mut [f32]);
 
+/// Multiplies several matrices with the same input. A token's products have the same bits in any company.
+pub(crate) fn multiply(
+    cpu: &Cpu,
+    input: &mut Activations,
+    products: &mut [Product<'_>],
+) -> Result<(), candle_core::Error> {
+    if input.tokens() == 0 {
+        return Ok(());
+    }
+    let mut packed = Vec::with_capacity(products.len());
+    for (matrix, output) in products.iter_mut() {
+        match &matrix.products {
+            Products::Packed(tiles) => packed.push((tiles, &mut **output)),
+            Products::Remote(remote) => remote.apply(input.rows(), matrix.columns, output)?,
+            Products::Rows | Products::None => matrix.multiply_rows(cpu, input, output),
+        }
+    }
+    if packed.iter().any(|(packed, _)| packed.takes_codes()) {
+        input.quantise(cpu);
+    }
+    cpu::multiply(cpu, input, &mut packed);
+    for (matrix, output) in products.iter_mut().filter(|(matrix, _)| matrix.scale != 1.0) {
+        output.iter_mut().for_each(|product| *product *= matrix.scale);
+    }
+    Ok(())
+}
+
+impl Matrix {
     /// Widens one row to F32: how a token's embedding is looked up.
     pub(crate) fn row(&self, index: usize, output: &mut [f32]) {
         let row_bytes = self.row_bytes();
@@ -64,6 +85,15 @@ impl Matrix {
         if self.scale != 1.0 {
             output.iter_mut().for_each(|weight| *weight *= self.scale);
         }
+    }
+
+    /// Whether a kernel multiplies with it; otherwise the slower way for all formats does, or a graphics processor.
+    pub(crate) fn has_kernel(&self) -> bool {
+        matches!(self.products, Products::Packed(_))
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     fn bytes(&self) -> &[u8] {
@@ -77,59 +107,54 @@ impl Matrix {
         self.bytes().len() / self.rows
     }
 
-    fn apply_one(&self, input: &[f32], output: &mut [f32]) {
-        let one = |(row, product): (&[u8], &mut f32)| *product = blocks::dot(self.format, row, input);
-        let rows = (self.bytes(), self.row_bytes());
-        if self.rows * self.columns < PARALLEL_FROM {
-            rows.0.chunks_exact(rows.1).zip(output).for_each(one);
-        } else {
-            rows.0.par_chunks_exact(rows.1).zip(output).with_min_len(ROWS_PER_TASK).for_each(one);
+    /// Packs the weights for the kernels, if they have one, and lets go of the file's pages.
+    fn pack(&mut self, cpu: &Cpu) -> std::io::Result<()> {
+        let packed = Packed::new(cpu, self.format, self.rows, self.columns, self.bytes())?;
+        if let (Some(_), Bytes::Mapped { map, range }) = (&packed, &self.bytes) {
+            map.let_go(range.clone());
         }
-    }
-
-    /// A few sequences that are answered together: every block is widened once for all of them.
-    fn apply_few(&self, tokens: usize, input: &[f32], output: &mut [f32]) {
-        let one = |(row, products): (&[u8], &mut [f32])| blocks::dot_few(self.format, row, input, products);
-        let rows = (self.bytes(), self.row_bytes());
-        let mut products = vec![0.0; self.rows * tokens]; // (rows, tokens)
-        if self.rows * self.columns * tokens < PARALLEL_FROM {
-            rows.0.chunks_exact(rows.1).zip(products.chunks_exact_mut(tokens)).for_each(one);
-        } else {
-            let rows = rows.0.par_chunks_exact(rows.1).with_min_len(ROWS_PER_TASK);
-            rows.zip(products.par_chunks_exact_mut(tokens)).for_each(one);
-        }
-        for (token, output) in output.chunks_exact_mut(self.rows).enumerate() {
-            let of_token = products.iter().skip(token).step_by(tokens);
-            output.iter_mut().zip(of_token).for_each(|(output, product)| *output = *product);
-        }
-    }
-
-    /// A prompt: some rows at a time are widened and multiplied as F32 matrices.
-    fn apply_many(&self, tokens: usize, input: &[f32], output: &mut [f32]) -> Result<(), candle_core::Error> {
-        let input = Tensor::from_slice(input, (tokens, self.columns), &Device::Cpu)?;
-        let row_bytes = self.row_bytes();
-        let rows_at_once = (WIDE_AT_ONCE / self.columns).max(1);
-        for (block, bytes) in self.bytes().chunks(row_bytes * rows_at_once).enumerate() {
-            let rows = bytes.len() / row_bytes;
-            let mut wide = vec![0.0; rows * self.columns];
-            bytes
-                .par_chunks_exact(row_bytes)
-                .zip(wide.par_chunks_exact_mut(self.columns))
-                .with_min_len(ROWS_PER_TASK)
-                .for_each(|(row, wide)| blocks::widen(self.format, row, wide));
-            let wide = Tensor::from_vec(wide, (rows, self.columns), &Device::Cpu)?;
-            let product = input.matmul(&wide.t()?)?.flatten_all()?.to_vec1::<f32>()?;
-            let begin = block * rows_at_once;
-            for (from, to) in product.chunks_exact(rows).zip(output.chunks_exact_mut(self.rows)) {
-                to[begin..begin + rows].copy_from_slice(from);
-            }
-        }
+        self.products = packed.map_or(Products::Rows, Products::Packed);
         Ok(())
     }
 
+    /// Row by row, each block being widened once for a few tokens.
+    fn multiply_rows(&self, cpu: &Cpu, input: &Activations, output: &mut [f32]) {
+        let (rows, row_bytes, tokens) = (self.rows, self.row_bytes(), input.tokens());
+        let output = Shares::new(output);
+        cpu.team.each(rows.div_ceil(ROWS_PER_PIECE), |piece| {
+            for row in piece * ROWS_PER_PIECE..rows.min((piece + 1) * ROWS_PER_PIECE) {
+                let blocks = &self.bytes()[row * row_bytes..(row + 1) * row_bytes];
+                for (few, inputs) in input.rows().chunks(FEW * self.columns).enumerate() {
+                    let mut products = [0.0; FEW];
+                    let products = &mut products[..FEW.min(tokens - few * FEW)];
+                    blocks::dot_few(self.format, blocks, inputs, products);
+                    for (token, product) in (few * FEW..).zip(products) {
+                        let at = token * rows + row;
+                        #[expect(unsafe_code, reason = "each piece writes the products of its own rows; see SAFETY")]
+                        // SAFETY: pieces are disjoint ranges of rows; each product is one number of its own.
+                        let output = unsafe { output.range(at..at + 1) };
+                        output[0] = *product;
+                    }
+                }
+            }
+        });
+    }
+
     /// A matrix of these blocks, not of a file: for measuring kernels.
-    pub(crate) fn owned(rows: usize, columns: usize, format: Format, blocks: Vec<u8>) -> Self {
-        Self { rows, columns, format, bytes: Bytes::Owned(blocks.into()), scale: 1.0, remote: None }
+    ///
+    /// # Errors
+    /// Fails when the system gives no memory.
+    pub(crate) fn owned(
+        cpu: &Cpu,
+        rows: usize,
+        columns: usize,
+        format: Format,
+        blocks: Vec<u8>,
+    ) -> std::io::Result<Self> {
+        let bytes = Bytes::Owned(blocks.into());
+        let mut matrix = Self { rows, columns, format, bytes, scale: 1.0, products: Products::None };
+        matrix.pack(cpu)?;
+        Ok(matrix)
     }
 }
 

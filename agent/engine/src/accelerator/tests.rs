@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::*;
+use crate::cpu::{Activations, Cpu};
 use crate::gguf::Gguf;
-use crate::weights::Loader;
+use crate::weights::{Loader, multiply};
 
 fn golden() -> Gguf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/outpost-demo-f16.gguf");
@@ -16,12 +17,15 @@ fn stand_in() -> Accelerator {
 }
 
 fn products(gguf: &Gguf, accelerator: Option<&Accelerator>, tokens: usize) -> Vec<f32> {
-    let mut loader = Loader::new(gguf);
+    let cpu = Cpu::new(1, None).expect("no thread is needed");
+    let mut loader = Loader::new(gguf, &cpu);
     loader.accelerate(accelerator);
     let matrix = loader.matrix("blk.0.ffn_up.weight", 768, 256).expect("the matrix is there");
     let input: Vec<f32> = (0..tokens * 256).map(|index| ((index * 31) % 97) as f32 / 97.0 - 0.5).collect();
     let mut output = vec![0.0; tokens * 768];
-    matrix.apply(&input, &mut output).expect("it multiplies");
+    let mut activations = Activations::new();
+    activations.set(&input, 256);
+    multiply(&cpu, &mut activations, &mut [(&matrix, &mut output)]).expect("it multiplies");
     output
 }
 

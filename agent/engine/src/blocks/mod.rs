@@ -171,4 +171,4 @@ fn widen_rest<const BYTES: usize, const WEIGHTS: usize>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

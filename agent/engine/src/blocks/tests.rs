@@ -8,10 +8,10 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use super::*;
 
 /// Random bytes, the same at every run.
-pub(in crate::blocks) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(in crate::blocks) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(2) + 1)
     }
 
@@ -21,12 +21,12 @@ impl Random {
     }
 
     /// From 0 to 1, both excluded.
-    pub(in crate::blocks) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (f64::from(self.next() >> 8) + 0.5) / f64::from(1 << 24)
     }
 
     /// Blocks of a format whose scales are below 2, so that no weight is infinite.
-    pub(in crate::blocks) fn blocks(&mut self, format: Format, count: usize) -> Vec<u8> {
+    pub(crate) fn blocks(&mut self, format: Format, count: usize) -> Vec<u8> {
         let bytes = format.block_bytes() as usize;
         let mut blocks: Vec<u8> = (0..count * bytes).map(|_| self.next() as u8).collect();
         for block in blocks.chunks_exact_mut(bytes) {
@@ -37,7 +37,7 @@ impl Random {
         blocks
     }
 
-    pub(in crate::blocks) fn input(&mut self, length: usize) -> Vec<f32> {
+    pub(crate) fn input(&mut self, length: usize) -> Vec<f32> {
         (0..length).map(|_| (self.unit() * 2.0 - 1.0) as f32).collect()
     }
 }

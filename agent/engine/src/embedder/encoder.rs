@@ -2,8 +2,9 @@
 
 use super::EmbedError;
 use crate::arch::{Figures, bert, bert::Pooling};
+use crate::cpu::{Activations, Cpu};
 use crate::gguf::Gguf;
-use crate::model::{Beside, Linear, LoadError, thread_pool};
+use crate::model::{Beside, Linear, LoadError, apply};
 use crate::ops::{self, Activation, Attention, LayerNorm, Sight};
 use crate::weights::{Loader, Matrix};
 
@@ -21,7 +22,7 @@ pub(super) struct Encoder {
     positions: Matrix,
     embedding_norm: LayerNorm,
     layers: Vec<Layer>,
-    pool: rayon::ThreadPool,
+    cpu: Cpu,
 }
 
 #[derive(Debug)]
@@ -39,16 +40,17 @@ struct Layer {
 impl Encoder {
     pub(super) fn load(gguf: &Gguf, threads: usize) -> Result<Self, LoadError> {
         let (figures, pooling) = bert::describe(gguf)?;
-        let mut loader = Loader::new(gguf);
+        let cpu = Cpu::new(threads, None).map_err(|source| LoadError::Threads { source })?;
+        let mut loader = Loader::new(gguf, &cpu);
         let width = figures.embedding;
-        let embedding = loader.matrix("token_embd.weight", figures.vocabulary, width)?;
-        let positions = loader.matrix("position_embd.weight", figures.context_tokens, width)?;
+        let embedding = loader.table("token_embd.weight", figures.vocabulary, width)?;
+        let positions = loader.table("position_embd.weight", figures.context_tokens, width)?;
         let embedding_norm = norm(&mut loader, "token_embd_norm", width, figures.epsilon)?;
         let token_type = match gguf.tensor("token_types.weight").map(|tensor| tensor.shape.clone()) {
             None => None,
             Some(shape) => {
                 let rows = shape.get(1).copied().filter(|rows| (1..=MOST_TOKEN_TYPES).contains(rows)).unwrap_or(1);
-                let types = loader.matrix("token_types.weight", rows as usize, width)?;
+                let types = loader.table("token_types.weight", rows as usize, width)?;
                 let mut first = vec![0.0; width];
                 types.row(0, &mut first);
                 Some(first)
@@ -57,8 +59,7 @@ impl Encoder {
         let layers = (0..figures.layers).map(|index| Layer::load(&mut loader, &figures, index));
         let layers = layers.collect::<Result<_, _>>()?;
         loader.nothing_left()?;
-        let pool = thread_pool(threads)?;
-        Ok(Self { figures, pooling, embedding, token_type, positions, embedding_norm, layers, pool })
+        Ok(Self { figures, pooling, embedding, token_type, positions, embedding_norm, layers, cpu })
     }
 
     pub(super) fn figures(&self) -> &Figures {
@@ -71,7 +72,7 @@ impl Encoder {
         if let Some(token) = texts.iter().flatten().find(|token| **token as usize >= vocabulary) {
             return Err(EmbedError::UnknownToken { token: *token, vocabulary });
         }
-        let stream = self.pool.install(|| self.read(texts)).map_err(EmbedError::Kernel)?;
+        let stream = self.read(texts).map_err(EmbedError::Kernel)?;
         let mut rest = &stream[..];
         let vectors = texts.iter().map(|text| {
             let (rows, later) = rest.split_at(text.len() * self.figures.embedding);
@@ -87,29 +88,25 @@ impl Encoder {
         let tokens: usize = texts.iter().map(Vec::len).sum();
         let mut stream = self.embed(texts, tokens)?; // (tokens, embedding)
         let buffer = |width: usize| vec![0.0; tokens * width];
-        let (mut queries, mut keys, mut values, mut attended) = {
-            let (key, value) = (figures.key_length, figures.value_length);
-            let heads = figures.heads;
-            (
-                buffer(heads * key),
-                buffer(figures.kv_heads * key),
-                buffer(figures.kv_heads * value),
-                buffer(heads * value),
-            )
-        };
-        let (mut wide, mut block) = (buffer(figures.feed_forward), buffer(figures.embedding));
+        let (key, value, heads) = (figures.key_length, figures.value_length, figures.heads);
+        let (mut queries, mut keys) = (buffer(heads * key), buffer(figures.kv_heads * key));
+        let (mut values, mut block) = (buffer(figures.kv_heads * value), buffer(figures.embedding));
+        let [mut input, mut attended, mut wide] = [const { Activations::new() }; 3];
+        let cpu = &self.cpu;
         for layer in &self.layers {
-            layer.query.apply(&stream, &mut queries)?; // (tokens, heads, key_length)
-            layer.key.apply(&stream, &mut keys)?; // (tokens, kv_heads, key_length)
-            layer.value.apply(&stream, &mut values)?; // (tokens, kv_heads, value_length)
-            self.attend(texts, &queries, &keys, &values, &mut attended);
-            layer.attention_output.apply(&attended, &mut block)?;
+            input.set(&stream, figures.embedding);
+            // (tokens, heads, key_length), (tokens, kv_heads, key_length), (tokens, kv_heads, value_length)
+            apply(cpu, &mut input, [(&layer.query, &mut queries), (&layer.key, &mut keys), (&layer.value, &mut values)])?;
+            self.attend(texts, &queries, &keys, &values, attended.rows_mut(tokens, heads * value));
+            apply(cpu, &mut attended, [(&layer.attention_output, &mut block)])?;
             ops::add(&mut stream, &block);
             layer.attention_norm.apply(&mut stream);
 
-            layer.up.apply(&stream, &mut wide)?; // (tokens, feed_forward)
-            ops::bend(Activation::Gelu, &mut wide);
-            layer.down.apply(&wide, &mut block)?;
+            input.set(&stream, figures.embedding);
+            let rows = wide.rows_mut(tokens, figures.feed_forward);
+            apply(cpu, &mut input, [(&layer.up, rows)])?;
+            ops::bend(Activation::Gelu, rows);
+            apply(cpu, &mut wide, [(&layer.down, &mut block)])?;
             ops::add(&mut stream, &block);
             layer.output_norm.apply(&mut stream);
         }
@@ -143,6 +140,7 @@ impl Encoder {
             let end = begin + text.len();
             let rows = |width: usize| begin * width..end * width;
             attention.apply(
+                &self.cpu,
                 &queries[rows(heads * key_length)],
                 &keys[rows(kv_heads * key_length)],
                 &values[rows(kv_heads * value_length)],

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 /// A whole file in memory.
 #[derive(Debug)]
@@ -27,6 +30,17 @@ impl FileMap {
         #[expect(unsafe_code, reason = "mapping a file is unsafe by its nature; see SAFETY")]
         let map = unsafe { Mmap::map(file)? };
         Ok(Self::Mapped(map))
+    }
+
+    /// Takes the whole pages of a range out of this process's memory; who looks again has them read again.
+    pub(crate) fn let_go(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            #[expect(unsafe_code, reason = "advice that can discard pages is unsafe in general; see SAFETY")]
+            // SAFETY: the map is of a file and never written, so a discarded page comes back from the file as it was.
+            // The advice may fail, and then the pages stay.
+            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -1,9 +1,10 @@
 //! The decoder loop, written once for all families: one pass reads tokens of several sessions through every matrix at once.
 
 use super::layer::Layer;
-use super::{ForwardError, Model, Workspace};
+use super::{ForwardError, Model, Workspace, linear};
 use crate::ops::{self, Attention, Sight};
 use crate::session::Session;
+use crate::weights;
 
 /// What a pass reads of one session.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Model {
         if parts.iter().all(|part| part.tokens.is_empty()) {
             return Ok(());
         }
-        self.pool.install(|| self.read(parts, workspace)).map_err(ForwardError::Kernel)?;
+        self.read(parts, workspace).map_err(ForwardError::Kernel)?;
         parts.iter_mut().for_each(|part| part.session.length += part.tokens.len());
         Ok(())
     }
@@ -102,20 +103,23 @@ impl Model {
         }
         // Only the wanted rows pass through the output matrix: it is the largest of all.
         let Workspace { stream, normed, logits, .. } = workspace;
-        normed.clear();
         let mut first = 0;
+        let mut wanted = Vec::new();
         for part in parts.iter() {
-            for index in part.wanted {
-                normed.extend_from_slice(&stream[(first + index) * figures.embedding..][..figures.embedding]);
-            }
+            wanted.extend(part.wanted.iter().map(|index| first + index));
             first += part.tokens.len();
         }
-        if normed.is_empty() {
+        if wanted.is_empty() {
             return Ok(());
         }
-        ops::rms_norm(normed, &self.output_norm, figures.epsilon);
-        logits.resize(normed.len() / figures.embedding * figures.vocabulary, 0.0);
-        self.output.as_ref().unwrap_or(&self.embedding).apply(normed, logits)?;
+        let rows = normed.rows_mut(wanted.len(), figures.embedding);
+        for (token, row) in wanted.iter().zip(rows.chunks_exact_mut(figures.embedding)) {
+            row.copy_from_slice(&stream[token * figures.embedding..][..figures.embedding]);
+        }
+        ops::rms_norm(&self.cpu, rows, &self.output_norm, figures.epsilon);
+        logits.resize(wanted.len() * figures.vocabulary, 0.0);
+        let output = self.output.as_ref().unwrap_or(&self.embedding);
+        weights::multiply(&self.cpu, normed, &mut [(output, logits.as_mut_slice())])?;
         if let Some(cap) = self.traits.softcap {
             ops::softcap(logits, cap);
         }
@@ -129,23 +133,23 @@ impl Model {
         parts: &mut [Part<'_>],
         workspace: &mut Workspace,
     ) -> Result<(), candle_core::Error> {
-        let (figures, traits) = (&self.figures, self.traits.layers[index]);
-        let Workspace { stream, normed, queries, keys, values, attended, turns, .. } = workspace;
+        let (figures, traits, cpu) = (&self.figures, self.traits.layers[index], &self.cpu);
+        let Workspace { stream, normed, block, queries, keys, values, attended, turns, .. } = workspace;
 
-        normed.clone_from(stream);
-        ops::rms_norm(normed, &layer.attention_norm, figures.epsilon);
-        layer.query.apply(normed, queries)?; // (tokens, heads, key_length)
-        layer.key.apply(normed, keys)?; // (tokens, kv_heads, key_length)
-        layer.value.apply(normed, values)?; // (tokens, kv_heads, value_length)
+        let tokens = stream.len() / figures.embedding;
+        let rows = normed.rows_mut(tokens, figures.embedding);
+        ops::rms_norm_of(cpu, stream, &layer.attention_norm, figures.epsilon, rows);
+        // (tokens, heads, key_length), (tokens, kv_heads, key_length), (tokens, kv_heads, value_length)
+        linear::apply(cpu, normed, [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)])?;
         if let Some(norm) = &layer.query_norm {
-            ops::rms_norm(queries, norm, figures.epsilon);
+            ops::rms_norm(cpu, queries, norm, figures.epsilon);
         }
         if let Some(norm) = &layer.key_norm {
-            ops::rms_norm(keys, norm, figures.epsilon);
+            ops::rms_norm(cpu, keys, norm, figures.epsilon);
         }
         let (rope, turns) = (&self.traits.ropes[traits.rope], &turns[traits.rope]);
-        rope.apply(queries, figures.heads, figures.key_length, turns);
-        rope.apply(keys, figures.kv_heads, figures.key_length, turns);
+        rope.apply(cpu, queries, figures.heads, figures.key_length, turns);
+        rope.apply(cpu, keys, figures.kv_heads, figures.key_length, turns);
 
         let attention = Attention {
             heads: figures.heads,
@@ -157,43 +161,44 @@ impl Model {
         };
         let (query_row, attended_row) = (figures.heads * figures.key_length, figures.heads * figures.value_length);
         let (key_row, value_row) = (figures.kv_heads * figures.key_length, figures.kv_heads * figures.value_length);
+        let attended_rows = attended.rows_mut(tokens, attended_row);
         let mut begin = 0;
         for Part { session, tokens, .. } in parts.iter_mut() {
             let (first, end) = (session.length(), begin + tokens.len());
             let cache = &mut session.layers[index];
             cache.write(first, &keys[begin * key_row..end * key_row], &values[begin * value_row..end * value_row]);
             let queries = &queries[begin * query_row..end * query_row];
-            let attended = &mut attended[begin * attended_row..end * attended_row];
-            attention.apply(queries, &cache.keys, &cache.values, first, attended);
+            let attended = &mut attended_rows[begin * attended_row..end * attended_row];
+            attention.apply(cpu, queries, &cache.keys, &cache.values, first, attended);
             begin = end;
         }
         if let Some(norm) = &layer.attention_sub_norm {
-            ops::rms_norm(attended, norm, figures.epsilon);
+            ops::rms_norm(cpu, attended_rows, norm, figures.epsilon);
         }
-        layer.attention_output.apply(attended, normed)?;
+        linear::apply(cpu, attended, [(&layer.attention_output, block)])?;
         if let Some(norm) = &layer.post_attention_norm {
-            ops::rms_norm(normed, norm, figures.epsilon);
+            ops::rms_norm(cpu, block, norm, figures.epsilon);
         }
-        ops::add(stream, normed);
+        ops::add(stream, block);
         Ok(())
     }
 
     fn feed_forward(&self, layer: &Layer, workspace: &mut Workspace) -> Result<(), candle_core::Error> {
-        let epsilon = self.figures.epsilon;
-        let Workspace { stream, normed, gate, up, .. } = workspace;
-        normed.clone_from(stream);
-        ops::rms_norm(normed, &layer.feed_forward_norm, epsilon);
-        layer.gate.apply(normed, gate)?;
-        layer.up.apply(normed, up)?;
-        ops::activate(self.traits.activation, gate, up);
+        let (figures, epsilon, cpu) = (&self.figures, self.figures.epsilon, &self.cpu);
+        let Workspace { stream, normed, block, gate, up, .. } = workspace;
+        let tokens = stream.len() / figures.embedding;
+        ops::rms_norm_of(cpu, stream, &layer.feed_forward_norm, epsilon, normed.rows_mut(tokens, figures.embedding));
+        let gate_rows = gate.rows_mut(tokens, figures.feed_forward);
+        linear::apply(cpu, normed, [(&layer.gate, gate_rows), (&layer.up, up)])?;
+        ops::activate(cpu, self.traits.activation, gate_rows, up);
         if let Some(norm) = &layer.feed_forward_sub_norm {
-            ops::rms_norm(gate, norm, epsilon);
+            ops::rms_norm(cpu, gate_rows, norm, epsilon);
         }
-        layer.down.apply(gate, normed)?;
+        linear::apply(cpu, gate, [(&layer.down, block)])?;
         if let Some(norm) = &layer.post_feed_forward_norm {
-            ops::rms_norm(normed, norm, epsilon);
+            ops::rms_norm(cpu, block, norm, epsilon);
         }
-        ops::add(stream, normed);
+        ops::add(stream, block);
         Ok(())
     }
 }

@@ -124,11 +124,19 @@ pub enum LoadError {
         /// What the driver said.
         source: candle_core::Error,
     },
+    /// No memory for a matrix.
+    #[error("no memory for `{tensor}`: {source}; free some, or choose a smaller variant")]
+    Memory {
+        /// Its name.
+        tensor: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The thread pool could not be started.
     #[error("cannot start the engine's threads: {source}; lower `threads` or raise the process limit")]
     Threads {
         /// What the system said.
-        source: rayon::ThreadPoolBuildError,
+        source: std::io::Error,
     },
 }
 

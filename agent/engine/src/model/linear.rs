@@ -1,8 +1,9 @@
 //! A matrix with what some families add to its product: one scale for all weights, a bias per row.
 
+use crate::cpu::{Activations, Cpu};
 use crate::model::LoadError;
 use crate::ops;
-use crate::weights::{Loader, Matrix};
+use crate::weights::{self, Loader, Matrix};
 
 /// `output = scale · weight · input + bias`.
 #[derive(Debug)]
@@ -57,16 +58,23 @@ impl Linear {
         let parts: Result<[Self; N], _> = parts.try_into();
         Ok(parts.unwrap_or_else(|_| unreachable!("there is a part for each of the rows")))
     }
+}
 
-    /// Multiplies `input` (tokens, columns) into `output` (tokens, rows).
-    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) -> Result<(), candle_core::Error> {
-        self.weight.apply(input, output)?;
-        if let Some(scale) = self.scale {
+/// Multiplies several with the same input, each into its output (tokens, rows).
+pub(crate) fn apply<const N: usize>(
+    cpu: &Cpu,
+    input: &mut Activations,
+    outputs: [(&Linear, &mut [f32]); N],
+) -> Result<(), candle_core::Error> {
+    let mut outputs = outputs;
+    weights::multiply(cpu, input, &mut outputs.each_mut().map(|(linear, output)| (&linear.weight, &mut **output)))?;
+    for (linear, output) in outputs {
+        if let Some(scale) = linear.scale {
             output.iter_mut().for_each(|element| *element *= scale);
         }
-        if let Some(bias) = &self.bias {
+        if let Some(bias) = &linear.bias {
             ops::add_bias(output, bias);
         }
-        Ok(())
     }
+    Ok(())
 }

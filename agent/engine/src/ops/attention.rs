@@ -2,12 +2,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::dot;
-
-/// Multiply-adds below which attention stays on one thread.
-const PARALLEL_FROM: usize = 1 << 17;
+use crate::cpu::{Cpu, Shares};
 
 /// The figures of attention in one layer.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +42,7 @@ impl Attention {
     /// Attends from `queries` (tokens, heads, key_length), standing at positions from `first`, to the cached `keys`
     /// (rows, kv_heads, key_length) and `values` (rows, kv_heads, value_length), into `output` (tokens, heads,
     /// value_length). Position `p` lies in row `p % rows`; the caller keeps as many rows as the sight needs.
-    pub(crate) fn apply(&self, queries: &[f32], keys: &[f32], values: &[f32], first: usize, output: &mut [f32]) {
+    pub(crate) fn apply(&self, cpu: &Cpu, queries: &[f32], keys: &[f32], values: &[f32], first: usize, output: &mut [f32]) {
         let tokens = queries.len() / (self.heads * self.key_length);
         let rows = keys.len() / (self.kv_heads * self.key_length);
         let one = |scores: &mut Vec<f32>, (index, output): (usize, &mut [f32])| {
@@ -55,12 +51,13 @@ impl Attention {
             let seen = self.sight.seen(first + token, rows);
             self.one_head(query, head * self.kv_heads / self.heads, seen, keys, values, scores, output);
         };
-        if tokens * (first + tokens) * self.heads * self.key_length < PARALLEL_FROM {
-            let mut scores = Vec::new();
-            output.chunks_exact_mut(self.value_length).enumerate().for_each(|item| one(&mut scores, item));
-        } else {
-            output.par_chunks_exact_mut(self.value_length).enumerate().for_each_init(Vec::new, one);
-        }
+        let output = Shares::new(output);
+        cpu.team.each(tokens * self.heads, |index| {
+            #[expect(unsafe_code, reason = "each piece writes an output of its own; see SAFETY")]
+            // SAFETY: pieces are disjoint ranges.
+            let output = unsafe { output.range(index * self.value_length..(index + 1) * self.value_length) };
+            one(&mut Vec::new(), (index, output));
+        });
     }
 
     #[expect(clippy::too_many_arguments, reason = "one inner loop, split from its caller only to be readable")]

@@ -1,5 +1,8 @@
 //! Rotary positions: pairs of a head's elements turn by an angle that grows with the position.
 
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::{Cpu, Shares};
+
 /// Which elements of a head turn together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pairing {
@@ -61,10 +64,41 @@ impl Rope {
     }
 
     /// Turns the first elements of every head: `rows` is (tokens, heads, head_length).
-    pub(crate) fn apply(&self, rows: &mut [f32], heads: usize, head_length: usize, turns: &[(f32, f32)]) {
-        let pairs = self.speeds.len();
-        for (row, turns) in rows.chunks_exact_mut(heads * head_length).zip(turns.chunks_exact(pairs)) {
-            for head in row.chunks_exact_mut(head_length) {
+    pub(crate) fn apply(&self, cpu: &Cpu, rows: &mut [f32], heads: usize, head_length: usize, turns: &[(f32, f32)]) {
+        let (pairs, row_length) = (self.speeds.len(), heads * head_length);
+        let per_piece = (PER_PIECE / row_length).max(1);
+        let (tokens, rows) = (rows.len() / row_length, Shares::new(rows));
+        cpu.team.each(tokens.div_ceil(per_piece), |piece| {
+            let (from, to) = (piece * per_piece, tokens.min((piece + 1) * per_piece));
+            #[expect(unsafe_code, reason = "each piece turns rows of its own; see SAFETY")]
+            // SAFETY: pieces are disjoint ranges of rows.
+            let rows = unsafe { rows.range(from * row_length..to * row_length) };
+            let turns = &turns[from * pairs..to * pairs];
+            cpu.run(Turn { pairing: self.pairing, rows, row_length, head_length, turns, pairs });
+        });
+    }
+}
+
+/// Elements that one thread turns at a time, in whole rows.
+const PER_PIECE: usize = 8192;
+
+struct Turn<'a> {
+    pairing: Pairing,
+    rows: &'a mut [f32],
+    row_length: usize,
+    head_length: usize,
+    turns: &'a [(f32, f32)],
+    pairs: usize,
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let rows = self.rows.chunks_exact_mut(self.row_length).zip(self.turns.chunks_exact(self.pairs));
+        for (row, turns) in rows {
+            for head in row.chunks_exact_mut(self.head_length) {
                 match self.pairing {
                     Pairing::Neighbours => {
                         for (pair, (cosine, sine)) in head.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
@@ -73,7 +107,7 @@ impl Rope {
                         }
                     }
                     Pairing::Halves => {
-                        let (first, second) = head[..2 * pairs].split_at_mut(pairs);
+                        let (first, second) = head[..2 * self.pairs].split_at_mut(self.pairs);
                         for ((first, second), (cosine, sine)) in first.iter_mut().zip(second).zip(turns) {
                             let (x, y) = (*first, *second);
                             *first = x * cosine - y * sine;

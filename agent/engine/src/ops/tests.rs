@@ -1,6 +1,12 @@
 //! The operations against their definitions.
 
+use super::activation::gelu_tanh;
 use super::*;
+use crate::cpu::Cpu;
+
+fn cpu() -> Cpu {
+    Cpu::new(1, None).expect("no thread is needed")
+}
 
 #[test]
 fn attention_over_a_ring_is_attention_over_everything_it_may_see() {
@@ -10,14 +16,14 @@ fn attention_over_a_ring_is_attention_over_everything_it_may_see() {
     let wave = |count: usize, speed: f32| -> Vec<f32> { (0..count).map(|at| (at as f32 * speed).sin()).collect() };
     let (queries, keys, values) = (wave(tokens * 24, 0.7), wave(tokens * 12, 1.3), wave(tokens * 6, 2.1));
     let mut whole = vec![0.0; tokens * 12];
-    attention.apply(&queries, &keys, &values, 0, &mut whole);
+    attention.apply(&cpu(), &queries, &keys, &values, 0, &mut whole);
     let (mut ring_keys, mut ring_values) = (vec![0.0; rows * 12], vec![0.0; rows * 6]);
     for token in 0..tokens {
         let row = token % rows;
         ring_keys[row * 12..][..12].copy_from_slice(&keys[token * 12..][..12]);
         ring_values[row * 6..][..6].copy_from_slice(&values[token * 6..][..6]);
         let mut answer = vec![0.0; 12];
-        attention.apply(&queries[token * 24..][..24], &ring_keys, &ring_values, token, &mut answer);
+        attention.apply(&cpu(), &queries[token * 24..][..24], &ring_keys, &ring_values, token, &mut answer);
         assert_eq!(answer, whole[token * 12..][..12], "token {token}");
     }
 }
@@ -28,7 +34,7 @@ fn a_pair_turns_by_its_speed_and_the_rest_of_the_head_stays() {
     let rope = Rope::new(Pairing::Halves, 4, 100.0, None).slowed(2.0).magnified(3.0);
     rope.turns(64, 7, 1, &mut turns);
     let mut head = [1.0, 1.0, 0.0, 0.0, 9.0, 9.0];
-    rope.apply(&mut head, 1, 6, &turns);
+    rope.apply(&cpu(), &mut head, 1, 6, &turns);
     // Speeds 1 and 1/10, halved: angles 3.5 and 0.35.
     let expected = [3.0 * 3.5f32.cos(), 3.0 * 0.35f32.cos(), 3.0 * 3.5f32.sin(), 3.0 * 0.35f32.sin(), 9.0, 9.0];
     let worst = head.iter().zip(expected).map(|(head, expected)| (head - expected).abs()).fold(0.0, f32::max);
@@ -52,7 +58,7 @@ fn gelu_is_its_formula_to_the_precision_of_a_half() {
     for step in -1_200..=1_200 {
         let x = step as f32 / 100.0;
         let mut bent = [x];
-        activate(Activation::GeluTanh, &mut bent, &ones);
+        activate(&cpu(), Activation::GeluTanh, &mut bent, &ones);
         let exact = gelu_tanh(x);
         assert!((bent[0] - exact).abs() <= 1.2e-3 * x.abs().max(0.1), "{x}: {} and not {exact}", bent[0]);
     }
@@ -61,6 +67,6 @@ fn gelu_is_its_formula_to_the_precision_of_a_half() {
 
 fn activated_nan() -> f32 {
     let mut bent = [f32::NAN];
-    activate(Activation::GeluTanh, &mut bent, &[1.0]);
+    activate(&cpu(), Activation::GeluTanh, &mut bent, &[1.0]);
     bent[0]
 }

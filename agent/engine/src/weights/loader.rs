@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Bytes, Matrix};
+use super::{Bytes, Matrix, Products};
 use crate::accelerator::Accelerator;
 use crate::blocks;
+use crate::cpu::Cpu;
 use crate::gguf::{Format, Gguf, TensorEntry};
 use crate::model::LoadError;
 
@@ -14,13 +15,14 @@ use crate::model::LoadError;
 #[derive(Debug)]
 pub(crate) struct Loader<'file> {
     gguf: &'file Gguf,
+    cpu: &'file Cpu,
     accelerator: Option<&'file Accelerator>,
     taken: HashSet<String>,
 }
 
 impl<'file> Loader<'file> {
-    pub(crate) fn new(gguf: &'file Gguf) -> Self {
-        Self { gguf, accelerator: None, taken: HashSet::new() }
+    pub(crate) fn new(gguf: &'file Gguf, cpu: &'file Cpu) -> Self {
+        Self { gguf, cpu, accelerator: None, taken: HashSet::new() }
     }
 
     /// Matrices are put on this processor from now on.
@@ -32,13 +34,37 @@ impl<'file> Loader<'file> {
         self.gguf.tensor(name).is_some()
     }
 
-    /// A matrix of exactly this shape.
+    /// A matrix of exactly this shape, to multiply with.
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
         self.matrix_part(name, rows, columns, 0..rows)
     }
 
     /// Some rows of a matrix: families that store several projections in one tensor are cut here.
     pub(crate) fn matrix_part(
+        &mut self,
+        name: &str,
+        all_rows: usize,
+        columns: usize,
+        part: Range<usize>,
+    ) -> Result<Matrix, LoadError> {
+        let mut matrix = self.table_part(name, all_rows, columns, part)?;
+        match self.accelerator {
+            Some(accelerator) => {
+                let remote = accelerator.upload(matrix.format, matrix.bytes(), matrix.rows, columns);
+                let remote = remote.map_err(|source| LoadError::Upload { tensor: name.to_owned(), source })?;
+                matrix.products = Products::Remote(remote);
+            }
+            None => matrix.pack(self.cpu).map_err(|source| LoadError::Memory { tensor: name.to_owned(), source })?,
+        }
+        Ok(matrix)
+    }
+
+    /// A matrix of exactly this shape whose rows are looked up and never multiplied.
+    pub(crate) fn table(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
+        self.table_part(name, rows, columns, 0..rows)
+    }
+
+    fn table_part(
         &mut self,
         name: &str,
         all_rows: usize,
@@ -55,12 +81,7 @@ impl<'file> Loader<'file> {
             return Err(LoadError::Scale { tensor: name.to_owned(), scale });
         }
         let bytes = Bytes::Mapped { map: Arc::clone(self.gguf.map()), range };
-        let mut matrix = Matrix { rows: part.len(), columns, format, bytes, scale, remote: None };
-        if let Some(accelerator) = self.accelerator {
-            let remote = accelerator.upload(format, matrix.bytes(), matrix.rows, columns);
-            matrix.remote = Some(remote.map_err(|source| LoadError::Upload { tensor: name.to_owned(), source })?);
-        }
-        Ok(matrix)
+        Ok(Matrix { rows: part.len(), columns, format, bytes, scale, products: Products::None })
     }
 
     /// A vector of exactly this length, as F32.

@@ -1,0 +1,144 @@
+//! What weights are multiplied with: rows of F32, and the same in whole numbers of eight bits, 32 to a scale.
+
+use super::Cpu;
+use super::shares::Shares;
+use super::simd::{Kernel, LANES, Simd};
+
+/// Inputs that share a scale.
+pub(crate) const GROUP: usize = 32;
+
+/// 32 inputs, `code · scale` each: one line of a processor's cache.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Group {
+    /// From −127 to 127, four to a multiplication.
+    pub(crate) codes: [[i8; 4]; 8],
+    pub(crate) scale: f32,
+    /// The sum of all codes, times the scale.
+    pub(crate) scaled_sum: f32,
+    /// The sum of all codes, negative: what formats that centre their codes begin with.
+    pub(crate) minus_sum: i32,
+    /// The same of either half.
+    pub(crate) minus_sums: [i32; 2],
+}
+
+/// The rows that a pass multiplies matrices with.
+#[derive(Debug, Default)]
+pub(crate) struct Activations {
+    columns: usize,
+    /// (tokens, columns)
+    rows: Vec<f32>,
+    /// (tokens, columns / 32); empty until a matrix asks for them.
+    groups: Vec<Group>,
+}
+
+impl Activations {
+    /// No rows yet.
+    pub(crate) const fn new() -> Self {
+        Self { columns: 0, rows: Vec::new(), groups: Vec::new() }
+    }
+
+    /// Takes rows of so many columns, overwriting what was there.
+    pub(crate) fn set(&mut self, rows: &[f32], columns: usize) {
+        self.rows.clear();
+        self.rows.extend_from_slice(rows);
+        self.columns = columns;
+        self.groups.clear();
+    }
+
+    /// The rows, to be written: (tokens, columns).
+    pub(crate) fn rows_mut(&mut self, tokens: usize, columns: usize) -> &mut [f32] {
+        self.columns = columns;
+        self.groups.clear();
+        self.rows.resize(tokens * columns, 0.0);
+        &mut self.rows
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(crate) fn tokens(&self) -> usize {
+        if self.columns == 0 { 0 } else { self.rows.len() / self.columns }
+    }
+
+    pub(crate) fn rows(&self) -> &[f32] {
+        &self.rows
+    }
+
+    /// (tokens, columns / 32). Empty before [`Activations::quantise`].
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Makes the groups, once for all matrices that these rows are multiplied with.
+    pub(crate) fn quantise(&mut self, cpu: &Cpu) {
+        if !self.groups.is_empty() {
+            return;
+        }
+        /// Rows that one thread takes at a time.
+        const TOGETHER: usize = 8;
+        let (tokens, columns) = (self.tokens(), self.columns);
+        let per_row = columns / GROUP;
+        self.groups.resize(tokens * per_row, Group::default());
+        let (rows, groups) = (&self.rows, Shares::new(&mut self.groups));
+        cpu.team.each(tokens.div_ceil(TOGETHER), |piece| {
+            let (from, to) = (piece * TOGETHER, tokens.min((piece + 1) * TOGETHER));
+            #[expect(unsafe_code, reason = "each piece writes the groups of its own rows; see SAFETY")]
+            // SAFETY: pieces are disjoint ranges of rows.
+            let groups = unsafe { groups.range(from * per_row..to * per_row) };
+            cpu.run(Quantise { numbers: rows[from * columns..to * columns].as_chunks().0, groups });
+        });
+    }
+}
+
+struct Quantise<'a> {
+    numbers: &'a [[f32; GROUP]],
+    groups: &'a mut [Group],
+}
+
+impl Kernel for Quantise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (numbers, group) in self.numbers.iter().zip(self.groups) {
+            quantise(simd, numbers, group);
+        }
+    }
+}
+
+/// To the nearest of 255 numbers, the largest input becoming ±127.
+#[inline(always)]
+fn quantise<S: Simd>(simd: S, numbers: &[f32; GROUP], group: &mut Group) {
+    let halves: &[[f32; LANES]] = numbers.as_chunks().0;
+    let mut largest = [0.0f32; LANES];
+    for part in 0..S::PARTS {
+        let absolute = |half: &[f32; LANES]| {
+            let number = simd.load(half, part);
+            simd.larger(number, simd.subtract(simd.float(0.0), number))
+        };
+        simd.store(simd.larger(absolute(&halves[0]), absolute(&halves[1])), &mut largest, part);
+    }
+    let largest = largest.iter().fold(0.0f32, |most, number| most.max(*number));
+    let scale = largest / 127.0;
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    let mut wide = [0.0f32; GROUP];
+    for (numbers, wide) in halves.iter().zip(wide.as_chunks_mut::<LANES>().0) {
+        for part in 0..S::PARTS {
+            let scaled = simd.multiply(simd.load(numbers, part), simd.float(inverse));
+            simd.store(simd.to_float(simd.round(scaled)), wide, part);
+        }
+    }
+    for (codes, wide) in group.codes.iter_mut().zip(wide.as_chunks::<4>().0) {
+        for (code, wide) in codes.iter_mut().zip(wide) {
+            *code = *wide as i8;
+        }
+    }
+    let sum = |codes: &[[i8; 4]]| codes.iter().flatten().map(|code| i32::from(*code)).sum::<i32>();
+    let (first, second) = (sum(&group.codes[..4]), sum(&group.codes[4..]));
+    group.scale = scale;
+    group.minus_sums = [-first, -second];
+    group.minus_sum = -(first + second);
+    group.scaled_sum = scale * (first + second) as f32;
+}

@@ -1,0 +1,149 @@
+//! Weights rearranged once, when a model is loaded: sixteen rows to a tile, so that one vector has a number of each row.
+//!
+//! ```text
+//! block formats   tile: lines of codes, group after group · scales, group after group     (layouts.rs, codes.rs, scales.rs)
+//! F32, F16, BF16  tile: sixteen weights of column 0, sixteen of column 1 …                 (dense.rs)
+//! ```
+
+use memmap2::MmapMut;
+
+use super::Cpu;
+use super::activations::GROUP;
+use super::codes::Codes;
+use super::layouts::{self, Layout, Visitor};
+use super::scales::Scales;
+use super::shares::Shares;
+use super::simd::{LANES, Line};
+use crate::gguf::Format;
+
+/// A packed matrix.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(super) format: Format,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) tile_bytes: usize,
+    memory: MmapMut,
+}
+
+/// Tiles begin where lines of the cache do.
+const ALIGNED: usize = size_of::<Line>();
+
+impl Packed {
+    /// Packs rows of blocks; `None` where the format or the shape has no kernel.
+    ///
+    /// # Errors
+    /// Fails when the system gives no memory.
+    pub(crate) fn new(cpu: &Cpu, format: Format, rows: usize, columns: usize, bytes: &[u8]) -> std::io::Result<Option<Self>> {
+        let Some(tile_bytes) = tile_bytes(format, columns) else { return Ok(None) };
+        let tiles = rows.div_ceil(LANES);
+        let mut memory = MmapMut::map_anon(tiles * tile_bytes)?;
+        #[cfg(target_os = "linux")]
+        // Fewer, larger pages where the kernel has them; it is free to have none.
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        let row_bytes = bytes.len() / rows;
+        let to = Shares::new(&mut memory);
+        /// Tiles that one thread packs at a time.
+        const TOGETHER: usize = 8;
+        cpu.team.each(tiles.div_ceil(TOGETHER), |piece| {
+            for tile in piece * TOGETHER..tiles.min((piece + 1) * TOGETHER) {
+                #[expect(unsafe_code, reason = "each piece writes tiles of its own; see SAFETY")]
+                // SAFETY: pieces are disjoint ranges of tiles.
+                let to = unsafe { to.range(tile * tile_bytes..(tile + 1) * tile_bytes) };
+                let from = tile * LANES * row_bytes;
+                let until = bytes.len().min(from + LANES * row_bytes);
+                pack_tile(format, &bytes[from..until], row_bytes, to);
+            }
+        });
+        Ok(Some(Self { format, rows, columns, tile_bytes, memory }))
+    }
+
+    pub(super) fn tiles(&self) -> usize {
+        self.rows.div_ceil(LANES)
+    }
+
+    pub(super) fn tile(&self, tile: usize) -> &[u8] {
+        &self.memory[tile * self.tile_bytes..(tile + 1) * self.tile_bytes]
+    }
+
+    /// Whether it is multiplied with groups of codes, not with F32.
+    pub(crate) fn takes_codes(&self) -> bool {
+        element_bytes(self.format).is_none()
+    }
+}
+
+/// Bytes of a weight of a format that has no blocks.
+pub(super) fn element_bytes(format: Format) -> Option<usize> {
+    match format {
+        Format::F32 => Some(4),
+        Format::F16 | Format::BF16 => Some(2),
+        _ => None,
+    }
+}
+
+fn tile_bytes(format: Format, columns: usize) -> Option<usize> {
+    struct TileBytes(usize);
+    impl Visitor for TileBytes {
+        type Output = Option<usize>;
+        fn layout<L: Layout>(self) -> Option<usize> {
+            let (groups, together) = (self.0 / GROUP, L::Scales::GROUPS);
+            let whole = self.0.is_multiple_of(GROUP * together);
+            whole.then(|| groups * L::Codes::LINES * ALIGNED + groups / together * L::Scales::BYTES)
+        }
+    }
+    let bytes = match element_bytes(format) {
+        Some(bytes) => columns * LANES * bytes,
+        None => layouts::visit(format, TileBytes(columns))??,
+    };
+    Some(bytes.next_multiple_of(ALIGNED))
+}
+
+/// Packs up to sixteen rows; what is missing stays zero.
+fn pack_tile(format: Format, rows: &[u8], row_bytes: usize, to: &mut [u8]) {
+    match element_bytes(format) {
+        Some(2) => interleave::<2>(rows, row_bytes, to),
+        Some(_) => interleave::<4>(rows, row_bytes, to),
+        None => {
+            layouts::visit(format, PackTile { rows, row_bytes, to });
+        }
+    }
+}
+
+fn interleave<const BYTES: usize>(rows: &[u8], row_bytes: usize, to: &mut [u8]) {
+    for (at, row) in rows.chunks_exact(row_bytes).enumerate() {
+        let columns = to.as_chunks_mut::<BYTES>().0.as_chunks_mut::<LANES>().0;
+        for (column, weight) in columns.iter_mut().zip(row.as_chunks::<BYTES>().0) {
+            column[at] = *weight;
+        }
+    }
+}
+
+struct PackTile<'a> {
+    rows: &'a [u8],
+    row_bytes: usize,
+    to: &'a mut [u8],
+}
+
+impl Visitor for PackTile<'_> {
+    type Output = ();
+
+    fn layout<L: Layout>(self) {
+        let blocks = self.row_bytes / L::BLOCK;
+        let together = L::Scales::GROUPS;
+        let (lines, scales) = self.to.split_at_mut(blocks * together * L::Codes::LINES * ALIGNED);
+        let groups = lines.as_chunks_mut::<ALIGNED>().0.chunks_exact_mut(L::Codes::LINES);
+        for (at, lines) in groups.enumerate() {
+            let mut codes = [[0; GROUP]; LANES];
+            for (row, codes) in self.rows.chunks_exact(self.row_bytes).zip(&mut codes) {
+                let block = &row[at / together * L::BLOCK..][..L::BLOCK];
+                L::codes(block, at % together, codes);
+            }
+            L::Codes::write(&codes, lines);
+        }
+        for (block, scales) in scales.chunks_exact_mut(L::Scales::BYTES).take(blocks).enumerate() {
+            for (at, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
+                L::scales(&row[block * L::BLOCK..][..L::BLOCK], at, scales);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The kernels: sixteen rows times a few tokens.
+
+use super::activations::Group;
+use super::codes::{Codes, LINES};
+use super::layouts::Layout;
+use super::scales::Scales;
+use super::simd::{LANES, Line, Simd};
+
+/// Products of sixteen rows with one token.
+pub(super) type Products = [f32; LANES];
+
+/// Multiplies a tile of a block format with `T` tokens of as many groups as the tile has.
+///
+/// The order of additions to a product does not depend on `T` or on the instructions: its bits are always the same.
+#[inline(always)]
+pub(super) fn blocks<S: Simd, L: Layout, const T: usize>(
+    simd: S,
+    tile: &[u8],
+    tokens: [&[Group]; T],
+    products: &mut [Products; T],
+) {
+    let groups = tokens[0].len();
+    let (lines, scales) = tile.split_at(groups * L::Codes::LINES * size_of::<Line>());
+    let lines = lines.as_chunks::<{ size_of::<Line>() }>().0;
+    let tokens = tokens.map(|token| &token[..groups]);
+    for part in 0..S::PARTS {
+        let mut sums = [simd.float(0.0); T];
+        for (at, lines) in lines.chunks_exact(L::Codes::LINES).enumerate() {
+            let codes = L::Codes::read(simd, lines, part);
+            let scales = &scales[at / L::Scales::GROUPS * L::Scales::BYTES..][..L::Scales::BYTES];
+            let scale = L::Scales::read(simd, scales, at % L::Scales::GROUPS, part);
+            for token in 0..T {
+                #[expect(unsafe_code, reason = "a check per group and token costs a tenth of the kernel; see SAFETY")]
+                // SAFETY: `at` is below the number of chunks of `lines`, `groups`, to which every token was cut above.
+                let group = unsafe { tokens[token].get_unchecked(at) };
+                sums[token] = add_group::<S, L>(simd, &codes, scale.scales, group, sums[token]);
+                if L::Scales::LEAST {
+                    sums[token] = simd.fused(scale.least, simd.float(group.scaled_sum), sums[token]);
+                }
+            }
+        }
+        for token in 0..T {
+            simd.store(sums[token], &mut products[token], part);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_group<S: Simd, L: Layout>(
+    simd: S,
+    codes: &[S::Whole; LINES],
+    scales: [S::Float; 2],
+    group: &Group,
+    sum: S::Float,
+) -> S::Float {
+    let input = simd.float(group.scale);
+    if L::Scales::HALVES {
+        let mut sum = sum;
+        for half in 0..2 {
+            let mut whole = start::<S, L>(simd, group.minus_sums[half]);
+            for line in 4 * half..4 * half + 4 {
+                whole = simd.dot(whole, codes[line], group.codes[line]);
+            }
+            sum = simd.fused(simd.multiply(simd.to_float(whole), input), scales[half], sum);
+        }
+        return sum;
+    }
+    let mut whole = start::<S, L>(simd, group.minus_sum);
+    for line in 0..LINES {
+        whole = match L::Codes::SIGNED {
+            true => simd.dot_signed(whole, codes[line], group.codes[line]),
+            false => simd.dot(whole, codes[line], group.codes[line]),
+        };
+    }
+    simd.fused(simd.multiply(simd.to_float(whole), input), scales[0], sum)
+}
+
+/// What centres the codes on zero: their zero times the negative sum of the inputs.
+#[inline(always)]
+fn start<S: Simd, L: Layout>(simd: S, minus_sum: i32) -> S::Whole {
+    match L::ZERO {
+        _ if L::Codes::SIGNED => simd.signed_start(minus_sum),
+        None => simd.whole(0),
+        Some(zero) => simd.whole(minus_sum << zero),
+    }
+}
+
+/// Weights that stand alone.
+pub(super) trait Element {
+    /// Sixteen of them.
+    type Sixteen;
+    fn sixteen(bytes: &[u8]) -> &[Self::Sixteen];
+    fn load<S: Simd>(simd: S, weights: &Self::Sixteen, part: usize) -> S::Float;
+}
+
+#[derive(Debug)]
+pub(super) struct Single;
+#[derive(Debug)]
+pub(super) struct Half;
+#[derive(Debug)]
+pub(super) struct Brain;
+
+impl Element for Single {
+    type Sixteen = [[u8; 4]; LANES];
+
+    #[inline(always)]
+    fn sixteen(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, weights: &Self::Sixteen, part: usize) -> S::Float {
+        simd.load(&weights.map(f32::from_le_bytes), part)
+    }
+}
+
+impl Element for Half {
+    type Sixteen = [[u8; 2]; LANES];
+
+    #[inline(always)]
+    fn sixteen(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, weights: &Self::Sixteen, part: usize) -> S::Float {
+        simd.load_half_bytes(weights, part)
+    }
+}
+
+impl Element for Brain {
+    type Sixteen = [[u8; 2]; LANES];
+
+    #[inline(always)]
+    fn sixteen(bytes: &[u8]) -> &[Self::Sixteen] {
+        bytes.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, weights: &Self::Sixteen, part: usize) -> S::Float {
+        simd.load_brain(weights, part)
+    }
+}
+
+/// Multiplies a tile of weights that stand alone with `T` tokens of as many columns. Even and odd columns are summed apart,
+/// so that two sums are always in the works; the bits of a product do not depend on `T`.
+#[inline(always)]
+pub(super) fn dense<S: Simd, E: Element, const T: usize>(
+    simd: S,
+    tile: &[u8],
+    tokens: [&[f32]; T],
+    products: &mut [Products; T],
+) {
+    let columns = tokens[0].len();
+    let tokens = tokens.map(|token| &token[..columns]);
+    let weights = &E::sixteen(tile)[..columns];
+    for part in 0..S::PARTS {
+        let mut sums = [[simd.float(0.0); 2]; T];
+        for (at, weights) in weights.iter().enumerate() {
+            let weights = E::load(simd, weights, part);
+            for token in 0..T {
+                #[expect(unsafe_code, reason = "a check per weight and token costs much of the kernel; see SAFETY")]
+                // SAFETY: `at` is below `columns`, to which every token was cut above.
+                let input = unsafe { *tokens[token].get_unchecked(at) };
+                sums[token][at % 2] = simd.fused(weights, simd.float(input), sums[token][at % 2]);
+            }
+        }
+        for token in 0..T {
+            simd.store(simd.add(sums[token][0], sums[token][1]), &mut products[token], part);
+        }
+    }
+}
