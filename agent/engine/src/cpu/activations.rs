@@ -120,23 +120,21 @@ fn quantise<S: Simd>(simd: S, numbers: &[f32; GROUP], group: &mut Group) {
         };
         simd.store(simd.larger(absolute(&halves[0]), absolute(&halves[1])), &mut largest, part);
     }
-    let largest = largest.iter().fold(0.0f32, |most, number| most.max(*number));
+    let largest = largest.iter().fold(0.0f32, |most, number| if *number > most { *number } else { most });
     let scale = largest / 127.0;
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    let mut wide = [0.0f32; GROUP];
-    for (numbers, wide) in halves.iter().zip(wide.as_chunks_mut::<LANES>().0) {
+    let mut sums = [0; 2];
+    for half in 0..2 {
+        let mut wide = [0i32; LANES];
         for part in 0..S::PARTS {
-            let scaled = simd.multiply(simd.load(numbers, part), simd.float(inverse));
-            simd.store(simd.to_float(simd.round(scaled)), wide, part);
+            let scaled = simd.multiply(simd.load(&halves[half], part), simd.float(inverse));
+            simd.store_whole(simd.round(scaled), &mut wide, part);
         }
+        let codes = &mut group.codes.as_flattened_mut()[half * LANES..(half + 1) * LANES];
+        codes.iter_mut().zip(&wide).for_each(|(code, wide)| *code = *wide as i8);
+        sums[half] = wide.iter().sum::<i32>();
     }
-    for (codes, wide) in group.codes.iter_mut().zip(wide.as_chunks::<4>().0) {
-        for (code, wide) in codes.iter_mut().zip(wide) {
-            *code = *wide as i8;
-        }
-    }
-    let sum = |codes: &[[i8; 4]]| codes.iter().flatten().map(|code| i32::from(*code)).sum::<i32>();
-    let (first, second) = (sum(&group.codes[..4]), sum(&group.codes[4..]));
+    let [first, second] = sums;
     group.scale = scale;
     group.minus_sums = [-first, -second];
     group.minus_sum = -(first + second);

@@ -27,7 +27,9 @@ pub(crate) trait Visitor {
     fn layout<L: Layout>(self) -> Self::Output;
 }
 
-/// Calls a visitor with the layout of a format; `None` where the format has no kernel.
+/// Calls a visitor with the layout of a format; `None` where the format has no kernel. Inlined, or kernels that come through
+/// here would be compiled for no instructions at all.
+#[inline(always)]
 pub(crate) fn visit<V: Visitor>(format: Format, visitor: V) -> Option<V::Output> {
     Some(match format {
         Format::Q4_0 => visitor.layout::<Q4_0>(),

@@ -1,8 +1,8 @@
 //! Weights rearranged once, when a model is loaded: sixteen rows to a tile, so that one vector has a number of each row.
 //!
 //! ```text
-//! block formats   tile: lines of codes, group after group · scales, group after group     (layouts.rs, codes.rs, scales.rs)
-//! F32, F16, BF16  tile: sixteen weights of column 0, sixteen of column 1 …                 (dense.rs)
+//! block formats   tile: runs of groups, each its scales and then its lines of codes     (layouts.rs, codes.rs, scales.rs)
+//! F32, F16, BF16  tile: sixteen weights of column 0, sixteen of column 1 …              (tile.rs)
 //! ```
 
 use memmap2::MmapMut;
@@ -14,6 +14,7 @@ use super::layouts::{self, Layout, Visitor};
 use super::scales::Scales;
 use super::shares::Shares;
 use super::simd::{LANES, Line};
+use super::tile::run_bytes;
 use crate::gguf::Format;
 
 /// A packed matrix.
@@ -86,9 +87,13 @@ fn tile_bytes(format: Format, columns: usize) -> Option<usize> {
     impl Visitor for TileBytes {
         type Output = Option<usize>;
         fn layout<L: Layout>(self) -> Option<usize> {
-            let (groups, together) = (self.0 / GROUP, L::Scales::GROUPS);
-            let whole = self.0.is_multiple_of(GROUP * together);
-            whole.then(|| groups * L::Codes::LINES * ALIGNED + groups / together * L::Scales::BYTES)
+            let (groups, run) = (self.0 / GROUP, L::Scales::RUN);
+            let rest = match groups % run {
+                0 => 0,
+                rest => run_bytes::<L>(rest),
+            };
+            let whole = self.0.is_multiple_of(GROUP * L::Scales::GROUPS);
+            whole.then(|| groups / run * run_bytes::<L>(run) + rest)
         }
     }
     let bytes = match element_bytes(format) {
@@ -128,22 +133,29 @@ impl Visitor for PackTile<'_> {
     type Output = ();
 
     fn layout<L: Layout>(self) {
-        let blocks = self.row_bytes / L::BLOCK;
-        let together = L::Scales::GROUPS;
-        let (lines, scales) = self.to.split_at_mut(blocks * together * L::Codes::LINES * ALIGNED);
-        let groups = lines.as_chunks_mut::<ALIGNED>().0.chunks_exact_mut(L::Codes::LINES);
-        for (at, lines) in groups.enumerate() {
-            let mut codes = [[0; GROUP]; LANES];
-            for (row, codes) in self.rows.chunks_exact(self.row_bytes).zip(&mut codes) {
-                let block = &row[at / together * L::BLOCK..][..L::BLOCK];
-                L::codes(block, at % together, codes);
+        let groups = self.row_bytes / L::BLOCK * L::Scales::GROUPS;
+        for (run, to) in self.to.chunks_mut(run_bytes::<L>(L::Scales::RUN)).enumerate() {
+            let first = run * L::Scales::RUN;
+            let (scales, lines) = to.split_at_mut(L::Scales::RUN_BYTES);
+            let lines = lines.as_chunks_mut::<ALIGNED>().0.chunks_exact_mut(L::Codes::LINES);
+            for (group, lines) in (first..groups).zip(lines) {
+                let mut codes = [[0; GROUP]; LANES];
+                for (row, codes) in self.rows.chunks_exact(self.row_bytes).zip(&mut codes) {
+                    L::codes(block_of::<L>(row, group), group % L::Scales::GROUPS, codes);
+                }
+                L::Codes::write(&codes, lines);
             }
-            L::Codes::write(&codes, lines);
-        }
-        for (block, scales) in scales.chunks_exact_mut(L::Scales::BYTES).take(blocks).enumerate() {
-            for (at, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
-                L::scales(&row[block * L::BLOCK..][..L::BLOCK], at, scales);
+            let blocks = (first..groups).step_by(L::Scales::GROUPS);
+            for (group, scales) in blocks.zip(scales.chunks_exact_mut(L::Scales::BYTES)) {
+                for (at, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
+                    L::scales(block_of::<L>(row, group), at, scales);
+                }
             }
         }
     }
+}
+
+/// The block of a row that a group belongs to.
+fn block_of<L: Layout>(row: &[u8], group: usize) -> &[u8] {
+    &row[group / L::Scales::GROUPS * L::BLOCK..][..L::BLOCK]
 }

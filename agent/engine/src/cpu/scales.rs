@@ -25,10 +25,14 @@ pub(crate) struct Scale<S: Simd> {
 
 /// One way to lay out scales.
 pub(crate) trait Scales {
-    /// Groups that lie together.
+    /// Groups that share their scales' place: those of one block.
     const GROUPS: usize;
     /// Bytes that they take.
     const BYTES: usize;
+    /// Groups whose scales lie together before their codes, so that both come to whole lines.
+    const RUN: usize;
+    /// Bytes of the scales of a run.
+    const RUN_BYTES: usize = Self::RUN / Self::GROUPS * Self::BYTES;
     /// Each half of a group has a scale of its own.
     const HALVES: bool = false;
     /// Weights have a least value.
@@ -59,6 +63,7 @@ pub(crate) struct One;
 impl Scales for One {
     const GROUPS: usize = 1;
     const BYTES: usize = HALVES;
+    const RUN: usize = 2;
 
     #[inline(always)]
     fn read<S: Simd>(simd: S, bytes: &[u8], _at: usize, part: usize) -> Scale<S> {
@@ -72,6 +77,7 @@ pub(crate) struct Least;
 impl Scales for Least {
     const GROUPS: usize = 1;
     const BYTES: usize = 2 * HALVES;
+    const RUN: usize = 1;
     const LEAST: bool = true;
 
     #[inline(always)]
@@ -86,6 +92,7 @@ pub(crate) struct Super;
 impl Scales for Super {
     const GROUPS: usize = 8;
     const BYTES: usize = HALVES;
+    const RUN: usize = 16;
 
     #[inline(always)]
     fn read<S: Simd>(simd: S, bytes: &[u8], _at: usize, part: usize) -> Scale<S> {
@@ -99,6 +106,7 @@ pub(crate) struct Parts;
 impl Scales for Parts {
     const GROUPS: usize = 8;
     const BYTES: usize = HALVES + 16 * LANES;
+    const RUN: usize = 16;
     const HALVES: bool = true;
 
     #[inline(always)]
@@ -118,6 +126,7 @@ pub(crate) struct Mixed;
 impl Scales for Mixed {
     const GROUPS: usize = 8;
     const BYTES: usize = 2 * HALVES + 16 * LANES;
+    const RUN: usize = 8;
     const LEAST: bool = true;
 
     #[inline(always)]

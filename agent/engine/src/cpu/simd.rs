@@ -25,6 +25,9 @@ pub(crate) trait Simd: Copy {
     /// Lanes of one part of a line.
     fn line(self, line: &Line, part: usize) -> Self::Whole;
     fn whole(self, number: i32) -> Self::Whole;
+    /// Asks for the line that lies so many bytes after this one, whose address need not exist.
+    #[inline(always)]
+    fn ahead(self, _line: &Line, _bytes: usize) {}
     /// The bits of every byte that the mask has.
     fn and(self, bytes: Self::Whole, mask: u8) -> Self::Whole;
     fn or(self, left: Self::Whole, right: Self::Whole) -> Self::Whole;
@@ -42,6 +45,7 @@ pub(crate) trait Simd: Copy {
     fn to_float(self, numbers: Self::Whole) -> Self::Float;
     /// To the nearest whole number, ties to even.
     fn round(self, numbers: Self::Float) -> Self::Whole;
+    fn store_whole(self, numbers: Self::Whole, to: &mut [i32; LANES], part: usize);
     /// The bits of each lane, read as F32.
     fn bits(self, bits: Self::Whole) -> Self::Float;
     fn float(self, number: f32) -> Self::Float;
@@ -180,6 +184,11 @@ impl Simd for Scalar {
     #[inline(always)]
     fn round(self, numbers: Self::Float) -> Self::Whole {
         each(numbers, |number| number.round_ties_even() as i32)
+    }
+
+    #[inline(always)]
+    fn store_whole(self, numbers: Self::Whole, to: &mut [i32; LANES], _part: usize) {
+        *to = numbers;
     }
 
     #[inline(always)]

@@ -6,6 +6,9 @@ use super::layouts::Layout;
 use super::scales::Scales;
 use super::simd::{LANES, Line, Simd};
 
+/// How far ahead of a single token's kernel weights are asked for, bytes: it runs as fast as the memory gives.
+const AHEAD: usize = 4096;
+
 /// Products of sixteen rows with one token.
 pub(super) type Products = [f32; LANES];
 
@@ -20,29 +23,47 @@ pub(super) fn blocks<S: Simd, L: Layout, const T: usize>(
     products: &mut [Products; T],
 ) {
     let groups = tokens[0].len();
-    let (lines, scales) = tile.split_at(groups * L::Codes::LINES * size_of::<Line>());
-    let lines = lines.as_chunks::<{ size_of::<Line>() }>().0;
     let tokens = tokens.map(|token| &token[..groups]);
+    let run_bytes = run_bytes::<L>(L::Scales::RUN);
     for part in 0..S::PARTS {
         let mut sums = [simd.float(0.0); T];
-        for (at, lines) in lines.chunks_exact(L::Codes::LINES).enumerate() {
-            let codes = L::Codes::read(simd, lines, part);
-            let scales = &scales[at / L::Scales::GROUPS * L::Scales::BYTES..][..L::Scales::BYTES];
-            let scale = L::Scales::read(simd, scales, at % L::Scales::GROUPS, part);
-            for token in 0..T {
-                #[expect(unsafe_code, reason = "a check per group and token costs a tenth of the kernel; see SAFETY")]
-                // SAFETY: `at` is below the number of chunks of `lines`, `groups`, to which every token was cut above.
-                let group = unsafe { tokens[token].get_unchecked(at) };
-                sums[token] = add_group::<S, L>(simd, &codes, scale.scales, group, sums[token]);
-                if L::Scales::LEAST {
-                    sums[token] = simd.fused(scale.least, simd.float(group.scaled_sum), sums[token]);
+        let mut first = 0;
+        for run in tile.chunks(run_bytes) {
+            let (scales, lines) = run.split_at(L::Scales::RUN_BYTES);
+            if T == 1 {
+                scales.as_chunks().0.iter().for_each(|line| simd.ahead(line, AHEAD));
+            }
+            let lines = lines.as_chunks::<{ size_of::<Line>() }>().0.chunks_exact(L::Codes::LINES);
+            // What fills the last line of a tile is no group.
+            let lines = lines.take(groups - first);
+            for (at, lines) in lines.enumerate() {
+                if T == 1 {
+                    lines.iter().for_each(|line| simd.ahead(line, AHEAD));
+                }
+                let codes = L::Codes::read(simd, lines, part);
+                let block = &scales[at / L::Scales::GROUPS * L::Scales::BYTES..][..L::Scales::BYTES];
+                let scale = L::Scales::read(simd, block, at % L::Scales::GROUPS, part);
+                for token in 0..T {
+                    #[expect(unsafe_code, reason = "a check per group and token costs a tenth of the kernel; see SAFETY")]
+                    // SAFETY: `first + at` is below `groups`, to which every token was cut above.
+                    let group = unsafe { tokens[token].get_unchecked(first + at) };
+                    sums[token] = add_group::<S, L>(simd, &codes, scale.scales, group, sums[token]);
+                    if L::Scales::LEAST {
+                        sums[token] = simd.fused(scale.least, simd.float(group.scaled_sum), sums[token]);
+                    }
                 }
             }
+            first += L::Scales::RUN;
         }
         for token in 0..T {
             simd.store(sums[token], &mut products[token], part);
         }
     }
+}
+
+/// Bytes of so many groups at the begin of a run.
+pub(super) const fn run_bytes<L: Layout>(groups: usize) -> usize {
+    L::Scales::RUN_BYTES + groups * L::Codes::LINES * size_of::<Line>()
 }
 
 #[inline(always)]

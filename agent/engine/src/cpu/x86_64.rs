@@ -79,6 +79,12 @@ macro_rules! on_256_bits {
         }
 
         #[inline(always)]
+        fn ahead(self, line: &Line, bytes: usize) {
+            // A hint, which never faults wherever it points.
+            intrinsics!(_mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(bytes).cast()));
+        }
+
+        #[inline(always)]
         fn whole(self, number: i32) -> __m256i {
             intrinsics!(_mm256_set1_epi32(number))
         }
@@ -116,6 +122,12 @@ macro_rules! on_256_bits {
         #[inline(always)]
         fn round(self, numbers: __m256) -> __m256i {
             intrinsics!(_mm256_cvtps_epi32(numbers))
+        }
+
+        #[inline(always)]
+        fn store_whole(self, numbers: __m256i, to: &mut [i32; LANES], part: usize) {
+            debug_assert!(part < 2);
+            intrinsics!(_mm256_storeu_si256(to.as_mut_ptr().add(8 * part).cast(), numbers));
         }
 
         #[inline(always)]
@@ -278,6 +290,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn ahead(self, line: &Line, bytes: usize) {
+        // A hint, which never faults wherever it points.
+        intrinsics!(_mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(bytes).cast()));
+    }
+
+    #[inline(always)]
     fn whole(self, number: i32) -> __m512i {
         intrinsics!(_mm512_set1_epi32(number))
     }
@@ -332,6 +350,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn round(self, numbers: __m512) -> __m512i {
         intrinsics!(_mm512_cvtps_epi32(numbers))
+    }
+
+    #[inline(always)]
+    fn store_whole(self, numbers: __m512i, to: &mut [i32; LANES], _part: usize) {
+        intrinsics!(_mm512_storeu_si512(to.as_mut_ptr().cast(), numbers));
     }
 
     #[inline(always)]
