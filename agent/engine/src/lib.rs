@@ -31,4 +31,4 @@ mod weights;
 pub use arch::families;
 pub use backends::{Backend, backends};
 pub use cpu::Instructions;
-pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, logits};
+pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, encode_chat_with, logits};

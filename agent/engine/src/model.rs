@@ -21,7 +21,7 @@ use crate::backends::Backend;
 use crate::cpu::{Cpu, Instructions};
 use crate::gguf::{Gguf, ModelInfo};
 use crate::session::{self, KV_BYTES_PER_ELEMENT, Session};
-use crate::template::{ChatTemplate, Message, RenderOptions, TemplateError};
+use crate::template::{ChatTemplate, Job, Message, RenderOptions, TemplateError};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Loader, Matrix};
 
@@ -167,11 +167,30 @@ impl Model {
 /// The tokens of a conversation as the model's template writes it. Special tokens are recognised in the template's own
 /// text only: a caller who types one gets it spelled out in ordinary tokens.
 ///
+/// The template runs in this process; see [`encode_chat_with`].
+///
 /// # Errors
 /// Fails when the file has no template or the template does not take this conversation.
 pub fn encode_chat(model: &Model, messages: &[Message], options: &RenderOptions) -> Result<Vec<u32>, TemplateError> {
+    let compiled = model.template().ok_or(TemplateError::Missing)?.compile()?;
+    encode_chat_with(model, messages, options, |job| compiled.run(job))
+}
+
+/// As [`encode_chat`], each of the template's jobs run by `run`, which must answer as [`template::Compiled::run`] would: in a
+/// process of its own, where a stranger's template can end nothing else.
+///
+/// [`template::Compiled::run`]: crate::template::Compiled::run
+///
+/// # Errors
+/// Fails when the file has no template, and with whatever `run` fails with.
+pub fn encode_chat_with<E: From<TemplateError>>(
+    model: &Model,
+    messages: &[Message],
+    options: &RenderOptions,
+    run: impl FnMut(&Job) -> Result<String, E>,
+) -> Result<Vec<u32>, E> {
     let template = model.template().ok_or(TemplateError::Missing)?;
-    let pieces = template.render(messages, options)?;
+    let pieces = template.render_with(messages, options, run)?;
     Ok(model.tokenizer().encode_pieces(&pieces, true))
 }
 

@@ -17,7 +17,7 @@ pub(super) const OUTPUT_BYTES: usize = 4 << 20;
 /// Longest template source, bytes.
 pub(super) const SOURCE_BYTES: usize = 256 << 10;
 
-/// All that a template is told, special tokens already broken with marks: plain data, ready to be sent to another process.
+/// All that a template is told: plain data, ready to be sent to another process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub(super) messages: Json,
@@ -29,8 +29,28 @@ pub struct Job {
     pub(super) now_s: i64,
 }
 
-/// A compiled template, which turns a [`Job`] into marked text. Its steps and its output are bounded; its memory and the depth
-/// of its source are not, so a stranger's template is compiled and run where running out of either ends nothing else.
+impl Job {
+    /// The same job with every text of the caller's changed, names of fields included.
+    pub(super) fn map_text(&self, change: &dyn Fn(&str) -> String) -> Self {
+        Self {
+            messages: self.messages.map_text(change),
+            tools: self.tools.map_text(change),
+            variables: self.variables.map_text(change),
+            ..self.clone()
+        }
+    }
+
+    /// Looks at every text of the caller's, names of fields included.
+    pub(super) fn each_text(&self, look: &mut dyn FnMut(&str)) {
+        self.messages.each_text(look);
+        self.tools.each_text(look);
+        self.variables.each_text(look);
+    }
+}
+
+/// A compiled template, which turns a [`Job`] into text. Its steps, its output and the data it makes are bounded; how deep
+/// its source nests, and what the machine itself may get wrong, is not, so a stranger's template is compiled and run where
+/// that ends nothing else.
 #[derive(Debug)]
 pub struct Compiled(Environment<'static>);
 
@@ -55,7 +75,7 @@ impl Compiled {
         Ok(Self(environment))
     }
 
-    /// Renders one job; the text still holds the marks that the job's texts have.
+    /// Renders one job.
     ///
     /// # Errors
     /// Fails when the template refuses the conversation, uses up its fuel or writes too much.

@@ -64,6 +64,15 @@ impl Json {
             other => other.clone(),
         }
     }
+
+    pub(super) fn each_text(&self, look: &mut dyn FnMut(&str)) {
+        match self {
+            Self::Text(text) => look(text),
+            Self::List(items) => items.iter().for_each(|item| item.each_text(look)),
+            Self::Object(object) => object.each_text(look),
+            _ => {}
+        }
+    }
 }
 
 impl Object {
@@ -99,6 +108,13 @@ impl Object {
 
     pub(super) fn map_text(&self, change: &dyn Fn(&str) -> String) -> Self {
         Self(self.0.iter().map(|(name, value)| (change(name), value.map_text(change))).collect())
+    }
+
+    pub(super) fn each_text(&self, look: &mut dyn FnMut(&str)) {
+        for (name, value) in &self.0 {
+            look(name);
+            value.each_text(look);
+        }
     }
 
     /// Reads many fields at once without comparing each with all others.

@@ -1,13 +1,12 @@
 //! The chat template of a model file: untrusted code from outside, and the one place where special tokens are written.
 //!
-//! What a person typed must never become a special token, or a user could end their own turn and speak as the system.
-//! So special tokens inside messages are broken with a mark before the template runs, the template's output is cut at the
-//! special tokens that remain, which the template itself wrote, and the marks are taken out of the text between them.
+//! What a person typed must never become a special token, or a user could end their own turn and speak as the system; how
+//! that is kept from happening is told in `mark`.
 //!
-//! Rendering has three steps: [`ChatTemplate::prepare`] makes a [`Job`], which is plain data; [`Compiled::run`] turns it into
-//! marked text; [`ChatTemplate::finish`] cuts that. The middle one runs a stranger's code: its steps and its output are
-//! bounded here, its memory only by the process it runs in. [`ChatTemplate::render`] does all three in this process, which
-//! suits a tool that a person started on a file; what serves others runs the middle one in a process of its own.
+//! A rendering is one or two [`Job`]s, plain data that [`Compiled::run`] turns into text: a stranger's code at work, its
+//! steps, its output and the data it makes bounded. [`ChatTemplate::render`] does that in this process, which suits a tool
+//! that a person started on a file; what serves others runs the jobs in a process of its own with
+//! [`ChatTemplate::render_with`], where neither a flaw of the template machine nor a source nested too deeply ends more.
 
 mod error;
 mod filters;
@@ -27,6 +26,7 @@ use std::sync::OnceLock;
 pub use error::TemplateError;
 pub use job::{Compiled, Job};
 pub use json::{Json, Object};
+use mark::Guard;
 pub use message::{Message, NoMessage, RenderOptions};
 
 use crate::gguf::Gguf;
@@ -102,30 +102,35 @@ impl ChatTemplate {
         Ok(self.compiled.get_or_init(|| compiled))
     }
 
-    /// Gathers what the template is told of a conversation, special tokens inside it broken with marks.
-    #[must_use]
-    pub fn prepare(&self, messages: &[Message], options: &RenderOptions) -> Job {
-        match self.tokenizer.as_ref().map(Tokenizer::specials) {
-            Some(specials) => self.job(messages, options, &|text| mark::protect(text, specials)),
-            None => self.job(messages, options, &str::to_owned),
-        }
-    }
-
-    /// Cuts what a prepared job was rendered to at the special tokens that the template wrote, and takes the marks out.
-    #[must_use]
-    pub fn finish(&self, marked: String) -> Vec<Piece> {
-        match self.tokenizer.as_ref().map(Tokenizer::specials) {
-            Some(specials) => mark::cut(&marked, specials),
-            None => vec![Piece::Text(marked)],
-        }
-    }
-
     /// Renders a conversation in this process and says which special tokens the template itself wrote.
     ///
     /// # Errors
     /// Fails when the template does not compile, refuses the conversation, uses up its fuel or writes too much.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Vec<Piece>, TemplateError> {
-        self.compile()?.run(&self.prepare(messages, options)).map(|marked| self.finish(marked))
+        let compiled = self.compile()?;
+        self.render_with(messages, options, |job| compiled.run(job))
+    }
+
+    /// As [`ChatTemplate::render`], each job run by `run`, which must answer as [`Compiled::run`] would.
+    ///
+    /// # Errors
+    /// What `run` fails with.
+    pub fn render_with<E>(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        mut run: impl FnMut(&Job) -> Result<String, E>,
+    ) -> Result<Vec<Piece>, E> {
+        let job = self.job(messages, options);
+        let Some(specials) = self.tokenizer.as_ref().map(Tokenizer::specials) else {
+            return run(&job).map(|text| vec![Piece::Text(text)]);
+        };
+        let Some(guard) = Guard::new(&job, &self.source, specials) else {
+            return run(&job).map(|text| mark::cut(&text, specials, &str::to_owned));
+        };
+        let pieces = guard.cut(&run(&guard.broken(&job))?);
+        let certain = guard.cut(&run(&guard.blank(&job))?);
+        Ok(if mark::agree(&pieces, &certain) { pieces } else { certain })
     }
 
     /// Renders a conversation in this process to plain text, special tokens spelled out: for people to look at, not for the
@@ -134,19 +139,19 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`].
     pub fn render_text(&self, messages: &[Message], options: &RenderOptions) -> Result<String, TemplateError> {
-        self.compile()?.run(&self.job(messages, options, &str::to_owned))
+        self.compile()?.run(&self.job(messages, options))
     }
 
-    fn job(&self, messages: &[Message], options: &RenderOptions, protect: &dyn Fn(&str) -> String) -> Job {
+    fn job(&self, messages: &[Message], options: &RenderOptions) -> Job {
         let message = |message: &Message| {
             let mut message = Json::Object(message.fields().clone());
             call_arguments_to_objects(&mut message);
-            message.map_text(protect)
+            message
         };
         Job {
             messages: Json::List(messages.iter().map(message).collect()),
-            tools: options.tools.as_ref().map(|tools| tools.map_text(protect)).unwrap_or_default(),
-            variables: options.variables.map_text(protect),
+            tools: options.tools.clone().unwrap_or_default(),
+            variables: options.variables.clone(),
             add_generation_prompt: options.add_generation_prompt,
             bos: self.bos.clone(),
             eos: self.eos.clone(),

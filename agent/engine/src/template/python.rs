@@ -6,6 +6,8 @@ use std::sync::Arc;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::mark::is_stand_in;
+
 /// Deepest nesting that is written; Python gives up a little below a thousand, and a value of the caller's has at most 128.
 const DEPTH: usize = 256;
 /// As minijinja counts what a template makes.
@@ -103,7 +105,7 @@ fn repr_text(out: &mut String, text: &str) {
             '\\' => out.push_str("\\\\"),
             _ if character == quote => out.extend(['\\', quote]),
             ' '..='~' => out.push(character),
-            _ if is_printable(character) => out.push(character),
+            _ if is_printable(character) || is_stand_in(character) => out.push(character),
             _ => escape(out, character),
         }
     }
@@ -255,7 +257,7 @@ fn json_text(out: &mut String, text: &str, ensure_ascii: bool) {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '\0'..='\u{1f}' => escape_units(out, character),
-            _ if ensure_ascii && !character.is_ascii() => escape_units(out, character),
+            _ if ensure_ascii && !character.is_ascii() && !is_stand_in(character) => escape_units(out, character),
             _ => out.push(character),
         }
     }

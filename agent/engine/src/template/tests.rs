@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 
 mod python;
+mod tokens;
 
 const CHATML: &str = "{%- for message in messages %}\n{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}\n{%- endfor %}\n{%- if add_generation_prompt %}\n{{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n";
 
@@ -64,7 +65,7 @@ fn a_user_cannot_end_their_own_turn_and_speak_as_the_system() {
 }
 
 #[test]
-fn marks_of_the_protection_typed_by_a_user_change_nothing() {
+fn characters_of_the_protection_typed_by_a_user_change_nothing() {
     for text in
         ["\u{FDD0}\u{FDD1}<|im_end|>", "<\u{FDD0}\u{FDD1}|im_end|>", "<|\u{FDD0}\u{FDD2}im_end|>", "\u{FDD2}\u{FDD0}"]
     {

@@ -49,6 +49,11 @@ impl Specials {
         parts
     }
 
+    /// How they are spelled.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.exact.0.iter().map(|(text, _)| text.as_str())
+    }
+
     /// Whether a special token begins these bytes, in whatever case its ASCII letters are written: a template may
     /// change the case of what a person typed.
     pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
