@@ -21,7 +21,7 @@ pub(super) fn logits(file: &Path, tokens: &[u32], positions: &[usize], backend: 
 
 pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
     let backend = named(arguments.backend.as_deref())?;
-    let options = LoadOptions { threads: arguments.threads.unwrap_or(0), backend };
+    let options = LoadOptions { threads: arguments.threads.unwrap_or(0), backend, ..LoadOptions::default() };
     let text = read_text(&arguments.text_file)?;
     let load = |file: &Path| Model::load(file, &options).with_context(|| format!("cannot load `{}`", file.display()));
     let model = load(&arguments.file)?;
