@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::model::{ForwardError, Model, Workspace};
-use crate::session::Session;
+use crate::session::{KvType, Session};
 
 /// Tokens that are read in one pass.
 const CHUNK: usize = 32;
@@ -215,7 +215,7 @@ struct Reader<'model> {
 
 impl<'model> Reader<'model> {
     fn new(model: &'model Model, context: usize) -> Self {
-        Self { model, session: Session::new(model, context), workspace: Workspace::default() }
+        Self { model, session: Session::of(model, context, KvType::F32), workspace: Workspace::default() }
     }
 
     fn read(&mut self, tokens: &[u32], wanted: &[usize]) -> Result<(), ForwardError> {

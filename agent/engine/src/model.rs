@@ -20,7 +20,7 @@ use crate::arch::{self, Figures, Traits};
 use crate::backends::Backend;
 use crate::cpu::{Cpu, Instructions};
 use crate::gguf::{Gguf, ModelInfo};
-use crate::session::{self, KV_BYTES_PER_ELEMENT, Session};
+use crate::session::{self, KvType, Session};
 use crate::template::{ChatTemplate, Job, Message, RenderOptions, TemplateError};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Loader, Matrix};
@@ -154,13 +154,11 @@ impl Model {
         self.traits.layers.iter().map(|layer| layer.window)
     }
 
-    /// Bytes of keys and values that [`Session::new`] allocates for so many tokens.
+    /// Bytes of keys and values that a session of so many tokens holds at the most, in the type that sessions have unless
+    /// told otherwise.
     #[must_use]
     pub fn session_bytes(&self, context_tokens: u32) -> u64 {
-        let Figures { kv_heads, key_length, value_length, .. } = &self.figures;
-        let rows = session::rows(self, context_tokens as usize, session::PASS_TOKENS);
-        let rows: u64 = rows.map(|rows| rows.max(1) as u64).sum();
-        rows * (kv_heads * (key_length + value_length)) as u64 * KV_BYTES_PER_ELEMENT
+        session::bytes(self, context_tokens as usize, KvType::default())
     }
 }
 
@@ -219,7 +217,7 @@ pub(crate) fn logits_in_chunks(
     if tokens.len() > longest {
         return Err(ForwardError::ContextFull { needed: tokens.len(), capacity: longest });
     }
-    let mut session = Session::new(model, tokens.len());
+    let mut session = Session::of(model, tokens.len(), KvType::F32);
     let mut workspace = Workspace::default();
     let mut answers = vec![Vec::new(); positions.len()];
     for part in tokens.chunks(chunk.max(1)) {

@@ -8,7 +8,7 @@ mod rope;
 mod tests;
 
 pub(crate) use activation::{Activation, activate, bend};
-pub(crate) use attention::{Attention, Sight};
+pub(crate) use attention::{Asked, Attention, Sight};
 pub(crate) use norm::{LayerNorm, dot, rms_norm, rms_norm_of};
 pub(crate) use rope::{Pairing, Rope};
 

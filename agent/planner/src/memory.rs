@@ -8,8 +8,8 @@ const BASE_BYTES: u64 = 40 << 20;
 /// Tokens of a prompt that are read at once, at the most.
 pub const PREFILL_CHUNK_TOKENS: u64 = 128;
 
-/// Bytes of one cached key or value element: the engine keeps them as F32 in this version.
-pub const KV_BYTES_PER_ELEMENT: u64 = 4;
+/// Bytes of one cached key or value element: half precision.
+pub const KV_BYTES_PER_ELEMENT: u64 = 2;
 
 /// Rows of half-precision weights that are widened to F32 at a time when a prompt is read.
 const WIDENED_ROWS: u64 = 256;

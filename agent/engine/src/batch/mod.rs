@@ -182,7 +182,7 @@ impl Engine {
         if self.running.len() >= self.options.slots as usize {
             return Err(Refusal::Busy { slots: self.options.slots });
         }
-        let mut session = self.idle.pop().unwrap_or_else(|| self.new_session());
+        let mut session = self.idle.pop().unwrap_or_else(|| Session::new(&self.model, self.options.context_tokens as usize));
         session.clear();
         let cancel = request.cancel.clone();
         let answer = Answer::new(request, self.model.tokenizer(), context_tokens as usize - tokens);
@@ -191,11 +191,6 @@ impl Engine {
         self.next += 1;
         self.running.insert(SessionId(self.next), running);
         Ok(SessionId(self.next))
-    }
-
-    fn new_session(&self) -> Session {
-        let EngineOptions { context_tokens, prefill_chunk, .. } = self.options;
-        Session::for_passes_of(&self.model, context_tokens as usize, prefill_chunk as usize)
     }
 
     /// Ends an answer; its `Finished` event comes with the next step.

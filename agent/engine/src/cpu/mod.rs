@@ -18,7 +18,7 @@ mod scales;
 mod shares;
 pub(crate) mod simd;
 mod team;
-mod tile;
+pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

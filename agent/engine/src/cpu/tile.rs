@@ -10,7 +10,7 @@ use super::simd::{LANES, Line, Simd};
 const AHEAD: usize = 4096;
 
 /// Products of sixteen rows with one token.
-pub(super) type Products = [f32; LANES];
+pub(crate) type Products = [f32; LANES];
 
 /// Multiplies a tile of a block format with `T` tokens of as many groups as the tile has.
 ///
@@ -107,7 +107,7 @@ fn start<S: Simd, L: Layout>(simd: S, minus_sum: i32) -> S::Whole {
 }
 
 /// Weights that stand alone.
-pub(super) trait Element {
+pub(crate) trait Element {
     /// Sixteen of them.
     type Sixteen;
     fn sixteen(bytes: &[u8]) -> &[Self::Sixteen];
@@ -115,9 +115,9 @@ pub(super) trait Element {
 }
 
 #[derive(Debug)]
-pub(super) struct Single;
+pub(crate) struct Single;
 #[derive(Debug)]
-pub(super) struct Half;
+pub(crate) struct Half;
 #[derive(Debug)]
 pub(super) struct Brain;
 
@@ -166,28 +166,62 @@ impl Element for Brain {
 /// Multiplies a tile of weights that stand alone with `T` tokens of as many columns. Even and odd columns are summed apart,
 /// so that two sums are always in the works; the bits of a product do not depend on `T`.
 #[inline(always)]
-pub(super) fn dense<S: Simd, E: Element, const T: usize>(
+pub(crate) fn dense<S: Simd, E: Element, const T: usize>(
     simd: S,
     tile: &[u8],
     tokens: [&[f32]; T],
     products: &mut [Products; T],
 ) {
+    let mut sums = [[[0.0; LANES]; 2]; T];
+    add_dense::<S, E, T>(simd, E::sixteen(tile), tokens, &mut sums);
+    for token in 0..T {
+        for part in 0..S::PARTS {
+            let [even, odd] = &sums[token];
+            simd.store(simd.add(simd.load(even, part), simd.load(odd, part)), &mut products[token], part);
+        }
+    }
+}
+
+/// Adds the products with some columns, of which the first is even, to the sums of even and of odd columns.
+#[inline(always)]
+pub(crate) fn add_dense<S: Simd, E: Element, const T: usize>(
+    simd: S,
+    weights: &[E::Sixteen],
+    tokens: [&[f32]; T],
+    sums: &mut [[Products; 2]; T],
+) {
     let columns = tokens[0].len();
     let tokens = tokens.map(|token| &token[..columns]);
-    let weights = &E::sixteen(tile)[..columns];
+    let weights = &weights[..columns];
     for part in 0..S::PARTS {
-        let mut sums = [[simd.float(0.0); 2]; T];
-        for (at, weights) in weights.iter().enumerate() {
+        let mut kept = [[simd.float(0.0); 2]; T];
+        for token in 0..T {
+            for odd in 0..2 {
+                kept[token][odd] = simd.load(&sums[token][odd], part);
+            }
+        }
+        let (pairs, last) = weights.as_chunks::<2>();
+        for (pair, weights) in pairs.iter().enumerate() {
+            for odd in 0..2 {
+                let weights = E::load(simd, &weights[odd], part);
+                for token in 0..T {
+                    #[expect(unsafe_code, reason = "a check per weight and token costs much of the kernel; see SAFETY")]
+                    // SAFETY: `2 · pair + odd` is below `columns`, to which every token was cut above.
+                    let input = unsafe { *tokens[token].get_unchecked(2 * pair + odd) };
+                    kept[token][odd] = simd.fused(weights, simd.float(input), kept[token][odd]);
+                }
+            }
+        }
+        for weights in last {
             let weights = E::load(simd, weights, part);
             for token in 0..T {
-                #[expect(unsafe_code, reason = "a check per weight and token costs much of the kernel; see SAFETY")]
-                // SAFETY: `at` is below `columns`, to which every token was cut above.
-                let input = unsafe { *tokens[token].get_unchecked(at) };
-                sums[token][at % 2] = simd.fused(weights, simd.float(input), sums[token][at % 2]);
+                kept[token][0] = simd.fused(weights, simd.float(tokens[token][columns - 1]), kept[token][0]);
             }
         }
         for token in 0..T {
-            simd.store(simd.add(sums[token][0], sums[token][1]), &mut products[token], part);
+            for odd in 0..2 {
+                simd.store(kept[token][odd], &mut sums[token][odd], part);
+            }
         }
     }
 }

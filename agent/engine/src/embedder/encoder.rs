@@ -2,10 +2,11 @@
 
 use super::EmbedError;
 use crate::arch::{Figures, bert, bert::Pooling};
-use crate::cpu::{Activations, Cpu};
+use crate::cpu::{Activations, Cpu, Shares};
 use crate::gguf::Gguf;
 use crate::model::{Beside, Linear, LoadError, apply};
-use crate::ops::{self, Activation, Attention, LayerNorm, Sight};
+use crate::ops::{self, Activation, Asked, Attention, LayerNorm, Sight};
+use crate::session::{KvType, PAGE_TOKENS, PageShape};
 use crate::weights::{Loader, Matrix};
 
 /// Most kinds of token that a file may state.
@@ -134,19 +135,24 @@ impl Encoder {
     fn attend(&self, texts: &[Vec<u32>], queries: &[f32], keys: &[f32], values: &[f32], attended: &mut [f32]) {
         let Figures { heads, kv_heads, key_length, value_length, .. } = self.figures;
         let scale = 1.0 / (key_length as f32).sqrt();
-        let attention = Attention { heads, kv_heads, key_length, value_length, scale, sight: Sight::All };
+        let shape = PageShape { kv_heads, key_length, value_length, kv_type: KvType::F32 };
         let mut begin = 0;
         for text in texts {
             let end = begin + text.len();
             let rows = |width: usize| begin * width..end * width;
-            attention.apply(
-                &self.cpu,
-                &queries[rows(heads * key_length)],
-                &keys[rows(kv_heads * key_length)],
-                &values[rows(kv_heads * value_length)],
-                0,
-                &mut attended[rows(heads * value_length)],
-            );
+            let mut pages = vec![vec![0; shape.layer_bytes()]; text.len().div_ceil(PAGE_TOKENS)];
+            let keys = keys[rows(kv_heads * key_length)].chunks_exact(kv_heads * key_length);
+            let values = values[rows(kv_heads * value_length)].chunks_exact(kv_heads * value_length);
+            for (position, (key, value)) in keys.zip(values).enumerate() {
+                shape.write(&mut pages[position / PAGE_TOKENS], position % PAGE_TOKENS, key, value);
+            }
+            let asked = Asked {
+                queries: &queries[rows(heads * key_length)],
+                first: 0,
+                pages: |page: usize| pages[page].as_slice(),
+                output: Shares::new(&mut attended[rows(heads * value_length)]),
+            };
+            Attention { heads, scale, sight: Sight::All(text.len()) }.apply(&self.cpu, shape, &[asked]);
             begin = end;
         }
     }

@@ -2,8 +2,9 @@
 
 use super::layer::Layer;
 use super::{ForwardError, Model, Workspace, linear};
-use crate::ops::{self, Attention, Sight};
-use crate::session::Session;
+use crate::cpu::Shares;
+use crate::ops::{self, Asked, Attention, Sight};
+use crate::session::{PASS_TOKENS, Session};
 use crate::weights;
 
 /// What a pass reads of one session.
@@ -18,10 +19,7 @@ pub(crate) struct Part<'a> {
 
 impl Part<'_> {
     fn check(&self, vocabulary: usize) -> Result<(), ForwardError> {
-        let (tokens, pass_tokens) = (self.tokens.len(), self.session.pass_tokens());
-        if tokens > pass_tokens {
-            return Err(ForwardError::PassTooLong { tokens, pass_tokens });
-        }
+        let tokens = self.tokens.len();
         let (needed, capacity) = (self.session.length() + tokens, self.session.capacity());
         if needed > capacity {
             return Err(ForwardError::ContextFull { needed, capacity });
@@ -50,12 +48,11 @@ impl Model {
         if needed > capacity {
             return Err(ForwardError::ContextFull { needed, capacity });
         }
-        if tokens.len() <= session.pass_tokens() {
+        if tokens.len() <= PASS_TOKENS {
             return self.forward_together(&mut [Part { session, tokens, wanted }], workspace);
         }
         let mut logits = Vec::new();
-        let pass_tokens = session.pass_tokens();
-        for (tokens, first) in tokens.chunks(pass_tokens).zip((0..).step_by(pass_tokens)) {
+        for (tokens, first) in tokens.chunks(PASS_TOKENS).zip((0..).step_by(PASS_TOKENS)) {
             let here = wanted.iter().filter(|index| (first..first + tokens.len()).contains(index));
             let wanted: Vec<usize> = here.map(|index| index - first).collect();
             self.forward_together(&mut [Part { session: &mut *session, tokens, wanted: &wanted }], workspace)?;
@@ -77,8 +74,9 @@ impl Model {
         if parts.iter().all(|part| part.tokens.is_empty()) {
             return Ok(());
         }
+        parts.iter_mut().for_each(|part| part.session.make_room(part.tokens.len()));
         self.read(parts, workspace).map_err(ForwardError::Kernel)?;
-        parts.iter_mut().for_each(|part| part.session.length += part.tokens.len());
+        parts.iter_mut().for_each(|part| part.session.advance(part.tokens.len()));
         Ok(())
     }
 
@@ -153,9 +151,6 @@ impl Model {
 
         let attention = Attention {
             heads: figures.heads,
-            kv_heads: figures.kv_heads,
-            key_length: figures.key_length,
-            value_length: figures.value_length,
             scale: self.traits.attention_scale,
             sight: traits.window.map_or(Sight::Back, Sight::Window),
         };
@@ -164,14 +159,30 @@ impl Model {
         let attended_rows = attended.rows_mut(tokens, attended_row);
         let mut begin = 0;
         for Part { session, tokens, .. } in parts.iter_mut() {
-            let (first, end) = (session.length(), begin + tokens.len());
-            let cache = &mut session.layers[index];
-            cache.write(first, &keys[begin * key_row..end * key_row], &values[begin * value_row..end * value_row]);
-            let queries = &queries[begin * query_row..end * query_row];
-            let attended = &mut attended_rows[begin * attended_row..end * attended_row];
-            attention.apply(cpu, queries, &cache.keys, &cache.values, first, attended);
+            let end = begin + tokens.len();
+            session.write(index, &keys[begin * key_row..end * key_row], &values[begin * value_row..end * value_row]);
             begin = end;
         }
+        let mut rest = &mut *attended_rows;
+        let mut begin = 0;
+        let mut asked = Vec::with_capacity(parts.len());
+        for Part { session, tokens, .. } in parts.iter() {
+            let end = begin + tokens.len();
+            let (output, later) = rest.split_at_mut(tokens.len() * attended_row);
+            rest = later;
+            asked.push(Asked {
+                queries: &queries[begin * query_row..end * query_row],
+                first: session.length(),
+                pages: session.pages(index),
+                output: Shares::new(output),
+            });
+            begin = end;
+        }
+        let shape = parts.first().map(|part| part.session.shape());
+        if let Some(shape) = shape {
+            attention.apply(cpu, shape, &asked);
+        }
+        drop(asked);
         if let Some(norm) = &layer.attention_sub_norm {
             ops::rms_norm(cpu, attended_rows, norm, figures.epsilon);
         }

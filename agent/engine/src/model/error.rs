@@ -167,14 +167,6 @@ pub enum ForwardError {
         /// Tokens given.
         tokens: usize,
     },
-    /// A pass that the session's windows are not made for.
-    #[error("{tokens} tokens of one session do not fit into a pass of {pass_tokens}; read them in several")]
-    PassTooLong {
-        /// Tokens given.
-        tokens: usize,
-        /// Tokens that one pass reads.
-        pass_tokens: usize,
-    },
     /// The kernels failed.
     #[error("the computation failed: {0}")]
     Kernel(candle_core::Error),
