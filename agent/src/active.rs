@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use outpost_contract::{ModelId, Sha256, TargetName};
 use serde::{Deserialize, Serialize};
 
+use crate::template_worker::TemplateWorker;
 use crate::worker::Worker;
 
 /// What is known of a model that serves; also what the ledger keeps, so that a restart without a network finds it.
@@ -42,6 +43,8 @@ pub struct Card {
 pub struct Loaded {
     /// The thread that owns it.
     pub worker: Worker,
+    /// What runs its chat template, if it has one.
+    pub template: Option<TemplateWorker>,
     /// What it is.
     pub card: Card,
 }

@@ -30,6 +30,9 @@ pub struct Overrides {
     pub offline: bool,
     /// How soon a lost connection is tried again at first; `None` for the usual pace.
     pub reconnect: Option<outpost_sync::BackOff>,
+    /// The program that templates run in, for an agent inside a program that does not begin with
+    /// [`crate::template_worker::work_if_asked`]; `None` for the program that the agent runs in.
+    pub program: Option<PathBuf>,
 }
 
 /// A running agent.
@@ -59,14 +62,19 @@ impl Agent {
         if identity.is_some() && overrides.model.is_some() {
             bail!("this device belongs to a fleet, which assigns its model; start it without `--model`");
         }
-        let (parts, readiness, boot_report) = Parts::open(&state, &config, identity.as_ref())?;
+        let program = match overrides.program {
+            Some(program) => program,
+            None => std::env::current_exe().context("cannot find this program's own path")?,
+        };
+        let (parts, readiness, boot_report) = Parts::open(&state, &config, identity.as_ref(), program)?;
         let link = match &identity {
             Some(identity) if !overrides.offline => Some(parts.link(identity, overrides.reconnect)?),
             _ => None,
         };
         let handle = link.as_ref().map(|(handle, _)| handle.clone());
         let status = Box::new(parts.status(handle.clone()));
-        let backend = Arc::new(ActiveBackend::new(Arc::clone(&parts.active), readiness.clone(), status));
+        let backend =
+            Arc::new(ActiveBackend::new(Arc::clone(&parts.active), readiness.clone(), status, parts.clock.clone()));
         let server = Server::bind(serve_config(&state, &config)?).await.context("the local API cannot start")?;
         let address = server.tcp_address();
         let serving = parts.serving(Arc::clone(&backend), handle)?;

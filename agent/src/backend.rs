@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use outpost_disk::Clock;
 use outpost_engine::batch::{EventKind, Refusal};
+use outpost_engine::encode_chat_with;
 use outpost_engine::generate::{Cancel, FinishReason as EngineFinish, Request, Sampling};
-use outpost_engine::template::{Message, RenderOptions};
-use outpost_engine::{Model, encode_chat};
+use outpost_engine::template::{Message, RenderOptions, TemplateError};
 use outpost_policies::Permit;
 use outpost_serve::{
     Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, ModelCard, Served,
@@ -15,6 +16,7 @@ use outpost_serve::{
 use tokio::sync::{mpsc, watch};
 
 use crate::active::{Active, Loaded};
+use crate::template_worker::RenderError;
 use crate::worker::NotTaken;
 
 /// The name under which whatever serves can be asked for, so that a client need not know what the planner chose.
@@ -38,6 +40,7 @@ pub struct ActiveBackend {
     readiness: watch::Receiver<Readiness>,
     answered: AtomicU64,
     status: Box<dyn StatusSource>,
+    clock: Clock,
 }
 
 /// More facts for `GET /outpost/status`.
@@ -49,8 +52,13 @@ pub trait StatusSource: Send + Sync + std::fmt::Debug {
 impl ActiveBackend {
     /// A backend over the slot.
     #[must_use]
-    pub fn new(active: Arc<Active>, readiness: watch::Receiver<Readiness>, status: Box<dyn StatusSource>) -> Self {
-        Self { active, readiness, answered: AtomicU64::new(0), status }
+    pub fn new(
+        active: Arc<Active>,
+        readiness: watch::Receiver<Readiness>,
+        status: Box<dyn StatusSource>,
+        clock: Clock,
+    ) -> Self {
+        Self { active, readiness, answered: AtomicU64::new(0), status, clock }
     }
 
     /// Answers begun since the start.
@@ -102,13 +110,14 @@ impl Backend for ActiveBackend {
 
     async fn start(&self, permit: Permit, request: ChatRequest) -> Result<Generation, BackendError> {
         let loaded = self.loaded(&request.model)?;
-        let model = Arc::clone(loaded.worker.model());
         let messages: Vec<_> = request
             .messages
             .iter()
             .map(|message| Message::new(message.role.word(), message.content.as_str()))
             .collect();
-        let encoding = tokio::task::spawn_blocking(move || encode(&model, &messages)).await;
+        let options = RenderOptions { now_s: self.clock.now_s(), ..RenderOptions::default() };
+        let encoder = Arc::clone(&loaded);
+        let encoding = tokio::task::spawn_blocking(move || encode(&encoder, &messages, &options)).await;
         let tokens = encoding.map_err(|error| BackendError::Failed { detail: error.to_string() })??;
         let limit = request.max_tokens.min(permit.max_tokens());
         let sampling = sampling(&request.sampling);
@@ -131,9 +140,25 @@ impl Backend for ActiveBackend {
     }
 }
 
-fn encode(model: &Model, messages: &[Message]) -> Result<Vec<u32>, BackendError> {
-    encode_chat(model, messages, &RenderOptions::default())
-        .map_err(|error| BackendError::Unsuitable { detail: error.to_string() })
+fn encode(loaded: &Loaded, messages: &[Message], options: &RenderOptions) -> Result<Vec<u32>, BackendError> {
+    let model = loaded.worker.model();
+    let run = |job: &_| loaded.template.as_ref().ok_or(TemplateError::Missing)?.run(job);
+    encode_chat_with(model, messages, options, run).map_err(|error: RenderError| {
+        let detail = describe(&error);
+        match error {
+            // The agent's trouble, not the conversation's.
+            RenderError::NotStarted { .. } | RenderError::Broken { .. } => BackendError::Failed { detail },
+            _ => BackendError::Unsuitable { detail },
+        }
+    })
+}
+
+/// An error with what caused it, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", describe(source)),
+        None => error.to_string(),
+    }
 }
 
 /// What the caller left out gets the engine's default: the likeliest token every time.

@@ -1,8 +1,9 @@
 //! From "may run" to "runs": plan, pull, check, load, self-test, switch; a failure anywhere leaves what serves alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
 use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
 use outpost_disk::{Clock, Ledger};
@@ -15,6 +16,7 @@ use crate::backend::Readiness;
 use crate::config;
 use crate::progress::{Announcer, Progress};
 use crate::self_test;
+use crate::template_worker::{Limits, TemplateWorker};
 use crate::worker::{Worker, WorkerOptions};
 
 /// Everything that installing needs; shared by the fleet and by a box on its own.
@@ -30,6 +32,8 @@ pub struct Installer {
     pub(crate) ledger: Mutex<Ledger<Card>>,
     /// What was refused last and why: trying again every half minute is no reason to record it every half minute.
     pub(crate) last_rejection: Mutex<Option<Reason>>,
+    /// What templates run in.
+    pub(crate) program: PathBuf,
 }
 
 /// One variant that both signatures allow.
@@ -179,11 +183,11 @@ impl Installer {
             threads: card.threads,
             backend: self.settings.backend.wanted(),
         };
-        let file = path.to_owned();
-        let loading = tokio::task::spawn_blocking(move || Worker::load(&file, options)).await;
+        let (file, program) = (path.to_owned(), self.program.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&file, options, program)).await;
         let loaded = loading.map_err(anyhow::Error::new).and_then(|loaded| loaded);
-        let worker = match loaded {
-            Ok(worker) => worker,
+        let (worker, template) = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => return Err(self.unusable(ReasonCode::Unloadable, &card, &error).await),
         };
         match self_test::run(&worker).await {
@@ -197,7 +201,7 @@ impl Installer {
             return Err(reason(ReasonCode::InsufficientSpace, &card.model, error.to_string()));
         }
         *self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let old = self.active.replace(Some(Arc::new(Loaded { worker, card: card.clone() })));
+        let old = self.active.replace(Some(Arc::new(Loaded { worker, template, card: card.clone() })));
         self.readiness.send_replace(Readiness::Serving);
         tokio::task::spawn_blocking(move || drop(old));
         self.announcer.say(Progress::Serving {
@@ -256,6 +260,17 @@ impl Installer {
             detail: error.to_string(),
         })
     }
+}
+
+/// A model on its thread, and its template in its process; a template that does not compile is as bad as a broken file.
+fn load(file: &Path, options: WorkerOptions, program: PathBuf) -> anyhow::Result<(Worker, Option<TemplateWorker>)> {
+    let worker = Worker::load(file, options)?;
+    let template = worker.model().template().map(|template| {
+        TemplateWorker::start(program, template.source(), Limits::default())
+            .with_context(|| format!("cannot use the chat template of `{}`", file.display()))
+    });
+    let template = template.transpose()?;
+    Ok((worker, template))
 }
 
 fn object(card: &Card) -> ObjectRef {

@@ -25,4 +25,5 @@ mod self_test;
 mod standalone;
 pub mod state;
 mod status;
+pub mod template_worker;
 pub mod worker;

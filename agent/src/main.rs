@@ -4,9 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use outpost_agent::args::Cli;
-use outpost_agent::cmd;
+use outpost_agent::{cmd, template_worker};
 
 fn main() -> ExitCode {
+    if let Some(code) = template_worker::work_if_asked() {
+        return code;
+    }
     let cli = Cli::parse();
     // Two providers are compiled in where the control plane is; this one is ours.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {

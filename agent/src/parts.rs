@@ -1,5 +1,6 @@
 //! What the agent is put together from: opened once, handed to whoever needs it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -62,6 +63,7 @@ impl Parts {
         state: &StateDir,
         config: &Config,
         identity: Option<&Identity>,
+        program: PathBuf,
     ) -> Result<(Self, watch::Receiver<Readiness>, BootReport)> {
         let clock = Clock::open(state.ledgers())?;
         let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
@@ -85,6 +87,7 @@ impl Parts {
             readiness,
             ledger: Mutex::new(ledger),
             last_rejection: Mutex::default(),
+            program,
         };
         let parts = Self {
             boot: boot_id()?,

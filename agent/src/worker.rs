@@ -66,7 +66,8 @@ impl Worker {
     /// # Errors
     /// If the file is not a model that this engine reads, or memory or a thread cannot be had.
     pub fn load(path: &Path, options: WorkerOptions) -> Result<Self> {
-        let load = LoadOptions { threads: options.threads as usize, backend: options.backend, ..LoadOptions::default() };
+        let load =
+            LoadOptions { threads: options.threads as usize, backend: options.backend, ..LoadOptions::default() };
         let model = Model::load(path, &load).with_context(|| format!("cannot load `{}`", path.display()))?;
         let WorkerOptions { context_tokens, slots, .. } = options;
         let engine =

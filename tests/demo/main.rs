@@ -24,6 +24,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // The fleet's agents run in this process and start this program again for their models' templates.
+    if let Some(code) = outpost_agent::template_worker::work_if_asked() {
+        return code;
+    }
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

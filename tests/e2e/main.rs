@@ -4,3 +4,4 @@ mod kills;
 mod model_files;
 mod offline;
 mod strangers;
+mod templates;

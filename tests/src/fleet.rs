@@ -17,6 +17,8 @@ use outpost_engine::quantize::{Quantisation, quantize};
 use outpost_policies::Bundle;
 use outpost_sync::{BackOff, Enrolment, Identity, enrol};
 
+use crate::process::binary;
+
 /// Soon enough for a story, late enough not to be a busy loop.
 const RECONNECT: BackOff = BackOff { base: Duration::from_millis(200), cap: Duration::from_secs(1) };
 
@@ -181,7 +183,8 @@ impl Fleet {
     pub async fn agent(&self, state: &StateDir) -> Result<Agent> {
         let mut config = AgentConfig::load_or_create(&state.config())?;
         config.api.listen = "127.0.0.1:0".into();
-        let overrides = Overrides { reconnect: Some(RECONNECT), ..Overrides::default() };
+        let overrides =
+            Overrides { reconnect: Some(RECONNECT), program: binary("outpost").ok(), ..Overrides::default() };
         Agent::start(state.clone(), config, overrides).await
     }
 }

@@ -32,10 +32,11 @@ pub(super) async fn run(here: &Here, arguments: Chat) -> Result<Outcome> {
 }
 
 async fn start(here: &Here, arguments: &Chat) -> Result<Agent> {
+    here.state.prepare()?;
     let mut config = Config::load_or_create(&here.state.config())?;
     config.api.listen.clear();
     config.api.unix_socket = true;
-    let overrides = Overrides { model: arguments.model.clone(), offline: true, reconnect: None };
+    let overrides = Overrides { model: arguments.model.clone(), offline: true, ..Overrides::default() };
     let agent = Agent::start(here.state.clone(), config, overrides).await?;
     agent.serving().await?;
     Ok(agent)

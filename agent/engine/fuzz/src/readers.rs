@@ -22,6 +22,9 @@ pub fn gguf_validator(bytes: &[u8]) {
 }
 
 /// A template that compiles renders within its bounds or says why not. What stands after the first NUL is what people said.
+///
+/// In this process nothing bounds how deep a source or a list in a list nests, nor a comparison of two such lists, nor the
+/// width that `str.format` fills; the agent's process for templates does, and its own tests hold that.
 pub fn template_renderer(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (source, said) = text.split_once('\0').unwrap_or((&text, "Hello"));

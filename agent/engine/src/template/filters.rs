@@ -117,6 +117,7 @@ fn join(state: &State<'_, '_>, value: &Value, between: Option<Value>, options: K
         if index > 0 {
             joined.push_str(&between);
         }
+        strings::longest(joined.len())?;
         let item = match &attribute {
             Some(name) => item.get_attr(name)?,
             None => item,

@@ -9,6 +9,8 @@ use super::python::{Tuple, wrong};
 
 /// Widest field that a template gets, characters: the width is the template's.
 const WIDTH: usize = 4096;
+/// Longest text that one method makes, bytes.
+const LONGEST: usize = 16 << 20;
 
 /// Answers a method that minijinja does not know.
 pub(super) fn unknown_method(
@@ -63,7 +65,9 @@ pub(super) fn method(own: &str, name: &str, args: &[Value]) -> Result<Value, Err
             let (old, new, limit, options): (&str, &str, Option<i64>, Kwargs) = from_args(args)?;
             let limit = limit.or(options.get("count")?).and_then(|limit| usize::try_from(limit).ok());
             options.assert_all_used()?;
-            Value::from(own.replacen(old, new, limit.unwrap_or(usize::MAX)))
+            let limit = limit.unwrap_or(usize::MAX);
+            longest(own.matches(old).take(limit).count().saturating_mul(new.len()))?;
+            Value::from(own.replacen(old, new, limit))
         }
         "count" => {
             let (what,): (&str,) = from_args(args)?;
@@ -105,6 +109,7 @@ pub(super) fn method(own: &str, name: &str, args: &[Value]) -> Result<Value, Err
             let mut joined = String::new();
             for (index, value) in values.try_iter()?.enumerate() {
                 joined.push_str(if index > 0 { own } else { "" });
+                longest(joined.len())?;
                 joined.push_str(as_text(&value)?);
             }
             Value::from(joined)
@@ -114,6 +119,11 @@ pub(super) fn method(own: &str, name: &str, args: &[Value]) -> Result<Value, Err
         "isdigit" | "isnumeric" | "isdecimal" | "isalpha" | "isalnum" if own.is_empty() => none(args, false)?,
         _ => return Err(Error::from(ErrorKind::UnknownMethod)),
     })
+}
+
+/// Refuses to make a text that no prompt can hold: what a method makes is paid for only when it is there.
+pub(super) fn longest(bytes: usize) -> Result<(), Error> {
+    if bytes > LONGEST { Err(Error::from(ErrorKind::OutOfFuel)) } else { Ok(()) }
 }
 
 /// What Python takes for white space: Unicode's, and four separators of ASCII.

@@ -33,12 +33,12 @@ pub(super) fn template(here: &Here, arguments: &Template) -> Result<()> {
 
 fn template_of(file: &Path) -> Result<ChatTemplate> {
     if file.extension().is_some_and(|extension| extension == "jinja") {
-        let compiling = || format!("`{}` does not compile", file.display());
-        return ChatTemplate::new(&read_text(file)?, None).with_context(compiling);
+        let taking = || format!("`{}` cannot be used", file.display());
+        return ChatTemplate::new(&read_text(file)?, None).with_context(taking);
     }
     let gguf = open(file)?;
     let tokenizer = Tokenizer::from_gguf(&gguf).context("the file's tokenizer cannot be used")?;
-    match ChatTemplate::from_gguf(&gguf, &tokenizer).context("the file's chat template does not compile")? {
+    match ChatTemplate::from_gguf(&gguf, &tokenizer).context("the file's chat template cannot be used")? {
         Some(template) => Ok(template),
         None => bail!("`{}` has no chat template; give a `.jinja` file instead", file.display()),
     }
