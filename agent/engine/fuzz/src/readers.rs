@@ -35,11 +35,10 @@ pub fn template_renderer(bytes: &[u8]) {
     let mut messages = vec![Message::new("system", "Be brief."), Message::new("user", said)];
     messages.push(Message::new("assistant", said.chars().rev().collect::<String>()));
     messages.push(Message::new("user", "And now?"));
-    for add_generation_prompt in [true, false] {
-        let options = RenderOptions { add_generation_prompt, ..RenderOptions::default() };
-        let first = template.render_text(&messages, &options).ok();
-        assert_eq!(first, template.render_text(&messages, &options).ok(), "the same conversation rendered differently");
-    }
+    // One way or the other: all of a template's fuel takes a second under a sanitizer.
+    let options = RenderOptions { add_generation_prompt: bytes.len().is_multiple_of(2), ..RenderOptions::default() };
+    let first = template.render_text(&messages, &options).ok();
+    assert_eq!(first, template.render_text(&messages, &options).ok(), "the same conversation rendered differently");
 }
 
 /// A vocabulary that loads, from GGUF keys or from a `tokenizer.json`, turns text into tokens that it knows and back, in one piece or streamed.
