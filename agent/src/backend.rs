@@ -122,7 +122,9 @@ impl Backend for ActiveBackend {
         let limit = request.max_tokens.min(permit.max_tokens());
         let sampling = sampling(&request.sampling);
         let cancel = Cancel::default();
-        let asked = Request { tokens, sampling, stop: request.stop, limit, cancel: cancel.clone() };
+        // Nothing of what one caller sends is shared with another, not even the time it takes.
+        let scope = format!("{}/{}", permit.principal().kind.word(), permit.principal().id);
+        let asked = Request { tokens, scope, sampling, stop: request.stop, limit, cancel: cancel.clone() };
         let events = loaded.worker.generate(asked).await.map_err(refusal)?;
         self.answered.fetch_add(1, Ordering::Relaxed);
         let served = Served {

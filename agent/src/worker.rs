@@ -71,7 +71,7 @@ impl Worker {
         let model = Model::load(path, &load).with_context(|| format!("cannot load `{}`", path.display()))?;
         let WorkerOptions { context_tokens, slots, .. } = options;
         let engine =
-            Engine::new(Arc::clone(&model), EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK });
+            Engine::new(Arc::clone(&model), EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK, speculate: true });
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("model".into())

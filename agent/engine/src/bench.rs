@@ -174,18 +174,22 @@ pub fn model(model: &Model, run: &ModelRun) -> Result<ModelFigures, ForwardError
     }
     let mut workspace = Workspace::default();
     let mut measure = |count: usize, chunk: usize| -> Result<f64, ForwardError> {
+        if count == 0 {
+            return Ok(0.0);
+        }
         let mut session = Session::new(model, tokens.len());
         for part in tokens[..run.depth].chunks(run.chunk.max(1)) {
             model.forward(&mut session, part, &[], &mut workspace)?;
         }
+        // Once before the clock runs: buffers become real memory.
+        model.forward(&mut session, &tokens[run.depth..run.depth + count.min(chunk)], &[], &mut workspace)?;
+        session.truncate(run.depth);
         let began = Instant::now();
         for part in tokens[run.depth..run.depth + count].chunks(chunk.max(1)) {
             model.forward(&mut session, part, &[part.len() - 1], &mut workspace)?;
         }
         Ok(count as f64 / began.elapsed().as_secs_f64().max(1e-9))
     };
-    // Once before the clock runs: pages are read in and kernels rearrange their weights on first use.
-    measure(run.prompt.min(1), 1)?;
     Ok(ModelFigures {
         prompt_tokens_per_second: measure(run.prompt, run.chunk)?,
         generate_tokens_per_second: measure(run.generate, 1)?,

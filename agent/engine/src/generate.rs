@@ -16,6 +16,8 @@ use stop::StopStrings;
 pub struct Request {
     /// The prompt.
     pub tokens: Vec<u32>,
+    /// Who asks. What one prompt shares with another of the same scope is computed once; nothing is shared between scopes.
+    pub scope: String,
     /// How to choose tokens.
     pub sampling: Sampling,
     /// The answer ends before any of these texts, which are not handed out.
@@ -30,7 +32,7 @@ impl Request {
     /// A request with default settings: greedy, no stop texts, no limit but the context.
     #[must_use]
     pub fn new(tokens: Vec<u32>) -> Self {
-        Self { tokens, sampling: Sampling::default(), stop: Vec::new(), limit: 0, cancel: Cancel::default() }
+        Self { tokens, scope: String::new(), sampling: Sampling::default(), stop: Vec::new(), limit: 0, cancel: Cancel::default() }
     }
 }
 
@@ -71,6 +73,10 @@ pub struct Finished {
     pub reason: FinishReason,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
+    /// Those of them that were computed before, for an earlier prompt.
+    pub cached_tokens: u32,
+    /// Tokens that were guessed ahead, and those of them that were right.
+    pub drafted_tokens: [u32; 2],
     /// Tokens generated, the one that ended the answer not counted.
     pub generated_tokens: u32,
     /// From submission to the first token.
@@ -114,6 +120,11 @@ impl Answer {
             history: request.tokens,
             generated: 0,
         }
+    }
+
+    /// Tokens that may still be generated.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.generated as usize)
     }
 
     /// Chooses the next token and says what came of it.

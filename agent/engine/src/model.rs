@@ -133,6 +133,12 @@ impl Model {
         self.cpu.instructions()
     }
 
+    /// The threads that it computes on.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.cpu.team.threads()
+    }
+
     /// Text to tokens and back.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {

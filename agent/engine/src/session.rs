@@ -92,8 +92,8 @@ impl Session {
         self.truncate(0);
     }
 
-    /// Takes back all positions from this one on. What a windowed layer has forgotten does not come back, so only
-    /// positions that were read since may be taken back where there are windows.
+    /// Takes back all positions from this one on: those of the last pass, or all. What a windowed layer has forgotten
+    /// does not come back.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
         for group in &mut self.groups {
@@ -105,8 +105,26 @@ impl Session {
         self.shape
     }
 
+    /// Begins with pages that stand for the first tokens of this conversation, one page of each group at a time.
+    pub(crate) fn adopt(&mut self, pages: Vec<Vec<Page>>) {
+        debug_assert!(self.length == 0, "only a conversation that has not begun adopts a beginning");
+        self.length = pages.len() * PAGE_TOKENS;
+        for pages in pages {
+            for (group, page) in self.groups.iter_mut().zip(pages) {
+                group.pages.push(Some(page));
+            }
+        }
+        self.forget();
+    }
+
+    /// One page of each group, if none of them was forgotten.
+    pub(crate) fn page(&self, index: usize) -> Option<Vec<Page>> {
+        self.groups.iter().map(|group| group.pages.get(index)?.clone()).collect()
+    }
+
     /// Makes room for so many more positions, in pages that are this session's alone.
     pub(crate) fn make_room(&mut self, tokens: usize) {
+        self.forget();
         let (from, to) = (self.length / PAGE_TOKENS, (self.length + tokens).div_ceil(PAGE_TOKENS));
         for group in &mut self.groups {
             let bytes = group.layers * self.shape.layer_bytes();
@@ -142,9 +160,8 @@ impl Session {
         }
     }
 
-    /// Counts tokens as read, and forgets what no later token will see.
-    pub(crate) fn advance(&mut self, tokens: usize) {
-        self.length += tokens;
+    /// Forgets what no later token will see. Not as soon as it could: some of the newest tokens may yet be taken back.
+    fn forget(&mut self) {
         for group in &mut self.groups {
             let Some(window) = group.window else { continue };
             let first_seen = (self.length + 1).saturating_sub(window) / PAGE_TOKENS;

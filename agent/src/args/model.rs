@@ -88,6 +88,9 @@ pub enum Model {
         after_help = "Example: outpost model perplexity model-Q4_0.gguf --text-file words.txt --against model-f16.gguf"
     )]
     Perplexity(Perplexity),
+    /// How fast a model file is on this machine: reading a prompt and generating, measured apart
+    #[command(after_help = "Example: outpost model bench model-Q4_0.gguf --prompt 512 --generate 128 --threads 2 --repeat 5")]
+    Bench(Bench),
     /// The vectors of a text's lines; without --json, how near each line is to the first
     #[command(after_help = "Example: outpost model embed all-MiniLM-L6-v2.gguf --text-file sentences.txt --json")]
     Embed {
@@ -122,6 +125,31 @@ pub struct Perplexity {
     /// Threads; all cores unless told otherwise
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// `cpu`, `cuda` or `metal`; the best that works unless told otherwise
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+}
+
+/// `outpost model bench`
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The file
+    pub file: PathBuf,
+    /// Tokens to read in one go; 0 to leave that out
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub prompt: usize,
+    /// Tokens to generate one by one; 0 to leave that out
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub generate: usize,
+    /// Tokens that lie in the context before either is measured
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub depth: usize,
+    /// Threads; all cores unless told otherwise
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// How often to measure; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub repeat: u32,
     /// `cpu`, `cuda` or `metal`; the best that works unless told otherwise
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,

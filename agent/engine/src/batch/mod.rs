@@ -1,15 +1,22 @@
-//! Many answers at once: each step reads one chunk of one waiting prompt and adds one token to every running answer.
+//! Many answers at once: each step reads a chunk of waiting prompts and adds tokens to every running answer.
 
+mod draft;
+mod prefix;
+mod share;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use draft::Drafting;
+use prefix::{Node, PrefixCache};
+use share::{Reader, share};
+
 use crate::generate::{Answer, Cancel, FinishReason, Finished, Request, Took};
 use crate::model::{Model, Part, Workspace};
-use crate::session::{PASS_TOKENS, Session};
+use crate::session::{PAGE_TOKENS, PASS_TOKENS, Session};
 
 /// How many answers at once, and how long each may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +27,17 @@ pub struct EngineOptions {
     pub slots: u32,
     /// Prompt tokens that are read in one step.
     pub prefill_chunk: u32,
+    /// Whether next tokens are guessed from the text so far and checked in the same pass. Answers are the same; where
+    /// they repeat what was said they come sooner.
+    pub speculate: bool,
 }
+
+/// Tokens that a pass may check beside those it must compute: what costs hardly more than a single one.
+const CHECKED_TOGETHER: usize = 8;
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { context_tokens: 4_096, slots: 4, prefill_chunk: PASS_TOKENS as u32 }
+        Self { context_tokens: 4_096, slots: 4, prefill_chunk: PASS_TOKENS as u32, speculate: true }
     }
 }
 
@@ -87,12 +100,11 @@ pub struct Engine {
     model: Arc<Model>,
     options: EngineOptions,
     running: BTreeMap<SessionId, Running>,
-    /// Caches of ended sessions, for the next ones.
-    idle: Vec<Session>,
+    prefixes: PrefixCache,
+    /// Bytes that sessions and kept beginnings may have together: what all slots need at full length.
+    page_bytes: u64,
     workspace: Workspace,
     next: u64,
-    /// The session whose prompt was read last, so that the next step takes the next one.
-    last_read: SessionId,
 }
 
 #[derive(Debug)]
@@ -104,8 +116,18 @@ struct Running {
     prompt: usize,
     began: Instant,
     first_token: Option<Instant>,
-    /// The index, within the tokens of this pass, after which the next token is chosen.
-    wanted: Option<usize>,
+    /// Tokens of the prompt whose pages were there already.
+    cached: usize,
+    /// Passes since anything of the prompt was read.
+    waited: usize,
+    drafting: Drafting,
+    /// What this pass reads, guesses last, and how many of these are guesses.
+    reads: Vec<u32>,
+    guesses: usize,
+    /// The indices within `reads` after which tokens are chosen.
+    wanted: Vec<usize>,
+    /// The last page of this text that the prefix cache has, and how many it has.
+    kept: (Node, usize),
 }
 
 impl Running {
@@ -113,18 +135,30 @@ impl Running {
         self.session.length() < self.prompt
     }
 
-    /// What the next pass reads of this session, `chunk` tokens of its prompt or its newest token, and whether a token is
-    /// to be taken from what comes of it.
-    fn part(&mut self, chunk: usize) -> (bool, Part<'_>) {
+    /// Makes up what the next pass reads of this session: so many tokens of its prompt, or its newest token and at most so
+    /// many guesses at what follows.
+    fn plan(&mut self, chunk: usize, guesses: usize) {
         let from = self.session.length();
-        let to = match self.is_reading() {
-            true => self.prompt.min(from + chunk),
-            false => self.answer.history.len(),
-        };
-        let tokens = &self.answer.history[from..to];
-        let answers = to >= self.prompt;
-        self.wanted = answers.then(|| tokens.len() - 1);
-        (answers, Part { session: &mut self.session, tokens, wanted: self.wanted.as_slice() })
+        self.reads.clear();
+        self.wanted.clear();
+        self.guesses = 0;
+        if self.is_reading() {
+            let to = self.prompt.min(from + chunk);
+            self.reads.extend_from_slice(&self.answer.history[from..to]);
+            self.waited = 0;
+            self.wanted.extend((to == self.prompt).then(|| to - from - 1));
+            return;
+        }
+        self.reads.extend_from_slice(&self.answer.history[from..]);
+        let room = self.answer.room().min(self.session.capacity().saturating_sub(self.answer.history.len()));
+        let guesses = self.drafting.guess(&self.answer.history, guesses.min(room.saturating_sub(1)));
+        self.guesses = guesses.len();
+        self.reads.extend(guesses);
+        self.wanted.extend(self.reads.len() - 1 - self.guesses..self.reads.len());
+    }
+
+    fn part(&mut self) -> Part<'_> {
+        Part { session: &mut self.session, tokens: &self.reads, wanted: &self.wanted }
     }
 }
 
@@ -138,15 +172,16 @@ impl Engine {
             context_tokens: options.context_tokens.clamp(1, trained.max(1)),
             slots: options.slots.max(1),
             prefill_chunk: options.prefill_chunk.max(1),
+            speculate: options.speculate,
         };
         Self {
+            page_bytes: u64::from(options.slots) * model.session_bytes(options.context_tokens),
             model,
             options,
             running: BTreeMap::new(),
-            idle: Vec::new(),
+            prefixes: PrefixCache::default(),
             workspace: Workspace::default(),
             next: 0,
-            last_read: SessionId(0),
         }
     }
 
@@ -182,12 +217,28 @@ impl Engine {
         if self.running.len() >= self.options.slots as usize {
             return Err(Refusal::Busy { slots: self.options.slots });
         }
-        let mut session = self.idle.pop().unwrap_or_else(|| Session::new(&self.model, self.options.context_tokens as usize));
-        session.clear();
+        let mut session = Session::new(&self.model, context_tokens as usize);
+        // The last token is always computed: what follows is chosen from its logits.
+        let (last, pages) = self.prefixes.find(&request.scope, &request.tokens[..tokens - 1]);
+        let kept = (last, pages.len());
+        session.adopt(pages);
         let cancel = request.cancel.clone();
         let answer = Answer::new(request, self.model.tokenizer(), context_tokens as usize - tokens);
-        let running =
-            Running { session, answer, cancel, prompt: tokens, began: Instant::now(), first_token: None, wanted: None };
+        let running = Running {
+            cached: session.length(),
+            session,
+            answer,
+            cancel,
+            prompt: tokens,
+            began: Instant::now(),
+            first_token: None,
+            waited: 0,
+            drafting: Drafting::default(),
+            reads: Vec::new(),
+            guesses: 0,
+            wanted: Vec::new(),
+            kept,
+        };
         self.next += 1;
         self.running.insert(SessionId(self.next), running);
         Ok(SessionId(self.next))
@@ -212,7 +263,8 @@ impl Engine {
         self.running.len()
     }
 
-    /// Reads one chunk of one waiting prompt and adds one token to every running answer, all in one pass over the weights.
+    /// Reads a chunk of waiting prompts and adds at least one token to every running answer, all in one pass over the
+    /// weights.
     pub fn step(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let cancelled: Vec<SessionId> =
@@ -220,67 +272,113 @@ impl Engine {
         for id in cancelled {
             self.finish(id, FinishReason::Cancelled, &mut events);
         }
-        let reader = self.next_reader();
-        self.last_read = reader.unwrap_or(self.last_read);
-        let chunk = self.options.prefill_chunk as usize;
-        let turns = |(id, running): &(&SessionId, &mut Running)| !running.is_reading() || reader == Some(**id);
-        let (mut read, mut parts) = (Vec::new(), Vec::new());
-        for (id, running) in self.running.iter_mut().filter(turns) {
-            let (answers, part) = running.part(chunk);
-            read.push((*id, answers));
-            parts.push(part);
-        }
+        let ids = self.plan();
+        let mut parts: Vec<Part<'_>> =
+            self.running.iter_mut().filter(|(id, _)| ids.contains(id)).map(|(_, running)| running.part()).collect();
         let outcome = self.model.forward_together(&mut parts, &mut self.workspace);
         drop(parts);
         if let Err(error) = outcome {
             // Requests were checked when they were taken, so the fault is the computation's and all of this pass share it.
-            for (id, _) in read {
+            for id in ids {
                 self.finish(id, FinishReason::Error(error.to_string()), &mut events);
             }
             return events;
         }
         let logits = std::mem::take(&mut self.workspace.logits);
-        let answering = read.into_iter().filter_map(|(id, answers)| answers.then_some(id));
-        for (id, logits) in answering.zip(logits.chunks_exact(self.model.figures().vocabulary)) {
-            self.take(id, logits, &mut events);
+        let mut rest = logits.chunks_exact(self.model.figures().vocabulary);
+        for id in ids {
+            let wanted = self.running.get(&id).map_or(0, |running| running.wanted.len());
+            let logits: Vec<&[f32]> = rest.by_ref().take(wanted).collect();
+            self.take(id, &logits, &mut events);
         }
         self.workspace.logits = logits;
+        let held: u64 = self.running.values().map(|running| running.session.bytes()).sum();
+        self.prefixes.shrink(self.page_bytes.saturating_sub(held));
         events
     }
 
-    /// The first reading session after the one that read last, around the circle.
-    fn next_reader(&self) -> Option<SessionId> {
-        let reading = || self.running.iter().filter(|(_, running)| running.is_reading()).map(|(id, _)| *id);
-        reading().find(|id| *id > self.last_read).or_else(|| reading().next())
+    /// Decides what the next pass reads; gives the sessions that take part, in their order.
+    fn plan(&mut self) -> Vec<SessionId> {
+        let chunk = self.options.prefill_chunk as usize;
+        let readers = self.running.iter().filter(|(_, running)| running.is_reading()).map(|(id, running)| Reader {
+            id: *id,
+            left: running.prompt - running.session.length(),
+            waited: running.waited,
+        });
+        let shares: HashMap<SessionId, usize> = share(readers.collect(), chunk).into_iter().collect();
+        let answering = self.running.len() - self.running.values().filter(|running| running.is_reading()).count();
+        let guesses = match self.options.speculate {
+            true => (CHECKED_TOGETHER / answering.max(1)).saturating_sub(1),
+            false => 0,
+        };
+        let mut ids = Vec::new();
+        for (id, running) in &mut self.running {
+            let share = shares.get(id).copied();
+            if running.is_reading() && share.is_none() {
+                running.waited += 1;
+                continue;
+            }
+            running.plan(share.unwrap_or(0), guesses);
+            ids.push(*id);
+        }
+        ids
     }
 
-    /// Takes the next token of an answer from its logits.
-    fn take(&mut self, id: SessionId, logits: &[f32], events: &mut Vec<Event>) {
+    /// Takes the next tokens of an answer from their logits: guesses count as far as they are what is chosen.
+    fn take(&mut self, id: SessionId, logits: &[&[f32]], events: &mut Vec<Event>) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        running.first_token.get_or_insert_with(Instant::now);
-        let (text, over) = match running.answer.take(logits) {
-            Took::More(text) => (text, None),
-            Took::Over(text, reason) => (text, Some(reason)),
-        };
-        if let Some(text) = text {
-            events.push(Event { session: id, kind: EventKind::Text(text) });
+        let mut over = None;
+        for (index, logits) in logits.iter().enumerate() {
+            running.first_token.get_or_insert_with(Instant::now);
+            let (text, ended) = match running.answer.take(logits) {
+                Took::More(text) => (text, None),
+                Took::Over(text, reason) => (text, Some(reason)),
+            };
+            if let Some(text) = text {
+                events.push(Event { session: id, kind: EventKind::Text(text) });
+            }
+            over = ended;
+            let guess = running.reads.get(running.reads.len() - running.guesses + index);
+            if over.is_some() || guess.is_none_or(|guess| running.answer.history.last() != Some(guess)) {
+                running.drafting.heard(running.guesses, index);
+                break;
+            }
         }
+        // Wrong guesses were never said. The newest token is read in the next pass.
+        let history = running.answer.history.len();
+        let said = if running.is_reading() { running.session.length() } else { history - 1 };
+        running.session.truncate(said.max(running.prompt.min(running.session.length())));
+        self.keep_pages(id);
         if let Some(reason) = over {
             self.finish(id, reason, events);
         }
+    }
+
+    /// Keeps the pages of an answer that have become full, for texts that begin like it.
+    fn keep_pages(&mut self, id: SessionId) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let (mut last, mut count) = running.kept;
+        while (count + 1) * PAGE_TOKENS <= running.session.length() {
+            let tokens = running.answer.history[count * PAGE_TOKENS..].first_chunk();
+            let (Some(tokens), Some(pages)) = (tokens, running.session.page(count)) else { break };
+            last = self.prefixes.keep(last, *tokens, pages);
+            count += 1;
+        }
+        running.kept = (last, count);
     }
 
     fn finish(&mut self, id: SessionId, reason: FinishReason, events: &mut Vec<Event>) {
         let Some(running) = self.running.remove(&id) else { return };
         let finished = Finished {
             reason,
-            // Both are below `context_tokens`, which is a u32.
+            // All are below `context_tokens`, which is a u32.
             prompt_tokens: running.prompt as u32,
+            cached_tokens: running.cached as u32,
+            drafted_tokens: [running.drafting.drafted, running.drafting.accepted],
             generated_tokens: running.answer.generated,
             time_to_first_token: running.first_token.map(|first| first - running.began),
             total_time: running.began.elapsed(),
         };
         events.push(Event { session: id, kind: EventKind::Finished(finished) });
-        self.idle.push(running.session);
     }
 }

@@ -16,7 +16,7 @@ fn golden(family: &str) -> Arc<Model> {
 }
 
 fn engine(slots: u32) -> Engine {
-    Engine::new(model(), EngineOptions { context_tokens: 96, slots, prefill_chunk: 5 })
+    Engine::new(model(), EngineOptions { context_tokens: 96, slots, prefill_chunk: 5, speculate: false })
 }
 
 fn request(seed: u64, prompt: usize) -> Request {
@@ -166,8 +166,8 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
 
 #[test]
 fn the_context_is_never_longer_than_the_model_was_trained_for() {
-    let engine = Engine::new(model(), EngineOptions { context_tokens: 1 << 30, slots: 0, prefill_chunk: 0 });
-    assert_eq!(engine.options(), EngineOptions { context_tokens: 4_096, slots: 1, prefill_chunk: 1 });
+    let engine = Engine::new(model(), EngineOptions { context_tokens: 1 << 30, slots: 0, prefill_chunk: 0, speculate: true });
+    assert_eq!(engine.options(), EngineOptions { context_tokens: 4_096, slots: 1, prefill_chunk: 1, speculate: true });
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn every_family_answers_greedily_in_a_batch_as_it_does_alone() {
     for family in ["qwen3", "llama", "phi3", "gemma3", "bitnet"] {
         let model = golden(family);
         let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: 40, ..request(seed, prompt) };
-        let options = |slots| EngineOptions { context_tokens: 96, slots, prefill_chunk: 5 };
+        let options = |slots| EngineOptions { context_tokens: 96, slots, prefill_chunk: 5, speculate: false };
         let requests = [greedy(1, 30), greedy(2, 3), greedy(3, 17), greedy(4, 41)];
         let mut together = Engine::new(Arc::clone(&model), options(4));
         let ids = requests.each_ref().map(|request| together.submit(request.clone()).expect("it is taken"));
@@ -188,4 +188,113 @@ fn every_family_answers_greedily_in_a_batch_as_it_does_alone() {
             assert_eq!(answers[id].1.generated_tokens, finished.generated_tokens, "{family}");
         }
     }
+}
+
+fn demo() -> Arc<Model> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/outpost-demo-f16.gguf");
+    Model::load(path, &LoadOptions::threads(1)).expect("the demo model loads")
+}
+
+fn models() -> Vec<Arc<Model>> {
+    vec![golden("qwen3"), golden("llama"), golden("gemma3"), demo()]
+}
+
+/// A prompt that repeats itself, so that there is something to guess from.
+fn repetitive(seed: u64) -> Request {
+    let tokens = (0..90).map(|index| (index % 9) * 7 + seed as u32).collect();
+    Request { limit: 60, ..Request::new(tokens) }
+}
+
+#[test]
+fn guessing_ahead_changes_no_answer() {
+    for model in models() {
+        let engine = |speculate| {
+            let options = EngineOptions { context_tokens: 200, slots: 3, prefill_chunk: 32, speculate };
+            Engine::new(Arc::clone(&model), options)
+        };
+        let (mut plain, mut guessing) = (engine(false), engine(true));
+        let sampled = |seed| Sampling { temperature: 0.8, seed, repetition_penalty: 1.1, ..Sampling::default() };
+        for request in [
+            repetitive(3),
+            Request { sampling: sampled(5), ..repetitive(8) },
+            Request { limit: 7, ..repetitive(1) },
+            Request { limit: 0, ..repetitive(2) },
+        ] {
+            plain.submit(request.clone()).expect("it is taken");
+            guessing.submit(request).expect("it is taken");
+            let (plain, guessing) = (finish(&mut plain), finish(&mut guessing));
+            let ends = plain.into_values().zip(guessing.into_values());
+            for ((text, finished), (guessed_text, guessed)) in ends {
+                assert_eq!(text, guessed_text);
+                assert_eq!((finished.reason, finished.generated_tokens), (guessed.reason, guessed.generated_tokens));
+                assert_eq!(finished.drafted_tokens, [0, 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_that_repeats_itself_takes_fewer_passes() {
+    let passes = |speculate| {
+        let options = EngineOptions { context_tokens: 400, slots: 1, prefill_chunk: 64, speculate };
+        let mut engine = Engine::new(golden("llama"), options);
+        engine.submit(Request { limit: 200, ..repetitive(4) }).expect("it is taken");
+        let (mut passes, mut drafted) = (0u32, [0, 0]);
+        while !engine.is_idle() {
+            passes += 1;
+            for event in engine.step() {
+                if let EventKind::Finished(finished) = event.kind {
+                    drafted = finished.drafted_tokens;
+                }
+            }
+        }
+        (passes, drafted)
+    };
+    let ((plain, _), (guessing, [drafted, accepted])) = (passes(false), passes(true));
+    assert_eq!(guessing + accepted, plain);
+    assert!(drafted >= accepted && accepted > 30, "{accepted} of {drafted} were right");
+}
+
+#[test]
+fn what_prompts_share_is_computed_once_and_changes_no_answer() {
+    for model in models() {
+        let options = EngineOptions { context_tokens: 200, slots: 2, prefill_chunk: 32, speculate: true };
+        let request = |scope: &str, ending: u32| {
+            let mut tokens: Vec<u32> = (0..100).map(|index| index * 37 % 250).collect();
+            tokens.push(ending);
+            Request { scope: scope.to_owned(), limit: 20, ..Request::new(tokens) }
+        };
+        let alone = |request: Request| {
+            let mut engine = Engine::new(Arc::clone(&model), options);
+            engine.submit(request).expect("it is taken");
+            finish(&mut engine).into_values().next().expect("it ends")
+        };
+        let mut engine = Engine::new(Arc::clone(&model), options);
+        for (scope, ending, cached) in [("one", 1, 0), ("one", 2, 96), ("two", 2, 0), ("one", 1, 96), ("two", 1, 96)] {
+            engine.submit(request(scope, ending)).expect("it is taken");
+            let (text, finished) = finish(&mut engine).into_values().next().expect("it ends");
+            assert_eq!(finished.cached_tokens, cached, "{scope}, {ending}");
+            assert_eq!(text, alone(request(scope, ending)).0, "{scope}, {ending}");
+        }
+    }
+}
+
+#[test]
+fn kept_beginnings_and_sessions_together_stay_within_what_the_slots_may_have() {
+    let model = golden("gemma3");
+    let mut engine =
+        Engine::new(Arc::clone(&model), EngineOptions { context_tokens: 128, slots: 2, prefill_chunk: 32, speculate: false });
+    let most = 2 * model.session_bytes(128);
+    for round in 0..12 {
+        for seed in [2 * round, 2 * round + 1] {
+            let tokens = (0..100).map(|index| (index * 31 + seed * 7) % 250).collect();
+            engine.submit(Request { limit: 20, ..Request::new(tokens) }).expect("it is taken");
+        }
+        while !engine.is_idle() {
+            engine.step();
+            let held: u64 = engine.running.values().map(|running| running.session.bytes()).sum();
+            assert!(held + engine.prefixes.alone_bytes() <= most, "round {round}");
+        }
+    }
+    assert!(engine.prefixes.alone_bytes() > 0);
 }

@@ -4,8 +4,11 @@ use super::layer::Layer;
 use super::{ForwardError, Model, Workspace, linear};
 use crate::cpu::Shares;
 use crate::ops::{self, Asked, Attention, Sight};
-use crate::session::{PASS_TOKENS, Session};
+use crate::session::Session;
 use crate::weights;
+
+/// Tokens of one session that are read in one pass where nobody else waits.
+const READ_TOGETHER: usize = 512;
 
 /// What a pass reads of one session.
 #[derive(Debug)]
@@ -48,11 +51,11 @@ impl Model {
         if needed > capacity {
             return Err(ForwardError::ContextFull { needed, capacity });
         }
-        if tokens.len() <= PASS_TOKENS {
+        if tokens.len() <= READ_TOGETHER {
             return self.forward_together(&mut [Part { session, tokens, wanted }], workspace);
         }
         let mut logits = Vec::new();
-        for (tokens, first) in tokens.chunks(PASS_TOKENS).zip((0..).step_by(PASS_TOKENS)) {
+        for (tokens, first) in tokens.chunks(READ_TOGETHER).zip((0..).step_by(READ_TOGETHER)) {
             let here = wanted.iter().filter(|index| (first..first + tokens.len()).contains(index));
             let wanted: Vec<usize> = here.map(|index| index - first).collect();
             self.forward_together(&mut [Part { session: &mut *session, tokens, wanted: &wanted }], workspace)?;
@@ -76,7 +79,7 @@ impl Model {
         }
         parts.iter_mut().for_each(|part| part.session.make_room(part.tokens.len()));
         self.read(parts, workspace).map_err(ForwardError::Kernel)?;
-        parts.iter_mut().for_each(|part| part.session.advance(part.tokens.len()));
+        parts.iter_mut().for_each(|part| part.session.length += part.tokens.len());
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub(super) fn perplexity(here: &Here, arguments: &Perplexity) -> Result<()> {
     show(&found)
 }
 
-fn named(backend: Option<&str>) -> Result<Option<Backend>> {
+pub(super) fn named(backend: Option<&str>) -> Result<Option<Backend>> {
     let unknown = |name: &str| anyhow!("`{name}` is no backend; choose `cpu`, `cuda` or `metal`");
     backend.map(|name| Backend::from_name(name).ok_or_else(|| unknown(name))).transpose()
 }

@@ -1,5 +1,6 @@
 //! `outpost model …`: one file per group of verbs; here the hand-over and what they share.
 
+mod bench;
 mod compare;
 mod convert;
 mod embed;
@@ -34,6 +35,7 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
             measure::logits(&file, &tokens, &positions, backend.as_deref())?;
         }
         Model::Perplexity(arguments) => measure::perplexity(here, &arguments)?,
+        Model::Bench(arguments) => bench::run(here, &arguments)?,
         Model::Tokenize { file, text_file, special, bos } => words::tokenize(&file, &text_file, special, bos)?,
         Model::Embed { file, text_file } => embed::run(here, &file, &text_file)?,
         Model::Template(arguments) => words::template(here, &arguments)?,
