@@ -7,11 +7,11 @@
 //! One binary has every kernel for every set of instructions and takes the best that the processor has. A kernel is
 //! written once, over [`simd::Simd`]; its scalar compilation is the twin that the others are tested against.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 mod codes;
 mod layouts;
-#[cfg(target_arch = "aarch64")]
-mod aarch64;
 mod pack;
 mod product;
 mod scales;
