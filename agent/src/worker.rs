@@ -70,8 +70,10 @@ impl Worker {
             LoadOptions { threads: options.threads as usize, backend: options.backend, ..LoadOptions::default() };
         let model = Model::load(path, &load).with_context(|| format!("cannot load `{}`", path.display()))?;
         let WorkerOptions { context_tokens, slots, .. } = options;
-        let engine =
-            Engine::new(Arc::clone(&model), EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK, speculate: true });
+        let engine = Engine::new(
+            Arc::clone(&model),
+            EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK, speculate: true },
+        );
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("model".into())

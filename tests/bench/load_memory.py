@@ -2,7 +2,7 @@
 
 usage: load_memory.py OUTPOST FILE.gguf
 
-The weights are mapped, not copied, so what is above the file's size is vocabulary, buffers and the program itself. Fails above
+The weights are packed once, so what is above the file's size is vocabulary, buffers and the program itself. Fails above
 1.10 times the file, which files of 500 MB and more must keep.
 """
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::cpu::Instructions;
+
 /// Where matrix products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,43 +43,14 @@ impl Backend {
     }
 }
 
-/// The backends of this binary for people to read, the main processor first with the instruction sets found there.
+/// The backends of this binary for people to read, the main processor first with the instructions that its kernels use.
 #[must_use]
 pub fn backends() -> Vec<String> {
-    let features = processor_features().join(" ");
     let described = |backend: &Backend| match backend {
-        Backend::Cpu if !features.is_empty() => format!("cpu ({features})"),
+        Backend::Cpu => format!("cpu ({} kernels)", Instructions::best().name()),
         backend => backend.name().to_owned(),
     };
     Backend::COMPILED.iter().map(described).collect()
-}
-
-#[cfg(target_arch = "x86_64")]
-fn processor_features() -> Vec<&'static str> {
-    let found = [
-        ("avx2", is_x86_feature_detected!("avx2")),
-        ("fma", is_x86_feature_detected!("fma")),
-        ("f16c", is_x86_feature_detected!("f16c")),
-        ("avx512f", is_x86_feature_detected!("avx512f")),
-        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
-    ];
-    found.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
-}
-
-#[cfg(target_arch = "aarch64")]
-fn processor_features() -> Vec<&'static str> {
-    use std::arch::is_aarch64_feature_detected;
-    let found = [
-        ("neon", is_aarch64_feature_detected!("neon")),
-        ("dotprod", is_aarch64_feature_detected!("dotprod")),
-        ("i8mm", is_aarch64_feature_detected!("i8mm")),
-    ];
-    found.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn processor_features() -> Vec<&'static str> {
-    Vec::new()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::weights::{Matrix, multiply};
 
 /// The formats worth measuring.
-pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::Q4_K, Format::Q6_K, Format::TQ2_0];
+pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::Q4_K];
 
 /// Columns of the measured matrix, and the rows of it that a prompt is multiplied with.
 const SIDE: usize = 2_048;

@@ -32,7 +32,14 @@ impl Request {
     /// A request with default settings: greedy, no stop texts, no limit but the context.
     #[must_use]
     pub fn new(tokens: Vec<u32>) -> Self {
-        Self { tokens, scope: String::new(), sampling: Sampling::default(), stop: Vec::new(), limit: 0, cancel: Cancel::default() }
+        Self {
+            tokens,
+            scope: String::new(),
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            limit: 0,
+            cancel: Cancel::default(),
+        }
     }
 }
 

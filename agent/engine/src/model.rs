@@ -83,7 +83,8 @@ impl Model {
         let has_output = loader.has("output.weight");
         loader.accelerate(accelerator.as_ref());
         let (name, rows, columns) = ("token_embd.weight", figures.vocabulary, figures.embedding);
-        let embedding = if has_output { loader.table(name, rows, columns) } else { loader.matrix(name, rows, columns) }?;
+        let embedding =
+            if has_output { loader.table(name, rows, columns) } else { loader.matrix(name, rows, columns) }?;
         let output = match has_output {
             true => Some(loader.matrix("output.weight", figures.vocabulary, figures.embedding)?),
             false => None,

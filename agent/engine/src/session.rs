@@ -7,8 +7,8 @@ mod page;
 
 use std::sync::Arc;
 
-pub use page::{KvType, PAGE_TOKENS};
 pub(crate) use page::PageShape;
+pub use page::{KvType, PAGE_TOKENS};
 
 use crate::arch::Figures;
 use crate::model::Model;

@@ -87,15 +87,6 @@ impl Matrix {
         }
     }
 
-    /// Whether a kernel multiplies with it; otherwise the slower way for all formats does, or a graphics processor.
-    pub(crate) fn has_kernel(&self) -> bool {
-        matches!(self.products, Products::Packed(_))
-    }
-
-    pub(crate) fn format(&self) -> Format {
-        self.format
-    }
-
     fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped { map, range } => &map.bytes()[range.clone()],

@@ -11,8 +11,17 @@ pub const PREFILL_CHUNK_TOKENS: u64 = 128;
 /// Bytes of one cached key or value element: half precision.
 pub const KV_BYTES_PER_ELEMENT: u64 = 2;
 
-/// Rows of half-precision weights that are widened to F32 at a time when a prompt is read.
-const WIDENED_ROWS: u64 = 256;
+/// Positions of a page of keys and values: a conversation takes whole pages.
+const PAGE_TOKENS: u64 = 32;
+
+/// Queries that are answered together, each with a score for every position.
+const QUERIES_TOGETHER: u64 = 8;
+
+/// Tokens that a pass checks beside those it must compute, each with its logits.
+const CHECKED_TOGETHER: u64 = 8;
+
+/// A packed matrix is larger than the file's by one part in so many, at the most.
+const PACKING: u64 = 32;
 
 /// The least that is left to everybody else.
 const RESERVE_BYTES: u64 = 256 << 20;
@@ -60,6 +69,7 @@ pub fn needs(facts: &VariantFacts, context_tokens: u32, slots: u32, threads: u32
     .map(u64::from);
     let product = |factors: &[u64]| factors.iter().copied().fold(1, u64::saturating_mul);
     let sum = |terms: &[u64]| terms.iter().copied().fold(0, u64::saturating_add);
+    let context = context.next_multiple_of(PAGE_TOKENS);
     let kv_bytes = product(&[layers, kv, context, slots, KV_BYTES_PER_ELEMENT]);
     // The residual stream and its normed copy; queries and what attention answers; gate and up; then the widest of them twice
     // more, which is what a matrix product takes in and gives out.
@@ -67,10 +77,12 @@ pub fn needs(facts: &VariantFacts, context_tokens: u32, slots: u32, threads: u32
     let row = sum(&[embedding, query, feed_forward, widest]).saturating_mul(2);
     let compute_bytes = sum(&[
         product(&[row, PREFILL_CHUNK_TOKENS, 4]),
-        product(&[WIDENED_ROWS, widest, 4]),
+        // The same rows in eight bits, with what belongs to them.
+        product(&[sum(&[embedding, query, feed_forward]), PREFILL_CHUNK_TOKENS, 2]),
         // Logits, what made them, and the sampler's candidates.
-        product(&[vocabulary, slots.saturating_add(3), 4]),
-        product(&[threads, context, 4]),
+        product(&[vocabulary, sum(&[slots, CHECKED_TOGETHER, 3]), 4]),
+        product(&[threads, QUERIES_TOGETHER, context, 4]),
+        facts.weight_bytes / PACKING,
     ]);
     // Measured on this project's own structures: text, two maps, a merge per token.
     let tokenizer_bytes = vocabulary.saturating_mul(300);

@@ -89,7 +89,9 @@ pub enum Model {
     )]
     Perplexity(Perplexity),
     /// How fast a model file is on this machine: reading a prompt and generating, measured apart
-    #[command(after_help = "Example: outpost model bench model-Q4_0.gguf --prompt 512 --generate 128 --threads 2 --repeat 5")]
+    #[command(
+        after_help = "Example: outpost model bench model-Q4_0.gguf --prompt 512 --generate 128 --threads 2 --repeat 5"
+    )]
     Bench(Bench),
     /// The vectors of a text's lines; without --json, how near each line is to the first
     #[command(after_help = "Example: outpost model embed all-MiniLM-L6-v2.gguf --text-file sentences.txt --json")]

@@ -31,7 +31,10 @@ pub(crate) fn ask_file(path: &Path, held_out: &[HeldOut]) -> Result<Vec<Answered
 /// The greedy answer to one question.
 pub(crate) fn ask(model: &Arc<Model>, question: &str) -> Result<String> {
     let tokens = encode_chat(model, &[Message::new("user", question)], &RenderOptions::default())?;
-    let mut engine = Engine::new(Arc::clone(model), EngineOptions { context_tokens: 256, slots: 1, prefill_chunk: 64, speculate: false });
+    let mut engine = Engine::new(
+        Arc::clone(model),
+        EngineOptions { context_tokens: 256, slots: 1, prefill_chunk: 64, speculate: false },
+    );
     let mut request = Request::new(tokens);
     request.limit = LIMIT;
     engine.submit(request)?;

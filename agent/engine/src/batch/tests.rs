@@ -166,7 +166,8 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
 
 #[test]
 fn the_context_is_never_longer_than_the_model_was_trained_for() {
-    let engine = Engine::new(model(), EngineOptions { context_tokens: 1 << 30, slots: 0, prefill_chunk: 0, speculate: true });
+    let engine =
+        Engine::new(model(), EngineOptions { context_tokens: 1 << 30, slots: 0, prefill_chunk: 0, speculate: true });
     assert_eq!(engine.options(), EngineOptions { context_tokens: 4_096, slots: 1, prefill_chunk: 1, speculate: true });
 }
 
@@ -282,8 +283,10 @@ fn what_prompts_share_is_computed_once_and_changes_no_answer() {
 #[test]
 fn kept_beginnings_and_sessions_together_stay_within_what_the_slots_may_have() {
     let model = golden("gemma3");
-    let mut engine =
-        Engine::new(Arc::clone(&model), EngineOptions { context_tokens: 128, slots: 2, prefill_chunk: 32, speculate: false });
+    let mut engine = Engine::new(
+        Arc::clone(&model),
+        EngineOptions { context_tokens: 128, slots: 2, prefill_chunk: 32, speculate: false },
+    );
     let most = 2 * model.session_bytes(128);
     for round in 0..12 {
         for seed in [2 * round, 2 * round + 1] {

@@ -28,6 +28,7 @@ pub(crate) fn widen(format: Format, blocks: &[u8], output: &mut [f32]) {
 }
 
 /// The product of one row with one input of the same length.
+#[cfg(test)]
 pub(crate) fn dot(format: Format, row: &[u8], input: &[f32]) -> f32 {
     let mut product = [0.0];
     dot_few(format, row, input, &mut product);

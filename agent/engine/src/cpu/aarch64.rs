@@ -3,8 +3,6 @@
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
-use half::f16;
-
 use super::simd::{Kernel, LANES, Line, Simd};
 
 /// NEON with the dot products of Armv8.2. A register has four lanes of four bytes.
@@ -178,14 +176,7 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn load_halves(self, halves: &[f16; LANES], part: usize) -> float32x4_t {
-        debug_assert!(part < 4);
-        let halves = intrinsics!(vld1_u8(halves.as_ptr().add(4 * part).cast()));
-        intrinsics!(vcvt_f32_f16(vreinterpret_f16_u8(halves)))
-    }
-
-    #[inline(always)]
-    fn load_half_bytes(self, halves: &[[u8; 2]; LANES], part: usize) -> float32x4_t {
+    fn load_halves(self, halves: &[[u8; 2]; LANES], part: usize) -> float32x4_t {
         debug_assert!(part < 4);
         let halves = intrinsics!(vld1_u8(halves.as_ptr().add(4 * part).cast()));
         intrinsics!(vcvt_f32_f16(vreinterpret_f16_u8(halves)))

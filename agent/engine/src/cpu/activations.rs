@@ -59,7 +59,7 @@ impl Activations {
     }
 
     pub(crate) fn tokens(&self) -> usize {
-        if self.columns == 0 { 0 } else { self.rows.len() / self.columns }
+        self.rows.len().checked_div(self.columns).unwrap_or(0)
     }
 
     pub(crate) fn rows(&self) -> &[f32] {

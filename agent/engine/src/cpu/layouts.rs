@@ -3,6 +3,7 @@
 #![allow(non_camel_case_types, reason = "the names are the formats' own names")]
 
 use super::codes::{Bytes, Codes, Five, Four, Six, Two};
+use super::pack::element_bytes;
 use super::scales::{Least, Mixed, One, Parts, Scales, Super};
 use super::simd::LANES;
 use crate::gguf::Format;
@@ -44,6 +45,16 @@ pub(crate) fn visit<V: Visitor>(format: Format, visitor: V) -> Option<V::Output>
         Format::I2_S => visitor.layout::<I2_S>(),
         _ => return None,
     })
+}
+
+/// Whether products in a format come from a kernel; otherwise they are computed row by row, several times slower.
+pub(crate) fn has_kernel(format: Format) -> bool {
+    struct Known;
+    impl Visitor for Known {
+        type Output = ();
+        fn layout<L: Layout>(self) {}
+    }
+    element_bytes(format).is_some() || visit(format, Known).is_some()
 }
 
 /// Copies the half at a place of the block to the row's place among sixteen.
@@ -162,10 +173,7 @@ fn mixed_scales(block: &[u8], row: usize, scales: &mut [u8]) {
     for part in 0..8 {
         let (scale, least) = match part {
             0..4 => (bits[part] & 63, bits[part + 4] & 63),
-            _ => (
-                bits[part + 4] & 15 | (bits[part - 4] >> 6) << 4,
-                bits[part + 4] >> 4 | (bits[part] >> 6) << 4,
-            ),
+            _ => (bits[part + 4] & 15 | (bits[part - 4] >> 6) << 4, bits[part + 4] >> 4 | (bits[part] >> 6) << 4),
         };
         parts[part * LANES + row] = scale;
         parts[(8 + part) * LANES + row] = least;

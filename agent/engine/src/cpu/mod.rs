@@ -32,6 +32,8 @@ pub(crate) use shares::Shares;
 use simd::{Kernel, Scalar};
 pub(crate) use team::Team;
 
+use crate::gguf::Format;
+
 /// A set of vector instructions that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instructions {
@@ -88,6 +90,14 @@ impl Instructions {
             Self::Neon => aarch64::Neon::find().is_some(),
             _ => false,
         }
+    }
+}
+
+impl Format {
+    /// Whether products in this format come from a kernel; otherwise they are computed row by row, several times slower.
+    #[must_use]
+    pub fn has_kernel(self) -> bool {
+        layouts::has_kernel(self)
     }
 }
 

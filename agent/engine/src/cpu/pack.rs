@@ -35,7 +35,13 @@ impl Packed {
     ///
     /// # Errors
     /// Fails when the system gives no memory.
-    pub(crate) fn new(cpu: &Cpu, format: Format, rows: usize, columns: usize, bytes: &[u8]) -> std::io::Result<Option<Self>> {
+    pub(crate) fn new(
+        cpu: &Cpu,
+        format: Format,
+        rows: usize,
+        columns: usize,
+        bytes: &[u8],
+    ) -> std::io::Result<Option<Self>> {
         let Some(tile_bytes) = tile_bytes(format, columns) else { return Ok(None) };
         let tiles = rows.div_ceil(LANES);
         let mut memory = MmapMut::map_anon(tiles * tile_bytes)?;

@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::Cpu;
 use super::activations::{Activations, GROUP, Group};
 use super::layouts::{self, Layout, Visitor};
 use super::pack::Packed;
 use super::shares::Shares;
 use super::simd::{Kernel, LANES, Simd};
 use super::tile::{self, Brain, Element, Half, Products, Single};
-use super::Cpu;
 use crate::gguf::Format;
 
 /// Weights that a thread takes at a time, bytes: enough for the memory to stream, little enough to share out evenly.

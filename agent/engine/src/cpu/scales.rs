@@ -44,7 +44,7 @@ pub(crate) trait Scales {
 #[inline(always)]
 fn halves<S: Simd>(simd: S, bytes: &[u8], at: usize, part: usize) -> S::Float {
     let halves = bytes[at * HALVES..].as_chunks::<2>().0;
-    simd.load_half_bytes(halves.first_chunk().unwrap_or(&[[0; 2]; LANES]), part)
+    simd.load_halves(halves.first_chunk().unwrap_or(&[[0; 2]; LANES]), part)
 }
 
 #[inline(always)]

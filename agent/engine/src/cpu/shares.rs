@@ -34,7 +34,7 @@ impl<'a, T> Shares<'a, T> {
     ///
     /// # Safety
     /// No two ranges that are lent at the same time overlap.
-    #[expect(unsafe_code, clippy::mut_from_ref, reason = "that is what it is for; see Safety")]
+    #[expect(unsafe_code, reason = "that is what it is for; see Safety")]
     pub(crate) unsafe fn range(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.length, "{range:?} of {}", self.length);
         // SAFETY: the range lies in the slice that this value borrows for `'a`, and the caller keeps it apart from others.

@@ -51,9 +51,8 @@ pub(crate) trait Simd: Copy {
     fn float(self, number: f32) -> Self::Float;
     fn load(self, numbers: &[f32; LANES], part: usize) -> Self::Float;
     fn store(self, numbers: Self::Float, to: &mut [f32; LANES], part: usize);
-    fn load_halves(self, halves: &[f16; LANES], part: usize) -> Self::Float;
-    /// As [`Simd::load_halves`], the halves being bytes, the lower first.
-    fn load_half_bytes(self, halves: &[[u8; 2]; LANES], part: usize) -> Self::Float;
+    /// F16, the lower byte first.
+    fn load_halves(self, halves: &[[u8; 2]; LANES], part: usize) -> Self::Float;
     /// BF16: the upper half of an F32.
     fn load_brain(self, halves: &[[u8; 2]; LANES], part: usize) -> Self::Float;
     /// One number per lane from unsigned bytes.
@@ -212,12 +211,7 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn load_halves(self, halves: &[f16; LANES], _part: usize) -> Self::Float {
-        each(*halves, f16::to_f32)
-    }
-
-    #[inline(always)]
-    fn load_half_bytes(self, halves: &[[u8; 2]; LANES], _part: usize) -> Self::Float {
+    fn load_halves(self, halves: &[[u8; 2]; LANES], _part: usize) -> Self::Float {
         each(*halves, |half| f16::from_le_bytes(half).to_f32())
     }
 

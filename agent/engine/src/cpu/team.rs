@@ -234,7 +234,10 @@ mod tests {
                 team.each(pieces, |piece| {
                     done[piece].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(done.iter().all(|times| times.load(Ordering::Relaxed) == 1), "{threads} threads, {pieces} pieces");
+                assert!(
+                    done.iter().all(|times| times.load(Ordering::Relaxed) == 1),
+                    "{threads} threads, {pieces} pieces"
+                );
             }
         }
     }

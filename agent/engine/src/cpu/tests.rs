@@ -4,7 +4,6 @@ use super::activations::{Activations, GROUP};
 use super::*;
 use crate::blocks;
 use crate::blocks::tests::Random;
-use crate::gguf::Format;
 
 const PACKED: [Format; 13] = [
     Format::F32,
@@ -45,7 +44,9 @@ fn rounded(input: &[f32]) -> Vec<f32> {
 
 #[test]
 fn products_are_those_of_the_definition_whatever_the_instructions() {
-    for (format, instructions) in PACKED.into_iter().flat_map(|f| Instructions::available().into_iter().map(move |i| (f, i))) {
+    for (format, instructions) in
+        PACKED.into_iter().flat_map(|f| Instructions::available().into_iter().map(move |i| (f, i)))
+    {
         let (rows, columns, tokens) = (37, 512, 3);
         let mut random = Random::new(11);
         let bytes = random.blocks(format, rows * columns / format.block_weights() as usize);
@@ -61,7 +62,11 @@ fn products_are_those_of_the_definition_whatever_the_instructions() {
                 let terms = || weights.iter().zip(&seen).map(|(weight, input)| f64::from(*weight) * f64::from(*input));
                 let (want, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
                 let got = f64::from(output[token * rows + row]);
-                assert!((got - want).abs() <= 3e-6 * size, "{} {instructions:?} row {row}: {got} for {want}", format.name());
+                assert!(
+                    (got - want).abs() <= 3e-6 * size,
+                    "{} {instructions:?} row {row}: {got} for {want}",
+                    format.name()
+                );
             }
         }
     }
@@ -124,6 +129,17 @@ fn the_extremes_of_codes_do_not_overflow() {
             let output = products(&cpu, Format::Q8_0, 1, columns, &bytes, &input);
             assert_eq!(output, [-128.0 * 127.0 * sign * columns as f32], "{instructions:?}");
         }
+    }
+}
+
+#[test]
+fn every_format_says_truly_whether_it_has_a_kernel() {
+    let cpu = Cpu::new(1, None).expect("no thread is needed");
+    for format in Format::all() {
+        let blocks = Random::new(1).blocks(format, 512 / format.block_weights() as usize);
+        let packed = Packed::new(&cpu, format, 1, 512, &blocks).expect("there is memory");
+        assert_eq!(format.has_kernel(), packed.is_some(), "{}", format.name());
+        assert_eq!(format.has_kernel(), PACKED.contains(&format), "{}", format.name());
     }
 }
 

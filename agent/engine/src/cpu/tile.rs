@@ -44,7 +44,10 @@ pub(super) fn blocks<S: Simd, L: Layout, const T: usize>(
                 let block = &scales[at / L::Scales::GROUPS * L::Scales::BYTES..][..L::Scales::BYTES];
                 let scale = L::Scales::read(simd, block, at % L::Scales::GROUPS, part);
                 for token in 0..T {
-                    #[expect(unsafe_code, reason = "a check per group and token costs a tenth of the kernel; see SAFETY")]
+                    #[expect(
+                        unsafe_code,
+                        reason = "a check per group and token costs a tenth of the kernel; see SAFETY"
+                    )]
                     // SAFETY: `first + at` is below `groups`, to which every token was cut above.
                     let group = unsafe { tokens[token].get_unchecked(first + at) };
                     sums[token] = add_group::<S, L>(simd, &codes, scale.scales, group, sums[token]);
@@ -77,20 +80,20 @@ fn add_group<S: Simd, L: Layout>(
     let input = simd.float(group.scale);
     if L::Scales::HALVES {
         let mut sum = sum;
-        for half in 0..2 {
+        for (half, scale) in scales.into_iter().enumerate() {
             let mut whole = start::<S, L>(simd, group.minus_sums[half]);
-            for line in 4 * half..4 * half + 4 {
-                whole = simd.dot(whole, codes[line], group.codes[line]);
+            for (codes, inputs) in codes.iter().zip(&group.codes).skip(4 * half).take(4) {
+                whole = simd.dot(whole, *codes, *inputs);
             }
-            sum = simd.fused(simd.multiply(simd.to_float(whole), input), scales[half], sum);
+            sum = simd.fused(simd.multiply(simd.to_float(whole), input), scale, sum);
         }
         return sum;
     }
     let mut whole = start::<S, L>(simd, group.minus_sum);
-    for line in 0..LINES {
+    for (codes, inputs) in codes.iter().zip(&group.codes) {
         whole = match L::Codes::SIGNED {
-            true => simd.dot_signed(whole, codes[line], group.codes[line]),
-            false => simd.dot(whole, codes[line], group.codes[line]),
+            true => simd.dot_signed(whole, *codes, *inputs),
+            false => simd.dot(whole, *codes, *inputs),
         };
     }
     simd.fused(simd.multiply(simd.to_float(whole), input), scales[0], sum)
@@ -145,7 +148,7 @@ impl Element for Half {
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, weights: &Self::Sixteen, part: usize) -> S::Float {
-        simd.load_half_bytes(weights, part)
+        simd.load_halves(weights, part)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
-
 use super::simd::{Kernel, LANES, Line, Simd};
 
 /// AVX2, FMA and F16C.
@@ -153,13 +151,7 @@ macro_rules! on_256_bits {
         }
 
         #[inline(always)]
-        fn load_halves(self, halves: &[f16; LANES], part: usize) -> __m256 {
-            debug_assert!(part < 2);
-            intrinsics!(_mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().add(8 * part).cast())))
-        }
-
-        #[inline(always)]
-        fn load_half_bytes(self, halves: &[[u8; 2]; LANES], part: usize) -> __m256 {
+        fn load_halves(self, halves: &[[u8; 2]; LANES], part: usize) -> __m256 {
             debug_assert!(part < 2);
             intrinsics!(_mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().add(8 * part).cast())))
         }
@@ -378,12 +370,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn load_halves(self, halves: &[f16; LANES], _part: usize) -> __m512 {
-        intrinsics!(_mm512_cvtph_ps(_mm256_loadu_si256(halves.as_ptr().cast())))
-    }
-
-    #[inline(always)]
-    fn load_half_bytes(self, halves: &[[u8; 2]; LANES], _part: usize) -> __m512 {
+    fn load_halves(self, halves: &[[u8; 2]; LANES], _part: usize) -> __m512 {
         intrinsics!(_mm512_cvtph_ps(_mm256_loadu_si256(halves.as_ptr().cast())))
     }
 

@@ -97,7 +97,11 @@ impl Encoder {
         for layer in &self.layers {
             input.set(&stream, figures.embedding);
             // (tokens, heads, key_length), (tokens, kv_heads, key_length), (tokens, kv_heads, value_length)
-            apply(cpu, &mut input, [(&layer.query, &mut queries), (&layer.key, &mut keys), (&layer.value, &mut values)])?;
+            apply(
+                cpu,
+                &mut input,
+                [(&layer.query, &mut queries), (&layer.key, &mut keys), (&layer.value, &mut values)],
+            )?;
             self.attend(texts, &queries, &keys, &values, attended.rows_mut(tokens, heads * value));
             apply(cpu, &mut attended, [(&layer.attention_output, &mut block)])?;
             ops::add(&mut stream, &block);

@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::weights;
 
 /// Tokens of one session that are read in one pass where nobody else waits.
-const READ_TOGETHER: usize = 512;
+const READ_TOGETHER: usize = 256;
 
 /// What a pass reads of one session.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::gguf::write::{Outline, write};
 use crate::gguf::{Array, Format, Value};
+use crate::quantize::{Quantisation, quantize};
 use crate::session::{KV_BYTES_PER_ELEMENT, PASS_TOKENS};
 
 fn golden(name: &str) -> PathBuf {
@@ -364,5 +365,30 @@ fn positions_that_were_taken_back_are_read_again_as_if_nothing_had_been() {
         logits(&mut session, &[1, 2, 3, 4]);
         session.truncate(60);
         assert!(logits(&mut session, &tokens[60..]) == expected, "{family}");
+    }
+}
+
+#[test]
+fn all_instructions_and_any_number_of_threads_give_the_same_bits() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let demo = golden("../outpost-demo-f16.gguf");
+    let mut files = vec![golden("qwen3.gguf"), golden("gemma3.gguf"), demo.clone()];
+    for to in [Quantisation::Q8_0, Quantisation::Q4_0, Quantisation::Q4_K_M, Quantisation::TQ2_0] {
+        let path = directory.path().join(format!("{to:?}.gguf"));
+        quantize(&demo, &path, to).expect("it converts");
+        files.push(path);
+    }
+    let tokens: Vec<u32> = (0..40).map(|at| at * 29 % 250).collect();
+    for file in files {
+        let logits = |threads, instructions| {
+            let options = LoadOptions { threads, instructions: Some(instructions), ..LoadOptions::default() };
+            let model = Model::load(&file, &options).expect("it loads");
+            assert_eq!((model.instructions(), model.threads()), (instructions, threads));
+            crate::logits(&model, &tokens, &[0, 39]).expect("it computes")
+        };
+        let expected = logits(1, Instructions::Scalar);
+        for instructions in Instructions::available() {
+            assert!(logits(2, instructions) == expected, "{}, {instructions:?}", file.display());
+        }
     }
 }

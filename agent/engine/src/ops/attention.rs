@@ -54,13 +54,20 @@ const TOGETHER: usize = 8;
 
 impl Attention {
     /// Answers all queries of several sequences. An answer has the same bits in any company.
-    pub(crate) fn apply<'p, P: Fn(usize) -> &'p [u8] + Sync>(&self, cpu: &Cpu, shape: PageShape, asked: &[Asked<'_, P>]) {
+    pub(crate) fn apply<'p, P: Fn(usize) -> &'p [u8] + Sync>(
+        &self,
+        cpu: &Cpu,
+        shape: PageShape,
+        asked: &[Asked<'_, P>],
+    ) {
         let sharing = self.heads / shape.kv_heads;
-        let blocks = |asked: &Asked<'_, P>| (asked.queries.len() / (shape.key_length * shape.kv_heads)).div_ceil(TOGETHER);
+        let blocks =
+            |asked: &Asked<'_, P>| (asked.queries.len() / (shape.key_length * shape.kv_heads)).div_ceil(TOGETHER);
         let most = asked.iter().map(blocks).max().unwrap_or(0);
         // The last tokens see most: they come first, so that no thread is left with a long piece at the end.
         cpu.team.each(asked.len() * most * shape.kv_heads, |piece| {
-            let (block, rest) = (most - 1 - piece / (asked.len() * shape.kv_heads), piece % (asked.len() * shape.kv_heads));
+            let (block, rest) =
+                (most - 1 - piece / (asked.len() * shape.kv_heads), piece % (asked.len() * shape.kv_heads));
             let (asked, kv_head) = (&asked[rest / shape.kv_heads], rest % shape.kv_heads);
             let queries = asked.queries.len() / (shape.key_length * shape.kv_heads);
             let here = block * TOGETHER..queries.min((block + 1) * TOGETHER);
@@ -169,11 +176,11 @@ impl<'p, P: Fn(usize) -> &'p [u8]> Piece<'_, P> {
             let keys = &page[self.shape.keys(self.kv_head, position % PAGE_TOKENS / LANES)];
             let mut products = [[0.0; LANES]; T];
             tile::dense::<S, E, T>(simd, keys, queries, &mut products);
-            for at in 0..T {
+            for (at, products) in products.iter().enumerate() {
                 let to = at * width + position - positions.start;
                 let to = scores[to..to + LANES].first_chunk_mut().expect("scores come in whole lanes");
                 for part in 0..S::PARTS {
-                    let scaled = simd.multiply(simd.load(&products[at], part), simd.float(self.attention.scale));
+                    let scaled = simd.multiply(simd.load(products, part), simd.float(self.attention.scale));
                     simd.store(scaled, to, part);
                 }
             }

@@ -94,10 +94,8 @@ mod tests {
 
     #[test]
     fn the_median_of_an_even_count_lies_between_its_two_middles() {
-        let figures = [4.0, 1.0, 3.0, 9.0].map(|speed| ModelFigures {
-            prompt_tokens_per_second: speed,
-            generate_tokens_per_second: 0.0,
-        });
+        let figures = [4.0, 1.0, 3.0, 9.0]
+            .map(|speed| ModelFigures { prompt_tokens_per_second: speed, generate_tokens_per_second: 0.0 });
         assert_eq!(middle(&figures, |figures| figures.prompt_tokens_per_second), (3.5, [1.0, 9.0]));
         assert_eq!(middle(&figures[..1], |figures| figures.prompt_tokens_per_second), (4.0, [4.0, 4.0]));
     }

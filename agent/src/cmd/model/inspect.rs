@@ -1,5 +1,6 @@
 //! `outpost model inspect`: what a GGUF file is and what it would cost here, without trusting it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -61,7 +62,19 @@ pub(super) fn rows(gguf: &Gguf, info: &ModelInfo, facts: &VariantFacts) -> Vec<(
         ("vocabulary", info.vocabulary.to_string()),
         ("file", format!("{} bytes, {} of them weights", info.file_bytes, info.weight_bytes)),
         ("tensors", gguf.tensors().len().to_string()),
+        ("kernels", kernels(gguf)),
     ]
+}
+
+/// Which of the file's formats are computed slowly.
+fn kernels(gguf: &Gguf) -> String {
+    let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1 && !tensor.format.has_kernel());
+    let names: BTreeSet<&str> = matrices.map(|tensor| tensor.format.name()).collect();
+    if names.is_empty() {
+        return "for all of its formats".to_owned();
+    }
+    let names: Vec<&str> = names.into_iter().collect();
+    format!("none for {}: its products take several times longer; another variant is faster", names.join(", "))
 }
 
 /// The framework's class of a parameter count.
