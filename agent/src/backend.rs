@@ -11,7 +11,7 @@ use outpost_engine::generate::{Cancel, FinishReason as EngineFinish, Request, Sa
 use outpost_engine::template::{Message, RenderOptions, TemplateError};
 use outpost_policies::Permit;
 use outpost_serve::{
-    Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, ModelCard, Served,
+    Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, ModelCard, Served, Usage,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -225,9 +225,10 @@ async fn pass_on(
 }
 
 fn ended(reason: FinishReason, finished: &outpost_engine::generate::Finished) -> GenerationEvent {
-    GenerationEvent::Finished {
-        reason,
+    let usage = Usage {
         prompt_tokens: finished.prompt_tokens,
+        cached_tokens: finished.cached_tokens,
         generated_tokens: finished.generated_tokens,
-    }
+    };
+    GenerationEvent::Finished { reason, usage }
 }

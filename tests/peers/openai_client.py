@@ -49,6 +49,18 @@ def streams_the_same_answer():
     assert usage.completion_tokens == whole.usage.completion_tokens, usage
 
 
+def is_told_what_of_a_prompt_was_there_already():
+    long = [{"role": "system", "content": "You answer questions about Outpost. " * 8}, *QUESTION]
+    ask = lambda: client(os.environ["OUTPOST_TOKEN"]).chat.completions.create(
+        model="default", messages=long, temperature=0, max_tokens=8
+    )
+    first, second = ask(), ask()
+    assert first.usage.prompt_tokens_details.cached_tokens == 0, first.usage
+    cached = second.usage.prompt_tokens_details.cached_tokens
+    assert 0 < cached < second.usage.prompt_tokens, second.usage
+    assert second.choices[0].message.content == first.choices[0].message.content, (first, second)
+
+
 def is_refused_with_the_wrong_role():
     try:
         client(os.environ["OUTPOST_REFUSED_TOKEN"]).chat.completions.create(model="default", messages=QUESTION)
@@ -81,6 +93,7 @@ def main():
         lists_models,
         chats,
         streams_the_same_answer,
+        is_told_what_of_a_prompt_was_there_already,
         is_refused_with_the_wrong_role,
         is_refused_without_a_token,
         gets_a_named_error_for_a_bad_value,

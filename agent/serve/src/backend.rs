@@ -190,16 +190,25 @@ pub enum GenerationEvent {
     Finished {
         /// Why it ended.
         reason: FinishReason,
-        /// Tokens of the prompt.
-        prompt_tokens: u32,
-        /// Tokens generated.
-        generated_tokens: u32,
+        /// What it took.
+        usage: Usage,
     },
     /// It went wrong; nothing follows.
     Failed {
         /// For the log and the record, not for the caller.
         detail: String,
     },
+}
+
+/// What an answer took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Those of them that were there already, from an earlier prompt of the same caller.
+    pub cached_tokens: u32,
+    /// Tokens generated.
+    pub generated_tokens: u32,
 }
 
 /// Why an answer ended.

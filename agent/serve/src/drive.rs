@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::{FinishReason, Generation, GenerationEvent, record};
+use crate::{FinishReason, Generation, GenerationEvent, Usage, record};
 
 /// What the client is sent, in this order.
 #[derive(Debug)]
@@ -37,8 +37,7 @@ pub(crate) enum Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) reason: FinishReason,
-    pub(crate) prompt_tokens: u32,
-    pub(crate) generated_tokens: u32,
+    pub(crate) usage: Usage,
 }
 
 /// One answer, and what its records say.
@@ -117,9 +116,7 @@ async fn run(
                     Err(_) => return Fate::ClientStalled,
                 }
             }
-            Some(GenerationEvent::Finished { reason, prompt_tokens, generated_tokens }) => {
-                return Fate::Finished(Ending { reason, prompt_tokens, generated_tokens });
-            }
+            Some(GenerationEvent::Finished { reason, usage }) => return Fate::Finished(Ending { reason, usage }),
             Some(GenerationEvent::Failed { detail }) => return Fate::WorkerFailed(detail),
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
         }
@@ -152,8 +149,8 @@ async fn conclude(turn: &Turn, outcome: Fate, progress: &Progress, pieces: mpsc:
 
 async fn finish(turn: &Turn, ending: &Ending, progress: &Progress) -> Result<(), AuditError> {
     let io = Io {
-        input_tokens: Some(ending.prompt_tokens.into()),
-        output_tokens: Some(ending.generated_tokens.into()),
+        input_tokens: Some(ending.usage.prompt_tokens.into()),
+        output_tokens: Some(ending.usage.generated_tokens.into()),
         ..Io::default()
     };
     let record = turn

@@ -33,7 +33,7 @@ pub use api::ROUTES;
 pub use app::{Circumstances, Serving};
 pub use backend::{
     Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, Message, ModelCard, Role,
-    Sampling, Served,
+    Sampling, Served, Usage,
 };
 pub use config::{Limits, ServeConfig, TlsFiles};
 pub use identify::{ApiKeys, Identities, LocalUsers, TokenIssuer};

@@ -24,7 +24,12 @@ async fn an_answer_comes_whole_with_its_usage_and_both_records() {
         json!({ "role": "assistant", "content": "Hello, wörld", "refusal": null })
     );
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
-    assert_eq!(answer["usage"], json!({ "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8 }));
+    assert_eq!(
+        answer["usage"],
+        json!({
+            "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8, "prompt_tokens_details": { "cached_tokens": 2 },
+        })
+    );
     let request = fixture.backend.started.lock().unwrap()[0].clone();
     assert_eq!((request.max_tokens, request.sampling.temperature), (64, Some(0.25)));
     assert_eq!(request.request_id, reply.header("x-request-id"));

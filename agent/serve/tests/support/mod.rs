@@ -23,7 +23,7 @@ use outpost_policies::{Bundle, InForce, Permit, Policies};
 use outpost_serve::identify::NewApiKey;
 use outpost_serve::{
     ApiKeys, Backend, BackendError, ChatRequest, Circumstances, FinishReason, Generation, GenerationEvent, Health,
-    Identities, Limits, LocalUsers, ModelCard, ServeConfig, Served, Server, Serving, TlsFiles, TokenIssuer,
+    Identities, Limits, LocalUsers, ModelCard, ServeConfig, Served, Server, Serving, TlsFiles, TokenIssuer, Usage,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -393,6 +393,6 @@ async fn play(
         "vanish" => return text("half"),
         _ => ["Hel", "lo, ", "wörld"].into_iter().for_each(text),
     }
-    let _ =
-        sender.send(GenerationEvent::Finished { reason: FinishReason::Stop, prompt_tokens: 5, generated_tokens: 3 });
+    let usage = Usage { prompt_tokens: 5, cached_tokens: 2, generated_tokens: 3 };
+    let _ = sender.send(GenerationEvent::Finished { reason: FinishReason::Stop, usage });
 }

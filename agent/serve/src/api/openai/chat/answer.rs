@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::Usage;
 use crate::drive::{Ending, Piece};
 use crate::error::ApiError;
 use crate::request_id::RequestId;
@@ -31,10 +32,12 @@ impl Head {
 
 /// Token counts.
 pub(super) fn usage(ending: &Ending) -> Value {
+    let Usage { prompt_tokens, cached_tokens, generated_tokens } = ending.usage;
     json!({
-        "prompt_tokens": ending.prompt_tokens,
-        "completion_tokens": ending.generated_tokens,
-        "total_tokens": u64::from(ending.prompt_tokens) + u64::from(ending.generated_tokens),
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": generated_tokens,
+        "total_tokens": u64::from(prompt_tokens) + u64::from(generated_tokens),
+        "prompt_tokens_details": { "cached_tokens": cached_tokens },
     })
 }
 
