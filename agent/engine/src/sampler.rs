@@ -1,5 +1,6 @@
 //! Chooses the next token: the same settings, seed and logits give the same choice on every machine.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 /// How to choose tokens.
@@ -71,48 +72,76 @@ impl Sampler {
         candidates.extend((0..).zip(logits.iter().copied()).filter(|(_, logit)| logit.is_finite()));
         if repetition_penalty != 1.0 {
             let recent: HashSet<u32> = history.iter().rev().take(PENALTY_WINDOW).copied().collect();
-            for (id, logit) in candidates.iter_mut().filter(|(id, _)| recent.contains(id)) {
+            for (_, logit) in candidates.iter_mut().filter(|(id, _)| recent.contains(id)) {
                 *logit = if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty };
-                debug_assert!(recent.contains(id));
             }
         }
-        // Ties go to the lower id, so that the order never depends on the machine.
-        let likelier = |left: &(u32, f32), right: &(u32, f32)| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0));
+        let likeliest = candidates.iter().copied().min_by(likelier)?;
         if temperature <= 0.0 {
-            return candidates.iter().min_by(|left, right| likelier(left, right)).map(|best| best.0);
+            return Some(likeliest.0);
+        }
+        // Relative to the likeliest, which has 1.
+        let weight = |logit: f32| ((logit - likeliest.1) / temperature).exp();
+        if min_p > 0.0 {
+            candidates.retain(|(_, logit)| weight(*logit) >= min_p);
         }
         let keep = if top_k == 0 { candidates.len() } else { candidates.len().min(top_k as usize) };
-        if keep == 0 {
-            return None;
-        }
         if keep < candidates.len() {
-            candidates.select_nth_unstable_by(keep - 1, likelier);
+            candidates.select_nth_unstable_by(keep, likelier);
             candidates.truncate(keep);
         }
-        candidates.sort_unstable_by(likelier);
-
-        // Logits become weights relative to the likeliest, which has 1.
-        let most = candidates[0].1;
-        candidates.iter_mut().for_each(|(_, logit)| *logit = ((*logit - most) / temperature).exp());
-        if min_p > 0.0 {
-            candidates.retain(|(_, weight)| *weight >= min_p);
-        }
+        let mut total: f32 = candidates.iter().map(|(_, logit)| weight(*logit)).sum();
+        let mut ranked = Ranked { candidates, in_order: 0 };
         if top_p < 1.0 {
-            let enough = top_p * candidates.iter().map(|(_, weight)| weight).sum::<f32>();
-            let mut sum = 0.0;
-            let keep = candidates.iter().position(|(_, weight)| {
-                sum += weight;
-                sum >= enough
-            });
-            candidates.truncate(keep.map_or(candidates.len(), |index| index + 1));
+            let (enough, mut sum) = (top_p * total, 0.0);
+            let mut kept = 0;
+            while let Some((_, logit)) = ranked.get(kept) {
+                sum += weight(logit);
+                kept += 1;
+                if sum >= enough {
+                    break;
+                }
+            }
+            ranked.candidates.truncate(kept);
+            total = sum;
         }
-        let total: f32 = candidates.iter().map(|(_, weight)| weight).sum();
         let mut left = self.random.unit() * total;
-        let drawn = candidates.iter().find(|(_, weight)| {
-            left -= weight;
-            left < 0.0
-        });
-        drawn.or_else(|| candidates.last()).map(|(id, _)| *id)
+        let mut drawn = likeliest.0;
+        for place in 0.. {
+            let Some((id, logit)) = ranked.get(place) else { break };
+            drawn = id;
+            left -= weight(logit);
+            if left < 0.0 {
+                break;
+            }
+        }
+        Some(drawn)
+    }
+}
+
+/// The likelier first. Ties go to the lower id, so that the order never depends on the machine.
+fn likelier(left: &(u32, f32), right: &(u32, f32)) -> Ordering {
+    right.1.total_cmp(&left.1).then(left.0.cmp(&right.0))
+}
+
+/// Candidates, the likelier first, put in order only as far as somebody looks: a vocabulary is large and a draw seldom deep.
+struct Ranked<'a> {
+    candidates: &'a mut Vec<(u32, f32)>,
+    in_order: usize,
+}
+
+impl Ranked<'_> {
+    fn get(&mut self, place: usize) -> Option<(u32, f32)> {
+        if place >= self.in_order {
+            let rest = self.candidates.get_mut(self.in_order..)?;
+            let next = rest.len().min(self.in_order.max(16) * 4);
+            if next < rest.len() {
+                rest.select_nth_unstable_by(next, likelier);
+            }
+            rest[..next].sort_unstable_by(likelier);
+            self.in_order += next;
+        }
+        self.candidates.get(place).copied()
     }
 }
 

@@ -59,6 +59,46 @@ fn each_limit_leaves_out_the_unlikely() {
 }
 
 #[test]
+fn a_large_vocabulary_is_drawn_from_as_if_all_of_it_had_been_put_in_order() {
+    let logits: Vec<f32> = (0..5_000u32).map(|id| (id * 7_919 % 4_001) as f32 / 400.0).collect();
+    let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+    all.sort_by(likelier);
+    for sampling in [
+        Sampling { temperature: 3.0, ..warm() },
+        Sampling { top_p: 0.9, ..warm() },
+        Sampling { top_k: 700, temperature: 2.0, ..warm() },
+        Sampling { min_p: 0.2, top_p: 0.99, ..warm() },
+    ] {
+        let mut sampler = Sampler::new(sampling.clone());
+        let mut random = Random::new(sampling.seed);
+        let weight = |logit: f32| f64::from((logit - all[0].1) / sampling.temperature).exp();
+        let mut kept = all.clone();
+        kept.retain(|(_, logit)| weight(*logit) >= f64::from(sampling.min_p));
+        kept.truncate(if sampling.top_k == 0 { kept.len() } else { sampling.top_k as usize });
+        let sums = |kept: &[(u32, f32)]| {
+            let sums = kept.iter().scan(0.0, |sum, (_, logit)| {
+                *sum += weight(*logit);
+                Some(*sum)
+            });
+            sums.collect::<Vec<f64>>()
+        };
+        let enough = f64::from(sampling.top_p) * sums(&kept).last().expect("some are left");
+        let last = sums(&kept).iter().position(|sum| *sum >= enough).unwrap_or(kept.len() - 1);
+        kept.truncate(last + 1);
+        let sums = sums(&kept);
+        for _ in 0..300 {
+            let left = f64::from(random.unit()) * sums[last.min(sums.len() - 1)];
+            let place = sums.iter().position(|sum| left < *sum).expect("it is below the last sum");
+            let got = sampler.choose(&logits, &[]).expect("there is a choice");
+            let near = |sum: f64| (sum - left).abs() < 1e-3;
+            // Sums of many small numbers are a little off in single precision.
+            let at_the_edge = near(sums[place]) || place > 0 && near(sums[place - 1]);
+            assert!(got == kept[place].0 || at_the_edge, "{sampling:?}: {got} for {}", kept[place].0);
+        }
+    }
+}
+
+#[test]
 fn a_penalty_makes_what_was_said_less_likely() {
     let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..Sampling::default() });
     assert_eq!(sampler.choose(&LOGITS, &[1, 3]), Some(5));
