@@ -43,8 +43,13 @@ enum Products {
 /// Where the blocks lie.
 #[derive(Debug, Clone)]
 enum Bytes {
-    Mapped { map: Arc<FileMap>, range: Range<usize> },
+    Mapped {
+        map: Arc<FileMap>,
+        range: Range<usize>,
+    },
     Owned(Arc<[u8]>),
+    /// Only in the tiles any more.
+    Packed,
 }
 
 /// A matrix and where its products go: (tokens, rows).
@@ -80,8 +85,13 @@ pub(crate) fn multiply(
 impl Matrix {
     /// Widens one row to F32: how a token's embedding is looked up.
     pub(crate) fn row(&self, index: usize, output: &mut [f32]) {
-        let row_bytes = self.row_bytes();
-        blocks::widen(self.format, &self.bytes()[index * row_bytes..(index + 1) * row_bytes], output);
+        match &self.products {
+            Products::Packed(packed) => packed.row(index, output),
+            _ => {
+                let row_bytes = self.row_bytes();
+                blocks::widen(self.format, &self.bytes()[index * row_bytes..(index + 1) * row_bytes], output);
+            }
+        }
         if self.scale != 1.0 {
             output.iter_mut().for_each(|weight| *weight *= self.scale);
         }
@@ -91,6 +101,7 @@ impl Matrix {
         match &self.bytes {
             Bytes::Mapped { map, range } => &map.bytes()[range.clone()],
             Bytes::Owned(bytes) => bytes,
+            Bytes::Packed => &[],
         }
     }
 
@@ -98,13 +109,17 @@ impl Matrix {
         self.bytes().len() / self.rows
     }
 
-    /// Packs the weights for the kernels, if they have one, and lets go of the file's pages.
+    /// Packs the weights for the kernels, if they have one, and lets go of the file.
     fn pack(&mut self, cpu: &Cpu) -> std::io::Result<()> {
         let packed = Packed::new(cpu, self.format, self.rows, self.columns, self.bytes())?;
-        if let (Some(_), Bytes::Mapped { map, range }) = (&packed, &self.bytes) {
-            map.let_go(range.clone());
+        let Some(packed) = packed else {
+            self.products = Products::Rows;
+            return Ok(());
+        };
+        if let Bytes::Mapped { map, range } = std::mem::replace(&mut self.bytes, Bytes::Packed) {
+            map.let_go(range);
         }
-        self.products = packed.map_or(Products::Rows, Products::Packed);
+        self.products = Products::Packed(packed);
         Ok(())
     }
 

@@ -13,8 +13,8 @@ use super::codes::Codes;
 use super::layouts::{self, Layout, Visitor};
 use super::scales::Scales;
 use super::shares::Shares;
-use super::simd::{LANES, Line};
-use super::tile::run_bytes;
+use super::simd::{LANES, Line, Scalar};
+use super::tile::{Brain, Element, Half, Single, run_bytes};
 use crate::gguf::Format;
 
 /// A packed matrix.
@@ -71,6 +71,19 @@ impl Packed {
 
     pub(super) fn tile(&self, tile: usize) -> &[u8] {
         &self.memory[tile * self.tile_bytes..(tile + 1) * self.tile_bytes]
+    }
+
+    /// Widens one row to F32, just as its blocks in the file would be: once packed, a model needs its file no more.
+    pub(crate) fn row(&self, index: usize, output: &mut [f32]) {
+        let (tile, lane) = (self.tile(index / LANES), index % LANES);
+        match self.format {
+            Format::F32 => widen_column::<Single>(tile, lane, output),
+            Format::F16 => widen_column::<Half>(tile, lane, output),
+            Format::BF16 => widen_column::<Brain>(tile, lane, output),
+            format => {
+                layouts::visit(format, WidenRow { tile, lane, output });
+            }
+        }
     }
 
     /// Whether it is multiplied with groups of codes, not with F32.
@@ -155,6 +168,42 @@ impl Visitor for PackTile<'_> {
             for (group, scales) in blocks.zip(scales.chunks_exact_mut(L::Scales::BYTES)) {
                 for (at, row) in self.rows.chunks_exact(self.row_bytes).enumerate() {
                     L::scales(block_of::<L>(row, group), at, scales);
+                }
+            }
+        }
+    }
+}
+
+fn widen_column<E: Element>(tile: &[u8], lane: usize, output: &mut [f32]) {
+    for (weight, sixteen) in output.iter_mut().zip(E::sixteen(tile)) {
+        *weight = E::load(Scalar, sixteen, 0)[lane];
+    }
+}
+
+/// One row of a tile, back from its lane.
+struct WidenRow<'a> {
+    tile: &'a [u8],
+    lane: usize,
+    output: &'a mut [f32],
+}
+
+impl Visitor for WidenRow<'_> {
+    type Output = ();
+
+    fn layout<L: Layout>(self) {
+        let zero = L::ZERO.map_or(0, |power| 1 << power);
+        let mut groups = self.output.as_chunks_mut::<GROUP>().0.iter_mut();
+        for run in self.tile.chunks(run_bytes::<L>(L::Scales::RUN)) {
+            let (scales, lines) = run.split_at(L::Scales::RUN_BYTES);
+            let lines = lines.as_chunks::<ALIGNED>().0.chunks_exact(L::Codes::LINES);
+            for (at, (lines, weights)) in lines.zip(groups.by_ref().take(L::Scales::RUN)).enumerate() {
+                let block = &scales[at / L::Scales::GROUPS * L::Scales::BYTES..][..L::Scales::BYTES];
+                let scale = L::Scales::read(Scalar, block, at % L::Scales::GROUPS, 0);
+                let codes = L::Codes::read(Scalar, lines, 0).map(|line| line[self.lane].to_le_bytes());
+                for (column, (weight, code)) in weights.iter_mut().zip(codes.as_flattened()).enumerate() {
+                    let code = if L::Codes::SIGNED { i32::from(code.cast_signed()) } else { i32::from(*code) - zero };
+                    let product = scale.scales[2 * column / GROUP][self.lane] * code as f32;
+                    *weight = if L::Scales::LEAST { product + scale.least[self.lane] } else { product };
                 }
             }
         }

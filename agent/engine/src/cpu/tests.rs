@@ -73,6 +73,23 @@ fn products_are_those_of_the_definition_whatever_the_instructions() {
 }
 
 #[test]
+fn a_packed_row_is_widened_to_the_same_bits_as_its_blocks() {
+    for format in PACKED {
+        let (rows, columns) = (37, 768);
+        let bytes = Random::new(5).blocks(format, rows * columns / format.block_weights() as usize);
+        let cpu = Cpu::new(1, None).expect("no thread is needed");
+        let packed = Packed::new(&cpu, format, rows, columns, &bytes).expect("there is memory").expect("a kernel");
+        let (mut all, mut row) = (vec![0.0; rows * columns], vec![0.0; columns]);
+        blocks::widen(format, &bytes, &mut all);
+        for (index, expected) in all.chunks_exact(columns).enumerate() {
+            packed.row(index, &mut row);
+            let same = row.iter().zip(expected).all(|(row, expected)| row.to_bits() == expected.to_bits());
+            assert!(same, "{} row {index}", format.name());
+        }
+    }
+}
+
+#[test]
 fn a_product_has_the_same_bits_for_all_instructions_threads_and_company() {
     for format in PACKED {
         let (rows, columns, tokens) = (50, 768, 21);
