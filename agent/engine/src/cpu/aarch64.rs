@@ -3,11 +3,15 @@
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
+use super::i8mm::I8mm;
+use super::layouts::Layout;
+use super::panel::{self, Panel};
 use super::simd::{Kernel, LANES, Line, Simd};
+use super::tile::Products;
 
-/// NEON with the dot products of Armv8.2. A register has four lanes of four bytes.
+/// NEON with the dot products of Armv8.2, perhaps with matrix products beside them. A register has four lanes of four bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Neon(());
+pub(crate) struct Neon(Option<I8mm>);
 
 impl Neon {
     /// The proof that this processor has these instructions, if it has.
@@ -16,7 +20,13 @@ impl Neon {
         let all = cfg!(target_endian = "little")
             && is_aarch64_feature_detected!("neon")
             && is_aarch64_feature_detected!("dotprod");
-        all.then_some(Self(()))
+        all.then_some(Self(None))
+    }
+
+    /// The same with matrix products of bytes, if it has them too.
+    pub(crate) fn find_with_matrices() -> Option<Self> {
+        Self::find()?;
+        I8mm::find().map(|i8mm| Self(Some(i8mm)))
     }
 
     /// Runs a kernel compiled for these instructions.
@@ -68,6 +78,23 @@ impl Simd for Neon {
     const TOKENS: usize = 8;
     type Whole = int32x4_t;
     type Float = float32x4_t;
+
+    #[inline(always)]
+    fn has_matrices(self) -> bool {
+        self.0.is_some()
+    }
+
+    #[inline(always)]
+    fn multiply_panels<L: Layout>(
+        self,
+        tile: &[u8],
+        panels: (&[Panel], usize),
+        give: impl FnMut(usize, &[Products; panel::TOKENS]),
+    ) {
+        if let Some(i8mm) = self.0 {
+            i8mm.multiply::<L>(self, tile, panels, give);
+        }
+    }
 
     #[inline(always)]
     fn line(self, line: &Line, part: usize) -> int32x4_t {

@@ -1,6 +1,7 @@
 //! What weights are multiplied with: rows of F32, and the same in whole numbers of eight bits, 32 to a scale.
 
 use super::Cpu;
+use super::panel::{self, Panel};
 use super::shares::Shares;
 use super::simd::{Kernel, LANES, Simd};
 
@@ -30,12 +31,15 @@ pub(crate) struct Activations {
     rows: Vec<f32>,
     /// (tokens, columns / 32); empty until a matrix asks for them.
     groups: Vec<Group>,
+    /// The groups of sixteen tokens each, as many as are whole: (tokens / 16, columns / 32). Empty where no matrix products
+    /// are to be had.
+    panels: Vec<Panel>,
 }
 
 impl Activations {
     /// No rows yet.
     pub(crate) const fn new() -> Self {
-        Self { columns: 0, rows: Vec::new(), groups: Vec::new() }
+        Self { columns: 0, rows: Vec::new(), groups: Vec::new(), panels: Vec::new() }
     }
 
     /// Takes rows of so many columns, overwriting what was there.
@@ -71,23 +75,39 @@ impl Activations {
         &self.groups
     }
 
+    /// (tokens / 16, columns / 32). Empty before [`Activations::quantise`].
+    pub(crate) fn panels(&self) -> &[Panel] {
+        &self.panels
+    }
+
     /// Makes the groups, once for all matrices that these rows are multiplied with.
     pub(crate) fn quantise(&mut self, cpu: &Cpu) {
         if !self.groups.is_empty() {
             return;
         }
         /// Rows that one thread takes at a time.
-        const TOGETHER: usize = 8;
+        const TOGETHER: usize = panel::TOKENS;
         let (tokens, columns) = (self.tokens(), self.columns);
         let per_row = columns / GROUP;
         self.groups.resize(tokens * per_row, Group::default());
-        let (rows, groups) = (&self.rows, Shares::new(&mut self.groups));
+        let panels = if cpu.has_matrices() { tokens / panel::TOKENS } else { 0 };
+        self.panels.resize(panels * per_row, Panel::default());
+        let (rows, groups, panels) = (&self.rows, Shares::new(&mut self.groups), Shares::new(&mut self.panels));
         cpu.team.each(tokens.div_ceil(TOGETHER), |piece| {
             let (from, to) = (piece * TOGETHER, tokens.min((piece + 1) * TOGETHER));
             #[expect(unsafe_code, reason = "each piece writes the groups of its own rows; see SAFETY")]
             // SAFETY: pieces are disjoint ranges of rows.
             let groups = unsafe { groups.range(from * per_row..to * per_row) };
             cpu.run(Quantise { numbers: rows[from * columns..to * columns].as_chunks().0, groups });
+            let panel = from / panel::TOKENS * per_row;
+            if panel < panels.length() {
+                #[expect(unsafe_code, reason = "each piece writes the panels of its own rows; see SAFETY")]
+                // SAFETY: a piece's rows are those of one panel, no other piece's.
+                let panels = unsafe { panels.range(panel..panel + per_row) };
+                for (token, groups) in groups.chunks_exact(per_row).enumerate() {
+                    panels.iter_mut().zip(groups).for_each(|(panel, group)| panel.set(token, group));
+                }
+            }
         });
     }
 }

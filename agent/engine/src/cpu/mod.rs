@@ -11,8 +11,12 @@
 mod aarch64;
 mod activations;
 mod codes;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
 mod layouts;
 mod pack;
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "only 64-bit Arm has matrix products so far"))]
+mod panel;
 mod product;
 mod scales;
 mod shares;
@@ -47,11 +51,13 @@ pub enum Instructions {
     Avx512,
     /// NEON with dot products.
     Neon,
+    /// The same with matrix products of bytes.
+    I8mm,
 }
 
 impl Instructions {
     /// Every set, the best first.
-    const ALL: [Self; 5] = [Self::Avx512, Self::AvxVnni, Self::Avx2, Self::Neon, Self::Scalar];
+    const ALL: [Self; 6] = [Self::Avx512, Self::AvxVnni, Self::Avx2, Self::I8mm, Self::Neon, Self::Scalar];
 
     /// Those that this processor has, the best first; never empty.
     #[must_use]
@@ -74,6 +80,7 @@ impl Instructions {
             Self::AvxVnni => "avx-vnni",
             Self::Avx512 => "avx512-vnni",
             Self::Neon => "neon-dotprod",
+            Self::I8mm => "neon-i8mm",
         }
     }
 
@@ -88,6 +95,8 @@ impl Instructions {
             Self::Avx512 => x86_64::Avx512::find().is_some(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => aarch64::Neon::find().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm => aarch64::Neon::find_with_matrices().is_some(),
             _ => false,
         }
     }
@@ -118,6 +127,11 @@ impl Cpu {
         Ok(Self { team: Team::new(threads)?, instructions })
     }
 
+    /// Whether it has matrix products of bytes.
+    fn has_matrices(&self) -> bool {
+        self.instructions == Instructions::I8mm
+    }
+
     pub(crate) fn instructions(&self) -> Instructions {
         self.instructions
     }
@@ -141,13 +155,21 @@ impl Cpu {
                     return simd.run(kernel);
                 }
             }
-            Instructions::Neon | Instructions::Scalar => {}
+            Instructions::I8mm | Instructions::Neon | Instructions::Scalar => {}
         }
         #[cfg(target_arch = "aarch64")]
-        if self.instructions == Instructions::Neon
-            && let Some(simd) = aarch64::Neon::find()
-        {
-            return simd.run(kernel);
+        match self.instructions {
+            Instructions::I8mm => {
+                if let Some(simd) = aarch64::Neon::find_with_matrices() {
+                    return simd.run(kernel);
+                }
+            }
+            Instructions::Neon => {
+                if let Some(simd) = aarch64::Neon::find() {
+                    return simd.run(kernel);
+                }
+            }
+            _ => {}
         }
         kernel.run(Scalar)
     }

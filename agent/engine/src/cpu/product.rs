@@ -7,6 +7,7 @@ use super::Cpu;
 use super::activations::{Activations, GROUP, Group};
 use super::layouts::{self, Layout, Visitor};
 use super::pack::Packed;
+use super::panel;
 use super::shares::Shares;
 use super::simd::{Kernel, LANES, Simd};
 use super::tile::{self, Brain, Element, Half, Products, Single};
@@ -39,7 +40,8 @@ pub(crate) fn multiply(cpu: &Cpu, input: &Activations, products: &mut [Product<'
         let matrix = shared.partition_point(|shared| shared.first <= piece) - 1;
         let Shared { packed, output, tiles, first } = shared[matrix];
         let begin = (piece - first) * tiles;
-        cpu.run(Piece { packed, input, tiles: begin..packed.tiles().min(begin + tiles), output });
+        let tiles = begin..packed.tiles().min(begin + tiles);
+        cpu.run(Piece { packed, input, tiles, output });
     });
 }
 
@@ -104,6 +106,18 @@ trait TileKernel {
         first: usize,
         products: &mut [Products; T],
     );
+    /// Multiplies a tile by matrix products, where there are some, with those of the tokens that make whole panels; gives
+    /// their products by the number of their first token, and returns the first token that is left.
+    #[inline(always)]
+    fn multiply_panels<S: Simd>(
+        _simd: S,
+        _tile: &[u8],
+        _input: &Activations,
+        tokens: Range<usize>,
+        _give: impl FnMut(usize, &[Products; panel::TOKENS]),
+    ) -> usize {
+        tokens.start
+    }
 }
 
 struct Blocks<L>(PhantomData<L>);
@@ -124,6 +138,26 @@ impl<L: Layout> TileKernel for Blocks<L> {
         let groups = input.columns() / GROUP;
         let tokens = std::array::from_fn(|at| &input.groups()[(first + at) * groups..(first + at + 1) * groups]);
         tile::blocks::<S, L, T>(simd, tile, tokens, products);
+    }
+
+    #[inline(always)]
+    fn multiply_panels<S: Simd>(
+        simd: S,
+        tile: &[u8],
+        input: &Activations,
+        tokens: Range<usize>,
+        mut give: impl FnMut(usize, &[Products; panel::TOKENS]),
+    ) -> usize {
+        let groups = input.columns() / GROUP;
+        let panels = tokens.start / panel::TOKENS..tokens.end / panel::TOKENS;
+        if !simd.has_matrices() || panels.is_empty() {
+            return tokens.start;
+        }
+        let panels = &input.panels()[panels.start * groups..panels.end * groups];
+        simd.multiply_panels::<L>(tile, (panels, groups), |panel, products| {
+            give(tokens.start + panel * panel::TOKENS, products);
+        });
+        tokens.end / panel::TOKENS * panel::TOKENS
     }
 }
 
@@ -154,11 +188,14 @@ impl Piece<'_> {
     #[inline(always)]
     fn each_tile<S: Simd, K: TileKernel>(self, simd: S) {
         let tokens = self.input.tokens();
-        let together = (TOKENS_BYTES / K::token_bytes(self.packed.columns).max(1)).max(1).next_multiple_of(8);
+        let together =
+            (TOKENS_BYTES / K::token_bytes(self.packed.columns).max(1)).max(1).next_multiple_of(panel::TOKENS);
         for begin in (0..tokens).step_by(together) {
             let end = tokens.min(begin + together);
             for tile in self.tiles.clone() {
-                let mut first = begin;
+                let (packed, output) = (self.packed, &self.output);
+                let give = |first, products: &[Products; panel::TOKENS]| give(packed, output, tile, first, products);
+                let mut first = K::multiply_panels(simd, packed.tile(tile), self.input, begin..end, give);
                 while first < end {
                     first += match end - first {
                         8.. if S::TOKENS >= 8 => self.few::<S, K, 8>(simd, tile, first),
@@ -175,15 +212,25 @@ impl Piece<'_> {
     fn few<S: Simd, K: TileKernel, const T: usize>(&self, simd: S, tile: usize, first: usize) -> usize {
         let mut products = [[0.0; LANES]; T];
         K::multiply::<S, T>(simd, self.packed.tile(tile), self.input, first, &mut products);
-        let rows = self.packed.rows;
-        let width = LANES.min(rows - tile * LANES);
-        for (token, products) in (first..).zip(&products) {
-            let at = token * rows + tile * LANES;
-            #[expect(unsafe_code, reason = "each piece writes the products of its own rows; see SAFETY")]
-            // SAFETY: pieces are disjoint ranges of tiles, so of rows; a token's products are its own.
-            let output = unsafe { self.output.range(at..at + width) };
-            output.copy_from_slice(&products[..width]);
-        }
+        give(self.packed, &self.output, tile, first, &products);
         T
+    }
+}
+
+/// Writes the products of a tile with some tokens to where they belong.
+#[inline(always)]
+fn give(packed: &Packed, output: &Shares<'_, f32>, tile: usize, first: usize, products: &[Products]) {
+    let rows = packed.rows;
+    let width = LANES.min(rows - tile * LANES);
+    for (token, products) in (first..).zip(products) {
+        let at = token * rows + tile * LANES;
+        #[expect(unsafe_code, reason = "each piece writes the products of its own rows; see SAFETY")]
+        // SAFETY: pieces are disjoint ranges of tiles, so of rows; a token's products are its own.
+        let output = unsafe { output.range(at..at + width) };
+        // Sixteen are two or four moves, any other number a call.
+        match output.first_chunk_mut() {
+            Some(output) => *output = *products,
+            None => output.copy_from_slice(&products[..width]),
+        }
     }
 }

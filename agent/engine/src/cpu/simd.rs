@@ -6,6 +6,10 @@
 
 use half::f16;
 
+use super::layouts::Layout;
+use super::panel::{self, Panel};
+use super::tile::Products;
+
 /// Lanes of a whole line: what sixteen rows of weights, or sixteen numbers in a row, are taken in.
 pub(crate) const LANES: usize = 16;
 /// Sixteen lanes of four bytes.
@@ -68,6 +72,23 @@ pub(crate) trait Simd: Copy {
     /// The larger; the second where they do not compare.
     fn larger(self, left: Self::Float, right: Self::Float) -> Self::Float;
     fn smaller(self, left: Self::Float, right: Self::Float) -> Self::Float;
+
+    /// Whether matrix products of bytes are to be had beside these instructions.
+    #[inline(always)]
+    fn has_matrices(self) -> bool {
+        false
+    }
+
+    /// Multiplies a tile by matrix products with panels of so many groups; gives the products of each panel by its number.
+    /// Does nothing where there are none.
+    #[inline(always)]
+    fn multiply_panels<L: Layout>(
+        self,
+        _tile: &[u8],
+        (_panels, _groups): (&[Panel], usize),
+        _give: impl FnMut(usize, &[Products; panel::TOKENS]),
+    ) {
+    }
 
     /// `e` to the power of each lane, to about one part in ten million; 0 below −87 and finite above 88.
     #[inline(always)]
