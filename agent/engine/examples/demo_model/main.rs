@@ -1,6 +1,6 @@
 //! Makes the demo model: writes its corpus, trains it, exports it as GGUF and asks it what it has not seen.
 //!
-//! `cargo run --release -p outpost-engine --example demo_model -- corpus|train|export|eval` in that order, with the working
+//! `cargo run --release -p outpost-engine --example demo_model -- corpus|train|export|eval|score` in that order, with the working
 //! files under `--directory`. Two cores need about an hour; no GPU, no network, no data but `facts.toml` beside this file.
 //!
 //! `RAYON_NUM_THREADS=1` is fastest while anything else runs on the machine: candle's own pool spins at its barriers. On
@@ -19,6 +19,7 @@ mod frames;
 mod fused;
 mod network;
 mod random;
+mod score;
 mod train;
 mod vocabulary;
 mod words;
@@ -73,6 +74,14 @@ enum Act {
         #[arg(long, default_value = "tests/fixtures/outpost-demo-f16.gguf")]
         model: PathBuf,
     },
+    /// Score F16 and its variants on conversations that are not in the corpus.
+    Score {
+        #[arg(long, default_value = "tests/fixtures/outpost-demo-f16.gguf")]
+        model: PathBuf,
+        /// Conversations to draw.
+        #[arg(long, default_value_t = 2_000)]
+        conversations: usize,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -103,6 +112,7 @@ fn main() -> Result<()> {
         Act::Check { rounded } => check(directory, &held_out, rounded),
         Act::Export { output } => export::export(&load_network(directory)?, &load_vocabulary(directory)?, &output),
         Act::Eval { model } => evaluate_variants(directory, &model, &held_out),
+        Act::Score { model, conversations } => score::variants(directory, &model, &facts, conversations),
     }
 }
 
