@@ -89,6 +89,8 @@ pub struct Model {
     pub threads: u32,
     /// Where matrix products are computed.
     pub backend: BackendChoice,
+    /// A smaller model of the same vocabulary that guesses ahead.
+    pub draft: Option<PathBuf>,
 }
 
 /// Where matrix products are computed: by name, or the best that this binary has and that works.
@@ -121,7 +123,7 @@ impl BackendChoice {
 
 impl Default for Model {
     fn default() -> Self {
-        Self { path: None, context_tokens: 0, slots: 4, threads: 0, backend: BackendChoice::Auto }
+        Self { path: None, context_tokens: 0, slots: 4, threads: 0, backend: BackendChoice::Auto, draft: None }
     }
 }
 

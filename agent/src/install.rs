@@ -7,6 +7,7 @@ use anyhow::Context;
 use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
 use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
 use outpost_disk::{Clock, Ledger};
+use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Constraints, Plan, plan};
 use outpost_store::{Source, Store, StoreError};
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use crate::active::{Active, Card, Loaded};
 use crate::backend::Readiness;
 use crate::config;
+use crate::facts;
 use crate::progress::{Announcer, Progress};
 use crate::self_test;
 use crate::template_worker::{Limits, TemplateWorker};
@@ -74,7 +76,15 @@ impl Installer {
         let absent = |offer: &&Offer| !matches!(self.store.find(offer.manifest.blake3), Ok(Some(_)));
         let to_fetch = offers.iter().filter(absent).map(|offer| offer.target.clone()).collect();
         let slots = self.settings.slots;
-        let constraints = Constraints { minimum_context_tokens, slots, to_fetch, ..Constraints::default() };
+        let draft = match self.draft() {
+            Ok(draft) => draft,
+            Err(error) => {
+                let reason = reason(ReasonCode::Unloadable, model, format!("{error:#}"));
+                self.reject(model, &reason).await;
+                return Err((None, reason));
+            }
+        };
+        let constraints = Constraints { minimum_context_tokens, slots, to_fetch, draft, ..Constraints::default() };
         let plan = plan(&candidates, measurements, &constraints);
         self.announcer.say(Progress::Planned {
             table: plan.table(),
@@ -117,6 +127,17 @@ impl Installer {
             Ok(card) => Ok(Installed { plan, card }),
             Err(reason) => Err((Some(plan), reason)),
         }
+    }
+
+    /// What is known of the draft model, if one is configured.
+    ///
+    /// # Errors
+    /// If its file is no model.
+    pub(crate) fn draft(&self) -> anyhow::Result<Option<VariantFacts>> {
+        let Some(file) = &self.settings.draft else { return Ok(None) };
+        let unusable = || format!("`model.draft` in outpost.toml cannot be used: `{}`", file.display());
+        let info = Gguf::open(file).with_context(unusable)?.info();
+        Ok(Some(facts::variant(facts::model_id(file, &info).with_context(unusable)?, 1, &info)))
     }
 
     async fn pull_and_load(&self, card: Card, manifest: &Manifest, source: &dyn Source) -> Result<Card, Reason> {
@@ -182,6 +203,7 @@ impl Installer {
             slots: card.slots,
             threads: card.threads,
             backend: self.settings.backend.wanted(),
+            draft: self.settings.draft.clone(),
         };
         let (file, program) = (path.to_owned(), self.program.clone());
         let loading = tokio::task::spawn_blocking(move || load(&file, options, program)).await;

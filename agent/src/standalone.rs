@@ -53,8 +53,12 @@ async fn serve_file(installer: &Installer, file: &Path, measured: &Measured) -> 
     let facts = facts::variant(model.clone(), 1, &info);
     let target: TargetName = "local-file".parse().context("a fixed name")?;
     let minimum = MINIMUM_CONTEXT_TOKENS.min(info.context_tokens);
-    let constraints =
-        Constraints { minimum_context_tokens: minimum, slots: installer.settings.slots, ..Constraints::default() };
+    let constraints = Constraints {
+        minimum_context_tokens: minimum,
+        slots: installer.settings.slots,
+        draft: installer.draft()?,
+        ..Constraints::default()
+    };
     let measurements = measured.get().await;
     let plan = plan(&[Candidate { target: target.clone(), facts: facts.clone() }], &measurements, &constraints);
     installer

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -45,7 +45,7 @@ pub enum NotTaken {
 }
 
 /// How a model is loaded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WorkerOptions {
     /// Longest context of one conversation, tokens.
     pub context_tokens: u32,
@@ -55,6 +55,8 @@ pub struct WorkerOptions {
     pub threads: u32,
     /// Where matrix products are computed; the best that works if not said.
     pub backend: Option<Backend>,
+    /// A smaller model that guesses ahead.
+    pub draft: Option<PathBuf>,
 }
 
 /// Prompt tokens read between two steps of everybody's decoding: small enough that streams do not stutter.
@@ -68,12 +70,15 @@ impl Worker {
     pub fn load(path: &Path, options: WorkerOptions) -> Result<Self> {
         let load =
             LoadOptions { threads: options.threads as usize, backend: options.backend, ..LoadOptions::default() };
-        let model = Model::load(path, &load).with_context(|| format!("cannot load `{}`", path.display()))?;
-        let WorkerOptions { context_tokens, slots, .. } = options;
-        let engine = Engine::new(
-            Arc::clone(&model),
-            EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK, speculate: true },
-        );
+        let read = |path: &Path| Model::load(path, &load).with_context(|| format!("cannot load `{}`", path.display()));
+        let model = read(path)?;
+        let WorkerOptions { context_tokens, slots, draft, .. } = options;
+        let options = EngineOptions { context_tokens, slots, prefill_chunk: PREFILL_CHUNK, speculate: true };
+        let engine = match &draft {
+            Some(file) => Engine::with_draft(Arc::clone(&model), read(file)?, options)
+                .with_context(|| format!("`{}` cannot guess ahead for `{}`", file.display(), path.display()))?,
+            None => Engine::new(Arc::clone(&model), options),
+        };
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("model".into())

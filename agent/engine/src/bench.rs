@@ -2,10 +2,13 @@
 
 use std::hint::black_box;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::batch::{DraftMismatch, Engine, EngineOptions, EventKind, Refusal};
 use crate::blocks::encode::{WRITTEN, encode};
 use crate::cpu::{Activations, Cpu, Team};
+use crate::generate::{FinishReason, Request};
 use crate::gguf::Format;
 use crate::model::{ForwardError, Model, Workspace};
 use crate::session::Session;
@@ -56,9 +59,34 @@ pub struct ModelFigures {
     pub generate_tokens_per_second: f64,
 }
 
+/// How fast one answer is given, with and without guessing ahead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnswerFigures {
+    /// Tokens per second behind the first, none being guessed.
+    pub plain_tokens_per_second: f64,
+    /// The same where next tokens are guessed from the text so far.
+    pub guessing_tokens_per_second: f64,
+    /// Tokens that were guessed, and those of them that were right.
+    pub guessed_tokens: [u32; 2],
+}
+
 /// Why a measurement could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
+    /// The engine refused the prompt.
+    #[error("cannot measure this answer: {0}")]
+    Refused(#[from] Refusal),
+    /// The draft model cannot guess for the model.
+    #[error(transparent)]
+    Draft(#[from] DraftMismatch),
+    /// The answer ended before its end.
+    #[error("cannot measure this answer: it ended after {generated} tokens ({reason})")]
+    Ended {
+        /// Tokens that were said.
+        generated: u32,
+        /// Why.
+        reason: String,
+    },
     /// The kernels refused.
     #[error("cannot measure the {format} kernel: {source}")]
     Kernel {
@@ -196,6 +224,46 @@ pub fn model(model: &Model, run: &ModelRun) -> Result<ModelFigures, ForwardError
     })
 }
 
+/// Measures how fast a prompt would be answered with just these tokens, which are said whatever the model chooses: weights
+/// need not be trained. With two tokens or more. A draft model, if there is one, guesses too.
+///
+/// # Errors
+/// Fails when prompt and answer do not fit the context, the draft has another vocabulary or the computation fails.
+pub fn answer(
+    model: &Arc<Model>,
+    draft: Option<&Arc<Model>>,
+    prompt: &[u32],
+    answer: &[u32],
+) -> Result<AnswerFigures, BenchError> {
+    let run = |speculate: bool| {
+        let length = prompt.len() + answer.len() + 1;
+        let context_tokens = u32::try_from(length).unwrap_or(u32::MAX);
+        let options = EngineOptions { context_tokens, slots: 1, speculate, ..EngineOptions::default() };
+        let mut engine = match draft.filter(|_| speculate) {
+            Some(draft) => Engine::with_draft(Arc::clone(model), Arc::clone(draft), options)?,
+            None => Engine::new(Arc::clone(model), options),
+        };
+        let limit = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        let session = engine.submit(Request { limit, ..Request::new(prompt.to_vec()) })?;
+        engine.dictate(session, answer.to_vec());
+        loop {
+            for event in engine.step() {
+                let EventKind::Finished(finished) = event.kind else { continue };
+                if finished.reason != FinishReason::Length || finished.generated_tokens != limit {
+                    let reason = format!("{:?}", finished.reason);
+                    return Err(BenchError::Ended { generated: finished.generated_tokens, reason });
+                }
+                let first = finished.time_to_first_token.unwrap_or_default();
+                let took = finished.total_time.saturating_sub(first).as_secs_f64().max(1e-9);
+                return Ok((f64::from(limit.saturating_sub(1)) / took, finished.drafted_tokens));
+            }
+        }
+    };
+    let (plain, _) = run(false)?;
+    let (guessing, guessed_tokens) = run(true)?;
+    Ok(AnswerFigures { plain_tokens_per_second: plain, guessing_tokens_per_second: guessing, guessed_tokens })
+}
+
 /// Runs a pass again and again for a while; the best third of the time counts, since other programs only ever slow it.
 fn per_second(amount: f64, while_: Duration, mut pass: impl FnMut()) -> u64 {
     let began = Instant::now();
@@ -224,6 +292,18 @@ mod tests {
         let figures = model(&loaded, &run).expect("it computes");
         assert!(figures.prompt_tokens_per_second > 1.0 && figures.generate_tokens_per_second > 1.0, "{figures:?}");
         assert!(matches!(model(&loaded, &ModelRun { depth: 4_096, ..run }), Err(ForwardError::ContextFull { .. })));
+    }
+
+    #[test]
+    fn an_answer_that_repeats_its_prompt_is_guessed_and_one_that_does_not_fit_is_refused() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/golden/llama.gguf");
+        let loaded = Model::load(path, &LoadOptions::threads(1)).expect("the golden model loads");
+        let text: Vec<u32> = (0..60).map(|at| at * 37 % 251).collect();
+        let figures = answer(&loaded, None, &text, &text).expect("it is measured");
+        assert!(figures.plain_tokens_per_second > 1.0 && figures.guessing_tokens_per_second > 1.0, "{figures:?}");
+        assert!(figures.guessed_tokens[1] > 10, "{figures:?}");
+        assert!(matches!(answer(&loaded, None, &[], &text), Err(BenchError::Refused(Refusal::Empty))));
+        assert!(matches!(answer(&loaded, None, &[7; 4_000], &[7; 200]), Err(BenchError::Ended { generated: 96, .. })));
     }
 
     #[test]

@@ -100,6 +100,8 @@ pub(crate) struct Answer {
     tokenizer: Tokenizer,
     stop: StopStrings,
     limit: usize,
+    /// Said whatever is chosen: how fast an answer comes can be measured with any weights.
+    dictated: Vec<u32>,
     /// Prompt and answer.
     pub(crate) history: Vec<u32>,
     pub(crate) generated: u32,
@@ -124,9 +126,15 @@ impl Answer {
             tokenizer: tokenizer.clone(),
             stop: StopStrings::new(request.stop),
             limit,
+            dictated: Vec::new(),
             history: request.tokens,
             generated: 0,
         }
+    }
+
+    /// Says these tokens from now on, whatever is chosen.
+    pub(crate) fn dictate(&mut self, tokens: Vec<u32>) {
+        self.dictated = tokens;
     }
 
     /// Tokens that may still be generated.
@@ -139,6 +147,7 @@ impl Answer {
         let Some(token) = self.sampler.choose(logits, &self.history) else {
             return Took::Over(None, FinishReason::Error("the model gave no finite logits".to_owned()));
         };
+        let token = self.dictated.get(self.generated as usize).copied().unwrap_or(token);
         if self.tokenizer.end_of_generation().contains(&token) {
             return self.over(FinishReason::Stop);
         }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use outpost_contract::{Measurements, TargetName};
+use outpost_contract::{Measurements, TargetName, VariantFacts};
 
 use crate::memory::{Budget, Needs, needs};
 use crate::speed::{Speed, speed};
@@ -49,7 +49,7 @@ impl Judge<'_> {
     }
 
     fn judge<'c>(&self, candidate: &'c Candidate) -> Judged<'c> {
-        let needs = needs(&candidate.facts, self.constraints.minimum_context_tokens, self.slots, self.threads());
+        let needs = self.needs(&candidate.facts, self.constraints.minimum_context_tokens);
         let missing_bytes = needs.total().saturating_sub(self.budget.usable_bytes);
         let speed = speed(&candidate.facts, self.measurements);
         let broken = self.broken(candidate, needs, missing_bytes, speed);
@@ -96,7 +96,7 @@ impl Judge<'_> {
     fn choose(&self, judged: &Judged<'_>) -> Choice {
         let facts = &judged.candidate.facts;
         let (minimum, maximum) = (self.constraints.minimum_context_tokens, self.constraints.maximum_context_tokens);
-        let at = |context_tokens| needs(facts, context_tokens, self.slots, self.threads());
+        let at = |context_tokens| self.needs(facts, context_tokens);
         let fits = |context_tokens| at(context_tokens).total() <= self.budget.usable_bytes;
         let longest = facts.model.context_tokens.min(maximum).max(minimum);
         let context_tokens = if fits(longest) {
@@ -166,6 +166,15 @@ impl Judge<'_> {
             (Objective::Speed, true, true, _) => smaller("same quality and speed"),
             (Objective::Memory, _, _, false) => smaller("fits"),
             (Objective::Memory, true, _, true) => faster("same quality and memory"),
+        }
+    }
+
+    /// What a variant needs with a context of so many tokens, a draft model's needs included.
+    fn needs(&self, facts: &VariantFacts, context_tokens: u32) -> Needs {
+        let alone = |facts: &VariantFacts| needs(facts, context_tokens, self.slots, self.threads());
+        match &self.constraints.draft {
+            Some(draft) => alone(facts).beside(&alone(draft)),
+            None => alone(facts),
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Constraints {
     pub allowed_licences: Option<Vec<String>>,
     /// Candidates whose file would have to be fetched first, so that the disk must have room for it.
     pub to_fetch: Vec<TargetName>,
+    /// A smaller model that guesses ahead for whichever is chosen, and needs memory beside it.
+    pub draft: Option<VariantFacts>,
     /// What is best among those that keep every constraint.
     pub objective: Objective,
 }
@@ -67,6 +69,7 @@ impl Default for Constraints {
             minimum_tokens_per_second_milli: 0,
             allowed_licences: None,
             to_fetch: Vec::new(),
+            draft: None,
             objective: Objective::Quality,
         }
     }

@@ -39,15 +39,24 @@ pub struct Needs {
     pub tokenizer_bytes: u64,
     /// The agent itself.
     pub base_bytes: u64,
+    /// All that a draft model takes.
+    pub draft_bytes: u64,
 }
 
 impl Needs {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> u64 {
-        [self.weight_bytes, self.kv_bytes, self.compute_bytes, self.tokenizer_bytes, self.base_bytes]
+        let Self { weight_bytes, kv_bytes, compute_bytes, tokenizer_bytes, base_bytes, draft_bytes } = *self;
+        [weight_bytes, kv_bytes, compute_bytes, tokenizer_bytes, base_bytes, draft_bytes]
             .into_iter()
             .fold(0, u64::saturating_add)
+    }
+
+    /// The same with a draft model beside it, which needs as much by itself.
+    #[must_use]
+    pub fn beside(self, draft: &Self) -> Self {
+        Self { draft_bytes: draft.total().saturating_sub(draft.base_bytes), ..self }
     }
 }
 
@@ -77,8 +86,8 @@ pub fn needs(facts: &VariantFacts, context_tokens: u32, slots: u32, threads: u32
     let row = sum(&[embedding, query, feed_forward, widest]).saturating_mul(2);
     let compute_bytes = sum(&[
         product(&[row, PREFILL_CHUNK_TOKENS, 4]),
-        // The same rows in eight bits, with what belongs to them.
-        product(&[sum(&[embedding, query, feed_forward]), PREFILL_CHUNK_TOKENS, 2]),
+        // The same rows in eight bits, with what belongs to them, and again as matrix products take them.
+        product(&[sum(&[embedding, query, feed_forward]), PREFILL_CHUNK_TOKENS, 4]),
         // Logits, what made them, and the sampler's candidates.
         product(&[vocabulary, sum(&[slots, CHECKED_TOGETHER, 3]), 4]),
         product(&[threads, QUERIES_TOGETHER, context, 4]),
@@ -86,7 +95,14 @@ pub fn needs(facts: &VariantFacts, context_tokens: u32, slots: u32, threads: u32
     ]);
     // Measured on this project's own structures: text, two maps, a merge per token.
     let tokenizer_bytes = vocabulary.saturating_mul(300);
-    Needs { weight_bytes: facts.weight_bytes, kv_bytes, compute_bytes, tokenizer_bytes, base_bytes: BASE_BYTES }
+    Needs {
+        weight_bytes: facts.weight_bytes,
+        kv_bytes,
+        compute_bytes,
+        tokenizer_bytes,
+        base_bytes: BASE_BYTES,
+        draft_bytes: 0,
+    }
 }
 
 /// What there is to plan with.

@@ -136,13 +136,26 @@ fn every_byte_of_the_prediction_has_a_term() {
     assert_eq!(needs.weight_bytes, 340 << 20);
     assert_eq!(needs.kv_bytes, 28 * 2_048 * 4_096 * 2 * KV_BYTES_PER_ELEMENT);
     let row = 2 * (1_024 + 2_048 + 3_072 + 3_072);
-    let in_eight_bits = 2 * (1_024 + 2_048 + 3_072);
+    let in_eight_bits = 4 * (1_024 + 2_048 + 3_072);
     let packed = needs.weight_bytes / 32;
     assert_eq!(needs.compute_bytes, 4 * (row * 128 + 13 * 151_936 + 2 * 8 * 4_096) + in_eight_bits * 128 + packed);
     assert_eq!(
         needs.total(),
         needs.weight_bytes + needs.kv_bytes + needs.compute_bytes + needs.tokenizer_bytes + needs.base_bytes
     );
+}
+
+#[test]
+fn a_draft_model_takes_its_part_of_the_memory() {
+    let (machine, draft) = (machine(16 << 10), variants()[2].facts.clone());
+    let alone = needs(&draft, 512, 4, machine.cores);
+    let needs = |draft: Option<VariantFacts>| {
+        let constraints = Constraints { maximum_context_tokens: 512, draft, ..Constraints::default() };
+        plan(&variants(), &machine, &constraints).choice.expect("it fits").needs
+    };
+    let (without, with) = (needs(None), needs(Some(draft)));
+    assert_eq!(with.draft_bytes, alone.total() - alone.base_bytes);
+    assert_eq!(with.total(), without.total() + with.draft_bytes);
 }
 
 #[test]
@@ -219,9 +232,9 @@ fn the_table_is_for_people() {
     let table = plan(&variants(), &machine(1_600), &one).table();
     let lines = [
         "  variant    needs  tokens/s  because",
-        "  F16      1.4 GiB       8.5  needs 1.4 GiB, 1.3 GiB available: 51 MiB missing",
+        "  F16      1.4 GiB       8.5  needs 1.4 GiB, 1.3 GiB available: 52 MiB missing",
         "→ Q8_0     1.3 GiB      24.0  fits: needs 1.3 GiB of 1.3 GiB, context 5120 × 1 conversation, decodes about 24.0 tokens/s",
-        "  Q4_0     508 MiB      45.1  fits, but Q8_0 is closer to the original (8.5 bits per weight against 4.5)",
+        "  Q4_0     510 MiB      45.1  fits, but Q8_0 is closer to the original (8.5 bits per weight against 4.5)",
         "  1.3 GiB of memory can be used: 1.5 GiB available, 256 MiB of it kept for everybody else",
     ];
     assert_eq!(table, lines.join("\n"));

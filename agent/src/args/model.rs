@@ -152,6 +152,15 @@ pub struct Bench {
     /// How often to measure; medians are shown
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub repeat: u32,
+    /// Measure how fast this text is said instead, with and without guessing ahead; weights need not be trained
+    #[arg(long, value_name = "FILE")]
+    pub answer: Option<PathBuf>,
+    /// The text in front of the answer, in which guesses are looked for too
+    #[arg(long, value_name = "FILE", requires = "answer")]
+    pub after: Option<PathBuf>,
+    /// A smaller model of the same vocabulary that guesses where the text itself says nothing
+    #[arg(long, value_name = "FILE", requires = "answer")]
+    pub draft: Option<PathBuf>,
     /// `cpu`, `cuda` or `metal`; the best that works unless told otherwise
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,

@@ -1,7 +1,9 @@
-//! Guesses at the next tokens: what followed the last time the text went as it goes now.
+//! Guesses at the next tokens: when they pay, and what followed the last time the text went as it goes now.
 //!
 //! A pass that checks a few tokens takes hardly longer than one that computes a single token, since both read every weight
 //! once. Guesses are taken only as far as the sampler would have chosen the same tokens, so answers do not change.
+
+use super::pace::Pace;
 
 /// Longest and shortest ending of the text that is looked for.
 const ENDINGS: std::ops::RangeInclusive<usize> = 2..=4;
@@ -9,9 +11,16 @@ const ENDINGS: std::ops::RangeInclusive<usize> = 2..=4;
 const REST: u32 = 4;
 const LONGEST_REST: u32 = 128;
 
+/// What a new answer's guesses are taken to be worth.
+const FIRST_RATE: f64 = 0.7;
+/// The share of one checked guess in what is kept of all.
+const NEW: f64 = 0.1;
+
 /// Decides when guessing pays for one answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Drafting {
+    /// The share of guesses that are right, if all before them are.
+    rate: f64,
     failures: u32,
     rest: u32,
     /// Tokens guessed, and those of them that were right.
@@ -19,27 +28,37 @@ pub(super) struct Drafting {
     pub(super) accepted: u32,
 }
 
+impl Default for Drafting {
+    fn default() -> Self {
+        Self { rate: FIRST_RATE, failures: 0, rest: 0, drafted: 0, accepted: 0 }
+    }
+}
+
 impl Drafting {
-    /// At most so many tokens that may follow a text.
-    pub(super) fn guess(&mut self, text: &[u32], most: usize) -> Vec<u32> {
+    /// How many tokens to guess, at most so many, for each of some answers, if making each guess takes so many seconds.
+    pub(super) fn count(&mut self, most: usize, pace: &Pace, answers: usize, each: f64) -> usize {
         if most == 0 {
-            return Vec::new();
+            return 0;
         }
         if self.rest > 0 {
             self.rest -= 1;
-            return Vec::new();
+            return 0;
         }
-        follow(text, most).to_vec()
+        // One is tried after every rest: the text may have come to a place where guesses are right.
+        pace.guesses(self.rate, most, answers, each).max(1)
     }
 
-    /// Hears how many of the guessed tokens were right.
-    pub(super) fn heard(&mut self, drafted: usize, accepted: usize) {
+    /// Hears how many of the guessed tokens were right, and whether the pass was worth its time.
+    pub(super) fn heard(&mut self, drafted: usize, accepted: usize, paid: bool) {
         if drafted == 0 {
             return;
         }
         self.drafted += drafted as u32;
         self.accepted += accepted as u32;
-        if 4 * accepted >= drafted {
+        for right in (0..drafted.min(accepted + 1)).map(|guess| guess < accepted) {
+            self.rate += (f64::from(u8::from(right)) - self.rate) * NEW;
+        }
+        if paid {
             self.failures = 0;
         } else {
             self.rest = LONGEST_REST.min(REST << self.failures.min(16));
@@ -49,7 +68,7 @@ impl Drafting {
 }
 
 /// What followed the last earlier place where the text ended as it ends now, the longest ending first.
-fn follow(text: &[u32], most: usize) -> &[u32] {
+pub(super) fn follow(text: &[u32], most: usize) -> &[u32] {
     for length in ENDINGS.rev() {
         if text.len() <= length {
             continue;
@@ -82,17 +101,26 @@ mod tests {
     #[test]
     fn guessing_rests_longer_the_more_often_it_fails_and_no_more_once_it_was_right() {
         let mut drafting = Drafting::default();
-        let text = [1, 2, 3, 1, 2];
+        let pace = Pace::default();
         let mut rests = Vec::new();
         for _ in 0..3 {
-            assert_eq!(drafting.guess(&text, 4), [3, 1, 2]);
-            drafting.heard(3, 0);
-            rests.push((0..).take_while(|_| drafting.guess(&text, 4).is_empty()).count());
+            assert_eq!(drafting.count(4, &pace, 1, 0.0), 4);
+            drafting.heard(3, 0, false);
+            rests.push((0..).take_while(|_| drafting.count(4, &pace, 1, 0.0) == 0).count());
         }
         assert_eq!(rests, [4, 8, 16]);
-        drafting.heard(3, 3);
-        drafting.heard(3, 0);
-        assert_eq!((0..).take_while(|_| drafting.guess(&text, 4).is_empty()).count(), 4);
+        drafting.heard(3, 3, true);
+        drafting.heard(3, 0, false);
+        assert_eq!((0..).take_while(|_| drafting.count(4, &pace, 1, 0.0) == 0).count(), 4);
         assert_eq!((drafting.drafted, drafting.accepted), (15, 3));
+    }
+
+    #[test]
+    fn the_rate_of_right_guesses_counts_none_behind_the_first_wrong_one() {
+        let mut drafting = Drafting { rate: 0.5, ..Drafting::default() };
+        drafting.heard(7, 0, false);
+        assert!((drafting.rate - 0.45).abs() < 1e-9);
+        drafting.heard(2, 2, true);
+        assert!((drafting.rate - 0.5545).abs() < 1e-9);
     }
 }

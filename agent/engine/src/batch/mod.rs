@@ -1,7 +1,9 @@
 //! Many answers at once: each step reads a chunk of waiting prompts and adds tokens to every running answer.
 
 mod draft;
+mod pace;
 mod prefix;
+mod scout;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -10,8 +12,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use draft::Drafting;
+use draft::{Drafting, follow};
+use pace::{CHECKED_TOGETHER, Pace};
 use prefix::{Node, PrefixCache};
+pub use scout::DraftMismatch;
+use scout::{Scout, Wish};
 use share::{Reader, share};
 
 use crate::generate::{Answer, Cancel, FinishReason, Finished, Request, Took};
@@ -31,9 +36,6 @@ pub struct EngineOptions {
     /// they repeat what was said they come sooner.
     pub speculate: bool,
 }
-
-/// Tokens that a pass may check beside those it must compute: what costs hardly more than a single one.
-const CHECKED_TOGETHER: usize = 8;
 
 impl Default for EngineOptions {
     fn default() -> Self {
@@ -104,6 +106,8 @@ pub struct Engine {
     /// Bytes that sessions and kept beginnings may have together: what all slots need at full length.
     page_bytes: u64,
     workspace: Workspace,
+    pace: Pace,
+    scout: Option<Scout>,
     next: u64,
 }
 
@@ -120,7 +124,11 @@ struct Running {
     cached: usize,
     /// Passes since anything of the prompt was read.
     waited: usize,
+    /// Guesses from the text itself, and those of the draft model.
     drafting: Drafting,
+    scouting: Drafting,
+    /// Whose guesses this pass checks.
+    scouted: bool,
     /// What this pass reads, guesses last, and how many of these are guesses.
     reads: Vec<u32>,
     guesses: usize,
@@ -135,9 +143,8 @@ impl Running {
         self.session.length() < self.prompt
     }
 
-    /// Makes up what the next pass reads of this session: so many tokens of its prompt, or its newest token and at most so
-    /// many guesses at what follows.
-    fn plan(&mut self, chunk: usize, guesses: usize) {
+    /// Makes up what the next pass reads of this session: so many tokens of its prompt, or its newest token.
+    fn plan(&mut self, chunk: usize) {
         let from = self.session.length();
         self.reads.clear();
         self.wanted.clear();
@@ -150,11 +157,33 @@ impl Running {
             return;
         }
         self.reads.extend_from_slice(&self.answer.history[from..]);
+        self.wanted.push(self.reads.len() - 1);
+    }
+
+    /// Guesses that there is still room for.
+    fn room(&self) -> usize {
         let room = self.answer.room().min(self.session.capacity().saturating_sub(self.answer.history.len()));
-        let guesses = self.drafting.guess(&self.answer.history, guesses.min(room.saturating_sub(1)));
+        room.saturating_sub(1)
+    }
+
+    /// Has the next pass check guesses at what follows.
+    fn check(&mut self, guesses: &[u32], scouted: bool) {
         self.guesses = guesses.len();
-        self.reads.extend(guesses);
-        self.wanted.extend(self.reads.len() - 1 - self.guesses..self.reads.len());
+        self.scouted = scouted;
+        self.wanted.extend(self.reads.len()..self.reads.len() + guesses.len());
+        self.reads.extend_from_slice(guesses);
+    }
+
+    /// Hears how many of the guesses were right, and whether the pass was worth its time.
+    fn heard(&mut self, right: usize, paid: bool) {
+        let source = if self.scouted { &mut self.scouting } else { &mut self.drafting };
+        source.heard(self.guesses, right, paid);
+    }
+
+    /// Tokens guessed, and those of them that were right.
+    fn drafted(&self) -> [u32; 2] {
+        let Self { drafting, scouting, .. } = self;
+        [drafting.drafted + scouting.drafted, drafting.accepted + scouting.accepted]
     }
 
     fn part(&mut self) -> Part<'_> {
@@ -181,8 +210,21 @@ impl Engine {
             running: BTreeMap::new(),
             prefixes: PrefixCache::default(),
             workspace: Workspace::default(),
+            pace: Pace::default(),
+            scout: None,
             next: 0,
         }
+    }
+
+    /// As [`Engine::new`], with a smaller model that guesses ahead where the text itself says nothing. Answers are the same.
+    ///
+    /// # Errors
+    /// Fails when the two have different tokens.
+    pub fn with_draft(model: Arc<Model>, draft: Arc<Model>, options: EngineOptions) -> Result<Self, DraftMismatch> {
+        let scout = Scout::new(draft, &model)?;
+        let mut engine = Self::new(model, options);
+        engine.scout = Some(scout);
+        Ok(engine)
     }
 
     /// The model.
@@ -234,6 +276,8 @@ impl Engine {
             first_token: None,
             waited: 0,
             drafting: Drafting::default(),
+            scouting: Drafting::default(),
+            scouted: false,
             reads: Vec::new(),
             guesses: 0,
             wanted: Vec::new(),
@@ -242,6 +286,13 @@ impl Engine {
         self.next += 1;
         self.running.insert(SessionId(self.next), running);
         Ok(SessionId(self.next))
+    }
+
+    /// Has an answer that was just taken say these tokens, whatever is chosen.
+    pub(crate) fn dictate(&mut self, session: SessionId, tokens: Vec<u32>) {
+        if let Some(running) = self.running.get_mut(&session) {
+            running.answer.dictate(tokens);
+        }
     }
 
     /// Ends an answer; its `Finished` event comes with the next step.
@@ -273,8 +324,13 @@ impl Engine {
             self.finish(id, FinishReason::Cancelled, &mut events);
         }
         let ids = self.plan();
+        let began = Instant::now();
+        let answering = |engine: &Self, id: &SessionId| engine.running.get(id).is_some_and(|one| !one.is_reading());
+        let (answers, only_answers) =
+            (ids.iter().filter(|id| answering(self, id)).count(), ids.iter().all(|id| answering(self, id)));
         let mut parts: Vec<Part<'_>> =
             self.running.iter_mut().filter(|(id, _)| ids.contains(id)).map(|(_, running)| running.part()).collect();
+        let tokens: usize = parts.iter().map(|part| part.tokens.len()).sum();
         let outcome = self.model.forward_together(&mut parts, &mut self.workspace);
         drop(parts);
         if let Err(error) = outcome {
@@ -289,7 +345,10 @@ impl Engine {
         for id in ids {
             let wanted = self.running.get(&id).map_or(0, |running| running.wanted.len());
             let logits: Vec<&[f32]> = rest.by_ref().take(wanted).collect();
-            self.take(id, &logits, &mut events);
+            self.take(id, &logits, answers, &mut events);
+        }
+        if only_answers {
+            self.pace.heard(tokens, began.elapsed());
         }
         self.workspace.logits = logits;
         let held: u64 = self.running.values().map(|running| running.session.bytes()).sum();
@@ -318,14 +377,42 @@ impl Engine {
                 running.waited += 1;
                 continue;
             }
-            running.plan(share.unwrap_or(0), guesses);
+            running.plan(share.unwrap_or(0));
+            if !running.is_reading() {
+                let count = running.drafting.count(guesses.min(running.room()), &self.pace, answering, 0.0);
+                let found = follow(&running.answer.history, count).to_vec();
+                running.check(&found, false);
+            }
             ids.push(*id);
         }
+        self.ask_scout(guesses, answering);
         ids
     }
 
-    /// Takes the next tokens of an answer from their logits: guesses count as far as they are what is chosen.
-    fn take(&mut self, id: SessionId, logits: &[&[f32]], events: &mut Vec<Event>) {
+    /// Has the draft model guess for the answers whose own text gives no guess, at most so many each.
+    fn ask_scout(&mut self, most: usize, answering: usize) {
+        let Some(scout) = &mut self.scout else { return };
+        let (pace, each) = (&self.pace, scout.seconds());
+        let asking = self.running.iter_mut().filter(|(_, running)| !running.is_reading() && running.guesses == 0);
+        let counts: Vec<(SessionId, usize)> = asking
+            .map(|(id, running)| (*id, running.scouting.count(most.min(running.room()), pace, answering, each)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let wishes: Vec<Wish<'_>> = counts
+            .iter()
+            .filter_map(|(id, most)| Some(Wish { id: *id, text: &self.running.get(id)?.answer.history, most: *most }))
+            .collect();
+        let guesses = scout.guess(&wishes, self.options.prefill_chunk as usize);
+        for ((id, _), guesses) in counts.iter().zip(guesses) {
+            if let Some(running) = self.running.get_mut(id) {
+                running.check(&guesses, true);
+            }
+        }
+    }
+
+    /// Takes the next tokens of an answer, one of so many, from their logits: guesses count as far as they are what is
+    /// chosen.
+    fn take(&mut self, id: SessionId, logits: &[&[f32]], answers: usize, events: &mut Vec<Event>) {
         let Some(running) = self.running.get_mut(&id) else { return };
         let mut over = None;
         for (index, logits) in logits.iter().enumerate() {
@@ -340,7 +427,8 @@ impl Engine {
             over = ended;
             let guess = running.reads.get(running.reads.len() - running.guesses + index);
             if over.is_some() || guess.is_none_or(|guess| running.answer.history.last() != Some(guess)) {
-                running.drafting.heard(running.guesses, index);
+                let each = if running.scouted { self.scout.as_ref().map_or(0.0, Scout::seconds) } else { 0.0 };
+                running.heard(index, self.pace.paid(running.guesses, index, answers, each));
                 break;
             }
         }
@@ -369,12 +457,15 @@ impl Engine {
 
     fn finish(&mut self, id: SessionId, reason: FinishReason, events: &mut Vec<Event>) {
         let Some(running) = self.running.remove(&id) else { return };
+        if let Some(scout) = &mut self.scout {
+            scout.forget(id);
+        }
         let finished = Finished {
             reason,
             // All are below `context_tokens`, which is a u32.
             prompt_tokens: running.prompt as u32,
             cached_tokens: running.cached as u32,
-            drafted_tokens: [running.drafting.drafted, running.drafting.accepted],
+            drafted_tokens: running.drafted(),
             generated_tokens: running.answer.generated,
             time_to_first_token: running.first_token.map(|first| first - running.began),
             total_time: running.began.elapsed(),

@@ -235,6 +235,38 @@ fn guessing_ahead_changes_no_answer() {
 }
 
 #[test]
+fn a_draft_model_changes_no_answer_however_good_its_guesses_are() {
+    // The same model is right every time, another family hardly ever.
+    for (family, draft, right) in [("qwen3", "qwen3", true), ("llama", "qwen3", false), ("gemma3", "gemma3", true)] {
+        let options = EngineOptions { context_tokens: 150, slots: 3, prefill_chunk: 16, speculate: true };
+        let mut plain = Engine::new(golden(family), EngineOptions { speculate: false, ..options });
+        let mut guessing = Engine::with_draft(golden(family), golden(draft), options).expect("they speak the same");
+        let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: 40, ..request(seed, prompt) };
+        for request in [greedy(1, 30), request(2, 3), greedy(3, 70)] {
+            plain.submit(request.clone()).expect("it is taken");
+            guessing.submit(request).expect("it is taken");
+        }
+        let (plain, guessing) = (finish(&mut plain), finish(&mut guessing));
+        let [mut drafted, mut accepted] = [0, 0];
+        for ((text, finished), (guessed_text, guessed)) in plain.values().zip(guessing.values()) {
+            assert_eq!(text, guessed_text, "{family} with {draft}");
+            assert_eq!((&finished.reason, finished.generated_tokens), (&guessed.reason, guessed.generated_tokens));
+            drafted += guessed.drafted_tokens[0];
+            accepted += guessed.drafted_tokens[1];
+        }
+        assert!(drafted > 0, "{family} with {draft}");
+        assert!(!right || 2 * accepted > drafted, "{family} with {draft}: {accepted} of {drafted} were right");
+    }
+}
+
+#[test]
+fn a_draft_model_of_another_vocabulary_is_refused_with_the_token() {
+    let options = EngineOptions::default();
+    let error = Engine::with_draft(golden("qwen3"), demo(), options).expect_err("they do not speak the same");
+    assert!(error.to_string().contains("vocabulary"), "{error}");
+}
+
+#[test]
 fn a_text_that_repeats_itself_takes_fewer_passes() {
     let passes = |speculate| {
         let options = EngineOptions { context_tokens: 400, slots: 1, prefill_chunk: 64, speculate };

@@ -1,9 +1,11 @@
 //! `outpost model bench`: how fast a model file is on this machine, reading and generating apart.
 
+mod answer;
+
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use outpost_engine::bench::{self, ModelFigures, ModelRun};
+use outpost_engine::bench::{self, ModelRun};
 use outpost_engine::{LoadOptions, Model};
 use serde::Serialize;
 
@@ -37,6 +39,9 @@ pub(super) fn run(here: &Here, arguments: &Bench) -> Result<()> {
     let model = Model::load(&arguments.file, &options).with_context(loading)?;
     outpost_engine::logits(&model, &[0], &[0]).context("cannot compute with this model")?;
     let load_seconds = began.elapsed().as_secs_f64();
+    if let Some(file) = &arguments.answer {
+        return answer::run(here, &model, &options, arguments, file);
+    }
     let run = ModelRun {
         prompt: arguments.prompt,
         generate: arguments.generate,
@@ -69,7 +74,7 @@ pub(super) fn run(here: &Here, arguments: &Bench) -> Result<()> {
 }
 
 /// Median, least and most.
-fn middle(figures: &[ModelFigures], of: impl Fn(&ModelFigures) -> f64) -> (f64, [f64; 2]) {
+fn middle<F>(figures: &[F], of: impl Fn(&F) -> f64) -> (f64, [f64; 2]) {
     let mut all: Vec<f64> = figures.iter().map(of).collect();
     all.sort_by(f64::total_cmp);
     let (low, high) = (all[(all.len() - 1) / 2], all[all.len() / 2]);
@@ -90,6 +95,8 @@ fn show(report: &Report, run: &ModelRun) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use outpost_engine::bench::ModelFigures;
+
     use super::*;
 
     #[test]
