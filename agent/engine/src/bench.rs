@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::batch::{DraftMismatch, Engine, EngineOptions, EventKind, Refusal};
 use crate::blocks::encode::{WRITTEN, encode};
-use crate::cpu::{Activations, Cpu, Team};
+use crate::cpu::simd::{Kernel, LANES, Line, Simd};
+use crate::cpu::tile::AHEAD;
+use crate::cpu::{Activations, Cpu};
 use crate::generate::{FinishReason, Request};
 use crate::gguf::Format;
 use crate::model::{ForwardError, Model, Workspace};
@@ -119,22 +121,42 @@ pub enum BenchError {
     },
 }
 
-/// Bytes per second that so many threads read from memory together. Takes about a third of a second and 64 MiB per
-/// thread.
+/// Bytes per second that so many threads read from memory together, as fast as the widest loads of this processor go.
+/// Takes about a second and [`MOST_BYTES`], shared among the threads.
 ///
 /// # Errors
 /// Fails when the threads cannot be started.
 pub fn read_bandwidth(threads: usize) -> Result<u64, BenchError> {
     let threads = threads.max(1);
-    let team = Team::new(threads).map_err(|source| BenchError::Threads { threads, source })?;
-    let words = 8 << 20;
-    let memory: Vec<Vec<u64>> = (0..threads).map(|thread| vec![thread as u64 + 1; words]).collect();
-    let pass = || {
-        team.each(threads, |thread| {
-            black_box(memory[thread].iter().fold(0u64, |sum, word| sum.wrapping_add(*word)));
-        });
-    };
-    Ok(per_second((threads * words * 8) as f64, Duration::from_millis(300), pass))
+    let cpu = Cpu::new(threads, None).map_err(|source| BenchError::Threads { threads, source })?;
+    let lines = MOST_BYTES as usize / threads / size_of::<Line>();
+    let memory: Vec<Vec<Line>> = (1..=threads).map(|thread| vec![[thread as u8; size_of::<Line>()]; lines]).collect();
+    let pass = || cpu.team.each(threads, |thread| cpu.run(Read(&memory[thread])));
+    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Duration::from_millis(400), pass))
+}
+
+/// Adds all of some memory up, and does nothing else with it.
+struct Read<'a>(&'a [Line]);
+
+impl Kernel for Read<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = [simd.whole(0); 4];
+        for lines in self.0.as_chunks::<4>().0 {
+            for (sum, line) in sums.iter_mut().zip(lines) {
+                simd.ahead(line, AHEAD);
+                for part in 0..S::PARTS {
+                    *sum = simd.add_whole(*sum, simd.line(line, part));
+                }
+            }
+        }
+        let mut numbers = [0; LANES];
+        let all = sums.into_iter().fold(simd.whole(0), |all, sum| simd.add_whole(all, sum));
+        simd.store_whole(all, &mut numbers, 0);
+        black_box(numbers);
+    }
 }
 
 /// Measures the kernel of one format, the one that a model in it runs. The matrix that decoding reads has about `bytes`

@@ -73,7 +73,7 @@ impl Packed {
         &self.memory[tile * self.tile_bytes..(tile + 1) * self.tile_bytes]
     }
 
-    /// Widens one row to F32, just as its blocks in the file would be: once packed, a model needs its file no more.
+    /// Widens one row to F32, to the numbers of its blocks in the file: once packed, a model needs its file no more.
     pub(crate) fn row(&self, index: usize, output: &mut [f32]) {
         let (tile, lane) = (self.tile(index / LANES), index % LANES);
         match self.format {

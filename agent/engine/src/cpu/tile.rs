@@ -7,7 +7,7 @@ use super::scales::Scales;
 use super::simd::{LANES, Line, Simd};
 
 /// How far ahead of a single token's kernel weights are asked for, bytes: it runs as fast as the memory gives.
-const AHEAD: usize = 4096;
+pub(crate) const AHEAD: usize = 4096;
 
 /// Products of sixteen rows with one token.
 pub(crate) type Products = [f32; LANES];
