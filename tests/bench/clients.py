@@ -26,7 +26,7 @@ WORDS = "till shelf store night light paper truck stock price order bread water 
 
 def text(seed, tokens):
     """About so many tokens: common words are one each, with the space before them."""
-    choice = random.Random(seed)
+    choice = random.Random(repr(seed))
     return " ".join(choice.choice(WORDS) for _ in range(tokens))
 
 
