@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Tests another processor's vector kernels against their scalar twin, bit for bit, under emulation.
 #
-#   cross/kernels.sh                              the engine's kernels, graph and batching on 64-bit Arm
+#   cross/kernels.sh                                   the engine's kernels, graph and batching on 64-bit Arm
 #   cross/kernels.sh aarch64-unknown-linux-gnu cpu::   only the tests whose names contain this
 #
-# Installs the target, its C compiler and the emulator by name. Honours CARGO_TARGET_DIR. Emulation is slow: some minutes.
+# Installs the target, its C compiler and the emulator by name. Honours CARGO_TARGET_DIR. Emulation is slow: all of
+# it takes about twenty minutes, `cpu::` alone a few seconds once built.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -122,7 +122,7 @@ pub enum BenchError {
 }
 
 /// Bytes per second that so many threads read from memory together, as fast as the widest loads of this processor go.
-/// Takes about a second and [`MOST_BYTES`], shared among the threads.
+/// Takes about a second and 256 MiB, shared among the threads.
 ///
 /// # Errors
 /// Fails when the threads cannot be started.
