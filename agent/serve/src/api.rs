@@ -1,29 +1,99 @@
-//! The routes, one file each, and the table of them.
+//! The routes, one folder for each family of clients, and the table of them.
 
-pub(crate) mod health;
+pub(crate) mod anthropic;
+pub(crate) mod foundry;
+pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod outpost;
 
-pub(crate) const HEALTH: &str = "/health";
-pub(crate) const MODELS: &str = "/v1/models";
-pub(crate) const MODEL: &str = "/v1/models/{id}";
-pub(crate) const CHAT: &str = "/v1/chat/completions";
-pub(crate) const STATUS: &str = "/outpost/status";
-pub(crate) const CHECKPOINT: &str = "/outpost/audit/checkpoint";
+/// One route, as tests walk them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// GET, POST or DELETE.
+    pub method: &'static str,
+    /// The path; `{id}` stands for one segment, `{*id}` for the rest.
+    pub path: &'static str,
+    /// Whether it needs an identity.
+    pub identified: bool,
+}
 
-/// Every route: method, path, and whether it needs an identity.
-pub const ROUTES: [(&str, &str, bool); 6] = [
-    ("GET", HEALTH, false),
-    ("GET", MODELS, true),
-    ("GET", MODEL, true),
-    ("POST", CHAT, true),
-    ("GET", STATUS, true),
-    ("GET", CHECKPOINT, true),
-];
+impl Route {
+    pub(crate) const fn new(method: &'static str, path: &'static str) -> Self {
+        Self { method, path, identified: true }
+    }
+}
 
-/// The route that a path belongs to, for logs and records: from the table, never from the wire.
-pub(crate) fn endpoint(path: &str) -> &'static str {
-    let exact = ROUTES.iter().map(|&(_, route, _)| route).find(|&route| route == path);
-    let of_model = || path.strip_prefix("/v1/models/").filter(|id| !id.is_empty() && !id.contains('/')).map(|_| MODEL);
-    exact.or_else(of_model).unwrap_or("unknown")
+/// Whose clients a path is for: errors are written as they expect them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    OpenAi,
+    Ollama,
+    Anthropic,
+}
+
+/// Every route of every family.
+pub fn routes() -> impl Iterator<Item = &'static Route> {
+    tables().into_iter().flat_map(|(_, table)| table)
+}
+
+fn tables() -> [(Family, &'static [Route]); 5] {
+    [
+        (Family::OpenAi, openai::ROUTES),
+        (Family::Ollama, ollama::ROUTES),
+        (Family::OpenAi, foundry::ROUTES),
+        (Family::Anthropic, anthropic::ROUTES),
+        (Family::OpenAi, outpost::ROUTES),
+    ]
+}
+
+/// What a path is, for logs, records and errors: from the table, never from the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) path: &'static str,
+    pub(crate) family: Family,
+    pub(crate) identified: bool,
+}
+
+/// The route that a path belongs to.
+pub(crate) fn endpoint(path: &str) -> Endpoint {
+    let all = || tables().into_iter().flat_map(|(family, table)| table.iter().map(move |route| (family, route)));
+    // What is written out goes before what is matched.
+    let found = all().find(|(_, route)| route.path == path).or_else(|| all().find(|(_, route)| fits(route.path, path)));
+    match found {
+        Some((family, route)) => Endpoint { path: route.path, family, identified: route.identified },
+        None => Endpoint { path: "unknown", family: Family::OpenAi, identified: true },
+    }
+}
+
+/// Whether a path has the form of a route.
+fn fits(route: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    for part in route.split('/') {
+        let Some(segment) = segments.next() else { return false };
+        if part.starts_with("{*") {
+            return !segment.is_empty();
+        }
+        let matches = if part.starts_with('{') { !segment.is_empty() } else { part == segment };
+        if !matches {
+            return false;
+        }
+    }
+    segments.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Family, endpoint};
+
+    #[test]
+    fn a_path_is_named_by_its_route_and_never_by_itself() {
+        assert_eq!(endpoint("/v1/models/qwen3").path, "/v1/models/{id}");
+        assert_eq!(endpoint("/v1/models").path, "/v1/models");
+        for unknown in ["/v1/models/", "/v1/models/a/b", "/", "/v1", "/v1/chat/completions/x", "/etc/passwd"] {
+            assert_eq!(endpoint(unknown).path, "unknown", "{unknown}");
+            assert_eq!(endpoint(unknown).family, Family::OpenAi);
+            assert!(endpoint(unknown).identified);
+        }
+        assert!(!endpoint("/health").identified);
+    }
 }

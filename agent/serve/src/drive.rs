@@ -4,7 +4,7 @@
 //! record. The order is the promise:
 //!
 //! ```text
-//! infer.start durable ─► Started ─► Text … Text ─► infer.end durable ─► End
+//! infer.start durable ─► Started ─► Said … Said ─► infer.end durable ─► End
 //!          └ not: 503, nothing leaves       └ client gone, worker gone: cancel, infer.aborted
 //! ```
 
@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::{FinishReason, Generation, GenerationEvent, Usage, record};
+use crate::{Ending, Generation, GenerationEvent, Said, record};
 
 /// What the client is sent, in this order.
 #[derive(Debug)]
@@ -26,18 +26,11 @@ pub(crate) enum Piece {
     /// The start is on record: text may leave.
     Started,
     /// More of the answer.
-    Text(String),
+    Said(Said),
     /// The end is on record; nothing follows.
     End(Ending),
     /// It cannot be brought to its end; nothing follows.
     Failed(ApiError),
-}
-
-/// How an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ending {
-    pub(crate) reason: FinishReason,
-    pub(crate) usage: Usage,
 }
 
 /// One answer, and what its records say.
@@ -82,8 +75,8 @@ pub(crate) async fn drive(turn: Turn, mut generation: Generation, started: Appen
 
 #[derive(Default)]
 struct Progress {
-    first_text: Option<Instant>,
-    texts: u64,
+    first: Option<Instant>,
+    parts: u64,
 }
 
 async fn run(
@@ -107,16 +100,16 @@ async fn run(
             event = generation.next() => event,
         };
         match event {
-            Some(GenerationEvent::Text(text)) => {
-                progress.first_text.get_or_insert_with(Instant::now);
-                progress.texts += 1;
-                match tokio::time::timeout(turn.app.limits.stall_timeout, pieces.send(Piece::Text(text))).await {
+            Some(GenerationEvent::Said(said)) => {
+                progress.first.get_or_insert_with(Instant::now);
+                progress.parts += 1;
+                match tokio::time::timeout(turn.app.limits.stall_timeout, pieces.send(Piece::Said(said))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Fate::ClientLeft,
                     Err(_) => return Fate::ClientStalled,
                 }
             }
-            Some(GenerationEvent::Finished { reason, usage }) => return Fate::Finished(Ending { reason, usage }),
+            Some(GenerationEvent::Finished(ending)) => return Fate::Finished(ending),
             Some(GenerationEvent::Failed { detail }) => return Fate::WorkerFailed(detail),
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
         }
@@ -165,7 +158,7 @@ async fn abort(turn: &Turn, progress: &Progress, status: u16, because: &str) {
     let record = turn
         .record(Kind::InferAborted)
         .result(times(turn, progress, status, because.to_owned()))
-        .detail("pieces", progress.texts);
+        .detail("pieces", progress.parts);
     if let Err(error) = turn.app.serving.audit.append(record).await {
         // The log itself closes what is open at the next start.
         tracing::error!(request = %turn.call.id, %error, "an aborted answer could not be recorded as such");
@@ -175,7 +168,7 @@ async fn abort(turn: &Turn, progress: &Progress, status: u16, because: &str) {
 
 fn times(turn: &Turn, progress: &Progress, status: u16, err: String) -> Outcome {
     let started = turn.call.started;
-    let to_first = progress.first_text.map(|first| first.saturating_duration_since(started).as_millis());
+    let to_first = progress.first.map(|first| first.saturating_duration_since(started).as_millis());
     Outcome {
         status: Some(status),
         ms: Some(record::milliseconds_since(started)),

@@ -1,4 +1,4 @@
-//! Refusals as callers see them: the OpenAI error object, one shape on every path.
+//! Refusals as callers see them: an error object in the shape that the clients of a path read.
 
 use axum::Json;
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,6 +8,7 @@ use outpost_audit::AuditError;
 use serde_json::{Value, json};
 
 use crate::BackendError;
+use crate::api::Family;
 
 /// Seconds after which a client that found no free slot may ask again, where nothing better is known.
 const RETRY_AFTER_S: u32 = 1;
@@ -81,6 +82,11 @@ impl ApiError {
         Self { param: Some("model".into()), ..error }
     }
 
+    /// 409.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "invalid_request_error", "conflict", message)
+    }
+
     /// 405.
     pub(crate) fn wrong_method(allow: &'static str) -> Self {
         let message = format!("this path answers {allow} only; a GET never changes anything here");
@@ -136,15 +142,50 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message)
     }
 
-    /// The error object.
-    pub(crate) fn to_json(&self) -> Value {
-        let mut error = json!({
-            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
-        });
-        if !self.rules.is_empty() {
-            error["rules"] = json!(self.rules);
+    /// The error object as clients of a family read it.
+    pub(crate) fn to_json(&self, family: Family) -> Value {
+        match family {
+            Family::OpenAi => {
+                let mut error = json!({
+                    "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+                });
+                if !self.rules.is_empty() {
+                    error["rules"] = json!(self.rules);
+                }
+                json!({ "error": error })
+            }
+            Family::Ollama => json!({ "error": self.message, "code": self.code }),
+            Family::Anthropic => {
+                let kind = match self.status.as_u16() {
+                    400 | 405 | 409 | 415 | 421 => "invalid_request_error",
+                    401 => "authentication_error",
+                    403 => "permission_error",
+                    404 => "not_found_error",
+                    408 => "timeout_error",
+                    413 => "request_too_large",
+                    429 => "rate_limit_error",
+                    503 => "overloaded_error",
+                    _ => "api_error",
+                };
+                json!({ "type": "error", "error": { "type": kind, "message": self.message, "code": self.code } })
+            }
         }
-        json!({ "error": error })
+    }
+
+    /// The refusal as clients of a family read it.
+    pub(crate) fn respond(self, family: Family) -> Response {
+        let mut response = (self.status, Json(self.to_json(family))).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
     }
 }
 
@@ -160,25 +201,21 @@ impl From<BackendError> for ApiError {
             BackendError::TooLong { .. } => {
                 Self { code: "context_length_exceeded", ..Self::invalid("messages", message) }
             }
-            BackendError::Unsuitable { .. } => Self::invalid("messages", message),
+            BackendError::NoRoom { retry_after_s, .. } => {
+                Self { code: "no_room", ..Self::busy(retry_after_s, message) }
+            }
+            BackendError::Unsuitable { field, .. } => Self::invalid(field, message),
+            BackendError::Conflict { .. } => Self::conflict(message),
             BackendError::Failed { .. } => Self::internal(),
         }
     }
 }
 
 impl IntoResponse for ApiError {
+    /// Carries the error to [`handle`](crate::handle), which knows who reads it and writes the answer.
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.to_json())).into_response();
-        let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
         response
     }
 }

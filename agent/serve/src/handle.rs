@@ -7,12 +7,12 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Request};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::FutureExt;
 use outpost_audit::{Kind, Outcome, Record, Who};
 use tower::ServiceExt;
 
-use crate::api;
+use crate::api::{self, Endpoint};
 use crate::app::App;
 use crate::cors;
 use crate::error::ApiError;
@@ -40,11 +40,14 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
     let origin = app.gate.listed_origin(request.headers());
     let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, started, request));
     let mut response = match answering.catch_unwind().await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => error.into_response(),
+        Ok(Ok(mut response)) => match response.extensions_mut().remove::<ApiError>() {
+            Some(error) => error.respond(endpoint.family),
+            None => response,
+        },
+        Ok(Err(error)) => error.respond(endpoint.family),
         Err(_) => {
-            tracing::error!(request = %id, %method, endpoint, "a bug: answering panicked");
-            ApiError::internal().into_response()
+            tracing::error!(request = %id, %method, endpoint = endpoint.path, "a bug: answering panicked");
+            ApiError::internal().respond(endpoint.family)
         }
     };
     let headers = response.headers_mut();
@@ -57,7 +60,7 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let milliseconds = crate::record::milliseconds_since(started);
-    tracing::info!(request = %id, %method, endpoint, status = response.status().as_u16(), milliseconds, "answered");
+    tracing::info!(request = %id, %method, endpoint = endpoint.path, status = response.status().as_u16(), milliseconds, "answered");
     response
 }
 
@@ -65,7 +68,7 @@ async fn answer(
     app: &Arc<App>,
     id: &RequestId,
     peer: Peer,
-    endpoint: &'static str,
+    endpoint: Endpoint,
     started: Instant,
     mut request: Request<Body>,
 ) -> Result<Response, ApiError> {
@@ -75,7 +78,7 @@ async fn answer(
     if cors::is_preflight(&request) {
         return Ok(cors::preflight());
     }
-    if endpoint != api::HEALTH {
+    if endpoint.identified {
         let caller = app.serving.identities.identify(request.headers(), &peer, app.circumstances().now_s);
         let caller = match caller {
             Ok(caller) => caller,
@@ -84,7 +87,7 @@ async fn answer(
                 return Err(refuse_unidentified(app, &peer, unidentified.code, error).await);
             }
         };
-        let call = Call { id: id.clone(), caller, endpoint, started };
+        let call = Call { id: id.clone(), caller, endpoint: endpoint.path, started };
         request.extensions_mut().insert(call);
     }
     let router = app.router.clone().with_state(Arc::clone(app));

@@ -16,9 +16,11 @@ mod app;
 mod backend;
 mod body;
 mod config;
+mod converse;
 mod cors;
 mod drive;
 mod error;
+mod fields;
 mod gate;
 mod handle;
 pub mod identify;
@@ -27,13 +29,16 @@ mod record;
 mod request_id;
 mod router;
 mod server;
+mod stream;
 mod tls;
 
-pub use api::ROUTES;
+pub use api::{Route, routes};
 pub use app::{Circumstances, Serving};
 pub use backend::{
-    Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, Message, ModelCard, Role,
-    Sampling, Served, Usage,
+    Alternative, Backend, BackendError, Chat, EmbedInput, EmbedRequest, Embeddings, Ending, FinishReason,
+    GenerateRequest, Generation, GenerationEvent, Health, KeepAlive, LoadOutcome, LoadedModel, Message, ModelCard,
+    ModelDetail, NewModel, Progress, Prompt, Purpose, Role, Said, Sampling, Served, Shape, Timings, TokenScore, Tool,
+    ToolCall, ToolChoice, Usage,
 };
 pub use config::{Limits, ServeConfig, TlsFiles};
 pub use identify::{ApiKeys, Identities, LocalUsers, TokenIssuer};

@@ -5,7 +5,7 @@ mod support;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use outpost_serve::{LocalUsers, ROUTES};
+use outpost_serve::{LocalUsers, routes};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -14,10 +14,11 @@ use support::{CHAT, Fixture, KEY_ID, NOW_S, Options, question};
 #[tokio::test]
 async fn every_route_but_health_refuses_a_caller_without_identity() {
     let fixture = Fixture::start().await;
-    for (method, path, needs_identity) in ROUTES {
+    for route in routes() {
+        let (method, path) = (route.method, route.path);
         let path = path.replace("{id}", "demo");
         let reply = fixture.call(method, &path, &[("content-type", "application/json")], "{}").await;
-        if needs_identity {
+        if route.identified {
             assert_eq!((reply.status, reply.code().as_str()), (401, "missing_credential"), "{method} {path}");
             assert_eq!(reply.header("www-authenticate"), "Bearer");
         } else {

@@ -1,4 +1,31 @@
-//! Our own routes: reading what the device is and what it recorded. Nothing here changes anything.
+//! Our own routes: reading how the device is and what it recorded. Nothing here changes anything.
 
-pub(crate) mod checkpoint;
-pub(crate) mod status;
+mod checkpoint;
+mod health;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::api::Route;
+use crate::app::App;
+use crate::router::only_get;
+
+const HEALTH: &str = "/health";
+const STATUS: &str = "/outpost/status";
+const CHECKPOINT: &str = "/outpost/audit/checkpoint";
+
+pub(crate) const ROUTES: &[Route] = &[
+    Route { identified: false, ..Route::new("GET", HEALTH) },
+    Route::new("GET", STATUS),
+    Route::new("GET", CHECKPOINT),
+];
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route(HEALTH, get(health::show).fallback(only_get))
+        .route(STATUS, get(status::show).fallback(only_get))
+        .route(CHECKPOINT, get(checkpoint::show).fallback(only_get))
+}

@@ -3,10 +3,9 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::Usage;
-use crate::drive::{Ending, Piece};
+use crate::converse::{self, Answer};
 use crate::error::ApiError;
 use crate::request_id::RequestId;
 
@@ -31,8 +30,8 @@ impl Head {
 }
 
 /// Token counts.
-pub(super) fn usage(ending: &Ending) -> Value {
-    let Usage { prompt_tokens, cached_tokens, generated_tokens } = ending.usage;
+pub(super) fn usage(usage: Usage) -> Value {
+    let Usage { prompt_tokens, cached_tokens, generated_tokens, .. } = usage;
     json!({
         "prompt_tokens": prompt_tokens,
         "completion_tokens": generated_tokens,
@@ -45,25 +44,16 @@ pub(super) fn usage(ending: &Ending) -> Value {
 ///
 /// # Errors
 /// If it did not come to its end.
-pub(super) async fn respond(head: &Head, mut pieces: mpsc::Receiver<Piece>) -> Result<Response, ApiError> {
-    let mut content = String::new();
-    while let Some(piece) = pieces.recv().await {
-        match piece {
-            Piece::Started => {}
-            Piece::Text(text) => content.push_str(&text),
-            Piece::Failed(error) => return Err(error),
-            Piece::End(ending) => {
-                let choices = json!([{
-                    "index": 0,
-                    "message": { "role": "assistant", "content": content, "refusal": null },
-                    "logprobs": null,
-                    "finish_reason": ending.reason.word(),
-                }]);
-                let mut answer = head.object("chat.completion", choices);
-                answer["usage"] = usage(&ending);
-                return Ok(Json(answer).into_response());
-            }
-        }
-    }
-    Err(ApiError::internal())
+pub(super) async fn respond(answer: Answer) -> Result<Response, ApiError> {
+    let whole = converse::collect(&answer.id, answer.pieces).await?;
+    let choices = json!([{
+        "index": 0,
+        "message": { "role": "assistant", "content": whole.content, "refusal": null },
+        "logprobs": null,
+        "finish_reason": whole.ending.reason.word(),
+    }]);
+    let head = Head { id: answer.id, model: answer.model, created_s: answer.created_s };
+    let mut object = head.object("chat.completion", choices);
+    object["usage"] = usage(whole.ending.usage);
+    Ok(Json(object).into_response())
 }

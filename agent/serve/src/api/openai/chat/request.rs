@@ -1,40 +1,16 @@
-//! What a chat request may say: read field by field, each error naming its field.
-//!
-//! A field is read, harmless and let pass, or refused: an answer that silently ignores what was asked for is a wrong
-//! answer. An unknown field is refused too; it is most often a misspelt one.
+//! What a chat request may say.
 
-use outpost_audit::Record;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::converse::{Asked, model_name};
 use crate::error::ApiError;
-use crate::{Message, Role, Sampling};
+use crate::fields::{Fields, Neutral};
+use crate::{Chat, Message, Prompt, Role, Sampling};
 
 /// Ceilings on parts of a request; the body's size bounds the rest.
 const MESSAGES: usize = 4096;
 const STOPS: usize = 16;
 const STOP_BYTES: usize = 256;
-const MODEL_BYTES: usize = 256;
-
-/// Fields that are read.
-const READ: [&str; 17] = [
-    "model",
-    "messages",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "repeat_penalty",
-    "max_tokens",
-    "max_completion_tokens",
-    "stop",
-    "seed",
-    "stream",
-    "stream_options",
-    "n",
-    "frequency_penalty",
-    "presence_penalty",
-];
 
 /// Fields that do not change the answer.
 const HARMLESS: [&str; 7] =
@@ -46,10 +22,11 @@ const REFUSED: [(&str, Neutral); 18] = [
     ("tool_choice", Neutral::Text("none")),
     ("functions", Neutral::Empty),
     ("function_call", Neutral::Text("none")),
-    ("response_format", Neutral::Type("text")),
     ("logprobs", Neutral::False),
     ("top_logprobs", Neutral::Zero),
     ("logit_bias", Neutral::Empty),
+    ("frequency_penalty", Neutral::Zero),
+    ("presence_penalty", Neutral::Zero),
     ("modalities", Neutral::TextOnly),
     ("audio", Neutral::Nothing),
     ("prediction", Neutral::Nothing),
@@ -57,81 +34,46 @@ const REFUSED: [(&str, Neutral); 18] = [
     ("verbosity", Neutral::Nothing),
     ("web_search_options", Neutral::Nothing),
     ("grammar", Neutral::Nothing),
-    ("guided_json", Neutral::Nothing),
     ("chat_template_kwargs", Neutral::Empty),
     ("typical_p", Neutral::Nothing),
 ];
 
-#[derive(Clone, Copy)]
-enum Neutral {
-    Nothing,
-    Empty,
-    False,
-    Zero,
-    Text(&'static str),
-    Type(&'static str),
-    TextOnly,
-}
-
 /// A chat request, understood.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ChatCall {
-    pub(super) model: String,
-    pub(super) messages: Vec<Message>,
-    pub(super) sampling: Sampling,
-    pub(super) stop: Vec<String>,
-    pub(super) max_tokens: Option<u32>,
-    pub(super) stream: bool,
+    pub(super) asked: Asked,
     pub(super) include_usage: bool,
-}
-
-impl ChatCall {
-    /// Adds to a record what was asked for, apart from the content.
-    pub(super) fn describe(&self, record: Record, max_tokens: u32) -> Record {
-        let milli = |value: f32| i64::from((value * 1000.0).round() as i32);
-        let mut record = record
-            .detail("max_tokens", max_tokens)
-            .detail("messages", self.messages.len() as u64)
-            .detail("stream", i64::from(self.stream));
-        if let Some(temperature) = self.sampling.temperature {
-            record = record.detail("temperature_milli", milli(temperature));
-        }
-        if let Some(seed) = self.sampling.seed {
-            record = record.detail("seed", seed.to_string());
-        }
-        record
-    }
 }
 
 /// Understands a request.
 ///
 /// # Errors
 /// 400, naming the field.
-pub(super) fn parse(object: Map<String, Value>) -> Result<ChatCall, ApiError> {
-    let mut fields = Fields(object);
-    fields.refuse_what_is_not_served()?;
-    let model = fields
-        .text("model")?
-        .ok_or_else(|| ApiError::invalid("model", "name a `model`; `GET /v1/models` lists them"))?;
-    if model.is_empty() || model.len() > MODEL_BYTES || model.chars().any(char::is_control) {
-        return Err(ApiError::invalid("model", "`model` has to be the name of a model"));
+pub(super) fn parse(object: serde_json::Map<String, Value>) -> Result<ChatCall, ApiError> {
+    let mut fields = Fields::new(object);
+    fields.ignore(&HARMLESS);
+    for (field, neutral) in REFUSED {
+        fields.refuse(field, neutral)?;
     }
+    match fields.take("response_format") {
+        None => {}
+        Some(format) if format.get("type").and_then(Value::as_str) == Some("text") => {}
+        Some(_) => return Err(fields.not_served("response_format", "is not implemented here")),
+    }
+    let model = model_name(fields.text("model")?)?;
     let messages = messages(fields.take("messages"))?;
     if !matches!(fields.whole("n", 0, u64::MAX)?, None | Some(1)) {
         return Err(ApiError::unsupported("n", "`n` has to be 1: one answer per request is given here"));
-    }
-    for field in ["frequency_penalty", "presence_penalty"] {
-        if fields.number(field, -2.0, 2.0)?.is_some_and(|penalty| penalty != 0.0) {
-            let message = format!("`{field}` is not implemented here: leave it out, or use `repetition_penalty`");
-            return Err(ApiError::unsupported(field, message));
-        }
     }
     let sampling = sampling(&mut fields)?;
     let stop = stop(fields.take("stop"))?;
     let max_tokens = max_tokens(&mut fields)?;
     let stream = fields.flag("stream")?.unwrap_or(false);
     let include_usage = stream_options(fields.take("stream_options"), stream)?;
-    Ok(ChatCall { model, messages, sampling, stop, max_tokens, stream, include_usage })
+    fields.finish()?;
+    let prompt = Prompt::Chat(Chat { messages, ..Chat::default() });
+    let asked = Asked { sampling, stop, max_tokens, stream, ..Asked::new(model, prompt) };
+    Ok(ChatCall { asked, include_usage })
 }
 
 fn sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
@@ -148,10 +90,11 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
     Ok(Sampling {
         temperature: fields.number("temperature", 0.0, 2.0)?,
         top_p,
-        top_k: fields.whole("top_k", 0, u64::from(u32::MAX))?.and_then(|top_k| u32::try_from(top_k).ok()),
+        top_k: fields.count("top_k", 0)?,
         min_p: fields.number("min_p", 0.0, 1.0)?,
         repetition_penalty,
-        seed: fields.seed()?,
+        seed: fields.seed("seed")?,
+        ..Sampling::default()
     })
 }
 
@@ -159,9 +102,7 @@ fn max_tokens(fields: &mut Fields) -> Result<Option<u32>, ApiError> {
     let mut limit = None;
     // The newer name wins where both are there; both are checked.
     for field in ["max_tokens", "max_completion_tokens"] {
-        if let Some(tokens) = fields.whole(field, 1, u64::from(u32::MAX))? {
-            limit = u32::try_from(tokens).ok();
-        }
+        limit = fields.count(field, 1)?.or(limit);
     }
     Ok(limit)
 }
@@ -201,13 +142,13 @@ fn message(index: usize, value: Value) -> Result<Message, ApiError> {
         !value.is_null()
             && !matches!(field.as_str(), "name" | "refusal" | "annotations" | "audio" | "reasoning_content")
     });
-    match message.into_iter().find(|(_, value)| !is_empty(value)) {
+    match message.into_iter().find(|(_, value)| !matches!(value, Value::Array(list) if list.is_empty())) {
         Some((field, _)) => {
             let place = at(&format!(".{}", field.chars().take(64).collect::<String>()));
             let message = format!("`{place}` is not implemented here: leave it out");
             Err(ApiError::unsupported(place, message))
         }
-        None => Ok(Message { role, content }),
+        None => Ok(Message::new(role, content)),
     }
 }
 
@@ -283,109 +224,6 @@ fn stream_options(value: Option<Value>, stream: bool) -> Result<bool, ApiError> 
             Err(ApiError::unsupported("stream_options", format!("`stream_options.{field}` is not known here")))
         }
     }
-}
-
-/// The fields of a request; null counts as absent, as official clients send it.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn take(&mut self, field: &str) -> Option<Value> {
-        self.0.remove(field).filter(|value| !value.is_null())
-    }
-
-    fn refuse_what_is_not_served(&self) -> Result<(), ApiError> {
-        for (field, value) in self.0.iter().filter(|(_, value)| !value.is_null()) {
-            let field = field.as_str();
-            if READ.contains(&field) || HARMLESS.contains(&field) {
-                continue;
-            }
-            let Some((_, neutral)) = REFUSED.iter().find(|(refused, _)| *refused == field) else {
-                return Err(unknown(field));
-            };
-            if !neutral.is(value) {
-                let message =
-                    format!("`{field}` is not implemented here, and leaving it out of account would change the answer");
-                return Err(ApiError::unsupported(field, message));
-            }
-        }
-        Ok(())
-    }
-
-    fn text(&mut self, field: &str) -> Result<Option<String>, ApiError> {
-        match self.take(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(ApiError::invalid(field, format!("`{field}` has to be a text"))),
-        }
-    }
-
-    fn flag(&mut self, field: &str) -> Result<Option<bool>, ApiError> {
-        match self.take(field) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(flag)),
-            Some(_) => Err(ApiError::invalid(field, format!("`{field}` has to be true or false"))),
-        }
-    }
-
-    /// A number between two, both included.
-    fn number(&mut self, field: &str, least: f64, most: f64) -> Result<Option<f32>, ApiError> {
-        let Some(value) = self.take(field) else { return Ok(None) };
-        match value.as_f64().filter(|number| (least..=most).contains(number)) {
-            Some(number) => Ok(Some(number as f32)),
-            None => Err(ApiError::invalid(field, format!("`{field}` has to be a number from {least} to {most}"))),
-        }
-    }
-
-    /// A whole number between two, both included.
-    fn whole(&mut self, field: &str, least: u64, most: u64) -> Result<Option<u64>, ApiError> {
-        let Some(value) = self.take(field) else { return Ok(None) };
-        match value.as_u64().filter(|number| (least..=most).contains(number)) {
-            Some(number) => Ok(Some(number)),
-            None => Err(ApiError::invalid(field, format!("`{field}` has to be a whole number of at least {least}"))),
-        }
-    }
-
-    /// Any whole number: clients draw seeds below zero too.
-    fn seed(&mut self) -> Result<Option<u64>, ApiError> {
-        let Some(value) = self.take("seed") else { return Ok(None) };
-        match value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned)) {
-            Some(seed) => Ok(Some(seed)),
-            None => Err(ApiError::invalid("seed", "`seed` has to be a whole number")),
-        }
-    }
-}
-
-impl Neutral {
-    fn is(self, value: &Value) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Empty => is_empty(value),
-            Self::False => *value == Value::Bool(false),
-            Self::Zero => value.as_u64() == Some(0),
-            Self::Text(text) => value.as_str() == Some(text),
-            Self::Type(text) => value.get("type").and_then(Value::as_str) == Some(text),
-            Self::TextOnly => *value == serde_json::json!(["text"]),
-        }
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
-}
-
-/// An unknown field, with the nearest one that is known.
-fn unknown(field: &str) -> ApiError {
-    let nearest = READ
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&field.chars().take(64).collect::<String>(), known), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 3);
-    let field: String = field.chars().take(64).collect();
-    let message = match nearest {
-        Some((_, known)) => format!("`{field}` is not a field of this request; did you mean `{known}`?"),
-        None => format!("`{field}` is not a field of this request: leave it out"),
-    };
-    ApiError::unsupported(field, message)
 }
 
 #[cfg(test)]

@@ -5,15 +5,42 @@ use serde_json::json;
 
 use super::*;
 
+/// Fields with which anything may come.
+const FIELDS: [&str; 16] = [
+    "model",
+    "messages",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "repeat_penalty",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "seed",
+    "stream",
+    "stream_options",
+    "n",
+    "tools",
+];
+
 fn with(more: Value) -> Result<ChatCall, ApiError> {
     let mut request = json!({ "model": "demo", "messages": [{ "role": "user", "content": "hello" }] });
     request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     parse(request.as_object().unwrap().clone())
 }
 
+fn messages_of(call: ChatCall) -> Vec<Message> {
+    match call.asked.prompt {
+        Prompt::Chat(chat) => chat.messages,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// The field that an error names, and its code.
 fn fault(more: Value) -> (String, String) {
-    let error = with(more.clone()).expect_err(&more.to_string()).to_json();
+    let error = with(more.clone()).expect_err(&more.to_string()).to_json(crate::api::Family::OpenAi);
     let text = |key: &str| error["error"][key].as_str().unwrap_or_default().to_owned();
     assert!(text("message").len() > 10);
     (text("param"), text("code"))
@@ -22,8 +49,10 @@ fn fault(more: Value) -> (String, String) {
 #[test]
 fn a_plain_question_leaves_everything_else_to_the_model() {
     let call = with(json!({})).unwrap();
-    assert_eq!((call.sampling, call.max_tokens, call.stream), (Sampling::default(), None, false));
-    assert_eq!(call.messages, [Message { role: Role::User, content: "hello".to_owned() }]);
+    let asked = call.asked;
+    let messages = vec![Message::new(Role::User, "hello")];
+    assert_eq!((asked.sampling, asked.max_tokens, asked.stream), (Sampling::default(), None, false));
+    assert_eq!(asked.prompt, Prompt::Chat(Chat { messages, ..Chat::default() }));
 }
 
 #[test]
@@ -34,9 +63,10 @@ fn every_field_that_is_read_is_understood() {
         "stream_options": { "include_usage": true }, "n": 1, "user": "u", "frequency_penalty": 0,
     }))
     .unwrap();
-    assert_eq!((call.max_tokens, call.stream, call.include_usage), (Some(8), true, true));
-    assert_eq!(call.stop, ["a", "b"]);
-    let sampling = call.sampling;
+    let asked = call.asked;
+    assert_eq!((asked.max_tokens, asked.stream, call.include_usage), (Some(8), true, true));
+    assert_eq!(asked.stop, ["a", "b"]);
+    let sampling = asked.sampling;
     assert_eq!((sampling.temperature, sampling.top_p, sampling.top_k), (Some(0.5), Some(0.9), Some(40)));
     assert_eq!((sampling.min_p, sampling.repetition_penalty, sampling.seed), (Some(0.05), Some(1.1), Some(u64::MAX)));
 }
@@ -70,7 +100,7 @@ fn what_would_change_the_answer_is_refused_by_name() {
 
 #[test]
 fn a_misspelt_field_is_refused_with_the_nearest_one() {
-    let error = with(json!({ "temprature": 0.5 })).unwrap_err().to_json();
+    let error = with(json!({ "temprature": 0.5 })).unwrap_err().to_json(crate::api::Family::OpenAi);
     assert!(error["error"]["message"].as_str().unwrap().contains("did you mean `temperature`?"), "{error}");
     assert_eq!(error["error"]["param"], "temprature");
 }
@@ -107,7 +137,7 @@ fn values_out_of_range_are_refused_by_name() {
 fn text_parts_are_joined_and_other_parts_are_refused_by_place() {
     let message = |content: Value| json!({ "messages": [{ "role": "user", "content": content }] });
     let parts = json!([{ "type": "text", "text": "one " }, { "type": "text", "text": "two" }]);
-    assert_eq!(with(message(parts)).unwrap().messages[0].content, "one two");
+    assert_eq!(messages_of(with(message(parts)).unwrap())[0].content, "one two");
     let image = json!([{ "type": "text", "text": "see" }, { "type": "image_url", "image_url": {} }]);
     assert_eq!(fault(message(image)).0, "messages[0].content[1]");
     assert_eq!(fault(message(json!(5))).0, "messages[0].content");
@@ -133,7 +163,7 @@ fn an_answer_can_be_sent_back_as_it_came() {
     ]);
     let call = with(json!({ "messages": messages })).unwrap();
     assert_eq!(
-        call.messages.iter().map(|message| message.role.word()).collect::<Vec<_>>(),
+        messages_of(call).iter().map(|message| message.role.word()).collect::<Vec<_>>(),
         ["system", "user", "assistant"]
     );
 }
@@ -161,10 +191,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn any_value_of_any_field_is_read_or_refused_without_panic(field in prop::sample::select(&READ[..]), value in any_json()) {
+    fn any_value_of_any_field_is_read_or_refused_without_panic(field in prop::sample::select(&FIELDS[..]), value in any_json()) {
         if let Ok(call) = with(json!({ field: value })) {
-            prop_assert!(!call.messages.is_empty());
-            prop_assert!(call.max_tokens != Some(0));
+            prop_assert!(call.asked.max_tokens != Some(0));
+            prop_assert!(!messages_of(call).is_empty());
         }
     }
 }

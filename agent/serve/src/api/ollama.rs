@@ -1,0 +1,14 @@
+//! `/api`, as clients of Ollama speak it.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::api::Route;
+use crate::app::App;
+
+pub(crate) const ROUTES: &[Route] = &[];
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+}
