@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use outpost_audit::{AuditLog, BootReport};
@@ -13,8 +14,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::active::Card;
-use crate::backend::{ActiveBackend, Readiness};
+use crate::backend::Readiness;
 use crate::config::Config;
+use crate::models::Residents;
 use crate::parts::{ACTIVE_MODEL, Parts};
 use crate::progress::Progress;
 use crate::reconcile::Reconciler;
@@ -72,9 +74,7 @@ impl Agent {
             _ => None,
         };
         let handle = link.as_ref().map(|(handle, _)| handle.clone());
-        let status = Box::new(parts.status(handle.clone()));
-        let backend =
-            Arc::new(ActiveBackend::new(Arc::clone(&parts.active), readiness.clone(), status, parts.clock.clone()));
+        let backend = Arc::new(parts.backend(readiness.clone(), handle.clone()));
         let server = Server::bind(serve_config(&state, &config)?).await.context("the local API cannot start")?;
         let address = server.tcp_address();
         let serving = parts.serving(Arc::clone(&backend), handle)?;
@@ -82,6 +82,7 @@ impl Agent {
         let mut tasks = vec![
             tokio::spawn(server.serve(serving, stop_serving.clone().cancelled_owned())),
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
+            tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
         ];
         parts.announcer.say(Progress::Listening(address));
         tasks.push(match (identity, link) {
@@ -91,8 +92,7 @@ impl Agent {
             (Some(identity), None) => tokio::spawn(resume_alone(parts.reconciler(identity)?)),
             (None, _) => {
                 let file = overrides.model.or(config.model.path);
-                let (installer, measured) = (Arc::clone(&parts.installer), Arc::clone(&parts.measured));
-                tokio::spawn(standalone::serve(installer, file, parts.last_card.clone(), measured))
+                tokio::spawn(standalone::serve(parts.clone(), file))
             }
         });
         Ok(Self { parts, readiness, address, boot_report, stop_serving, stop_fleet, tasks, _lock: lock })
@@ -154,9 +154,10 @@ impl Agent {
                 tracing::error!(%error, "a part of the agent failed");
             }
         }
-        let Parts { active, audit, clock, .. } = self.parts;
+        let Parts { active, residents, audit, clock, .. } = self.parts;
         let ending = tokio::task::spawn_blocking(move || {
             drop(active.replace(None));
+            residents.clear();
             clock.persist().map_err(anyhow::Error::new)?;
             audit.shutdown("stopped").map_err(anyhow::Error::new)
         });
@@ -188,6 +189,18 @@ fn serve_config(state: &StateDir, config: &Config) -> Result<ServeConfig> {
         origins: Vec::new(),
         limits: Limits { generations: config.model.slots as usize * 4, ..Limits::default() },
     })
+}
+
+/// How often it is looked for models that nobody asked for long enough.
+const SWEEP: Duration = Duration::from_secs(1);
+
+async fn sweep(residents: Arc<Residents>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => residents.sweep().await,
+        }
+    }
 }
 
 /// An enrolled device that leaves its fleet alone for now: what it accepted before is in force.

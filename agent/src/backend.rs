@@ -1,25 +1,26 @@
-//! What answers the local API: turns a conversation into tokens, hands them to the model's thread, and passes the answer on.
+//! What answers the local API: finds the model that a name means, puts the question to it, and passes the answer on.
+
+mod answer;
+mod manage;
+mod prompt;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use outpost_contract::ModelId;
 use outpost_disk::Clock;
-use outpost_engine::batch::{EventKind, Refusal};
-use outpost_engine::encode_chat_with;
-use outpost_engine::generate::{Cancel, FinishReason as EngineFinish, Request, Sampling};
-use outpost_engine::template::{Message, RenderOptions, TemplateError};
 use outpost_policies::Permit;
 use outpost_serve::{
-    Backend, BackendError, ChatRequest, FinishReason, Generation, GenerationEvent, Health, ModelCard, Served, Usage,
+    Backend, BackendError, EmbedRequest, Embeddings, GenerateRequest, Generation, Health, KeepAlive, LoadOutcome,
+    LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Prompt, Served,
 };
 use tokio::sync::{mpsc, watch};
 
-use crate::active::{Active, Loaded};
-use crate::template_worker::RenderError;
-use crate::worker::NotTaken;
+use crate::active::{Active, Card, Loaded};
+use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
 
-/// The name under which whatever serves can be asked for, so that a client need not know what the planner chose.
+/// The name under which whatever the plan chose can be asked for, so that a client need not know what it is.
 pub const DEFAULT_MODEL: &str = "default";
 
 /// Where the agent stands on its way to an answer; health and status show it.
@@ -33,14 +34,19 @@ pub enum Readiness {
     Nothing(String),
 }
 
-/// Answers from the active model.
+/// Answers from the planned model, and on a box of its own from those on its shelf.
 #[derive(Debug)]
-pub struct ActiveBackend {
-    active: Arc<Active>,
-    readiness: watch::Receiver<Readiness>,
-    answered: AtomicU64,
-    status: Box<dyn StatusSource>,
-    clock: Clock,
+pub struct LocalBackend {
+    pub(crate) active: Arc<Active>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) residents: Arc<Residents>,
+    pub(crate) presets: Arc<Presets>,
+    /// Directories that `pull` takes model files from.
+    pub(crate) sources: Vec<std::path::PathBuf>,
+    pub(crate) readiness: watch::Receiver<Readiness>,
+    pub(crate) answered: AtomicU64,
+    pub(crate) status: Box<dyn StatusSource>,
+    pub(crate) clock: Clock,
 }
 
 /// More facts for `GET /outpost/status`.
@@ -49,55 +55,87 @@ pub trait StatusSource: Send + Sync + std::fmt::Debug {
     fn status(&self) -> serde_json::Value;
 }
 
-impl ActiveBackend {
-    /// A backend over the slot.
-    #[must_use]
-    pub fn new(
-        active: Arc<Active>,
-        readiness: watch::Receiver<Readiness>,
-        status: Box<dyn StatusSource>,
-        clock: Clock,
-    ) -> Self {
-        Self { active, readiness, answered: AtomicU64::new(0), status, clock }
-    }
+/// The model that a name means.
+enum Meant {
+    /// The one that the plan chose.
+    Planned(Arc<Loaded>),
+    /// Variants on the shelf, of which one is to be loaded.
+    Shelved(Vec<Arc<Entry>>),
+}
 
+impl LocalBackend {
     /// Answers begun since the start.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
-    fn loaded(&self, wanted: &str) -> Result<Arc<Loaded>, BackendError> {
-        let Some(loaded) = self.active.current() else {
-            return Err(match &*self.readiness.borrow() {
-                Readiness::Nothing(because) => BackendError::NotReady { detail: because.clone() },
-                Readiness::Preparing | Readiness::Serving => {
-                    BackendError::NotReady { detail: "a model is being prepared".into() }
-                }
-            });
-        };
-        if wanted == DEFAULT_MODEL || wanted == loaded.card.model.as_str() {
-            return Ok(loaded);
+    /// Finds what a name means, and the presets that come with it. A name without a tag means any variant, `:latest` too.
+    async fn meant(&self, name: &str) -> Result<(Meant, Option<Preset>), BackendError> {
+        let name = name.strip_suffix(":latest").unwrap_or(name);
+        let preset = self.presets.get(name);
+        let name = preset.as_ref().map_or(name, |preset| preset.from.as_str());
+        let planned = self.active.current();
+        if let Some(loaded) = &planned
+            && names(&loaded.card, name)
+        {
+            return Ok((Meant::Planned(Arc::clone(loaded)), preset));
         }
-        Err(BackendError::UnknownModel { model: wanted.to_owned() })
+        let variants = self.shelf.find(name).await;
+        if !variants.is_empty() {
+            return Ok((Meant::Shelved(variants), preset));
+        }
+        if planned.is_none() && (name == DEFAULT_MODEL || name.parse::<ModelId>().is_ok()) {
+            return match &*self.readiness.borrow() {
+                Readiness::Nothing(because) => Err(BackendError::NotReady { detail: because.clone() }),
+                Readiness::Preparing | Readiness::Serving => {
+                    Err(BackendError::NotReady { detail: "a model is being prepared".into() })
+                }
+            };
+        }
+        Err(BackendError::UnknownModel { model: name.to_owned() })
+    }
+
+    /// The model that a name means, in memory for as long as the result lives.
+    async fn acquire(
+        &self,
+        name: &str,
+        keep: Option<KeepAlive>,
+    ) -> Result<(InUse, Option<Preset>), BackendError> {
+        let (meant, preset) = self.meant(name).await?;
+        let in_use = match meant {
+            Meant::Planned(loaded) => {
+                InUse { engine: Engine::Generator(loaded), load_time: std::time::Duration::ZERO, hold: None }
+            }
+            Meant::Shelved(variants) => {
+                let store = self.shelf.store().ok_or_else(|| failed("the shelf has no store"))?;
+                self.residents.acquire(store, &variants, keep).await?
+            }
+        };
+        Ok((in_use, preset))
+    }
+
+    /// The model that a name means, if it answers.
+    async fn generator(
+        &self,
+        name: &str,
+        keep: Option<KeepAlive>,
+    ) -> Result<(Arc<Loaded>, InUse, Option<Preset>), BackendError> {
+        let (in_use, preset) = self.acquire(name, keep).await?;
+        match &in_use.engine {
+            Engine::Generator(loaded) => Ok((Arc::clone(loaded), in_use, preset)),
+            Engine::Embedder(_) => Err(BackendError::Unsuitable {
+                field: "model",
+                detail: format!("`{name}` makes vectors and does not answer: ask another model"),
+            }),
+        }
     }
 }
 
 #[async_trait]
-impl Backend for ActiveBackend {
+impl Backend for LocalBackend {
     async fn models(&self) -> Vec<ModelCard> {
-        let Some(loaded) = self.active.current() else { return Vec::new() };
-        let card = &loaded.card;
-        let named = |id: &str| ModelCard {
-            id: id.to_owned(),
-            created_s: card.installed_at_s,
-            licence: card.licence.clone(),
-            variant: card.variant.clone(),
-            file_sha256: card.sha256.to_hex(),
-            context_tokens: card.context_tokens,
-            parameters: loaded.worker.model().info().parameters,
-        };
-        vec![named(card.model.as_str()), named(DEFAULT_MODEL)]
+        self.cards().await
     }
 
     async fn health(&self) -> Health {
@@ -108,33 +146,50 @@ impl Backend for ActiveBackend {
         }
     }
 
-    async fn start(&self, permit: Permit, request: ChatRequest) -> Result<Generation, BackendError> {
-        let loaded = self.loaded(&request.model)?;
-        let messages: Vec<_> = request
-            .messages
-            .iter()
-            .map(|message| Message::new(message.role.word(), message.content.as_str()))
-            .collect();
-        let options = RenderOptions { now_s: self.clock.now_s(), ..RenderOptions::default() };
-        let encoder = Arc::clone(&loaded);
-        let encoding = tokio::task::spawn_blocking(move || encode(&encoder, &messages, &options)).await;
-        let tokens = encoding.map_err(|error| BackendError::Failed { detail: error.to_string() })??;
-        let limit = request.max_tokens.min(permit.max_tokens());
-        let sampling = sampling(&request.sampling);
-        let cancel = Cancel::default();
-        // Nothing of what one caller sends is shared with another, not even the time it takes.
-        let scope = format!("{}/{}", permit.principal().kind.word(), permit.principal().id);
-        let asked = Request { tokens, scope, sampling, stop: request.stop, limit, cancel: cancel.clone() };
-        let events = loaded.worker.generate(asked).await.map_err(refusal)?;
+    async fn start(&self, permit: Permit, request: GenerateRequest) -> Result<Generation, BackendError> {
+        let (loaded, in_use, preset) = self.generator(&request.model, request.keep_alive).await?;
+        let served = served(&loaded.card);
+        let began = self.begin(loaded, in_use, preset, &permit, request).await?;
         self.answered.fetch_add(1, Ordering::Relaxed);
-        let served = Served {
-            model: loaded.card.model.to_string(),
-            variant: loaded.card.variant.clone(),
-            file_sha256: loaded.card.sha256.to_hex(),
-        };
-        let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(pass_on(loaded, events, sender, cancel));
-        Ok(Generation::new(receiver, served, Arc::new(AtomicBool::new(false))))
+        Ok(began.into_generation(served))
+    }
+
+    async fn embed(&self, _permit: Permit, request: EmbedRequest) -> Result<Embeddings, BackendError> {
+        self.vectors(request).await
+    }
+
+    async fn count(&self, _permit: Permit, model: &str, prompt: Prompt) -> Result<u32, BackendError> {
+        self.tokens(model, prompt).await
+    }
+
+    async fn detail(&self, model: &str) -> Result<ModelDetail, BackendError> {
+        self.described(model).await
+    }
+
+    async fn loaded(&self) -> Vec<LoadedModel> {
+        self.in_memory().await
+    }
+
+    async fn load(&self, _permit: Permit, model: &str, keep: Option<KeepAlive>) -> Result<LoadOutcome, BackendError> {
+        let (in_use, _) = self.acquire(model, keep).await?;
+        let there = in_use.load_time.is_zero();
+        Ok(if there { LoadOutcome::AlreadyLoaded } else { LoadOutcome::Loaded(in_use.load_time) })
+    }
+
+    async fn unload(&self, _permit: Permit, model: &str) -> Result<bool, BackendError> {
+        self.let_go(model).await
+    }
+
+    async fn pull(&self, _permit: Permit, reference: &str) -> Result<mpsc::Receiver<Progress>, BackendError> {
+        self.fetch(reference).await
+    }
+
+    async fn create(&self, _permit: Permit, new: NewModel) -> Result<(), BackendError> {
+        self.make(new).await
+    }
+
+    async fn delete(&self, _permit: Permit, model: &str) -> Result<(), BackendError> {
+        self.remove(model).await
     }
 
     fn status(&self) -> serde_json::Value {
@@ -142,93 +197,18 @@ impl Backend for ActiveBackend {
     }
 }
 
-fn encode(loaded: &Loaded, messages: &[Message], options: &RenderOptions) -> Result<Vec<u32>, BackendError> {
-    let model = loaded.worker.model();
-    let run = |job: &_| loaded.template.as_ref().ok_or(TemplateError::Missing)?.run(job);
-    encode_chat_with(model, messages, options, run).map_err(|error: RenderError| {
-        let detail = describe(&error);
-        match error {
-            // The agent's trouble, not the conversation's.
-            RenderError::NotStarted { .. } | RenderError::Broken { .. } => BackendError::Failed { detail },
-            _ => BackendError::Unsuitable { detail },
-        }
-    })
+/// Whether a name means the model of a card.
+fn names(card: &Card, name: &str) -> bool {
+    let tagged = || name.strip_prefix(card.model.as_str()).and_then(|rest| rest.strip_prefix(':'));
+    name == DEFAULT_MODEL
+        || name == card.model.as_str()
+        || tagged().is_some_and(|variant| variant.eq_ignore_ascii_case(&card.variant))
 }
 
-/// An error with what caused it, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", describe(source)),
-        None => error.to_string(),
-    }
+fn served(card: &Card) -> Served {
+    Served { model: card.model.to_string(), variant: card.variant.clone(), file_sha256: card.sha256.to_hex() }
 }
 
-/// What the caller left out gets the engine's default: the likeliest token every time.
-fn sampling(asked: &outpost_serve::Sampling) -> Sampling {
-    let default = Sampling::default();
-    Sampling {
-        temperature: asked.temperature.unwrap_or(default.temperature),
-        top_k: asked.top_k.unwrap_or(default.top_k),
-        top_p: asked.top_p.unwrap_or(default.top_p),
-        min_p: asked.min_p.unwrap_or(default.min_p),
-        repetition_penalty: asked.repetition_penalty.unwrap_or(default.repetition_penalty),
-        seed: asked.seed.unwrap_or(default.seed),
-    }
-}
-
-fn refusal(refused: NotTaken) -> BackendError {
-    match refused {
-        NotTaken::Refused(Refusal::Busy { .. }) => BackendError::Busy { retry_after_s: 1 },
-        NotTaken::Refused(Refusal::TooLong { tokens, context_tokens }) => {
-            BackendError::TooLong { prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX), context_tokens }
-        }
-        NotTaken::Refused(other) => BackendError::Unsuitable { detail: other.to_string() },
-        NotTaken::Ended => BackendError::Failed { detail: refused.to_string() },
-    }
-}
-
-/// Carries one answer from the model's thread to the server; keeps the model loaded until the answer is over.
-async fn pass_on(
-    loaded: Arc<Loaded>,
-    mut events: mpsc::UnboundedReceiver<EventKind>,
-    sender: mpsc::UnboundedSender<GenerationEvent>,
-    cancel: Cancel,
-) {
-    loop {
-        let event = tokio::select! {
-            event = events.recv() => event,
-            () = sender.closed() => {
-                cancel.cancel();
-                break;
-            }
-        };
-        let event = match event {
-            Some(EventKind::Text(text)) => GenerationEvent::Text(text),
-            Some(EventKind::Finished(finished)) => match finished.reason {
-                EngineFinish::Error(detail) => GenerationEvent::Failed { detail },
-                EngineFinish::Cancelled => GenerationEvent::Failed { detail: "cancelled".into() },
-                EngineFinish::Stop => ended(FinishReason::Stop, &finished),
-                EngineFinish::Length => ended(FinishReason::Length, &finished),
-            },
-            None => GenerationEvent::Failed { detail: "the model's thread ended".into() },
-        };
-        let last = !matches!(event, GenerationEvent::Text(_));
-        if sender.send(event).is_err() {
-            cancel.cancel();
-        }
-        if last {
-            break;
-        }
-    }
-    // Freeing a model takes a while and joins its thread: not on a thread that serves others.
-    tokio::task::spawn_blocking(move || drop(loaded));
-}
-
-fn ended(reason: FinishReason, finished: &outpost_engine::generate::Finished) -> GenerationEvent {
-    let usage = Usage {
-        prompt_tokens: finished.prompt_tokens,
-        cached_tokens: finished.cached_tokens,
-        generated_tokens: finished.generated_tokens,
-    };
-    GenerationEvent::Finished { reason, usage }
+fn failed(detail: impl Into<String>) -> BackendError {
+    BackendError::Failed { detail: detail.into() }
 }

@@ -45,6 +45,15 @@ impl Client {
         read_json(response).await
     }
 
+    /// Any request with a JSON body or none; the answer is read as JSON, an empty one as null.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let response = self.send(method, path, body).await?;
+        read_json(response).await
+    }
+
     /// `POST path` with a JSON body; the answer's body is handed to `each` line by line as it arrives.
     ///
     /// # Errors
@@ -92,11 +101,16 @@ async fn read_json(response: Response<Incoming>) -> Result<Value> {
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!("the agent's answer could not be read: {error}"))?.to_bytes();
+    if status.is_success() && body.is_empty() {
+        return Ok(Value::Null);
+    }
     let value: Value =
         serde_json::from_slice(&body).with_context(|| format!("the agent answered {status} without JSON"))?;
     if status.is_success() {
         return Ok(value);
     }
-    let message = value["error"]["message"].as_str().unwrap_or("no reason given");
+    // Each family of routes has its own form of error.
+    let told = value["error"]["message"].as_str().or_else(|| value["error"].as_str());
+    let message = told.unwrap_or("no reason given");
     bail!("the agent refused ({status}): {message}")
 }

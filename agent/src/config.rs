@@ -91,6 +91,8 @@ pub struct Model {
     pub backend: BackendChoice,
     /// A smaller model of the same vocabulary that guesses ahead.
     pub draft: Option<PathBuf>,
+    /// Directories that `pull` takes model files from, on a box without a control plane.
+    pub sources: Vec<PathBuf>,
 }
 
 /// Where matrix products are computed: by name, or the best that this binary has and that works.
@@ -123,7 +125,7 @@ impl BackendChoice {
 
 impl Default for Model {
     fn default() -> Self {
-        Self { path: None, context_tokens: 0, slots: 4, threads: 0, backend: BackendChoice::Auto, draft: None }
+        Self { path: None, context_tokens: 0, slots: 4, threads: 0, backend: BackendChoice::Auto, draft: None, sources: Vec::new() }
     }
 }
 

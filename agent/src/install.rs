@@ -285,7 +285,11 @@ impl Installer {
 }
 
 /// A model on its thread, and its template in its process; a template that does not compile is as bad as a broken file.
-fn load(file: &Path, options: WorkerOptions, program: PathBuf) -> anyhow::Result<(Worker, Option<TemplateWorker>)> {
+pub(crate) fn load(
+    file: &Path,
+    options: WorkerOptions,
+    program: PathBuf,
+) -> anyhow::Result<(Worker, Option<TemplateWorker>)> {
     let worker = Worker::load(file, options)?;
     let template = worker.model().template().map(|template| {
         TemplateWorker::start(program, template.source(), Limits::default())

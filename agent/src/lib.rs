@@ -17,6 +17,7 @@ mod key_watch;
 pub mod keys;
 pub mod logging;
 mod measure;
+mod models;
 mod parts;
 pub mod progress;
 mod reconcile;

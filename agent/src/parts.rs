@@ -1,6 +1,7 @@
 //! What the agent is put together from: opened once, handed to whoever needs it.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -17,13 +18,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::active::{Active, Card};
-use crate::backend::{ActiveBackend, Readiness};
+use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::FleetChunks;
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
+use crate::models::{Presets, Residents, Shelf};
 use crate::progress::Announcer;
 use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
@@ -51,6 +53,10 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) measured: Arc<Measured>,
     pub(crate) installer: Arc<Installer>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) residents: Arc<Residents>,
+    presets: Arc<Presets>,
+    sources: Vec<PathBuf>,
     pub(crate) last_card: Option<Card>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
@@ -77,6 +83,17 @@ impl Parts {
         let (ledger, last_card) = Ledger::open(state.ledgers(), ACTIVE_MODEL)?;
         let (measurements, earlier) = Ledger::open(state.ledgers(), "measurements")?;
         let sync = identity.map(|_| SyncDatabase::open(&state.sync()).context("cannot open sync.db")).transpose()?;
+        let (presets, made) = Ledger::open(state.ledgers(), "presets")?;
+        let measured = Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier));
+        let residents = Residents::new(
+            config.model.clone(),
+            program.clone(),
+            audit.clone(),
+            clock.clone(),
+            Arc::clone(&measured),
+        );
+        // What a device of a fleet may run is signed; what somebody put on its disk is not.
+        let shelf = Shelf::new(identity.is_none().then(|| store.clone()));
         let installer = Installer {
             settings: config.model.clone(),
             store: store.clone(),
@@ -94,8 +111,12 @@ impl Parts {
             device,
             policies: InForce::new(default_policies()?),
             identities: Arc::new(identities(state, config)?),
-            measured: Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier)),
+            measured,
             installer: Arc::new(installer),
+            shelf: Arc::new(shelf),
+            residents: Arc::new(residents),
+            presets: Arc::new(Presets::new(presets, made)),
+            sources: config.model.sources.clone(),
             state: state.clone(),
             clock,
             audit,
@@ -122,8 +143,23 @@ impl Parts {
         Link::start(identity, config, &database, &self.clock).context("cannot use the device's identity")
     }
 
+    /// What answers the local API.
+    pub(crate) fn backend(&self, readiness: watch::Receiver<Readiness>, link: Option<LinkHandle>) -> LocalBackend {
+        LocalBackend {
+            active: Arc::clone(&self.active),
+            shelf: Arc::clone(&self.shelf),
+            residents: Arc::clone(&self.residents),
+            presets: Arc::clone(&self.presets),
+            sources: self.sources.clone(),
+            readiness,
+            answered: AtomicU64::new(0),
+            status: Box::new(self.status(link)),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// What the local API serves with.
-    pub(crate) fn serving(&self, backend: Arc<ActiveBackend>, link: Option<LinkHandle>) -> Result<Serving> {
+    pub(crate) fn serving(&self, backend: Arc<LocalBackend>, link: Option<LinkHandle>) -> Result<Serving> {
         Ok(Serving {
             device: self.device.clone(),
             audit: self.audit.clone(),
@@ -173,7 +209,7 @@ impl Parts {
         &self,
         identity: Identity,
         (link, events): (LinkHandle, mpsc::Receiver<LinkEvent>),
-        backend: Arc<ActiveBackend>,
+        backend: Arc<LocalBackend>,
         stop: CancellationToken,
     ) -> Result<Fleet> {
         let chunks = MqttChunks::new(&identity, TransferOptions::default(), &self.clock);

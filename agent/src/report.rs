@@ -7,7 +7,7 @@ use outpost_contract::{Activity, BootId, DeviceId, Installed, Reported};
 use outpost_policies::InForce;
 
 use crate::active::Active;
-use crate::backend::ActiveBackend;
+use crate::backend::LocalBackend;
 use crate::measure::Measured;
 use crate::reconcile::Standing;
 
@@ -15,7 +15,7 @@ use crate::reconcile::Standing;
 pub(crate) struct Reporter {
     pub(crate) device: DeviceId,
     pub(crate) active: Arc<Active>,
-    pub(crate) backend: Arc<ActiveBackend>,
+    pub(crate) backend: Arc<LocalBackend>,
     pub(crate) policies: InForce,
     pub(crate) audit: AuditLog,
     pub(crate) measured: Arc<Measured>,

@@ -1,41 +1,105 @@
 //! A box on its own: serves a local file, or what it served last, with the same plan, self-test and records as a fleet device.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use outpost_contract::TargetName;
-use outpost_engine::gguf::Gguf;
-use outpost_planner::{Candidate, Constraints, plan};
+use outpost_contract::{ModelId, Sha256, TargetName};
+use outpost_engine::gguf::{Gguf, ModelInfo};
+use outpost_planner::{Candidate, Choice, Constraints, plan};
+use outpost_serve::Purpose;
 
 use crate::active::Card;
 use crate::backend::Readiness;
 use crate::facts;
 use crate::install::Installer;
 use crate::measure::Measured;
+use crate::parts::Parts;
 use crate::progress::Progress;
 
 /// Smallest context that a box on its own accepts, tokens: below it a conversation is of no use.
 const MINIMUM_CONTEXT_TOKENS: u32 = 256;
 
-/// Makes the file serve; without one, the file that served last.
-pub(crate) async fn serve(
-    installer: Arc<Installer>,
-    file: Option<PathBuf>,
-    last: Option<Card>,
-    measured: Arc<Measured>,
-) {
-    let outcome = match (file, last) {
-        (Some(file), _) => serve_file(&installer, &file, &measured).await,
-        (None, Some(card)) => serve_again(&installer, card).await,
-        (None, None) => Err(anyhow::anyhow!(
-            "this device has no model; give one with `outpost run --model FILE`, or enrol it in a fleet"
-        )),
+/// Makes the file serve; without one, the file that served last, or else the best of those that were imported.
+pub(crate) async fn serve(parts: Parts, file: Option<PathBuf>) {
+    let installer = &parts.installer;
+    let outcome = match (file, parts.last_card.clone()) {
+        (Some(file), _) => serve_file(installer, &file, &parts.measured).await,
+        (None, Some(card)) => serve_again(installer, card).await,
+        (None, None) => serve_best(&parts).await,
     };
     if let Err(error) = outcome {
         let because = format!("{error:#}");
         tracing::warn!(because, "no model serves");
         installer.readiness.send_replace(Readiness::Nothing(because));
+    }
+}
+
+/// Of the files that were imported, the one that the planner finds best.
+async fn serve_best(parts: &Parts) -> Result<()> {
+    let mut entries = parts.shelf.entries().await;
+    entries.retain(|entry| entry.purpose == Purpose::Generation);
+    if entries.is_empty() {
+        bail!(
+            "this device has no model; give one with `outpost run --model FILE` or `outpost model import FILE`, or \
+             enrol it in a fleet"
+        );
+    }
+    let mut candidates = Vec::new();
+    for entry in &entries {
+        candidates.push(Candidate { target: entry.target()?, facts: entry.facts() });
+    }
+    let trained = entries.iter().map(|entry| entry.info.context_tokens).min().unwrap_or(0);
+    let planned = decide(&parts.installer, &candidates, trained, &parts.measured).await?;
+    let chosen = candidates.iter().position(|candidate| candidate.target == planned.target);
+    let entry = chosen.and_then(|place| entries.get(place)).context("the planner chose what was not offered")?;
+    let (store, file) = (parts.store.clone(), entry.blake3);
+    let checked = tokio::task::spawn_blocking(move || store.verify_file(file)).await;
+    let stored = checked.context("checking the file was interrupted")?.context("the chosen file cannot be used")?;
+    let card = card(&parts.installer, &planned, entry.model.clone(), &entry.info, entry.sha256);
+    let card = Card { blake3: Some(file), ..card };
+    parts.installer.load(card, &stored.path).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))
+}
+
+/// The planner's choice, told to whoever listens.
+async fn decide(
+    installer: &Installer,
+    candidates: &[Candidate],
+    trained: u32,
+    measured: &Measured,
+) -> Result<Choice> {
+    let constraints = Constraints {
+        minimum_context_tokens: MINIMUM_CONTEXT_TOKENS.min(trained),
+        slots: installer.settings.slots,
+        draft: installer.draft()?,
+        ..Constraints::default()
+    };
+    let plan = plan(candidates, &measured.get().await, &constraints);
+    let chosen = plan.choice.as_ref().map(|choice| choice.target.to_string());
+    installer.announcer.say(Progress::Planned { table: plan.table(), chosen });
+    plan.choice.with_context(|| {
+        let because: Vec<_> = plan.verdicts.into_iter().map(|verdict| verdict.because).collect();
+        format!("no model fits this machine: {}", because.join("; "))
+    })
+}
+
+fn card(installer: &Installer, choice: &Choice, model: ModelId, info: &ModelInfo, sha256: Sha256) -> Card {
+    let settings = &installer.settings;
+    Card {
+        model,
+        variant: info.quantisation.clone(),
+        target: None,
+        blake3: None,
+        path: None,
+        sha256,
+        licence: info.licence.clone(),
+        context_tokens: match settings.context_tokens {
+            0 => choice.context_tokens,
+            wanted => wanted.min(choice.context_tokens),
+        },
+        slots: choice.slots,
+        threads: if settings.threads == 0 { choice.threads } else { settings.threads },
+        tokens_per_second_milli: 0,
+        installed_at_s: installer.clock.now_s(),
     }
 }
 
@@ -50,43 +114,11 @@ async fn serve_file(installer: &Installer, file: &Path, measured: &Measured) -> 
     };
     let (info, sha256) = inspected.await.context("reading the file was interrupted")??;
     let model = facts::model_id(file, &info)?;
-    let facts = facts::variant(model.clone(), 1, &info);
     let target: TargetName = "local-file".parse().context("a fixed name")?;
-    let minimum = MINIMUM_CONTEXT_TOKENS.min(info.context_tokens);
-    let constraints = Constraints {
-        minimum_context_tokens: minimum,
-        slots: installer.settings.slots,
-        draft: installer.draft()?,
-        ..Constraints::default()
-    };
-    let measurements = measured.get().await;
-    let plan = plan(&[Candidate { target: target.clone(), facts: facts.clone() }], &measurements, &constraints);
-    installer
-        .announcer
-        .say(Progress::Planned { table: plan.table(), chosen: plan.choice.as_ref().map(|_| target.to_string()) });
-    let Some(choice) = plan.choice else {
-        let because = plan.verdicts.first().map(|verdict| verdict.because.clone()).unwrap_or_default();
-        bail!("`{}` does not fit this machine: {because}", file.display());
-    };
-    let settings = &installer.settings;
-    let card = Card {
-        model,
-        variant: info.quantisation,
-        target: None,
-        blake3: None,
-        path: Some(std::path::absolute(file).with_context(|| format!("cannot resolve `{}`", file.display()))?),
-        sha256,
-        licence: info.licence,
-        context_tokens: if settings.context_tokens == 0 {
-            choice.context_tokens
-        } else {
-            settings.context_tokens.min(choice.context_tokens)
-        },
-        slots: choice.slots,
-        threads: if settings.threads == 0 { choice.threads } else { settings.threads },
-        tokens_per_second_milli: 0,
-        installed_at_s: installer.clock.now_s(),
-    };
+    let candidate = Candidate { target, facts: facts::variant(model.clone(), 1, &info) };
+    let choice = decide(installer, &[candidate], info.context_tokens, measured).await?;
+    let path = std::path::absolute(file).with_context(|| format!("cannot resolve `{}`", file.display()))?;
+    let card = Card { path: Some(path), ..card(installer, &choice, model, &info, sha256) };
     installer.load(card, file).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
@@ -30,6 +31,7 @@ enum Command {
 pub struct Worker {
     model: Arc<Model>,
     commands: Sender<Command>,
+    running: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,17 +82,25 @@ impl Worker {
             None => Engine::new(Arc::clone(&model), options),
         };
         let (commands, inbox) = channel();
+        let running = Arc::<AtomicU32>::default();
+        let told = Arc::clone(&running);
         let thread = std::thread::Builder::new()
             .name("model".into())
-            .spawn(move || serve(engine, &inbox))
+            .spawn(move || serve(engine, &inbox, &told))
             .context("cannot start the model's thread")?;
-        Ok(Self { model, commands, thread: Some(thread) })
+        Ok(Self { model, commands, running, thread: Some(thread) })
     }
 
     /// The model; immutable, shared.
     #[must_use]
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// Answers that it is giving now.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
     }
 
     /// Hands a request to the model's thread. Dropping the receiver cancels it.
@@ -117,9 +127,10 @@ impl Drop for Worker {
 }
 
 /// The thread's life: sleep while idle, otherwise take what is new and step.
-fn serve(mut engine: Engine, inbox: &Receiver<Command>) {
+fn serve(mut engine: Engine, inbox: &Receiver<Command>, running: &AtomicU32) {
     let mut listeners = HashMap::new();
     loop {
+        running.store(u32::try_from(engine.active()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let next =
             if engine.is_idle() { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
         match next {

@@ -54,6 +54,8 @@ kinds! {
     ModelPull = "model.pull",
     /// A model answers from now on.
     ModelLoad = "model.load",
+    /// A model left memory; `because` says why.
+    ModelUnload = "model.unload",
     /// A model was refused: bad bytes, no room, not approved.
     ModelReject = "model.reject",
     /// A policy bundle is in force from now on.

@@ -16,6 +16,18 @@ pub enum Model {
         /// The file
         file: PathBuf,
     },
+    /// Fetch a model file from the directories that outpost.toml names as `model.sources`
+    #[command(after_help = "Example: outpost model pull qwen3-0.6b")]
+    Pull {
+        /// Name of the file, or of the model in it
+        reference: String,
+    },
+    /// Remove a model from this device
+    #[command(after_help = "Example: outpost model rm qwen3-0.6b:q4_0")]
+    Rm {
+        /// Its name, as `ls` shows it
+        name: String,
+    },
     /// Show what a GGUF file is, without trusting it
     #[command(after_help = "Example: outpost model inspect qwen3-0.6b-Q4_0.gguf --json")]
     Inspect {

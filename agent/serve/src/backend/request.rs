@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What to answer, and how.
@@ -160,7 +161,8 @@ pub enum Shape {
 }
 
 /// How tokens are chosen. What the caller left out is `None`: the backend knows what suits the model.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sampling {
     /// 0 always takes the likeliest token; up to 2.
     pub temperature: Option<f32>,

@@ -25,8 +25,10 @@ const TEXT_BYTES: u64 = 16 * 1024 * 1024;
 /// Runs the command.
 pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
     match command {
-        Model::Ls => store::list(here)?,
+        Model::Ls => store::list(here).await?,
         Model::Import { file } => store::import(here, &file).await?,
+        Model::Pull { reference } => store::pull(here, &reference).await?,
+        Model::Rm { name } => store::remove(here, &name).await?,
         Model::Inspect { file } => inspect::run(here, &file)?,
         Model::Compare { left, right } => compare::run(here, &left, &right)?,
         Model::Convert { directory, output, to } => convert::run(here, &directory, &output, &to)?,

@@ -1,45 +1,127 @@
-//! `outpost model ls` and `import`: the model files of this device.
+//! `outpost model ls`, `import`, `pull` and `rm`: the model files of this device.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use outpost_audit::{Kind, ObjectRef, Record};
+use outpost_disk::{Clock, StateLock};
 use outpost_engine::gguf::Gguf;
+use outpost_serve::Progress;
 use outpost_store::Store;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
+use super::super::bar::Bar;
 use super::{Here, say, say_json};
+use crate::client::Client;
+use crate::config::Config;
 use crate::facts;
+use crate::models::{Shelf, sources};
 
-pub(super) fn list(here: &Here) -> Result<()> {
-    here.state.prepare()?;
-    let files =
-        Store::open(&here.state.store()).context("cannot open the store")?.list().context("cannot read the store")?;
-    let rows: Vec<_> = files
-        .iter()
-        .map(|file| {
-            let info = Gguf::open(&file.path).map(|gguf| gguf.info());
-            let (name, quantisation) = info.map_or_else(|_| Default::default(), |info| (info.name, info.quantisation));
-            json!({"blake3": file.blake3, "name": name, "quantisation": quantisation, "bytes": file.bytes})
-        })
-        .collect();
+pub(super) async fn list(here: &Here) -> Result<()> {
+    let shelf = Arc::new(Shelf::new(Some(open(here)?)));
+    let rows: Vec<_> = shelf.named().await;
     if here.json {
-        return say_json(&rows);
+        let row = |(name, entry): &(String, Arc<crate::models::Entry>)| {
+            json!({
+                "name": name, "model": entry.model, "quantisation": entry.info.quantisation,
+                "bytes": entry.info.file_bytes, "sha256": entry.sha256, "blake3": entry.blake3,
+            })
+        };
+        return say_json(&rows.iter().map(row).collect::<Vec<_>>());
     }
-    for row in &rows {
-        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let mebibytes = row["bytes"].as_u64().unwrap_or(0) >> 20;
-        say(format!("{:<32} {:<8} {mebibytes:>6} MiB  {}", text("name"), text("quantisation"), &text("blake3")[..16]))?;
+    for (name, entry) in &rows {
+        let mebibytes = entry.info.file_bytes >> 20;
+        let digest = entry.sha256.to_hex();
+        say(format!("{name:<40} {:<8} {mebibytes:>6} MiB  {}", entry.info.quantisation, &digest[..16]))?;
     }
     Ok(())
 }
 
 pub(super) async fn import(here: &Here, file: &Path) -> Result<()> {
-    here.state.prepare()?;
     let gguf = Gguf::open(file).with_context(|| format!("`{}` is not imported", file.display()))?;
-    let store = Store::open(&here.state.store()).context("cannot open the store")?;
+    let store = open(here)?;
     let manifest = store.import(file, &facts::cuts(&gguf)).await.context("cannot import the file")?;
     if here.json {
         return say_json(&json!({"blake3": manifest.blake3, "sha256": manifest.sha256, "bytes": manifest.bytes}));
     }
     say(format!("imported {} bytes as {}", manifest.bytes, manifest.blake3))
+}
+
+pub(super) async fn pull(here: &Here, reference: &str) -> Result<()> {
+    let client = Client::new(&here.state.socket());
+    let mut bar = Bar::new("pulling");
+    if client.is_up().await {
+        client.post_lines("/api/pull", &json!({"model": reference}), |line| told(line, &mut bar)).await?;
+        drop(bar);
+        return say(format!("`{reference}` is here"));
+    }
+    here.state.prepare()?;
+    let directories = Config::load_or_create(&here.state.config())?.model.sources;
+    let Some(file) = sources::find(&directories, reference) else {
+        bail!("none of the directories in `model.sources` of outpost.toml has a model file `{reference}`");
+    };
+    let (sender, mut progress) = mpsc::channel(16);
+    let store = open(here)?;
+    let telling = tokio::spawn(async move {
+        while let Some(step) = progress.recv().await {
+            if let Progress::Bytes { total, completed, .. } = step {
+                bar.at(completed, total);
+            }
+        }
+    });
+    let imported = sources::import(&store, &file, &sender).await;
+    drop(sender);
+    telling.await.context("telling how far it is was interrupted")?;
+    imported.with_context(|| format!("`{}` is not imported", file.display()))?;
+    say(format!("`{reference}` is here"))
+}
+
+/// One line of the agent's.
+fn told(line: &str, bar: &mut Bar) -> Result<()> {
+    let line: Value = serde_json::from_str(line).context("the agent sent a line that is not JSON")?;
+    if let Some(error) = line["error"].as_str() {
+        bail!("the agent broke off: {error}");
+    }
+    if let (Some(completed), Some(total)) = (line["completed"].as_u64(), line["total"].as_u64()) {
+        bar.at(completed, total);
+    }
+    Ok(())
+}
+
+pub(super) async fn remove(here: &Here, name: &str) -> Result<()> {
+    let client = Client::new(&here.state.socket());
+    if client.is_up().await {
+        client.request("DELETE", "/api/delete", Some(&json!({"model": name}))).await?;
+        return say(format!("`{name}` is removed"));
+    }
+    here.state.prepare()?;
+    let (store, clock) = (open(here)?, Clock::open(here.state.ledgers())?);
+    let found = Arc::new(Shelf::new(Some(store.clone()))).find(name).await;
+    let entry = match &found[..] {
+        [entry] => Arc::clone(entry),
+        [] => bail!("no model `{name}` is on this device; `outpost model ls` lists those that are"),
+        several => {
+            let tags: Vec<String> = several.iter().map(|entry| format!("`{}`", entry.tag())).collect();
+            bail!("`{name}` means {} files: name one, {}", several.len(), tags.join(" or "));
+        }
+    };
+    // Held until the file is gone: an agent that starts now must not find half a model.
+    let lock = StateLock::acquire(here.state.root()).context("an agent is starting on this directory")?;
+    store.remove(entry.blake3).context("the file is not removed")?;
+    drop(lock);
+    let object = ObjectRef {
+        model: entry.model.to_string(),
+        variant: entry.info.quantisation.clone(),
+        file_sha256: entry.sha256.to_hex(),
+        ..ObjectRef::default()
+    };
+    here.record(&clock, Record::new(Kind::AdminAct).act("delete_model").object(object))?;
+    say(format!("`{name}` is removed"))
+}
+
+fn open(here: &Here) -> Result<Store> {
+    here.state.prepare()?;
+    Store::open(&here.state.store()).context("cannot open the model store")
 }
