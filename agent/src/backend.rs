@@ -124,7 +124,14 @@ impl Backend for ActiveBackend {
         let cancel = Cancel::default();
         // Nothing of what one caller sends is shared with another, not even the time it takes.
         let scope = format!("{}/{}", permit.principal().kind.word(), permit.principal().id);
-        let asked = Request { tokens, scope, sampling, stop: request.stop, limit, cancel: cancel.clone() };
+        let asked = Request {
+            scope,
+            sampling,
+            stop: request.stop,
+            limit: Some(limit),
+            cancel: cancel.clone(),
+            ..Request::new(tokens)
+        };
         let events = loaded.worker.generate(asked).await.map_err(refusal)?;
         self.answered.fetch_add(1, Ordering::Relaxed);
         let served = Served {
@@ -173,6 +180,7 @@ fn sampling(asked: &outpost_serve::Sampling) -> Sampling {
         min_p: asked.min_p.unwrap_or(default.min_p),
         repetition_penalty: asked.repetition_penalty.unwrap_or(default.repetition_penalty),
         seed: asked.seed.unwrap_or(default.seed),
+        ..default
     }
 }
 
@@ -203,7 +211,9 @@ async fn pass_on(
             }
         };
         let event = match event {
-            Some(EventKind::Text(text)) => GenerationEvent::Text(text),
+            // Scores are not asked for yet.
+            Some(EventKind::Prompt(_)) => continue,
+            Some(EventKind::Text(said)) => GenerationEvent::Text(said.text),
             Some(EventKind::Finished(finished)) => match finished.reason {
                 EngineFinish::Error(detail) => GenerationEvent::Failed { detail },
                 EngineFinish::Cancelled => GenerationEvent::Failed { detail: "cancelled".into() },
