@@ -17,13 +17,14 @@ const TOKENS: u32 = 16;
 /// If the model cannot be asked, fails, or says nothing at all.
 pub(crate) async fn run(worker: &Worker) -> Result<u64> {
     let tokens = worker.model().tokenizer().encode("What is this?", false, true);
-    let request = Request { limit: TOKENS, ..Request::new(tokens) };
+    let request = Request { limit: Some(TOKENS), ..Request::new(tokens) };
     let mut events = worker.generate(request).await.context("the model refused the self-test")?;
     let started = Instant::now();
     let mut said = String::new();
     while let Some(event) = events.recv().await {
         match event {
-            EventKind::Text(text) => said.push_str(&text),
+            EventKind::Prompt(_) => {}
+            EventKind::Text(piece) => said.push_str(&piece.text),
             EventKind::Finished(finished) => {
                 if let FinishReason::Error(error) = finished.reason {
                     bail!("the model failed its self-test: {error}");

@@ -266,7 +266,7 @@ pub fn answer(
             None => Engine::new(Arc::clone(model), options),
         };
         let limit = u32::try_from(answer.len()).unwrap_or(u32::MAX);
-        let session = engine.submit(Request { limit, ..Request::new(prompt.to_vec()) })?;
+        let session = engine.submit(Request { limit: Some(limit), ..Request::new(prompt.to_vec()) })?;
         engine.dictate(session, answer.to_vec());
         loop {
             for event in engine.step() {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use encoder::Encoder;
 
+use crate::generate::Cancel;
 use crate::gguf::{Gguf, ModelInfo};
 use crate::model::LoadError;
 use crate::tokenizer::Tokenizer;
@@ -27,6 +28,26 @@ pub struct Embedder {
     cut_at: Option<usize>,
 }
 
+/// What is asked of vectors.
+#[derive(Debug, Clone, Default)]
+pub struct EmbedOptions {
+    /// Whether a text that is longer than the model reads is cut there; refused if not.
+    pub truncate: bool,
+    /// Numbers of a vector: the first so many, made as long as 1 again. All if not said.
+    pub dimensions: Option<usize>,
+    /// Ends the work from outside, between two passes.
+    pub cancel: Cancel,
+}
+
+/// Vectors and what they took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedded {
+    /// One vector of length 1 for each text.
+    pub vectors: Vec<Vec<f32>>,
+    /// The tokens that were read of each, the two that frame it included.
+    pub tokens: Vec<usize>,
+}
+
 /// Why texts could not be embedded.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
@@ -42,6 +63,17 @@ pub enum EmbedError {
         /// Tokens that fit.
         context_tokens: usize,
     },
+    /// More numbers than a vector has, or none.
+    #[error("`dimensions` is {asked}; it must be from 1 to {dimensions}, as many as this model gives")]
+    Dimensions {
+        /// Numbers asked for.
+        asked: usize,
+        /// Numbers of a vector.
+        dimensions: usize,
+    },
+    /// Someone ended it.
+    #[error("the work was cancelled")]
+    Cancelled,
     /// A token that the model does not have.
     #[error("token {token} is not in the vocabulary of {vocabulary}")]
     UnknownToken {
@@ -114,14 +146,32 @@ impl Embedder {
     /// # Errors
     /// Fails when a text is longer than the model reads, unless [`Embedder::cutting_at`] was asked for.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.tokens(text)).collect();
+        self.embed_with(texts, &EmbedOptions::default()).map(|embedded| embedded.vectors)
+    }
+
+    /// As [`Embedder::embed`], with options; says the tokens of each text too. Every text is checked before the first is
+    /// read.
+    ///
+    /// # Errors
+    /// Fails when a text is too long and not to be cut, the options ask for more numbers than there are, or on a cancellation.
+    pub fn embed_with(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embedded, EmbedError> {
+        let dimensions = self.dimensions();
+        if let Some(asked) = options.dimensions.filter(|asked| !(1..=dimensions).contains(asked)) {
+            return Err(EmbedError::Dimensions { asked, dimensions });
+        }
         let context_tokens = self.context_tokens();
+        let longest = if options.truncate { Some(context_tokens) } else { None };
+        let cut_at = [longest, self.cut_at].into_iter().flatten().min();
+        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| self.tokens(text, cut_at)).collect();
         if let Some((text, tokens)) = tokens.iter().enumerate().find(|(_, tokens)| tokens.len() > context_tokens) {
             return Err(EmbedError::TooLong { text, tokens: tokens.len(), context_tokens });
         }
         let mut vectors = Vec::with_capacity(texts.len());
         let mut rest = &tokens[..];
         while !rest.is_empty() {
+            if options.cancel.is_cancelled() {
+                return Err(EmbedError::Cancelled);
+            }
             let mut sum = 0;
             let fit = rest.iter().take_while(|tokens| {
                 sum += tokens.len();
@@ -131,11 +181,14 @@ impl Embedder {
             vectors.extend(self.encoder.encode(now)?);
             rest = later;
         }
-        Ok(vectors)
+        if let Some(dimensions) = options.dimensions {
+            vectors.iter_mut().for_each(|vector| shorten(vector, dimensions));
+        }
+        Ok(Embedded { vectors, tokens: tokens.iter().map(Vec::len).collect() })
     }
 
     /// A text's tokens between the two that frame it.
-    fn tokens(&self, text: &str) -> Vec<u32> {
+    fn tokens(&self, text: &str, cut_at: Option<usize>) -> Vec<u32> {
         let [begin, end] = self.frame;
         let mut tokens = self.tokenizer.encode(text, false, true);
         if tokens.first() != Some(&begin) {
@@ -144,11 +197,20 @@ impl Embedder {
         if tokens.len() == 1 || tokens.last() != Some(&end) {
             tokens.push(end);
         }
-        if let Some(most) = self.cut_at.filter(|most| tokens.len() > *most) {
+        if let Some(most) = cut_at.filter(|most| tokens.len() > *most) {
             tokens.truncate(most - 1);
             tokens.push(end);
         }
         tokens
+    }
+}
+
+/// Leaves the first so many numbers of a vector and makes it as long as 1 again.
+fn shorten(vector: &mut Vec<f32>, dimensions: usize) {
+    vector.truncate(dimensions);
+    let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|number| *number /= length);
     }
 }
 

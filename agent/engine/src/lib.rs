@@ -3,16 +3,19 @@
 //! ```text
 //! gguf ──► weights ──► arch (what differs per family) ──► model ──► session (KV cache)
 //!   └────► tokenizer, template ──────────────────────────────┘          │
-//!                                    batch::Engine::step ◄── generate ◄─┘ sampler, stop strings, UTF-8
+//!                                    batch::Engine::step ◄── generate ◄─┘ sampler, grammar, stop strings, UTF-8
+//!                                                                └──► dialect: reasoning, text, calls
 //! ```
 
 pub mod batch;
 pub mod bench;
 pub mod convert;
+pub mod dialect;
 pub mod embedder;
 pub mod evaluate;
 pub mod generate;
 pub mod gguf;
+pub mod grammar;
 pub mod quantize;
 pub mod sampler;
 pub mod session;

@@ -7,7 +7,7 @@ mod linear;
 mod workspace;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use decode::Part;
 pub use error::{ForwardError, LoadError};
@@ -20,6 +20,7 @@ use crate::arch::{self, Figures, Traits};
 use crate::backends::Backend;
 use crate::cpu::{Cpu, Instructions};
 use crate::gguf::{Gguf, ModelInfo};
+use crate::grammar::{Grammar, GrammarError, Vocabulary};
 use crate::session::{self, KvType, Session};
 use crate::template::{ChatTemplate, Job, Message, RenderOptions, TemplateError};
 use crate::tokenizer::Tokenizer;
@@ -58,6 +59,8 @@ pub struct Model {
     layers: Vec<Layer>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    /// Made when the first grammar is asked for.
+    vocabulary: OnceLock<Arc<Vocabulary>>,
     cpu: Cpu,
 }
 
@@ -112,6 +115,7 @@ impl Model {
             layers,
             tokenizer,
             template,
+            vocabulary: OnceLock::new(),
             cpu,
         }))
     }
@@ -150,6 +154,24 @@ impl Model {
     #[must_use]
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
+    }
+
+    /// What grammars for this model are made from. The first call takes some tenths of a second where the vocabulary is large;
+    /// it is not for a thread that serves others.
+    ///
+    /// # Errors
+    /// Fails when no grammar can be made from these tokens.
+    pub fn vocabulary(&self) -> Result<&Arc<Vocabulary>, GrammarError> {
+        if let Some(vocabulary) = self.vocabulary.get() {
+            return Ok(vocabulary);
+        }
+        let vocabulary = Arc::new(Vocabulary::new(&self.tokenizer)?);
+        Ok(self.vocabulary.get_or_init(|| vocabulary))
+    }
+
+    /// Whether a grammar was made from this model's vocabulary.
+    pub(crate) fn speaks(&self, grammar: &Grammar) -> bool {
+        self.vocabulary.get().is_some_and(|own| Arc::ptr_eq(own, grammar.vocabulary()))
     }
 
     pub(crate) fn figures(&self) -> &Figures {

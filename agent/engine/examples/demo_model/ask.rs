@@ -36,13 +36,14 @@ pub(crate) fn ask(model: &Arc<Model>, question: &str) -> Result<String> {
         EngineOptions { context_tokens: 256, slots: 1, prefill_chunk: 64, speculate: false },
     );
     let mut request = Request::new(tokens);
-    request.limit = LIMIT;
+    request.limit = Some(LIMIT);
     engine.submit(request)?;
     let mut answer = String::new();
     while !engine.is_idle() {
         for event in engine.step() {
             match event.kind {
-                EventKind::Text(text) => answer.push_str(&text),
+                EventKind::Prompt(_) => {}
+                EventKind::Text(said) => answer.push_str(&said.text),
                 EventKind::Finished(finished) => {
                     let whole = matches!(finished.reason, FinishReason::Stop | FinishReason::Length);
                     ensure!(whole, "the answer to `{question}` ended with {:?}", finished.reason);

@@ -19,9 +19,10 @@ pub use scout::DraftMismatch;
 use scout::{Scout, Wish};
 use share::{Reader, share};
 
-use crate::generate::{Answer, Cancel, FinishReason, Finished, Request, Took};
+use crate::generate::{ALTERNATIVES, Answer, Cancel, FinishReason, Finished, Request, Said, TokenScore, Took};
 use crate::model::{Model, Part, Workspace};
 use crate::session::{PAGE_TOKENS, PASS_TOKENS, Session};
+use crate::tokenizer::Tokenizer;
 
 /// How many answers at once, and how long each may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,11 @@ impl Default for EngineOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
+/// Tokens of a prompt to be scored that are read in one pass: each takes a row of logits as long as the vocabulary.
+const SCORED_TOGETHER: usize = 16;
+
 /// Something that happened to an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Whose answer.
     pub session: SessionId,
@@ -57,10 +61,12 @@ pub struct Event {
 }
 
 /// What happened to an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
-    /// More text; never half a character, never a part of a stop text.
-    Text(String),
+    /// How likely each token of the prompt was, if that was asked for: once, before any text.
+    Prompt(Vec<TokenScore>),
+    /// More of the answer.
+    Text(Said),
     /// The answer is over; nothing follows.
     Finished(Finished),
 }
@@ -94,6 +100,15 @@ pub enum Refusal {
     /// A sampling setting is out of range.
     #[error("{0}")]
     Sampling(String),
+    /// More alternatives than are told.
+    #[error("`logprobs` asks for {asked} alternatives; at most {ALTERNATIVES} are told")]
+    Alternatives {
+        /// Alternatives asked for.
+        asked: u8,
+    },
+    /// The grammar speaks another model's tokens.
+    #[error("the grammar was made for another model; make it from the vocabulary of the model that is asked")]
+    Grammar,
 }
 
 /// Runs the sessions of one model. It belongs to one thread.
@@ -136,6 +151,15 @@ struct Running {
     wanted: Vec<usize>,
     /// The last page of this text that the prefix cache has, and how many it has.
     kept: (Node, usize),
+    /// The scores of the prompt so far, if they are asked for.
+    scoring: Option<Scoring>,
+}
+
+/// A prompt whose tokens are scored while it is read.
+#[derive(Debug)]
+struct Scoring {
+    alternatives: u8,
+    scores: Vec<TokenScore>,
 }
 
 impl Running {
@@ -153,11 +177,37 @@ impl Running {
             let to = self.prompt.min(from + chunk);
             self.reads.extend_from_slice(&self.answer.history[from..to]);
             self.waited = 0;
-            self.wanted.extend((to == self.prompt).then(|| to - from - 1));
+            match self.scoring {
+                Some(_) => self.wanted.extend(0..to - from),
+                None => self.wanted.extend((to == self.prompt).then(|| to - from - 1)),
+            }
             return;
         }
         self.reads.extend_from_slice(&self.answer.history[from..]);
         self.wanted.push(self.reads.len() - 1);
+    }
+
+    /// Scores the tokens of the prompt that follow those just read. Gives what is left: the logits after the last one, if it
+    /// was read, and with them all scores.
+    fn score<'a>(
+        &mut self,
+        logits: &'a [&'a [f32]],
+        tokenizer: &Tokenizer,
+    ) -> (&'a [&'a [f32]], Option<Vec<TokenScore>>) {
+        let Some(scoring) = &mut self.scoring else { return (logits, None) };
+        let prompt = &self.answer.history[..self.prompt];
+        let from = self.session.length() - self.reads.len();
+        if from == 0 {
+            scoring.scores.extend(prompt.first().map(|token| TokenScore::first(*token, tokenizer)));
+        }
+        for (logits, token) in logits.iter().zip(&prompt[from + 1..]) {
+            scoring.scores.push(TokenScore::new(*token, logits, scoring.alternatives, tokenizer));
+        }
+        if self.session.length() < self.prompt {
+            return (&[], None);
+        }
+        let scores = self.scoring.take().map(|scoring| scoring.scores);
+        (&logits[logits.len().saturating_sub(1)..], scores)
     }
 
     /// Guesses that there is still room for.
@@ -245,26 +295,37 @@ impl Engine {
     /// Says why the request cannot be served.
     pub fn submit(&mut self, request: Request) -> Result<SessionId, Refusal> {
         request.sampling.check().map_err(Refusal::Sampling)?;
+        if let Some(asked) = request.logprobs.filter(|asked| *asked > ALTERNATIVES) {
+            return Err(Refusal::Alternatives { asked });
+        }
+        if request.grammar.as_ref().is_some_and(|grammar| !self.model.speaks(grammar)) {
+            return Err(Refusal::Grammar);
+        }
         let (tokens, context_tokens) = (request.tokens.len(), self.options.context_tokens);
         if tokens == 0 {
             return Err(Refusal::Empty);
         }
-        if tokens >= context_tokens as usize {
+        let answer = usize::from(request.limit != Some(0));
+        if tokens + answer > context_tokens as usize {
             return Err(Refusal::TooLong { tokens: tokens as u64, context_tokens });
         }
         let vocabulary = self.model.figures().vocabulary;
-        if let Some(token) = request.tokens.iter().find(|token| **token as usize >= vocabulary) {
+        let biased = request.sampling.logit_bias.iter().map(|(token, _)| token);
+        if let Some(token) = request.tokens.iter().chain(biased).find(|token| **token as usize >= vocabulary) {
             return Err(Refusal::UnknownToken { token: *token });
         }
         if self.running.len() >= self.options.slots as usize {
             return Err(Refusal::Busy { slots: self.options.slots });
         }
         let mut session = Session::new(&self.model, context_tokens as usize);
-        // The last token is always computed: what follows is chosen from its logits.
-        let (last, pages) = self.prefixes.find(&request.scope, &request.tokens[..tokens - 1]);
+        // The last token is always computed: what follows is chosen from its logits. What is to be scored is computed too.
+        let known = if request.prompt_logprobs { 0 } else { tokens - 1 };
+        let (last, pages) = self.prefixes.find(&request.scope, &request.tokens[..known]);
         let kept = (last, pages.len());
         session.adopt(pages);
         let cancel = request.cancel.clone();
+        let alternatives = request.logprobs.unwrap_or(0);
+        let scoring = request.prompt_logprobs.then_some(Scoring { alternatives, scores: Vec::new() });
         let answer = Answer::new(request, self.model.tokenizer(), context_tokens as usize - tokens);
         let running = Running {
             cached: session.length(),
@@ -282,6 +343,7 @@ impl Engine {
             guesses: 0,
             wanted: Vec::new(),
             kept,
+            scoring,
         };
         self.next += 1;
         self.running.insert(SessionId(self.next), running);
@@ -377,7 +439,8 @@ impl Engine {
                 running.waited += 1;
                 continue;
             }
-            running.plan(share.unwrap_or(0));
+            let share = share.unwrap_or(0);
+            running.plan(if running.scoring.is_some() { share.min(SCORED_TOGETHER) } else { share });
             if !running.is_reading() {
                 let count = running.drafting.count(guesses.min(running.room()), &self.pace, answering, 0.0);
                 let found = follow(&running.answer.history, count).to_vec();
@@ -414,16 +477,18 @@ impl Engine {
     /// chosen.
     fn take(&mut self, id: SessionId, logits: &[&[f32]], answers: usize, events: &mut Vec<Event>) {
         let Some(running) = self.running.get_mut(&id) else { return };
+        let (logits, scores) = running.score(logits, self.model.tokenizer());
+        events.extend(scores.map(|scores| Event { session: id, kind: EventKind::Prompt(scores) }));
         let mut over = None;
         for (index, logits) in logits.iter().enumerate() {
-            running.first_token.get_or_insert_with(Instant::now);
-            let (text, ended) = match running.answer.take(logits) {
-                Took::More(text) => (text, None),
-                Took::Over(text, reason) => (text, Some(reason)),
-            };
-            if let Some(text) = text {
-                events.push(Event { session: id, kind: EventKind::Text(text) });
+            if running.answer.room() > 0 {
+                running.first_token.get_or_insert_with(Instant::now);
             }
+            let (said, ended) = match running.answer.take(logits) {
+                Took::More(said) => (said, None),
+                Took::Over(said, reason) => (said, Some(reason)),
+            };
+            events.extend(said.map(|said| Event { session: id, kind: EventKind::Text(said) }));
             over = ended;
             let guess = running.reads.get(running.reads.len() - running.guesses + index);
             if over.is_some() || guess.is_none_or(|guess| running.answer.history.last() != Some(guess)) {

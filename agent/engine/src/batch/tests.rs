@@ -22,7 +22,7 @@ fn engine(slots: u32) -> Engine {
 fn request(seed: u64, prompt: usize) -> Request {
     let tokens = (0..prompt as u32).map(|index| (index * 37 + seed as u32 * 11) % 256).collect();
     let sampling = Sampling { temperature: 1.0, seed, ..Sampling::default() };
-    Request { sampling, limit: 20, ..Request::new(tokens) }
+    Request { sampling, limit: Some(20), ..Request::new(tokens) }
 }
 
 /// Steps until nothing is left; returns text and end of every answer.
@@ -32,9 +32,10 @@ fn finish(engine: &mut Engine) -> BTreeMap<SessionId, (String, Finished)> {
     while !engine.is_idle() {
         for event in engine.step() {
             match event.kind {
+                EventKind::Prompt(_) => {}
                 EventKind::Text(text) => {
                     assert!(!ends.contains_key(&event.session), "text after the end");
-                    texts.entry(event.session).or_default().push_str(&text);
+                    texts.entry(event.session).or_default().push_str(&text.text);
                 }
                 EventKind::Finished(finished) => {
                     let text = texts.remove(&event.session).unwrap_or_default();
@@ -65,7 +66,7 @@ fn answers_in_a_batch_are_the_answers_alone() {
     let mut ends = finish(&mut engine);
     for event in early.iter().rev() {
         if let EventKind::Text(text) = &event.kind {
-            ends.get_mut(&event.session).expect("it ended").0.insert_str(0, text);
+            ends.get_mut(&event.session).expect("it ended").0.insert_str(0, &text.text);
         }
     }
     for (id, request) in ids.iter().zip(requests) {
@@ -89,11 +90,11 @@ fn a_used_slot_remembers_nothing_of_the_one_before() {
 
 #[test]
 fn an_answer_ends_at_its_limit_and_counts_its_tokens() {
-    let (_, finished) = alone(Request { limit: 7, ..request(1, 6) });
+    let (_, finished) = alone(Request { limit: Some(7), ..request(1, 6) });
     assert!(finished.generated_tokens <= 7);
     assert_eq!(finished.prompt_tokens, 6);
     assert!(finished.time_to_first_token.is_some_and(|time| time <= finished.total_time));
-    let (_, to_the_brim) = alone(Request { limit: 0, sampling: Sampling::default(), ..request(3, 10) });
+    let (_, to_the_brim) = alone(Request { limit: None, sampling: Sampling::default(), ..request(3, 10) });
     if to_the_brim.reason == FinishReason::Length {
         assert_eq!(to_the_brim.generated_tokens, 96 - 10);
     }
@@ -175,7 +176,7 @@ fn the_context_is_never_longer_than_the_model_was_trained_for() {
 fn every_family_answers_greedily_in_a_batch_as_it_does_alone() {
     for family in ["qwen3", "llama", "phi3", "gemma3", "bitnet"] {
         let model = golden(family);
-        let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: 40, ..request(seed, prompt) };
+        let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: Some(40), ..request(seed, prompt) };
         let options = |slots| EngineOptions { context_tokens: 96, slots, prefill_chunk: 5, speculate: false };
         let requests = [greedy(1, 30), greedy(2, 3), greedy(3, 17), greedy(4, 41)];
         let mut together = Engine::new(Arc::clone(&model), options(4));
@@ -203,7 +204,7 @@ fn models() -> Vec<Arc<Model>> {
 /// A prompt that repeats itself, so that there is something to guess from.
 fn repetitive(seed: u64) -> Request {
     let tokens = (0..90).map(|index| (index % 9) * 7 + seed as u32).collect();
-    Request { limit: 60, ..Request::new(tokens) }
+    Request { limit: Some(60), ..Request::new(tokens) }
 }
 
 #[test]
@@ -218,8 +219,8 @@ fn guessing_ahead_changes_no_answer() {
         for request in [
             repetitive(3),
             Request { sampling: sampled(5), ..repetitive(8) },
-            Request { limit: 7, ..repetitive(1) },
-            Request { limit: 0, ..repetitive(2) },
+            Request { limit: Some(7), ..repetitive(1) },
+            Request { limit: None, ..repetitive(2) },
         ] {
             plain.submit(request.clone()).expect("it is taken");
             guessing.submit(request).expect("it is taken");
@@ -241,7 +242,7 @@ fn a_draft_model_changes_no_answer_however_good_its_guesses_are() {
         let options = EngineOptions { context_tokens: 150, slots: 3, prefill_chunk: 16, speculate: true };
         let mut plain = Engine::new(golden(family), EngineOptions { speculate: false, ..options });
         let mut guessing = Engine::with_draft(golden(family), golden(draft), options).expect("they speak the same");
-        let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: 40, ..request(seed, prompt) };
+        let greedy = |seed, prompt| Request { sampling: Sampling::default(), limit: Some(40), ..request(seed, prompt) };
         for request in [greedy(1, 30), request(2, 3), greedy(3, 70)] {
             plain.submit(request.clone()).expect("it is taken");
             guessing.submit(request).expect("it is taken");
@@ -271,7 +272,7 @@ fn a_text_that_repeats_itself_takes_fewer_passes() {
     let passes = |speculate| {
         let options = EngineOptions { context_tokens: 400, slots: 1, prefill_chunk: 64, speculate };
         let mut engine = Engine::new(golden("llama"), options);
-        engine.submit(Request { limit: 200, ..repetitive(4) }).expect("it is taken");
+        engine.submit(Request { limit: Some(200), ..repetitive(4) }).expect("it is taken");
         let (mut passes, mut drafted) = (0u32, [0, 0]);
         while !engine.is_idle() {
             passes += 1;
@@ -295,7 +296,7 @@ fn what_prompts_share_is_computed_once_and_changes_no_answer() {
         let request = |scope: &str, ending: u32| {
             let mut tokens: Vec<u32> = (0..100).map(|index| index * 37 % 250).collect();
             tokens.push(ending);
-            Request { scope: scope.to_owned(), limit: 20, ..Request::new(tokens) }
+            Request { scope: scope.to_owned(), limit: Some(20), ..Request::new(tokens) }
         };
         let alone = |request: Request| {
             let mut engine = Engine::new(Arc::clone(&model), options);
@@ -323,7 +324,7 @@ fn kept_beginnings_and_sessions_together_stay_within_what_the_slots_may_have() {
     for round in 0..12 {
         for seed in [2 * round, 2 * round + 1] {
             let tokens = (0..100).map(|index| (index * 31 + seed * 7) % 250).collect();
-            engine.submit(Request { limit: 20, ..Request::new(tokens) }).expect("it is taken");
+            engine.submit(Request { limit: Some(20), ..Request::new(tokens) }).expect("it is taken");
         }
         while !engine.is_idle() {
             engine.step();

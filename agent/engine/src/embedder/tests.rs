@@ -56,7 +56,7 @@ fn texts_become_the_vectors_of_an_independent_tokenizer_and_model() {
     let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads");
     let (texts, expected) = (texts(), lines::<f32>("vectors"));
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let tokens: Vec<Vec<u32>> = texts.iter().map(|text| embedder.tokens(text)).collect();
+    let tokens: Vec<Vec<u32>> = texts.iter().map(|text| embedder.tokens(text, None)).collect();
     assert_eq!(tokens, lines::<u32>("tokens"));
     // Many at once are read in several passes.
     let many = embedder.embed(&texts.repeat(20)).expect("it computes");
@@ -65,6 +65,30 @@ fn texts_become_the_vectors_of_an_independent_tokenizer_and_model() {
         assert!(worst(vector, expected) <= 1e-5);
     }
     assert!(embedder.embed(&[]).expect("nothing is nothing").is_empty());
+}
+
+#[test]
+fn the_tokens_of_each_text_are_told_and_vectors_are_shortened_where_that_was_asked_for() {
+    let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads");
+    let long = "oil ".repeat(100);
+    let embed = |options: &EmbedOptions| embedder.embed_with(&["oil", "oil oil", &long], options);
+    assert!(matches!(embed(&EmbedOptions::default()), Err(EmbedError::TooLong { text: 2, .. })));
+    let truncate = EmbedOptions { truncate: true, ..EmbedOptions::default() };
+    let whole = embed(&truncate).expect("it computes");
+    assert_eq!(whole.tokens, [3, 4, 72]);
+    let short = embed(&EmbedOptions { dimensions: Some(5), ..truncate.clone() }).expect("it computes");
+    for (short, whole) in short.vectors.iter().zip(&whole.vectors) {
+        let length = |vector: &[f32]| vector.iter().map(|number| number * number).sum::<f32>().sqrt();
+        assert!(short.len() == 5 && (length(short) - 1.0).abs() < 1e-5);
+        let scale = length(&whole[..5]);
+        assert!(short.iter().zip(whole).all(|(short, whole)| (short * scale - whole).abs() < 1e-6));
+    }
+    for dimensions in [0, embedder.dimensions() + 1] {
+        let options = EmbedOptions { dimensions: Some(dimensions), ..truncate.clone() };
+        assert!(matches!(embed(&options), Err(EmbedError::Dimensions { asked, .. }) if asked == dimensions));
+    }
+    truncate.cancel.cancel();
+    assert!(matches!(embed(&truncate), Err(EmbedError::Cancelled)));
 }
 
 #[test]
@@ -86,7 +110,7 @@ fn a_text_that_is_too_long_is_refused_or_cut_where_that_was_asked_for() {
 #[test]
 fn what_a_person_typed_is_never_a_special_token() {
     let embedder = Embedder::load(golden("bert.gguf")).expect("the fixture loads");
-    let tokens = embedder.tokens("oil [SEP] oil");
+    let tokens = embedder.tokens("oil [SEP] oil", None);
     assert_eq!(tokens.iter().filter(|token| **token == 3).count(), 1, "{tokens:?}");
 }
 

@@ -6,7 +6,7 @@ const LOGITS: [f32; 6] = [0.0, 3.0, 1.0, 3.0, -2.0, 2.5];
 
 fn draw(sampling: Sampling, times: usize) -> Vec<u32> {
     let mut sampler = Sampler::new(sampling);
-    (0..times).map(|_| sampler.choose(&LOGITS, &[]).expect("there is a choice")).collect()
+    (0..times).map(|_| sampler.choose(&LOGITS, &[], &[], None).expect("there is a choice")).collect()
 }
 
 fn warm() -> Sampling {
@@ -89,7 +89,7 @@ fn a_large_vocabulary_is_drawn_from_as_if_all_of_it_had_been_put_in_order() {
         for _ in 0..300 {
             let left = f64::from(random.unit()) * sums[last.min(sums.len() - 1)];
             let place = sums.iter().position(|sum| left < *sum).expect("it is below the last sum");
-            let got = sampler.choose(&logits, &[]).expect("there is a choice");
+            let got = sampler.choose(&logits, &[], &[], None).expect("there is a choice");
             let near = |sum: f64| (sum - left).abs() < 1e-3;
             // Sums of many small numbers are a little off in single precision.
             let at_the_edge = near(sums[place]) || place > 0 && near(sums[place - 1]);
@@ -101,17 +101,66 @@ fn a_large_vocabulary_is_drawn_from_as_if_all_of_it_had_been_put_in_order() {
 #[test]
 fn a_penalty_makes_what_was_said_less_likely() {
     let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..Sampling::default() });
-    assert_eq!(sampler.choose(&LOGITS, &[1, 3]), Some(5));
-    assert_eq!(sampler.choose(&[-1.0, -1.5], &[0]), Some(1));
+    assert_eq!(sampler.choose(&LOGITS, &[1], &[3], None), Some(5));
+    assert_eq!(sampler.choose(&[-1.0, -1.5], &[], &[0], None), Some(1));
+}
+
+#[test]
+fn the_repetition_penalty_looks_back_as_far_as_it_is_told() {
+    let choose = |penalty_window| {
+        let sampling = Sampling { repetition_penalty: 2.0, penalty_window, ..Sampling::default() };
+        Sampler::new(sampling).choose(&LOGITS, &[1, 4], &[3, 4], None)
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(choose), [Some(1), Some(1), Some(1), Some(1), Some(5)]);
+}
+
+#[test]
+fn presence_counts_once_and_frequency_every_time_and_neither_counts_the_prompt() {
+    let choose = |presence_penalty, frequency_penalty, answer: &[u32]| {
+        let mut sampler = Sampler::new(Sampling { presence_penalty, frequency_penalty, ..Sampling::default() });
+        // As in an answer: one token after the other, each counted when it is there.
+        (0..=answer.len()).map(|said| sampler.choose(&LOGITS, &[1, 1, 1, 3, 3, 5], &answer[..said], None)).last()
+    };
+    assert_eq!(choose(0.4, 0.0, &[]), Some(Some(1)));
+    assert_eq!(choose(0.4, 0.0, &[1]), Some(Some(3)));
+    assert_eq!(choose(0.4, 0.0, &[1, 3, 3, 3]), Some(Some(1)));
+    assert_eq!(choose(0.0, 0.2, &[1, 3, 3, 3]), Some(Some(1)));
+    assert_eq!(choose(0.0, 0.2, &[1, 3, 3, 3, 1, 1]), Some(Some(5)));
+    assert_eq!(choose(-1.0, 0.0, &[5]), Some(Some(5)));
+}
+
+#[test]
+fn a_bias_is_added_and_a_token_that_is_not_there_is_no_matter() {
+    let choose = |logit_bias: &[(u32, f32)]| {
+        let mut sampler = Sampler::new(Sampling { logit_bias: logit_bias.to_vec(), ..Sampling::default() });
+        sampler.choose(&LOGITS, &[], &[], None)
+    };
+    assert_eq!(choose(&[(4, 100.0)]), Some(4));
+    assert_eq!(choose(&[(1, -100.0), (3, -0.6)]), Some(5));
+    assert_eq!(choose(&[(99, 100.0)]), Some(1));
+}
+
+#[test]
+fn only_what_is_allowed_is_chosen() {
+    let allowed = [0b1_0101];
+    let mut sampler = Sampler::new(Sampling::default());
+    assert_eq!(sampler.choose(&LOGITS, &[], &[], Some(&allowed)), Some(2));
+    assert_eq!(sampler.choose(&LOGITS, &[], &[], Some(&[])), None);
+    let mut warm = Sampler::new(Sampling { logit_bias: vec![(1, 100.0)], ..warm() });
+    let drawn: Vec<u32> = (0..200).filter_map(|_| warm.choose(&LOGITS, &[], &[], Some(&allowed))).collect();
+    assert!(drawn.len() == 200 && drawn.iter().all(|token| [0, 2, 4].contains(token)), "{drawn:?}");
+    // Tokens of later words of the set.
+    let logits: Vec<f32> = (0..100).map(|id| id as f32).collect();
+    assert_eq!(sampler.choose(&logits, &[], &[], Some(&[0, 1 << 3, 0])), Some(35));
 }
 
 #[test]
 fn logits_that_are_no_numbers_are_never_chosen() {
     for temperature in [0.0, 1.0] {
         let mut sampler = Sampler::new(Sampling { temperature, ..Sampling::default() });
-        assert_eq!(sampler.choose(&[f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY], &[]), Some(1));
-        assert_eq!(sampler.choose(&[f32::NAN], &[]), None);
-        assert_eq!(sampler.choose(&[], &[]), None);
+        assert_eq!(sampler.choose(&[f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY], &[], &[], None), Some(1));
+        assert_eq!(sampler.choose(&[f32::NAN], &[], &[], None), None);
+        assert_eq!(sampler.choose(&[], &[], &[], None), None);
     }
 }
 
@@ -122,5 +171,11 @@ fn settings_out_of_range_are_named() {
     assert!(check(Sampling { top_p: 1.5, ..warm() }).contains("`top_p`"));
     assert!(check(Sampling { min_p: f32::NAN, ..warm() }).contains("`min_p`"));
     assert!(check(Sampling { repetition_penalty: 0.0, ..warm() }).contains("`repetition_penalty`"));
+    assert!(check(Sampling { presence_penalty: 2.5, ..warm() }).contains("`presence_penalty`"));
+    assert!(check(Sampling { frequency_penalty: -2.5, ..warm() }).contains("`frequency_penalty`"));
+    assert!(check(Sampling { logit_bias: vec![(0, 5.0), (1, 101.0)], ..warm() }).contains("`logit_bias` is 101"));
+    assert!(check(Sampling { logit_bias: vec![(0, f32::NAN)], ..warm() }).contains("`logit_bias`"));
+    assert!(check(Sampling { logit_bias: vec![(0, 1.0); 5_000], ..warm() }).contains("5000 entries"));
+    assert_eq!(Sampling { presence_penalty: -2.0, logit_bias: vec![(0, -100.0)], ..warm() }.check(), Ok(()));
     assert_eq!(warm().check(), Ok(()));
 }

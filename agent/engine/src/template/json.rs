@@ -155,7 +155,7 @@ impl From<String> for Json {
     }
 }
 
-/// Fields come in the order that `serde_json` keeps: by name.
+/// Fields come in the order that `serde_json` keeps.
 impl From<serde_json::Value> for Json {
     fn from(value: serde_json::Value) -> Self {
         match value {

@@ -164,6 +164,34 @@ impl Tokenizer {
         self.0.vocabulary.spelling(id)
     }
 
+    /// What a token writes, be it a part of a character; its spelling where it writes nothing by itself.
+    #[must_use]
+    pub fn bytes(&self, id: u32) -> &[u8] {
+        match self.0.vocabulary.piece(id) {
+            [] => self.text(id).unwrap_or_default().as_bytes(),
+            piece => piece,
+        }
+    }
+
+    /// The text that tokens write, special tokens spelled out: for looking at a prompt, never for tokenizing it again.
+    #[must_use]
+    pub fn spell_out(&self, tokens: &[u32]) -> String {
+        let bytes: Vec<u8> = tokens.iter().flat_map(|id| self.bytes(*id)).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether a token is structure: found in texts only where they are allowed to hold it, and writing nothing.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        matches!(self.0.vocabulary.kind(id), Some(vocabulary::Kind::Special))
+    }
+
+    /// The bytes that a token adds to a text, if it is the token that a text has for them.
+    pub(crate) fn own_bytes(&self, id: u32) -> Option<&[u8]> {
+        let piece = self.0.vocabulary.piece(id);
+        (!piece.is_empty() && self.0.vocabulary.find(piece).is_none_or(|found| found == id)).then_some(piece)
+    }
+
     /// The special token that is spelled so.
     #[must_use]
     pub fn special(&self, text: &str) -> Option<u32> {

@@ -10,16 +10,35 @@ pub struct StreamDecoder {
     held: Vec<u8>,
     /// Whether the next token begins a text, whose first space the tokenizer put there itself.
     fresh: bool,
+    /// Special tokens that are spelled out.
+    spelled: Vec<u32>,
 }
 
 impl StreamDecoder {
     pub(super) fn new(tokenizer: Tokenizer, fresh: bool) -> Self {
-        Self { tokenizer, held: Vec::new(), fresh }
+        Self { tokenizer, held: Vec::new(), fresh, spelled: Vec::new() }
+    }
+
+    /// The same, with these special tokens spelled out as the file spells them instead of writing nothing.
+    #[must_use]
+    pub fn spelling_out(mut self, tokens: Vec<u32>) -> Self {
+        self.spelled = tokens;
+        self
+    }
+
+    /// The same, with a space at the beginning of the text kept, whoever put it there.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.fresh = false;
+        self
     }
 
     /// Takes one token; returns the text that is complete with it, if any.
     pub fn push(&mut self, id: u32) -> Option<String> {
         self.tokenizer.write(id, &mut self.fresh, &mut self.held);
+        if self.spelled.contains(&id) {
+            self.held.extend_from_slice(self.tokenizer.bytes(id));
+        }
         let mut text = String::new();
         loop {
             match std::str::from_utf8(&self.held) {
