@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
 use outpost_audit::{DecisionRef, Kind, ObjectRef};
-use outpost_policies::{Action, Permit, Resource};
+use outpost_policies::{Action, ModelFacts, Permit, Resource};
 use tokio::sync::mpsc;
 
 use crate::app::App;
@@ -66,7 +66,7 @@ async fn read(app: &App, request: Request<Body>) -> Result<ChatCall, ApiError> {
 async fn model(app: &App, id: &str) -> Resource {
     let models = app.serving.backend.models().await;
     let licence = models.into_iter().find(|model| model.id == id).map_or_else(String::new, |model| model.licence);
-    Resource::Model { id: id.to_owned(), licence }
+    Resource::Model(ModelFacts { id: id.to_owned(), licence, ..ModelFacts::default() })
 }
 
 /// Starts the backend, and the task that sees the answer through to its record.
