@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use outpost_audit::{DecisionRef, Kind, ObjectRef, Record};
-use outpost_policies::{Action, Permit, Resource};
+use outpost_policies::{Action, ModelFacts, Permit, Resource};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -136,11 +136,21 @@ pub(crate) fn model_name(name: Option<String>) -> Result<String, ApiError> {
     Ok(name)
 }
 
-/// The model as policies see it; one that is not here has no licence.
+/// The model as policies see it; of one that is not here nothing is known but its name.
 pub(crate) async fn model(app: &App, id: &str) -> Resource {
-    let models = app.serving.backend.models().await;
-    let licence = models.into_iter().find(|model| model.id == id).map_or_else(String::new, |model| model.licence);
-    Resource::Model { id: id.to_owned(), licence }
+    let name = id.strip_suffix(":latest").unwrap_or(id);
+    let card = app.serving.backend.models().await.into_iter().find(|model| model.id == name);
+    let facts = ModelFacts { id: id.to_owned(), ..ModelFacts::default() };
+    Resource::Model(match card {
+        None => facts,
+        Some(card) => ModelFacts {
+            licence: card.licence,
+            family: card.family,
+            quantisation: card.variant,
+            parameters: card.parameters,
+            ..facts
+        },
+    })
 }
 
 /// Begins an answer. When this returns, its start is on record and text may leave.
