@@ -125,7 +125,15 @@ impl BackendChoice {
 
 impl Default for Model {
     fn default() -> Self {
-        Self { path: None, context_tokens: 0, slots: 4, threads: 0, backend: BackendChoice::Auto, draft: None, sources: Vec::new() }
+        Self {
+            path: None,
+            context_tokens: 0,
+            slots: 4,
+            threads: 0,
+            backend: BackendChoice::Auto,
+            draft: None,
+            sources: Vec::new(),
+        }
     }
 }
 

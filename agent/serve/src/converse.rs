@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use outpost_audit::{DecisionRef, Kind, ObjectRef, Record};
-use outpost_policies::{Action, ModelFacts, Permit, Resource};
+use outpost_policies::{Action, ModelClass, ModelFacts, Permit, Resource};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -17,7 +17,9 @@ use crate::error::ApiError;
 use crate::handle::Call;
 use crate::permit::{self, Wanted};
 use crate::request_id::RequestId;
-use crate::{Ending, GenerateRequest, KeepAlive, Prompt, Said, Sampling, Served, Shape, TokenScore, ToolCall};
+use crate::{
+    Ending, GenerateRequest, KeepAlive, ModelCard, Prompt, Said, Sampling, Served, Shape, TokenScore, ToolCall,
+};
 use crate::{body, record};
 
 /// Pieces of an answer that wait for a client who reads slowly.
@@ -136,21 +138,38 @@ pub(crate) fn model_name(name: Option<String>) -> Result<String, ApiError> {
     Ok(name)
 }
 
-/// The model as policies see it; of one that is not here nothing is known but its name.
-pub(crate) async fn model(app: &App, id: &str) -> Resource {
-    let name = id.strip_suffix(":latest").unwrap_or(id);
-    let card = app.serving.backend.models().await.into_iter().find(|model| model.id == name);
-    let facts = ModelFacts { id: id.to_owned(), ..ModelFacts::default() };
-    Resource::Model(match card {
-        None => facts,
-        Some(card) => ModelFacts {
-            licence: card.licence,
-            family: card.family,
-            quantisation: card.variant,
-            parameters: card.parameters,
-            ..facts
-        },
+/// The model as policies see it, by the name of what it was made from: no alias gets around a rule about a model. Of one
+/// that is not here nothing is known but its name.
+pub(crate) async fn model(app: &App, name: &str) -> Resource {
+    let cards = app.serving.backend.models().await;
+    let Some(mut card) = meant(&cards, name) else {
+        return Resource::Model(ModelFacts { id: name.to_owned(), ..ModelFacts::default() });
+    };
+    // A chain of parents is no longer than the list.
+    for _ in 0..cards.len() {
+        match card.parent.as_deref().and_then(|parent| meant(&cards, parent)) {
+            Some(parent) => card = parent,
+            None => break,
+        }
+    }
+    Resource::Model(ModelFacts {
+        id: card.id.clone(),
+        licence: card.licence.clone(),
+        family: card.family.clone(),
+        quantisation: card.variant.clone(),
+        class: ModelClass::of_parameters(card.parameters),
+        ..ModelFacts::default()
     })
+}
+
+/// The model that a name means, with a tag or without.
+fn meant<'a>(cards: &'a [ModelCard], name: &str) -> Option<&'a ModelCard> {
+    let name = name.strip_suffix(":latest").unwrap_or(name);
+    let tagged = |card: &ModelCard| {
+        let variant = name.strip_prefix(card.id.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        variant.is_some_and(|variant| variant.eq_ignore_ascii_case(&card.variant))
+    };
+    cards.iter().find(|card| card.id == name).or_else(|| cards.iter().find(|card| tagged(card)))
 }
 
 /// Begins an answer. When this returns, its start is on record and text may leave.

@@ -411,7 +411,8 @@ impl Backend for Scripted {
         let (sender, events) = mpsc::unbounded_channel();
         let cancel = Arc::new(AtomicBool::new(false));
         if prompt_scores {
-            let tokens = ["What", " now"].iter().enumerate().map(|(place, text)| score(text, (place > 0).then_some(-1.5)));
+            let tokens =
+                ["What", " now"].iter().enumerate().map(|(place, text)| score(text, (place > 0).then_some(-1.5)));
             let _ = sender.send(GenerationEvent::Said(Said::Prompt(tokens.collect())));
         }
         let (flag, cancelled, go_on) = (Arc::clone(&cancel), Arc::clone(&self.cancelled), Arc::clone(&self.go_on));
@@ -449,7 +450,13 @@ impl Backend for Scripted {
         let card = self.known(model).await?;
         let keys = json!({ "general.architecture": "llama", "llama.block_count": 4 });
         let Value::Object(keys) = keys else { unreachable!() };
-        Ok(ModelDetail { licence: card.licence.clone(), template: "{{ messages }}".into(), keys, card, ..ModelDetail::default() })
+        Ok(ModelDetail {
+            licence: card.licence.clone(),
+            template: "{{ messages }}".into(),
+            keys,
+            card,
+            ..ModelDetail::default()
+        })
     }
 
     async fn loaded(&self) -> Vec<LoadedModel> {
@@ -564,6 +571,7 @@ async fn play(
         _ => ["Hel", "lo, ", "wörld"].into_iter().for_each(text),
     }
     let usage = Usage { prompt_tokens: 5, cached_tokens: 2, generated_tokens: 3, reasoning_tokens: 0 };
-    let timings = Timings { prompt: Duration::from_millis(4), generation: Duration::from_millis(6), ..Timings::default() };
+    let timings =
+        Timings { prompt: Duration::from_millis(4), generation: Duration::from_millis(6), ..Timings::default() };
     let _ = sender.send(GenerationEvent::Finished(Ending { reason, usage, timings }));
 }
