@@ -1,7 +1,18 @@
 //! The OpenAI API, as its official clients speak it.
 
+#[cfg(test)]
+mod anything;
 mod chat;
+mod choices;
+mod completions;
+mod embeddings;
+mod format;
+mod logprobs;
 mod models;
+mod parts;
+mod sampling;
+mod tools;
+mod usage;
 
 use std::sync::Arc;
 
@@ -15,13 +26,22 @@ use crate::router::{only_get, only_post};
 const MODELS: &str = "/v1/models";
 const MODEL: &str = "/v1/models/{id}";
 const CHAT: &str = "/v1/chat/completions";
+const COMPLETIONS: &str = "/v1/completions";
+const EMBEDDINGS: &str = "/v1/embeddings";
 
-pub(crate) const ROUTES: &[Route] =
-    &[Route::new("GET", MODELS), Route::new("GET", MODEL), Route::new("POST", CHAT)];
+pub(crate) const ROUTES: &[Route] = &[
+    Route::new("GET", MODELS),
+    Route::new("GET", MODEL),
+    Route::new("POST", CHAT),
+    Route::new("POST", COMPLETIONS),
+    Route::new("POST", EMBEDDINGS),
+];
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route(MODELS, get(models::list).fallback(only_get))
         .route(MODEL, get(models::show).fallback(only_get))
         .route(CHAT, post(chat::complete).fallback(only_post))
+        .route(COMPLETIONS, post(completions::complete).fallback(only_post))
+        .route(EMBEDDINGS, post(embeddings::create).fallback(only_post))
 }
