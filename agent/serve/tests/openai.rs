@@ -9,6 +9,18 @@ use support::{CHAT, Fixture, Reply, question, streamed};
 const COMPLETIONS: &str = "/v1/completions";
 const EMBEDDINGS: &str = "/v1/embeddings";
 
+#[tokio::test]
+async fn models_say_what_they_are_for_and_what_they_can() {
+    let fixture = Fixture::start().await;
+    let models = fixture.get("/v1/models", &fixture.token("operator")).await.json();
+    let meta = |place: usize| models["data"][place]["meta"].clone();
+    assert_eq!(
+        (&meta(0)["purpose"], &meta(0)["tools"], &meta(0)["thinking"]),
+        (&json!("generation"), &json!(true), &json!(true))
+    );
+    assert_eq!((&meta(1)["purpose"], &meta(1)["loaded"]), (&json!("embedding"), &json!(false)));
+}
+
 /// The chunks of a stream that came to its end.
 fn chunks(reply: &Reply) -> Vec<Value> {
     assert_eq!((reply.status, reply.header("content-type")), (200, "text/event-stream"), "{}", reply.text);

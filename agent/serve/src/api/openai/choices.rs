@@ -53,18 +53,17 @@ pub(super) fn repeat(asked: &Asked, n: usize) -> impl Iterator<Item = Asked> + '
 /// # Errors
 /// The first refusal or failure; the other answers are given up with it.
 pub(super) async fn whole(app: &Arc<App>, call: &Call, asked: &[Asked]) -> Result<(Common, Vec<Collected>), ApiError> {
-    let answering = |(index, asked): (usize, &Asked)| {
-        let (app, call, asked) = (Arc::clone(app), choice(call, index), asked.clone());
-        async move {
-            let answer = converse::begin(&app, &call, &asked).await?;
-            let common = common(&answer);
-            Ok::<_, ApiError>((common, converse::collect(&answer.id, answer.pieces).await?))
-        }
-    };
-    let futures: Vec<_> = asked.iter().enumerate().map(answering).collect();
+    let calls = (0..asked.len()).map(|index| choice(call, index));
+    let futures: Vec<_> = calls.zip(asked).map(|(call, asked)| one(app, call, asked)).collect();
     let answers: Vec<_> = stream::iter(futures).buffered(AT_ONCE).try_collect().await?;
     let common = answers.first().map(|(common, _)| common.clone()).ok_or_else(ApiError::internal)?;
     Ok((common, answers.into_iter().map(|(_, collected)| collected).collect()))
+}
+
+async fn one(app: &Arc<App>, call: Call, asked: &Asked) -> Result<(Common, Collected), ApiError> {
+    let answer = converse::begin(app, &call, asked).await?;
+    let common = common(&answer);
+    Ok((common, converse::collect(&answer.id, answer.pieces).await?))
 }
 
 /// Begins all answers.

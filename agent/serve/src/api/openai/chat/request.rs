@@ -22,13 +22,14 @@ const HARMLESS: [&str; 8] = [
 ];
 
 /// Fields that would change the answer, with the one value (besides null) that asks for nothing.
-const REFUSED: [(&str, Neutral); 6] = [
+const REFUSED: [(&str, Neutral); 7] = [
     ("modalities", Neutral::TextOnly),
     ("audio", Neutral::Nothing),
     ("prediction", Neutral::Nothing),
     ("verbosity", Neutral::Text("medium")),
     ("web_search_options", Neutral::Nothing),
     ("typical_p", Neutral::Nothing),
+    ("min_tokens", Neutral::Zero),
 ];
 
 /// Efforts of reasoning; a model here thinks or does not.
