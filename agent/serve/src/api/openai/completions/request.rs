@@ -84,7 +84,7 @@ pub(super) fn parse(object: Map<String, Value>) -> Result<Completion, ApiError> 
             shape: shape.clone(),
             stop: stop.clone(),
             max_tokens: Some(max_tokens),
-            scores: top.or(prompt_scores.then_some(0)),
+            scores: if prompt_scores { top.or(Some(0)) } else { top },
             prompt_scores,
             stream,
             ..Asked::new(model.clone(), prompt)
