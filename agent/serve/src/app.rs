@@ -58,6 +58,8 @@ pub(crate) struct App {
     pub(crate) failures: Failures,
     /// Answers being generated; none free means 503.
     pub(crate) generations: Arc<Semaphore>,
+    /// Responses that are kept for their callers.
+    pub(crate) responses: crate::api::openai::Responses,
     /// Tasks that still have something to record.
     pub(crate) tasks: TaskTracker,
     /// No more time: what is being generated is given up, and recorded as such.

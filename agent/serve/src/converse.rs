@@ -102,6 +102,8 @@ pub(crate) struct Answer {
     /// What answers in fact.
     pub(crate) served: Served,
     pub(crate) created_s: i64,
+    /// Whether the answer may be kept for the caller.
+    pub(crate) may_store: bool,
     pub(crate) pieces: mpsc::Receiver<Piece>,
 }
 
@@ -114,6 +116,19 @@ pub(crate) async fn read<T>(
     request: Request<Body>,
     parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
 ) -> Result<(Call, T), ApiError> {
+    read_for(app, Action::Infer, request, parse).await
+}
+
+/// Reads the body of a request for an act.
+///
+/// # Errors
+/// What is wrong with it, once that is on record.
+pub(crate) async fn read_for<T>(
+    app: &App,
+    action: Action,
+    request: Request<Body>,
+    parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
+) -> Result<(Call, T), ApiError> {
     let call = request.extensions().get::<Call>().cloned().ok_or_else(ApiError::internal)?;
     let (head, body) = request.into_parts();
     let read = body::read_object(&head.headers, body, &app.limits).await;
@@ -121,7 +136,7 @@ pub(crate) async fn read<T>(
         Ok(parsed) => Ok((call, parsed)),
         Err(error) => {
             let object = ObjectRef { endpoint: call.endpoint.to_owned(), ..ObjectRef::default() };
-            Err(refuse(app, &call, Action::Infer, object, None, error).await)
+            Err(refuse(app, &call, action, object, None, error).await)
         }
     }
 }
@@ -180,6 +195,7 @@ pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<
     let resource = model(app, &asked.model).await;
     let wanted = Wanted { action: Action::Infer, resource, max_tokens: asked.max_tokens };
     let permit = permit::require(app, call, wanted).await?;
+    let may_store = may_store(&permit);
     let (served, mut pieces) = start(app, call, permit, asked).await?;
     // What comes first says whether anything may leave at all.
     match pieces.recv().await {
@@ -188,7 +204,12 @@ pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<
         Some(Piece::Said(_) | Piece::End(_)) | None => return Err(ApiError::internal()),
     }
     let (id, model) = (call.id.clone(), asked.model.clone());
-    Ok(Answer { id, model, served, created_s: app.circumstances().now_s, pieces })
+    Ok(Answer { id, model, served, created_s: app.circumstances().now_s, may_store, pieces })
+}
+
+/// Whether policy lets what was said be kept. No policy says so yet, so nothing is.
+fn may_store(_permit: &Permit) -> bool {
+    false
 }
 
 /// Starts the backend, and the task that sees the answer through to its record.

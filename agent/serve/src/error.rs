@@ -32,6 +32,16 @@ impl ApiError {
         Self { status, kind, code, param: None, message, rules: Box::default(), retry_after_s: None, allow: None }
     }
 
+    /// The same, where what the border to the engine calls `from` is the caller's `to`.
+    pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) { Self { param: Some(to.into()), ..self } } else { self }
+    }
+
+    /// 404 for a stored response.
+    pub(crate) fn no_response(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "response_not_found", message)
+    }
+
     /// 400: the request itself, at `param`.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_value", message);

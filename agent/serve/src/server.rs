@@ -128,6 +128,7 @@ impl Server {
             gate: Gate::new(&config.hosts, &config.origins),
             failures: Failures::default(),
             generations: Arc::new(Semaphore::new(config.limits.generations)),
+            responses: crate::api::openai::Responses::default(),
             tasks: TaskTracker::new(),
             giving_up: CancellationToken::new(),
             router: router::router(),

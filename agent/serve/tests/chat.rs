@@ -28,6 +28,7 @@ async fn an_answer_comes_whole_with_its_usage_and_both_records() {
         answer["usage"],
         json!({
             "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8, "prompt_tokens_details": { "cached_tokens": 2 },
+            "completion_tokens_details": { "reasoning_tokens": 0 },
         })
     );
     let request = fixture.backend.started.lock().unwrap()[0].clone();
