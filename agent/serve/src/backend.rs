@@ -127,7 +127,7 @@ pub enum BackendError {
     },
     /// The conversation leaves no room for an answer.
     #[error(
-        "the conversation has {prompt_tokens} tokens, and this model's context here is {context_tokens}: shorten it"
+        "the prompt is too long: it has {prompt_tokens} tokens, and this model's context here is {context_tokens}; shorten it"
     )]
     TooLong {
         /// Tokens of the conversation.

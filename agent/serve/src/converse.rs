@@ -195,7 +195,7 @@ pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<
     let resource = model(app, &asked.model).await;
     let wanted = Wanted { action: Action::Infer, resource, max_tokens: asked.max_tokens };
     let permit = permit::require(app, call, wanted).await?;
-    let may_store = may_store(&permit);
+    let may_store = permit.may_store();
     let (served, mut pieces) = start(app, call, permit, asked).await?;
     // What comes first says whether anything may leave at all.
     match pieces.recv().await {
@@ -205,11 +205,6 @@ pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<
     }
     let (id, model) = (call.id.clone(), asked.model.clone());
     Ok(Answer { id, model, served, created_s: app.circumstances().now_s, may_store, pieces })
-}
-
-/// Whether policy lets what was said be kept. No policy says so yet, so nothing is.
-fn may_store(_permit: &Permit) -> bool {
-    false
 }
 
 /// Starts the backend, and the task that sees the answer through to its record.
