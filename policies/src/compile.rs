@@ -114,7 +114,8 @@ fn idle_limits(bundle: &Bundle, judge: &Judge) -> Vec<Finding> {
     ];
     let idle = enforced.into_iter().filter(|(_, attribute, is_set)| *is_set && !judge.reads(attribute));
     idle.map(|(field, attribute, _)| {
-        let what = format!("`{field}` is set, but no rule reads `{attribute}`: take the rules of the default `limits.cedar`");
+        let what =
+            format!("`{field}` is set, but no rule reads `{attribute}`: take the rules of the default `limits.cedar`");
         Finding::new("limits", what)
     })
     .collect()

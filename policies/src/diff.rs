@@ -207,7 +207,10 @@ fn limit_changes(role: &str, old: &RoleLimits, new: &RoleLimits) -> Vec<Change> 
         }
     };
     let models = |limits: &Limits| {
-        limits.models.as_ref().map_or_else(|| "all".to_owned(), |names| names.iter().cloned().collect::<Vec<_>>().join(" "))
+        limits
+            .models
+            .as_ref()
+            .map_or_else(|| "all".to_owned(), |names| names.iter().cloned().collect::<Vec<_>>().join(" "))
     };
     let wider = match (&before.models, &after.models) {
         (Some(_), None) => true,
@@ -219,7 +222,12 @@ fn limit_changes(role: &str, old: &RoleLimits, new: &RoleLimits) -> Vec<Change> 
         let said: Vec<String> = limits.hours.iter().flatten().map(ToString::to_string).collect();
         if limits.hours.is_empty() { "any".to_owned() } else { said.join(", ") }
     };
-    words("hours", hours(&before), hours(&after), minutes(&after).iter().zip(minutes(&before)).any(|(now, then)| *now && !then));
+    words(
+        "hours",
+        hours(&before),
+        hours(&after),
+        minutes(&after).iter().zip(minutes(&before)).any(|(now, then)| *now && !then),
+    );
     let span = |limits: &Limits| limits.max_offline.map_or_else(|| "any".to_owned(), |span| span.to_string());
     let longest = |limits: &Limits| limits.max_offline.map_or(u64::MAX, crate::Span::seconds);
     words("max_offline", span(&before), span(&after), longest(&after) > longest(&before));
@@ -233,10 +241,12 @@ fn limit_changes(role: &str, old: &RoleLimits, new: &RoleLimits) -> Vec<Change> 
 
 /// For each minute of a week, whether the hours allow it.
 fn minutes(limits: &Limits) -> Vec<bool> {
-    let allowed = |day: u8, minute: u16| {
-        limits.hours.iter().all(|role| role.iter().any(|stretch| stretch.contain(day, minute)))
-    };
-    (1..=7).flat_map(|day| (0..1440).map(move |minute| (day, minute))).map(|(day, minute)| allowed(day, minute)).collect()
+    let allowed =
+        |day: u8, minute: u16| limits.hours.iter().all(|role| role.iter().any(|stretch| stretch.contain(day, minute)));
+    (1..=7)
+        .flat_map(|day| (0..1440).map(move |minute| (day, minute)))
+        .map(|(day, minute)| allowed(day, minute))
+        .collect()
 }
 
 fn content(old: &Policies, new: &Policies) -> Vec<Change> {
@@ -306,7 +316,8 @@ fn rules(old: &Policies, new: &Policies) -> Vec<Change> {
 
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let situations = |when: &[String]| if when.is_empty() { String::new() } else { format!(", {}", when.join("; ")) };
+        let situations =
+            |when: &[String]| if when.is_empty() { String::new() } else { format!(", {}", when.join("; ")) };
         match self {
             Self::Gains { role, action, when } => {
                 write!(formatter, "{} gain: {}{}", plural(role), action.in_words(), situations(when))

@@ -32,7 +32,8 @@ fn roles(bundle: &Bundle, policies: &Policies) -> Vec<Finding> {
         findings.push(Finding::new("limits", what));
     }
     for role in bundle.content.role.keys().filter(|role| !named.contains(role.as_str())) {
-        findings.push(Finding::new("content", format!("no rule names the role `{role}`, so its content rules do nothing")));
+        findings
+            .push(Finding::new("content", format!("no rule names the role `{role}`, so its content rules do nothing")));
     }
     findings
 }
@@ -53,7 +54,9 @@ impl Spoken {
             for action in Action::ALL {
                 for situation in situations.iter().filter(|situation| situation.concerns(action)) {
                     number += 1;
-                    let Ok((_, verdict)) = policies.verdict(&situation.given.ask(roles.clone(), action)) else { continue };
+                    let Ok((_, verdict)) = policies.verdict(&situation.given.ask(roles.clone(), action)) else {
+                        continue;
+                    };
                     if !verdict.forbids.is_empty() {
                         spoken.forbidden.insert(number);
                     }

@@ -196,7 +196,9 @@ impl Policies {
         let named = holder.slice(ask.action).models.iter().filter(|name| name.as_str() != ask.resource.id());
         let others = named
             .filter(|name| self.compiled.models.contains_key(*name))
-            .map(|name| words.model(&self.with_approval(&ModelFacts { id: name.clone(), ..ModelFacts::default() }), needs))
+            .map(|name| {
+                words.model(&self.with_approval(&ModelFacts { id: name.clone(), ..ModelFacts::default() }), needs)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let context = words.context(ask, &holder.limits, needs)?;
         Question::new(words.action(ask.action), principal, resource, others, context)

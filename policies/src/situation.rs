@@ -102,7 +102,9 @@ pub(crate) fn typical(policies: &[&Policies]) -> Vec<Situation> {
     }
     for tokens in &spoken.tokens {
         let over = tokens.saturating_add(1);
-        add(Concerns::Inference, format!("asking for more than {tokens} tokens"), &|given| given.max_tokens = Some(over));
+        add(Concerns::Inference, format!("asking for more than {tokens} tokens"), &|given| {
+            given.max_tokens = Some(over)
+        });
     }
     for tokens in &spoken.tokens_today {
         add(Concerns::Inference, format!("after {tokens} tokens today"), &|given| given.tokens_today = Some(*tokens));
@@ -192,7 +194,10 @@ impl Spoken {
             }
         }
         for attribute in TEXTS.into_iter().filter(|attribute| reads(attribute)) {
-            self.texts.entry(attribute).or_default().extend(texts.iter().filter(|text| seconds_of(text).is_none()).cloned());
+            self.texts
+                .entry(attribute)
+                .or_default()
+                .extend(texts.iter().filter(|text| seconds_of(text).is_none()).cloned());
         }
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 /// Conditions that pass strict validation for any action and fail when evaluated.
 const ANYWHERE: [&str; 9] = [
     "context.weekday + 9223372036854775807 > 0",
-    "context.minute_of_day * 9223372036854775807 * 9 > context.weekday",
+    "context.weekday * 9223372036854775807 * 9 > context.minute_of_day",
     "-9223372036854775807 - context.weekday - 9 < 0",
     "principal.limits.max_tokens_per_request + 9223372036854775807 < 0 || context.weekday + 9223372036854775807 > 0",
     "context.now.offset(duration(\"106751991167d\")) > context.now",

@@ -160,9 +160,15 @@ fn an_explanation_names_the_rules_and_the_way_out() {
     assert!(auditor.starts_with("deny\n  `auditors-do-not-ask` forbids: Auditors do not ask the models"), "{auditor}");
     assert!(auditor.contains("it would be allowed with the role `operator` alone"), "{auditor}");
     let tokens = explain(&["operator"], Action::Infer, Given { max_tokens: Some(9000), ..Given::default() });
-    assert!(tokens.contains("`token-limit` forbids") && tokens.contains("allowed asking for at most 4096 tokens"), "{tokens}");
+    assert!(
+        tokens.contains("`token-limit` forbids") && tokens.contains("allowed asking for at most 4096 tokens"),
+        "{tokens}"
+    );
     let delete = explain(&["operator"], Action::DeleteModel, Given::default());
-    assert!(delete.contains("no rule permits it") && delete.contains("allowed with the role `admin` as well"), "{delete}");
+    assert!(
+        delete.contains("no rule permits it") && delete.contains("allowed with the role `admin` as well"),
+        "{delete}"
+    );
     let allowed = explain(&["operator"], Action::Infer, Given::default());
     assert!(allowed.starts_with("allow\n  `operators-use-models` permits"), "{allowed}");
     assert!(allowed.contains("it would be denied asking for more than 4096 tokens"), "{allowed}");

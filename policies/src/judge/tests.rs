@@ -74,42 +74,50 @@ fn asks() -> impl Strategy<Value = Ask> {
     let time = (one(&[0, 1_796_083_200, 1_796_120_000, 1_796_500_000, i64::MAX]), any::<bool>());
     let ages = (one(&[0, 60, 259_201, u64::MAX]), one(&[0, 2_592_001]));
     let from = (one(&AuthMethod::ALL), one(&Network::ALL), one(&["", "/v1/chat/completions", "/api/chat"]));
-    let text = (one(&DataClass::ALL), any::<bool>(), any::<bool>(), one(&[None, Some(7), Some(u32::MAX)]), one(&[0, 9, u64::MAX]));
-    (who, one(&Action::ALL), model, time, ages, from, text).prop_map(|(who, action, model, time, ages, from, text)| Ask {
-        principal: Principal {
-            kind: who.0,
-            id: who.1.to_owned(),
-            roles: who.2.into_iter().map(str::to_owned).collect(),
-        },
-        action,
-        resource: match action.resource_kind() {
-            "Model" => Resource::Model(ModelFacts {
-                id: model.0.to_owned(),
-                class: model.1,
-                approved: model.2,
-                approved_until_s: model.3,
-                ..ModelFacts::default()
-            }),
-            "Device" => Resource::Device { id: "till-7".to_owned() },
-            "AuditLog" => Resource::AuditLog,
-            "PolicyStore" => Resource::PolicyStore,
-            _ => Resource::KeyStore,
-        },
-        context: Context {
-            now_s: time.0,
-            time_trusted: time.1,
-            offline_s: ages.0,
-            policy_age_s: ages.1,
-            auth_method: from.0,
-            network: from.1,
-            endpoint: from.2.to_owned(),
-            data_class: text.0,
-            stream: text.1,
-            tools: text.2,
-            max_tokens: text.3,
-            tokens_today: text.4,
-            ..Context::default()
-        },
+    let text = (
+        one(&DataClass::ALL),
+        any::<bool>(),
+        any::<bool>(),
+        one(&[None, Some(7), Some(u32::MAX)]),
+        one(&[0, 9, u64::MAX]),
+    );
+    (who, one(&Action::ALL), model, time, ages, from, text).prop_map(|(who, action, model, time, ages, from, text)| {
+        Ask {
+            principal: Principal {
+                kind: who.0,
+                id: who.1.to_owned(),
+                roles: who.2.into_iter().map(str::to_owned).collect(),
+            },
+            action,
+            resource: match action.resource_kind() {
+                "Model" => Resource::Model(ModelFacts {
+                    id: model.0.to_owned(),
+                    class: model.1,
+                    approved: model.2,
+                    approved_until_s: model.3,
+                    ..ModelFacts::default()
+                }),
+                "Device" => Resource::Device { id: "till-7".to_owned() },
+                "AuditLog" => Resource::AuditLog,
+                "PolicyStore" => Resource::PolicyStore,
+                _ => Resource::KeyStore,
+            },
+            context: Context {
+                now_s: time.0,
+                time_trusted: time.1,
+                offline_s: ages.0,
+                policy_age_s: ages.1,
+                auth_method: from.0,
+                network: from.1,
+                endpoint: from.2.to_owned(),
+                data_class: text.0,
+                stream: text.1,
+                tools: text.2,
+                max_tokens: text.3,
+                tokens_today: text.4,
+                ..Context::default()
+            },
+        }
     })
 }
 
