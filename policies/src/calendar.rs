@@ -1,7 +1,7 @@
 //! Seconds and dates: the proleptic Gregorian calendar, by UTC.
 
 /// The last second that Cedar's `datetime` text form can say: 9999-12-31T23:59:59Z.
-const LAST_SECOND: i64 = 253_402_300_799;
+pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ`, within what that form can say.
 pub(crate) fn datetime(now_s: i64) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use cedar_policy_core::ast::EntityUID;
@@ -66,8 +67,7 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     });
     let policies = parse(bundle, &mut findings);
     let rules = describe(&policies, bundle, words, &mut findings);
-    let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
-    debug_assert_eq!(warnings.count(), 0, "the embedded schema has no warnings");
+    let schema = schema();
     validate(&policies, &schema, &mut findings);
     if !findings.is_empty() {
         return Err(findings);
@@ -76,6 +76,16 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     let judge = Judge::new(policies.iter(), words);
     let idle = idle_limits(bundle, &judge);
     if idle.is_empty() { Ok(Compiled { schema, judge, rules, policies, content, models }) } else { Err(idle) }
+}
+
+/// The schema, read once.
+fn schema() -> Schema {
+    static READ: LazyLock<Schema> = LazyLock::new(|| {
+        let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
+        debug_assert_eq!(warnings.count(), 0, "the embedded schema has no warnings");
+        schema
+    });
+    READ.clone()
 }
 
 fn check_sizes(bundle: &Bundle) -> Vec<Finding> {

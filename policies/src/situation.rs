@@ -41,9 +41,9 @@ impl Situation {
     }
 }
 
-/// The usual situation: a Tuesday at ten, by a token from this machine, nothing special.
+/// The usual situation: a Tuesday at ten, by a token from this machine, an approved model, nothing special.
 pub(crate) fn usual() -> Given {
-    Given { time: ClockTime::parse("10:00"), ..Given::default() }
+    Given { time: ClockTime::parse("10:00"), approved: Some(true), ..Given::default() }
 }
 
 /// The usual situation first, and then its neighbours, for these policies.
@@ -88,7 +88,7 @@ pub(crate) fn typical(policies: &[&Policies]) -> Vec<Situation> {
     }
     add(Concerns::Inference, "streamed".to_owned(), &|given| given.stream = Some(true));
     add(Concerns::Inference, "with tools".to_owned(), &|given| given.tools = Some(true));
-    add(Concerns::Models, "with an approved model".to_owned(), &|given| given.approved = Some(true));
+    add(Concerns::Models, "with a model that nobody approved".to_owned(), &|given| given.approved = Some(false));
     add(Concerns::Models, "with a model without a licence".to_owned(), &|given| given.licence = Some(String::new()));
     for class in ModelClass::ALL.into_iter().skip(1) {
         let words = format!("with a {} model", class.word());
@@ -203,7 +203,7 @@ impl Spoken {
 }
 
 /// The seconds of a Cedar duration such as `1d12h`.
-fn seconds_of(text: &str) -> Option<u64> {
+pub(crate) fn seconds_of(text: &str) -> Option<u64> {
     let parts = text.split_inclusive(|character: char| character.is_ascii_alphabetic());
     let sum = parts.map(|part| Span::parse(part).map(Span::seconds)).sum::<Option<u64>>()?;
     (!text.is_empty()).then_some(sum)

@@ -20,9 +20,9 @@ const ANYWHERE: [&str; 9] = [
 
 /// Conditions that only inference has the attributes for.
 const INFERENCE: [&str; 3] = [
-    "context.max_tokens + 9223372036854775807 < 0",
+    "context.max_tokens + context.weekday + 9223372036854775807 < 0",
     "context.tokens_today - 9223372036854775807 - 9 < context.max_tokens - 9223372036854775807 - 90000",
-    "context.max_tokens * 9223372036854775807 * 2 > 0",
+    "(context.max_tokens + context.weekday) * 9223372036854775807 * 2 > 0",
 ];
 
 /// How a condition that fails can be wrapped so that it still does.
