@@ -8,7 +8,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, 
 use cedar_policy_core::ast::EntityUID;
 
 use crate::calendar::end_of_day;
-use crate::content::{self, ContentRules};
+use crate::content::{self, ContentRules, Pattern};
 use crate::judge::Judge;
 use crate::policies::Rule;
 use crate::words::Words;
@@ -36,6 +36,8 @@ pub(crate) struct Compiled {
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) policies: Vec<Policy>,
     pub(crate) content: BTreeMap<String, ContentRules>,
+    /// The bundle's own patterns, as they are written.
+    pub(crate) patterns: BTreeMap<String, Pattern>,
     pub(crate) models: BTreeMap<String, KnownModel>,
 }
 
@@ -75,7 +77,11 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     let policies: Vec<Policy> = policies.into_iter().map(|(_, policy)| policy).collect();
     let judge = Judge::new(policies.iter(), words);
     let idle = idle_limits(bundle, &judge);
-    if idle.is_empty() { Ok(Compiled { schema, judge, rules, policies, content, models }) } else { Err(idle) }
+    if !idle.is_empty() {
+        return Err(idle);
+    }
+    let patterns = bundle.content.pattern.clone();
+    Ok(Compiled { schema, judge, rules, policies, content, patterns, models })
 }
 
 /// The schema, read once.

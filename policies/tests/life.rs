@@ -139,6 +139,37 @@ fn each_value_beside_the_rules_is_told_with_what_it_was() {
 }
 
 #[test]
+fn a_change_that_no_typical_situation_shows_still_counts_as_one_that_could_widen() {
+    let eve = |effect: &str| {
+        let rule = format!(
+            r#"@id("eve") @title("About Eve") @reason("r") {effect} (principal == User::"eve", action == Action::"drain", resource);"#
+        );
+        changed(|bundle| {
+            bundle.policies.insert("eve.cedar".to_owned(), rule);
+        })
+    };
+    let (none, permitted, forbidden) = (activate(&changed(|_| {})), activate(&eve("permit")), activate(&eve("forbid")));
+    assert!(diff(&none, &permitted).widens() && diff(&forbidden, &none).widens());
+    assert!(!diff(&none, &forbidden).widens() && !diff(&permitted, &none).widens());
+    assert!(diff(&forbidden, &permitted).to_string().contains("rule `eve` changed: About Eve"));
+}
+
+#[test]
+fn a_pattern_or_a_fact_that_is_another_one_is_told() {
+    let with = |matches: &str, licence: &str| {
+        changed(|bundle| {
+            bundle.content = toml::from_str(&format!("[pattern.own]\nmatches = '{matches}'")).unwrap();
+            bundle.models = toml::from_str(&format!("[demo]\nlicence = '{licence}'")).unwrap();
+        })
+    };
+    let diff = diff(&activate(&with("AB[0-9]{4}", "MIT")), &activate(&with("AB[0-9]{5}", "GPL-3.0")));
+    let expected = "model `demo`: licence from MIT to GPL-3.0\npattern `own`: matches from AB[0-9]{4} to AB[0-9]{5}\n";
+    let mut lines: Vec<String> = diff.changes.iter().map(ToString::to_string).collect();
+    lines.sort();
+    assert_eq!(format!("{}\n", lines.join("\n")), expected);
+}
+
+#[test]
 fn a_review_says_who_can_do_what_and_when_not() {
     let review = review(&activate(&Bundle::default_bundle()), &[]);
     let rows: Vec<&str> = review.rows.iter().map(|row| row.who.as_str()).collect();
