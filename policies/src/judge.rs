@@ -275,10 +275,11 @@ impl Judge {
         self.rules.iter().flat_map(|rule| rule.roles.iter().map(String::as_str))
     }
 
-    /// Whether any rule could permit an action to a holder of this role alone.
-    pub(crate) fn can_permit(&self, action: Action, role: &str) -> bool {
-        let slice = self.slice(action, |held| held == role);
-        slice.0.iter().any(|&index| !self.rules[index].forbids)
+    /// The rules that could permit an action to a holder of these roles.
+    pub(crate) fn permits_of(&self, action: Action, roles: &[String]) -> Vec<String> {
+        let slice = self.slice(action, |held| roles.iter().any(|role| role == held));
+        let permits = slice.0.iter().map(|&index| &self.rules[index]).filter(|rule| !rule.forbids);
+        permits.map(|rule| rule.id.clone()).collect()
     }
 
     /// The conditions, by the rule's id.

@@ -162,7 +162,7 @@ fn idle_entries(bundle: &Bundle, policies: &Policies) -> Vec<Finding> {
         findings.push(Finding::new("models", what));
     }
     for (role, limits) in &bundle.limits {
-        let asks = |action: Action| judge.can_permit(action, role);
+        let asks = |action: Action| !judge.permits_of(action, std::slice::from_ref(role)).is_empty();
         let says = *limits != crate::RoleLimits::default();
         if says && !asks(Action::Infer) && !asks(Action::Embed) && limits.max_tokens_per_request.is_none() {
             let what = format!("role `{role}` has limits, but no rule lets it ask a model");

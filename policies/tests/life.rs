@@ -182,6 +182,18 @@ fn a_review_says_who_can_do_what_and_when_not() {
 }
 
 #[test]
+fn a_review_does_not_hide_what_takes_several_conditions() {
+    let bundle = changed(|bundle| {
+        let rule = r#"@id("batch") @title("t") @reason("r")
+            permit (principal is Service in Role::"auditor", action == Action::"drain", resource)
+            when { context.weekday == 7 && context.auth_method == AuthMethod::"certificate" };"#;
+        bundle.policies.insert("more.cedar".to_owned(), rule.to_owned());
+    });
+    let said = review(&activate(&bundle), &[("ada".to_owned(), vec!["auditor".to_owned()])]).to_string();
+    assert!(said.contains("  drain           perhaps, where several conditions meet (batch)\n"), "{said}");
+}
+
+#[test]
 fn an_explanation_names_the_rules_and_the_way_out() {
     let policies = activate(&Bundle::default_bundle());
     let explain = |roles: &[&str], action, given: Given| {
