@@ -2,7 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Action;
+use crate::{Action, Context, ModelFacts};
+
+/// Longest name in a question (a caller, a model, a device), bytes.
+const NAME_BYTES: usize = 512;
+
+/// Longest other text in a question (a licence, a family, a quantisation, an endpoint), bytes.
+const TEXT_BYTES: usize = 256;
+
+/// Most roles that one caller may come with.
+const ROLES: usize = 64;
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +26,26 @@ pub struct Ask {
     pub context: Context,
 }
 
+impl Ask {
+    /// What makes the question too large to be put, if anything does: Cedar itself sets no bounds.
+    pub(crate) fn excess(&self) -> Option<String> {
+        let mut texts = vec![("the endpoint", self.context.endpoint.as_str(), TEXT_BYTES)];
+        texts.push(("the caller's name", &self.principal.id, NAME_BYTES));
+        texts.push(("the resource's name", self.resource.id(), NAME_BYTES));
+        if let Resource::Model(facts) = &self.resource {
+            texts.push(("the model's licence", &facts.licence, TEXT_BYTES));
+            texts.push(("the model's family", &facts.family, TEXT_BYTES));
+            texts.push(("the model's quantisation", &facts.quantisation, TEXT_BYTES));
+        }
+        if self.principal.roles.len() > ROLES {
+            return Some(format!("the caller comes with {} roles, more than {ROLES}", self.principal.roles.len()));
+        }
+        texts.extend(self.principal.roles.iter().map(|role| ("a role's name", role.as_str(), NAME_BYTES)));
+        let long = texts.into_iter().find(|(_, text, most)| text.len() > *most);
+        long.map(|(what, text, most)| format!("{what} has {} bytes, more than {most}", text.len()))
+    }
+}
+
 /// Who asks, as identification found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -29,18 +58,23 @@ pub struct Principal {
 }
 
 /// What sort of caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
     /// A person.
     User,
-    /// A program.
+    /// A program: a service account.
     Service,
     /// An account of this machine.
     LocalUser,
+    /// Another device, by its certificate.
+    Device,
 }
 
 impl PrincipalKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::User, Self::Service, Self::LocalUser, Self::Device];
+
     /// The word in audit records.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -48,6 +82,7 @@ impl PrincipalKind {
             Self::User => "user",
             Self::Service => "service",
             Self::LocalUser => "local_user",
+            Self::Device => "device",
         }
     }
 }
@@ -55,13 +90,8 @@ impl PrincipalKind {
 /// To what something would be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
-    /// A model.
-    Model {
-        /// Its name.
-        id: String,
-        /// SPDX identifier of its licence; empty if unknown.
-        licence: String,
-    },
+    /// A model, with what is known of it.
+    Model(ModelFacts),
     /// This device.
     Device {
         /// Its name.
@@ -80,7 +110,7 @@ impl Resource {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Model { .. } => "Model",
+            Self::Model(_) => "Model",
             Self::Device { .. } => "Device",
             Self::AuditLog => "AuditLog",
             Self::PolicyStore => "PolicyStore",
@@ -92,82 +122,9 @@ impl Resource {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
-            Self::Model { id, .. } | Self::Device { id } => id,
+            Self::Model(facts) => &facts.id,
+            Self::Device { id } => id,
             Self::AuditLog | Self::PolicyStore | Self::KeyStore => "this",
-        }
-    }
-}
-
-/// The situation of a question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Context {
-    /// Seconds since 1970-01-01 UTC, by the device's own clock with its floor.
-    pub now_s: i64,
-    /// Seconds since the fleet was last heard from; 0 on a device that belongs to none.
-    pub offline_s: u64,
-    /// Seconds since the bundle in force was last confirmed.
-    pub policy_age_s: u64,
-    /// How the caller proved who it is.
-    pub auth_method: AuthMethod,
-    /// From where the call came.
-    pub network: Network,
-    /// Tokens that the request asks for; `None` if it leaves that to the limit.
-    pub max_tokens: Option<u32>,
-}
-
-/// How the caller proved who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMethod {
-    /// The kernel's word on a Unix socket.
-    Socket,
-    /// A local API key.
-    ApiKey,
-    /// A signed token.
-    Token,
-    /// A client certificate.
-    Certificate,
-}
-
-impl AuthMethod {
-    /// Every method.
-    pub const ALL: [Self; 4] = [Self::Socket, Self::ApiKey, Self::Token, Self::Certificate];
-
-    /// The word in policies and audit records.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Socket => "socket",
-            Self::ApiKey => "api_key",
-            Self::Token => "token",
-            Self::Certificate => "certificate",
-        }
-    }
-}
-
-/// From where a call came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Network {
-    /// A Unix socket of this machine.
-    Socket,
-    /// This machine's loopback address.
-    Loopback,
-    /// Anywhere else; always over TLS.
-    Remote,
-}
-
-impl Network {
-    /// Every network.
-    pub const ALL: [Self; 3] = [Self::Socket, Self::Loopback, Self::Remote];
-
-    /// The word in policies and audit records.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Socket => "socket",
-            Self::Loopback => "loopback",
-            Self::Remote => "remote",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A bundle: rules, limits and cases as one JSON document, bounded before it is read.
+//! A bundle: rules, limits, models, content rules and cases as one JSON document, bounded before it is read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,8 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::Case;
+use crate::content::Content;
+use crate::{Case, ModelEntry, RoleLimits};
 
 /// Largest bundle that is read: 1 MiB, the same ceiling that the fleet's contract sets for a policy target.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
@@ -15,31 +16,46 @@ pub const BUNDLE_BYTES: usize = 1024 * 1024;
 /// The form of bundle that this version reads.
 const FORM: u32 = 1;
 
-/// Rules, limits and cases, not yet checked. [`Policies::activate`](crate::Policies::activate) checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The version of the schema that rules are written in; a bundle for a later one is refused.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// Rules, limits, models, content rules and cases, not yet checked. [`Policies::activate`](crate::Policies::activate) checks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
     /// Version of this form; 1.
     pub v: u32,
     /// Counts the releases of the bundle; a device never goes back to a lower one.
     pub version: u64,
+    /// The version of the schema that the rules are written in.
+    #[serde(default = "first_schema")]
+    pub schema: u32,
+    /// How many people must have signed the bundle that follows this one; 0 and 1 ask for no second.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub required_approvals: u8,
     /// Cedar texts by file name.
     #[serde(deserialize_with = "unique_keys")]
     pub policies: BTreeMap<String, String>,
-    /// The roles that exist, and what one request of each may ask for.
+    /// The roles that exist, and what each may use.
     #[serde(deserialize_with = "unique_keys")]
     pub limits: BTreeMap<String, RoleLimits>,
+    /// What the bundle says of models, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub models: BTreeMap<String, ModelEntry>,
+    /// What must not pass in texts.
+    #[serde(default, skip_serializing_if = "Content::is_empty")]
+    pub content: Content,
     /// What must come of whom doing what; at least one.
     pub cases: Vec<Case>,
 }
 
-/// What one request of a role may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RoleLimits {
-    /// Most tokens that one request may have generated; a role without it says nothing about tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_tokens_per_request: Option<u32>,
+fn first_schema() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// Bytes are no bundle.
@@ -54,13 +70,28 @@ pub enum BundleError {
     /// Not the JSON of a bundle.
     #[error("the policy bundle cannot be read: {0}")]
     Json(#[from] serde_json::Error),
-    /// A file of limits or cases cannot be read.
+    /// A TOML file cannot be read.
     #[error("`{file}` cannot be read: {source}")]
     Toml {
         /// Which file.
         file: String,
         /// What is wrong with it.
         source: Box<toml::de::Error>,
+    },
+    /// A file that a bundle does not have.
+    #[error(
+        "`{file}` is no part of a policy bundle: it has `*.cedar`, `bundle.toml`, `limits.toml`, `models.toml`, \
+         `content.toml` and `cases/*.toml`"
+    )]
+    Unknown {
+        /// Which file.
+        file: String,
+    },
+    /// Written for a later schema.
+    #[error("the policy bundle is written for schema {found}; this version knows up to {SCHEMA_VERSION}: update the agent")]
+    Schema {
+        /// What it says.
+        found: u32,
     },
     /// Made for another version of this program.
     #[error(
@@ -85,30 +116,55 @@ impl Bundle {
         if bundle.v != FORM {
             return Err(BundleError::Form { found: bundle.v });
         }
+        bundle.check_schema()?;
         Ok(bundle)
     }
 
-    /// Makes a bundle from files as they lie in a folder: `*.cedar` are rules, `limits.toml` are limits, other `*.toml`
-    /// are cases. Names are taken without their folder.
+    fn check_schema(&self) -> Result<(), BundleError> {
+        if (1..=SCHEMA_VERSION).contains(&self.schema) {
+            return Ok(());
+        }
+        Err(BundleError::Schema { found: self.schema })
+    }
+
+    /// Makes a bundle from files as they lie in a folder, by their path within it: `*.cedar` are rules, `limits.toml` are
+    /// limits, `models.toml`, `content.toml`, and any other `*.toml` are cases; `bundle.toml` may say the version instead
+    /// of `version`, the schema and the approvals.
     ///
     /// # Errors
-    /// If a TOML file cannot be read; it is named.
+    /// If a file cannot be read or is none of these; it is named.
     pub fn from_files<'a>(
         version: u64,
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, BundleError> {
-        let mut bundle =
-            Self { v: FORM, version, policies: BTreeMap::new(), limits: BTreeMap::new(), cases: Vec::new() };
+        let mut bundle = Self { v: FORM, version, schema: SCHEMA_VERSION, ..Self::default() };
+        let mut bytes = 0;
         for (file, text) in files {
+            bytes += text.len();
+            if bytes > BUNDLE_BYTES {
+                return Err(BundleError::TooLarge { bytes });
+            }
             let unreadable = |source| BundleError::Toml { file: file.to_owned(), source: Box::new(source) };
-            if file.ends_with(".cedar") {
-                bundle.policies.insert(file.to_owned(), text.to_owned());
-            } else if file == "limits.toml" {
-                bundle.limits = toml::from_str(text).map_err(unreadable)?;
-            } else if file.ends_with(".toml") {
-                bundle.cases.extend(toml::from_str::<CaseFile>(text).map_err(unreadable)?.case);
+            match file {
+                "bundle.toml" => {
+                    let head: Head = toml::from_str(text).map_err(unreadable)?;
+                    bundle.version = head.version.unwrap_or(version);
+                    bundle.schema = head.schema.unwrap_or(SCHEMA_VERSION);
+                    bundle.required_approvals = head.required_approvals;
+                }
+                "limits.toml" => bundle.limits = toml::from_str(text).map_err(unreadable)?,
+                "models.toml" => bundle.models = toml::from_str(text).map_err(unreadable)?,
+                "content.toml" => bundle.content = toml::from_str(text).map_err(unreadable)?,
+                _ if file.ends_with(".cedar") => {
+                    bundle.policies.insert(file.to_owned(), text.to_owned());
+                }
+                _ if file.ends_with(".toml") => {
+                    bundle.cases.extend(toml::from_str::<CaseFile>(text).map_err(unreadable)?.case);
+                }
+                _ => return Err(BundleError::Unknown { file: file.to_owned() }),
             }
         }
+        bundle.check_schema()?;
         Ok(bundle)
     }
 
@@ -125,6 +181,7 @@ impl Bundle {
                 ("limits.toml", include_str!("../default/limits.toml")),
                 ("cases/roles.toml", include_str!("../cases/roles.toml")),
                 ("cases/limits.toml", include_str!("../cases/limits.toml")),
+                ("cases/matrix.toml", include_str!("../cases/matrix.toml")),
             ],
         )
         .expect("the embedded files are read by a test")
@@ -137,6 +194,16 @@ impl Bundle {
     }
 }
 
+/// `bundle.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    version: Option<u64>,
+    schema: Option<u32>,
+    #[serde(default)]
+    required_approvals: u8,
+}
+
 /// A file of cases.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,7 +212,7 @@ struct CaseFile {
 }
 
 /// Reads a map and refuses a key that comes twice: two readers could otherwise take different values as meant.
-fn unique_keys<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
+pub(crate) fn unique_keys<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
 where
     D: Deserializer<'de>,
     V: Deserialize<'de>,

@@ -1,41 +1,69 @@
-//! From texts to rules: ids, annotations, strict validation, and one set of rules per action.
+//! From texts to rules: ids, annotations, strict validation, and what the bundle says beside them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
-use cedar_policy::{ActionConstraint, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy_core::ast::EntityUID;
 
+use crate::calendar::end_of_day;
+use crate::content::{self, ContentRules};
+use crate::judge::Judge;
 use crate::policies::Rule;
 use crate::words::Words;
-use crate::{Action, Bundle, Finding, text};
+use crate::{Bundle, Finding, ModelClass, ModelEntry, limits, text};
 
 /// The schema that every rule is checked against.
 const SCHEMA: &str = include_str!("../schema.cedarschema");
 
-/// Rules in one bundle.
+/// Rules, files, roles, models and cases in one bundle, and bytes in a text that the bundle says of a model or a case.
 const RULES: usize = 1000;
+const FILES: usize = 256;
+const ROLES: usize = 64;
+const MODELS: usize = 4096;
+const CASES: usize = 4096;
+const TEXT_BYTES: usize = 256;
 
 /// What every rule must carry, and what for.
 const ANNOTATIONS: [&str; 3] = ["id", "title", "reason"];
 
-/// The rules of a bundle, checked.
+/// A bundle, checked, but for its cases.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) schema: Schema,
-    /// The rules that can say something about an action; the others could not change its decision.
-    pub(crate) by_action: HashMap<Action, PolicySet>,
+    pub(crate) judge: Judge,
     pub(crate) rules: BTreeMap<String, Rule>,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) content: BTreeMap<String, ContentRules>,
+    pub(crate) models: BTreeMap<String, KnownModel>,
 }
 
-/// Checks a bundle's texts and limits, all of them: its author wants every finding at once.
+/// What the bundle says of a model.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownModel {
+    pub(crate) approved: bool,
+    pub(crate) approved_until_s: Option<i64>,
+    pub(crate) licence: Option<String>,
+    pub(crate) class: Option<ModelClass>,
+    pub(crate) family: Option<String>,
+}
+
+/// Checks all that a bundle says: its author wants every finding at once.
 pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Finding>> {
-    let mut findings = check_limits(bundle);
+    let mut findings = check_sizes(bundle);
+    findings.extend(check_roles(bundle));
+    findings.extend(limits::check(&bundle.limits));
     for (place, source) in &bundle.policies {
         findings.extend(text::check(place, source));
     }
     if !findings.is_empty() {
         return Err(findings);
     }
+    let models = known_models(&bundle.models, &mut findings);
+    let content = content::compile(&bundle.content, |role| bundle.limits.contains_key(role)).unwrap_or_else(|found| {
+        findings.extend(found);
+        BTreeMap::new()
+    });
     let policies = parse(bundle, &mut findings);
     let rules = describe(&policies, bundle, words, &mut findings);
     let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
@@ -44,10 +72,26 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     if !findings.is_empty() {
         return Err(findings);
     }
-    Ok(Compiled { schema, by_action: slice(&policies, words), rules })
+    let policies: Vec<Policy> = policies.into_iter().map(|(_, policy)| policy).collect();
+    let judge = Judge::new(policies.iter(), words);
+    let idle = idle_limits(bundle, &judge);
+    if idle.is_empty() { Ok(Compiled { schema, judge, rules, policies, content, models }) } else { Err(idle) }
 }
 
-fn check_limits(bundle: &Bundle) -> Vec<Finding> {
+fn check_sizes(bundle: &Bundle) -> Vec<Finding> {
+    let sizes = [
+        ("policies", bundle.policies.len(), FILES),
+        ("limits", bundle.limits.len(), ROLES),
+        ("models", bundle.models.len(), MODELS),
+        ("cases", bundle.cases.len(), CASES),
+    ];
+    let too_many = |(place, count, most): (&str, usize, usize)| {
+        (count > most).then(|| Finding::new(place, format!("{count} entries, more than {most}")))
+    };
+    sizes.into_iter().filter_map(too_many).collect()
+}
+
+fn check_roles(bundle: &Bundle) -> Vec<Finding> {
     let mut findings = Vec::new();
     if bundle.limits.is_empty() {
         findings.push(Finding::new("limits", "no role is declared: name at least one"));
@@ -57,6 +101,60 @@ fn check_limits(bundle: &Bundle) -> Vec<Finding> {
         findings.push(Finding::new("limits", what));
     }
     findings
+}
+
+/// What a limit says counts only through a rule that reads it: without one it would be a promise that nobody keeps.
+fn idle_limits(bundle: &Bundle, judge: &Judge) -> Vec<Finding> {
+    let says = |is_set: fn(&crate::RoleLimits) -> bool| bundle.limits.values().any(is_set);
+    let enforced = [
+        ("max_tokens_per_request", "max_tokens_per_request", says(|role| role.max_tokens_per_request.is_some())),
+        ("models", "models", says(|role| role.models.is_some())),
+        ("hours", "within_hours", says(|role| role.hours.is_some())),
+        ("max_offline", "max_offline", says(|role| role.max_offline.is_some())),
+    ];
+    let idle = enforced.into_iter().filter(|(_, attribute, is_set)| *is_set && !judge.reads(attribute));
+    idle.map(|(field, attribute, _)| {
+        let what = format!("`{field}` is set, but no rule reads `{attribute}`: take the rules of the default `limits.cedar`");
+        Finding::new("limits", what)
+    })
+    .collect()
+}
+
+fn known_models(models: &BTreeMap<String, ModelEntry>, findings: &mut Vec<Finding>) -> BTreeMap<String, KnownModel> {
+    let mut known = BTreeMap::new();
+    for (name, entry) in models {
+        let mut find = |what: String| findings.push(Finding::new("models", what));
+        if !limits::is_model_name(name) {
+            let shown: String = name.chars().take(64).collect();
+            find(format!("`{}` is no name of a model: use visible ASCII characters", shown.escape_debug()));
+        }
+        let texts = [("licence", &entry.licence), ("family", &entry.family)];
+        for (field, text) in texts.into_iter().filter_map(|(field, text)| Some((field, text.as_ref()?))) {
+            if text.len() > TEXT_BYTES || !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+                find(format!("`{name}`: the {field} is no short text of visible ASCII characters"));
+            }
+        }
+        let approved_until_s = match &entry.approved_until {
+            None => None,
+            Some(day) => {
+                let end_s = end_of_day(day);
+                if end_s.is_none() {
+                    let shown: String = day.chars().take(32).collect();
+                    find(format!("`{name}`: `{}` is no day: write `2027-06-30`", shown.escape_debug()));
+                }
+                end_s
+            }
+        };
+        let model = KnownModel {
+            approved: entry.approved,
+            approved_until_s,
+            licence: entry.licence.clone(),
+            class: entry.class,
+            family: entry.family.clone(),
+        };
+        known.insert(name.clone(), model);
+    }
+    known
 }
 
 /// Each rule with the file it stands in, under its own `@id`. Cedar numbers the rules of a text by their order; such
@@ -121,8 +219,9 @@ fn describe(
                 findings.push(Finding::of_rule(place, &id, what));
             }
         }
-        for entity in policy.entity_literals().iter().filter(|entity| words.is_role(entity)) {
-            let role = entity.id().unescaped();
+        for entity in policy.entity_literals() {
+            let entity: &EntityUID = entity.as_ref();
+            let Some(role) = words.role_name(entity) else { continue };
             if !bundle.limits.contains_key(role) {
                 let known = bundle.limits.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 let what = format!("the role `{}` is not declared in the limits ({known})", role.escape_debug());
@@ -160,20 +259,6 @@ fn validate(policies: &[(String, Policy)], schema: &Schema, findings: &mut Vec<F
         let id = warning.policy_id();
         findings.push(Finding::of_rule(place(id), id.to_string(), warning.to_string()));
     }
-}
-
-fn slice(policies: &[(String, Policy)], words: &Words) -> HashMap<Action, PolicySet> {
-    let of = |action: Action| {
-        let wanted = words.action(action);
-        let matching = policies.iter().map(|(_, policy)| policy).filter(|policy| match policy.action_constraint() {
-            ActionConstraint::Any => true,
-            ActionConstraint::Eq(named) => named == wanted,
-            // The schema has no groups of actions, so being in a list is being one of it.
-            ActionConstraint::In(named) => named.contains(&wanted),
-        });
-        PolicySet::from_policies(matching.cloned()).expect("the ids were checked to be different")
-    };
-    Action::ALL.into_iter().map(|action| (action, of(action))).collect()
 }
 
 /// A name that reads the same to everybody.

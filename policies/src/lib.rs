@@ -1,27 +1,55 @@
-//! Who may do what: Cedar schema, strict evaluation, lint and cases.
+//! Who may do what, how much of it, and what must not pass: Cedar schema, strict evaluation, limits, content rules, lint
+//! and cases.
 //!
-//! A [`Bundle`] (rules, limits, cases) becomes [`Policies`] only if every rule passes the strict validator without a
-//! warning and every case comes out as written. [`Policies::authorize`] is the only place that makes a [`Permit`].
-//! Cedar skips a rule whose evaluation fails, so that a failing `forbid` would let everything through; here any such
-//! error denies, and the denial names it.
+//! A [`Bundle`] (rules, limits, models, content rules, cases) becomes [`Policies`] only if every rule passes the strict
+//! validator without a warning and every case comes out as written. [`Policies::authorize`] is the only place that makes a
+//! [`Permit`]. Cedar skips a rule whose evaluation fails, so that a failing `forbid` would let everything through; here
+//! any such error denies, and the denial names it.
 
 mod action;
 mod ask;
+mod break_glass;
 mod bundle;
+mod calendar;
 mod case;
 mod compile;
+pub mod content;
+mod context;
+mod diff;
+mod explain;
 mod finding;
+mod holder;
+mod hours;
 mod in_force;
+mod judge;
+mod limits;
+mod lint;
+mod lock;
+mod model_facts;
 mod permit;
 mod policies;
+mod review;
+mod situation;
+mod span;
 mod text;
 mod words;
 
 pub use action::Action;
-pub use ask::{Ask, AuthMethod, Context, Network, Principal, PrincipalKind, Resource};
-pub use bundle::{BUNDLE_BYTES, Bundle, BundleError, RoleLimits};
-pub use case::{Case, Expect, Roles};
+pub use ask::{Ask, Principal, PrincipalKind, Resource};
+pub use break_glass::{BREAK_GLASS_BYTES, BREAK_GLASS_S, BreakGlass, BreakGlassError};
+pub use bundle::{BUNDLE_BYTES, Bundle, BundleError, SCHEMA_VERSION};
+pub use case::{Actions, Case, Expect, Given, Roles};
+pub use context::{AuthMethod, Context, DataClass, Network};
+pub use diff::{Change, Diff, diff};
+pub use explain::{Explanation, Spoke};
 pub use finding::Finding;
+pub use hours::{ClockTime, Hours, Weekday};
 pub use in_force::InForce;
+pub use limits::{Limits, Priority, RoleLimits};
+pub use lint::lint;
+pub use lock::{Credential, LOCKS_BYTES, Lock, LockError, LockKind, LockList, Locked, Locks, Strictness};
+pub use model_facts::{ModelClass, ModelEntry, ModelFacts};
 pub use permit::{Denial, Permit};
-pub use policies::{Policies, Rule};
+pub use policies::{Policies, Rule, TriedCase};
+pub use review::{Cell, Exception, Review, Row, review};
+pub use span::Span;

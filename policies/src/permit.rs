@@ -1,6 +1,9 @@
 //! The answer: a permit, which only `authorize` can make, or a denial that says why.
 
-use crate::{Action, Principal, Resource};
+use std::sync::Arc;
+
+use crate::content::ContentRules;
+use crate::{Action, Limits, Principal, Priority, Resource};
 
 /// The proof that a caller was authorised. It cannot be made, copied or changed outside this crate: whoever holds one
 /// got it from [`Policies::authorize`](crate::Policies::authorize), once, for one act.
@@ -13,6 +16,9 @@ pub struct Permit {
     pub(crate) rules: Vec<String>,
     pub(crate) policy_version: u64,
     pub(crate) max_tokens: u32,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) content: ContentRules,
+    pub(crate) broken_glass: Option<String>,
 }
 
 impl Permit {
@@ -50,6 +56,36 @@ impl Permit {
     #[must_use]
     pub fn max_tokens(&self) -> u32 {
         self.max_tokens
+    }
+
+    /// What the caller may use; its roles' limits put together.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What must not pass in the text that goes in and comes out. A clone is cheap.
+    #[must_use]
+    pub fn content(&self) -> &ContentRules {
+        &self.content
+    }
+
+    /// Whether the answer may be kept for later requests.
+    #[must_use]
+    pub fn may_store(&self) -> bool {
+        self.limits.store_responses
+    }
+
+    /// The override that made this possible, if one did: the record must name it.
+    #[must_use]
+    pub fn broken_glass(&self) -> Option<&str> {
+        self.broken_glass.as_deref()
+    }
+
+    /// Who waits for whom.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.limits.priority
     }
 }
 

@@ -1,21 +1,26 @@
 //! Policies in use: activated as a whole, asked in microseconds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Decision, Entities, Entity, Request, Schema};
+use serde::Serialize;
 
 use crate::compile::{Compiled, compile};
+use crate::holder::{Holder, Holders, Parts};
+use crate::judge::{Needs, Question, Verdict};
 use crate::words::Words;
-use crate::{Ask, Bundle, Denial, Expect, Finding, Permit, RoleLimits};
+use crate::{Ask, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits};
 
-/// A checked bundle, ready to decide. Nothing in it changes any more.
+/// A checked bundle, ready to decide. What it answers does not change any more.
 #[derive(Debug)]
 pub struct Policies {
     version: u64,
+    required_approvals: u8,
     limits: BTreeMap<String, RoleLimits>,
     compiled: Compiled,
     words: Words,
-    authorizer: Authorizer,
+    holders: Holders,
 }
 
 /// What people are told of a rule.
@@ -33,16 +38,22 @@ pub struct Rule {
     pub file: String,
 }
 
+/// How a case came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TriedCase {
+    /// The case in words.
+    pub title: String,
+    /// What came of it instead of what was expected.
+    pub problem: Option<String>,
+}
+
 impl Policies {
     /// Checks a bundle and runs its cases.
     ///
     /// # Errors
     /// Everything that is wrong with it; a bundle with a finding does not come into force.
     pub fn activate(bundle: Bundle) -> Result<Self, Vec<Finding>> {
-        let words = Words::new();
-        let compiled = compile(&bundle, &words)?;
-        let policies =
-            Self { version: bundle.version, limits: bundle.limits, compiled, words, authorizer: Authorizer::new() };
+        let policies = Self::check(&bundle)?;
         if bundle.cases.is_empty() {
             return Err(vec![Finding::new("cases", "there are none: a bundle proves what it means by its own cases")]);
         }
@@ -55,15 +66,51 @@ impl Policies {
         if findings.is_empty() { Ok(policies) } else { Err(findings) }
     }
 
+    /// Runs a bundle's cases and says of each how it came out; the bundle is not activated.
+    ///
+    /// # Errors
+    /// What is wrong with the bundle apart from its cases.
+    pub fn try_cases(bundle: &Bundle) -> Result<Vec<TriedCase>, Vec<Finding>> {
+        let policies = Self::check(bundle)?;
+        let tried = |case: &Case| TriedCase { title: case.title.clone(), problem: policies.run(case).err() };
+        Ok(bundle.cases.iter().map(tried).collect())
+    }
+
+    /// Everything but the cases.
+    fn check(bundle: &Bundle) -> Result<Self, Vec<Finding>> {
+        let words = Words::new();
+        let compiled = compile(bundle, &words)?;
+        Ok(Self {
+            version: bundle.version,
+            required_approvals: bundle.required_approvals,
+            limits: bundle.limits.clone(),
+            compiled,
+            words,
+            holders: Holders::default(),
+        })
+    }
+
     /// Version of the bundle.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
+    /// How many different people must have signed the bundle that follows this one; 0 and 1 ask for no second.
+    #[must_use]
+    pub fn required_approvals(&self) -> u8 {
+        self.required_approvals
+    }
+
     /// The rules, by id.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.compiled.rules.values()
+    }
+
+    /// The rule of this id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.compiled.rules.get(id)
     }
 
     /// The roles that the bundle declares, with their limits.
@@ -72,60 +119,101 @@ impl Policies {
         &self.limits
     }
 
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
     /// Decides. Denied is whatever no rule permits, any rule forbids, or any rule fails to be evaluated on.
     ///
     /// # Errors
     /// The denial, with its reason.
     pub fn authorize(&self, ask: &Ask) -> Result<Permit, Denial> {
-        let mut roles: Vec<&str> =
-            ask.principal.roles.iter().map(String::as_str).filter(|role| self.limits.contains_key(*role)).collect();
-        roles.sort_unstable();
-        roles.dedup();
-        let limit = self.limit(&roles);
-        let response = match self.request(ask, &roles, limit) {
-            Ok((request, entities)) => {
-                self.authorizer.is_authorized(&request, &self.compiled.by_action[&ask.action], &entities)
-            }
-            Err(error) => return Err(self.broken(vec![error])),
+        let (holder, mut verdict) = self.verdict(ask).map_err(|error| self.broken(vec![error]))?;
+        if !verdict.errors.is_empty() {
+            return Err(self.broken(verdict.errors));
+        }
+        if !verdict.forbids.is_empty() || verdict.permits.is_empty() {
+            verdict.forbids.sort();
+            return Err(self.denial(ask, verdict.forbids));
+        }
+        verdict.permits.sort();
+        Ok(Permit {
+            principal: ask.principal.clone(),
+            action: ask.action,
+            resource: ask.resource.clone(),
+            rules: verdict.permits,
+            policy_version: self.version,
+            max_tokens: ask.context.max_tokens.unwrap_or(holder.limits.max_tokens_per_request),
+            limits: Arc::clone(&holder.limits),
+            content: holder.content.clone(),
+            broken_glass: None,
+        })
+    }
+
+    /// What the rules say, every one of them that could say something.
+    pub(crate) fn verdict(&self, ask: &Ask) -> Result<(Arc<Holder>, Verdict), String> {
+        if let Some(excess) = ask.excess() {
+            return Err(excess);
+        }
+        if ask.resource.kind() != ask.action.resource_kind() {
+            return Err(format!("`{}` is not done to a {}", ask.action, ask.resource.kind()));
+        }
+        let holder = self.holder(&ask.principal.roles)?;
+        let slice = holder.slice(ask.action);
+        // What a debug build checks against the schema is whole.
+        let needs = if cfg!(debug_assertions) { Needs::ALL } else { slice.needs };
+        let question = self.question(ask, &holder, needs)?;
+        Ok((Arc::clone(&holder), self.compiled.judge.ask(slice, question)))
+    }
+
+    pub(crate) fn holder(&self, roles: &[String]) -> Result<Arc<Holder>, String> {
+        let parts = Parts {
+            limits: &self.limits,
+            content: &self.compiled.content,
+            words: &self.words,
+            judge: &self.compiled.judge,
         };
-        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        if !errors.is_empty() {
-            return Err(self.broken(errors));
-        }
-        let mut rules: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        rules.sort();
-        match response.decision() {
-            Decision::Allow => Ok(Permit {
-                principal: ask.principal.clone(),
-                action: ask.action,
-                resource: ask.resource.clone(),
-                rules,
-                policy_version: self.version,
-                max_tokens: ask.context.max_tokens.unwrap_or(limit),
-            }),
-            Decision::Deny => Err(self.denial(ask, rules)),
-        }
+        self.holders.of(roles, &parts)
     }
 
-    /// The smallest limit that the roles name; none of them naming one gives nothing.
-    fn limit(&self, roles: &[&str]) -> u32 {
-        roles.iter().filter_map(|role| self.limits.get(*role)?.max_tokens_per_request).min().unwrap_or(0)
+    /// The question in Cedar's terms; in a debug build checked against the schema.
+    pub(crate) fn question(&self, ask: &Ask, holder: &Holder, needs: Needs) -> Result<Question, String> {
+        let question = self.question_unchecked(ask, holder, needs)?;
+        if cfg!(debug_assertions) {
+            question.check(&self.compiled.schema)?;
+        }
+        Ok(question)
     }
 
-    /// The question in Cedar's terms, checked against the schema.
-    fn request(&self, ask: &Ask, roles: &[&str], limit: u32) -> Result<(Request, Entities), String> {
-        let schema: &Schema = &self.compiled.schema;
-        let principal = self.words.principal(&ask.principal, roles, limit)?;
-        let resource = self.words.resource(&ask.resource)?;
-        let context = self.words.context(ask, limit)?;
-        let request =
-            Request::new(principal.uid(), self.words.action(ask.action), resource.uid(), context, Some(schema))
-                .map_err(|error| error.to_string())?;
-        let held = roles.iter().map(|role| Entity::with_uid(self.words.role(role)));
-        // The values were made here from the schema's own types, so checking each entity again would only cost time.
-        let entities = Entities::from_entities([principal, resource].into_iter().chain(held), None)
-            .map_err(|error| error.to_string())?;
-        Ok((request, entities))
+    pub(crate) fn question_unchecked(&self, ask: &Ask, holder: &Holder, needs: Needs) -> Result<Question, String> {
+        let words = &self.words;
+        let principal = words.principal(&ask.principal, &holder.uids, &holder.limits_value);
+        let resource = match &ask.resource {
+            Resource::Model(facts) => words.model(&self.with_approval(facts), needs)?,
+            other => words.resource(other)?,
+        };
+        // What else a rule may look at: models that it names.
+        let named = holder.slice(ask.action).models.iter().filter(|name| name.as_str() != ask.resource.id());
+        let others = named
+            .filter(|name| self.compiled.models.contains_key(*name))
+            .map(|name| words.model(&self.with_approval(&ModelFacts { id: name.clone(), ..ModelFacts::default() }), needs))
+            .collect::<Result<Vec<_>, _>>()?;
+        let context = words.context(ask, &holder.limits, needs)?;
+        Question::new(words.action(ask.action), principal, resource, others, context)
+    }
+
+    /// A model with what the bundle says of it.
+    fn with_approval<'a>(&self, facts: &'a ModelFacts) -> Cow<'a, ModelFacts> {
+        let Some(known) = self.compiled.models.get(&facts.id) else { return Cow::Borrowed(facts) };
+        Cow::Owned(ModelFacts {
+            id: facts.id.clone(),
+            licence: known.licence.clone().unwrap_or_else(|| facts.licence.clone()),
+            class: known.class.unwrap_or(facts.class),
+            family: known.family.clone().unwrap_or_else(|| facts.family.clone()),
+            quantisation: facts.quantisation.clone(),
+            approved: known.approved,
+            approved_until_s: known.approved_until_s,
+        })
     }
 
     fn denial(&self, ask: &Ask, rules: Vec<String>) -> Denial {
@@ -149,10 +237,17 @@ impl Policies {
         Denial { rules: Vec::new(), message, errors, policy_version: self.version }
     }
 
-    /// Whether a case comes out as written.
-    fn run(&self, case: &crate::Case) -> Result<(), String> {
-        let (decided, rules, why) = match self.authorize(&case.ask()) {
-            Ok(permit) => (Expect::Allow, permit.rules.clone(), String::new()),
+    /// Whether a case comes out as written, for each of its acts.
+    fn run(&self, case: &Case) -> Result<(), String> {
+        if case.does.as_slice().is_empty() {
+            return Err("it does nothing: name an act".to_owned());
+        }
+        case.asks().try_for_each(|ask| self.run_one(case, &ask).map_err(|problem| format!("{}: {problem}", ask.action)))
+    }
+
+    fn run_one(&self, case: &Case, ask: &Ask) -> Result<(), String> {
+        let (decided, rules, why) = match self.authorize(ask) {
+            Ok(permit) => (Expect::Allow, permit.rules, String::new()),
             Err(denial) => {
                 let why = denial.errors.first().cloned().unwrap_or(denial.message);
                 (Expect::Deny, denial.rules, why)

@@ -1,38 +1,58 @@
 //! Our values as Cedar's: names parsed once, entities and contexts built per question.
+//!
+//! Values are built as Cedar's evaluator holds them, not as expressions that it would have to evaluate first, and times
+//! (which Cedar reads from text) only where a rule looks at them. What is built here follows `schema.cedarschema`: a test
+//! checks every shape against it, and so does every decision of a debug build.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy::RestrictedExpression;
+use cedar_policy_core::ast::{
+    Context as CedarContext, Eid, Entity, EntityType, EntityUID, PartialValue, RestrictedExpr, Value, ValueKind,
+};
+use cedar_policy_core::evaluator::RestrictedEvaluator;
+use cedar_policy_core::extensions::Extensions;
 
-use crate::{Action, Ask, AuthMethod, Network, Principal, PrincipalKind, Resource};
-
-/// The last second that Cedar's `datetime` text form can say: 9999-12-31T23:59:59Z.
-const LAST_SECOND: i64 = 253_402_300_799;
+use crate::calendar::datetime;
+use crate::judge::Needs;
+use crate::{
+    Action, Ask, AuthMethod, Context, DataClass, Limits, ModelClass, ModelFacts, Network, Principal, PrincipalKind,
+    Priority, Resource, Span,
+};
 
 /// The schema's names, parsed once: parsing a name costs more than deciding.
 #[derive(Debug)]
 pub(crate) struct Words {
-    user: EntityTypeName,
-    service: EntityTypeName,
-    local_user: EntityTypeName,
-    role: EntityTypeName,
-    model: EntityTypeName,
-    device: EntityTypeName,
-    audit_log: EntityTypeName,
-    policy_store: EntityTypeName,
-    key_store: EntityTypeName,
-    actions: HashMap<Action, EntityUid>,
-    auth_methods: HashMap<AuthMethod, EntityUid>,
-    networks: HashMap<Network, EntityUid>,
+    user: EntityType,
+    service: EntityType,
+    local_user: EntityType,
+    role: EntityType,
+    model: EntityType,
+    device: EntityType,
+    audit_log: EntityType,
+    policy_store: EntityType,
+    key_store: EntityType,
+    /// In the order of [`Action::ALL`], and so on.
+    actions: Vec<Arc<EntityUID>>,
+    auth_methods: Vec<Arc<EntityUID>>,
+    networks: Vec<Arc<EntityUID>>,
+    data_classes: Vec<Arc<EntityUID>>,
+    model_classes: Vec<Arc<EntityUID>>,
+    priorities: Vec<Arc<EntityUID>>,
+    /// What a device carries that is acted on and does not act.
+    no_limits: Value,
+    no_time: Value,
 }
 
 impl Words {
     pub(crate) fn new() -> Self {
-        let method = name("AuthMethod");
-        let network = name("Network");
-        let action = name("Action");
-        Self {
+        let all = |kind: &str, words: &mut dyn Iterator<Item = &'static str>| -> Vec<Arc<EntityUID>> {
+            let kind = name(kind);
+            words.map(|word| Arc::new(uid(&kind, word))).collect()
+        };
+        let mut words = Self {
             user: name("User"),
             service: name("Service"),
             local_user: name("LocalUser"),
@@ -42,103 +62,176 @@ impl Words {
             audit_log: name("AuditLog"),
             policy_store: name("PolicyStore"),
             key_store: name("KeyStore"),
-            actions: Action::ALL.into_iter().map(|each| (each, uid(&action, each.word()))).collect(),
-            auth_methods: AuthMethod::ALL.into_iter().map(|each| (each, uid(&method, each.word()))).collect(),
-            networks: Network::ALL.into_iter().map(|each| (each, uid(&network, each.word()))).collect(),
-        }
+            actions: all("Action", &mut Action::ALL.into_iter().map(Action::word)),
+            auth_methods: all("AuthMethod", &mut AuthMethod::ALL.into_iter().map(AuthMethod::word)),
+            networks: all("Network", &mut Network::ALL.into_iter().map(Network::word)),
+            data_classes: all("DataClass", &mut DataClass::ALL.into_iter().map(DataClass::word)),
+            model_classes: all("ModelClass", &mut ModelClass::ALL.into_iter().map(ModelClass::word)),
+            priorities: all("Priority", &mut Priority::ALL.into_iter().map(Priority::word)),
+            no_limits: Value::empty_record(None),
+            no_time: duration(0).unwrap_or_else(|_| Value::empty_record(None)),
+        };
+        words.no_limits = words.limits(&Limits::default()).unwrap_or_else(|_| Value::empty_record(None));
+        words
     }
 
-    pub(crate) fn action(&self, action: Action) -> EntityUid {
-        self.actions[&action].clone()
+    pub(crate) fn action(&self, action: Action) -> &Arc<EntityUID> {
+        &self.actions[action as usize]
     }
 
-    pub(crate) fn role(&self, role: &str) -> EntityUid {
+    pub(crate) fn role(&self, role: &str) -> EntityUID {
         uid(&self.role, role)
     }
 
-    pub(crate) fn is_role(&self, entity: &EntityUid) -> bool {
-        *entity.type_name() == self.role
+    /// The name of the role that an entity is, if it is one.
+    pub(crate) fn role_name<'a>(&self, entity: &'a EntityUID) -> Option<&'a str> {
+        (*entity.entity_type() == self.role).then(|| entity.eid().as_ref())
     }
 
-    /// The caller with its limit, in those of its roles that `roles` names.
-    pub(crate) fn principal(&self, principal: &Principal, roles: &[&str], max_tokens: u32) -> Result<Entity, String> {
+    /// The name of the model that an entity is, if it is one.
+    pub(crate) fn model_name<'a>(&self, entity: &'a EntityUID) -> Option<&'a str> {
+        (*entity.entity_type() == self.model).then(|| entity.eid().as_ref())
+    }
+
+    /// Limits as the schema's record.
+    pub(crate) fn limits(&self, limits: &Limits) -> Result<Value, String> {
+        let long = |value: u64| Value::from(i64::try_from(value).unwrap_or(i64::MAX));
+        let mut pairs = vec![
+            ("max_tokens_per_request", long(limits.max_tokens_per_request.into())),
+            ("store_responses", Value::from(limits.store_responses)),
+            ("priority", Value::from(Arc::clone(&self.priorities[limits.priority as usize]))),
+        ];
+        let numbers = [
+            ("requests_per_minute", limits.requests_per_minute.map(u64::from)),
+            ("tokens_per_day", limits.tokens_per_day),
+            ("concurrent", limits.concurrent.map(u64::from)),
+            ("context_tokens", limits.context_tokens.map(u64::from)),
+        ];
+        pairs.extend(numbers.into_iter().filter_map(|(field, number)| Some((field, long(number?)))));
+        if let Some(models) = &limits.models {
+            pairs.push(("models", Value::set(models.iter().map(|model| Value::from(model.as_str())), None)));
+        }
+        if let Some(span) = limits.max_offline {
+            pairs.push(("max_offline", duration(span.seconds())?));
+        }
+        Ok(Value::record(pairs, None))
+    }
+
+    /// The caller, in those of its roles that the bundle declares.
+    pub(crate) fn principal(&self, principal: &Principal, roles: &HashSet<EntityUID>, limits: &Value) -> Entity {
         let kind = match principal.kind {
             PrincipalKind::User => &self.user,
             PrincipalKind::Service => &self.service,
             PrincipalKind::LocalUser => &self.local_user,
+            PrincipalKind::Device => &self.device,
         };
-        let limit = ("max_tokens_per_request".to_owned(), RestrictedExpression::new_long(i64::from(max_tokens)));
-        let limits = RestrictedExpression::new_record([limit]).map_err(|error| error.to_string())?;
-        let parents: HashSet<EntityUid> = roles.iter().map(|role| self.role(role)).collect();
-        let attributes = HashMap::from([("limits".to_owned(), limits)]);
-        Entity::new(uid(kind, &principal.id), attributes, parents).map_err(|error| error.to_string())
+        let attributes = [("limits".into(), PartialValue::from(limits.clone()))];
+        Entity::new_with_attr_partial_value(uid(kind, &principal.id), attributes, HashSet::new(), roles.clone(), [])
     }
 
+    /// What is acted on, as the schema's entity.
     pub(crate) fn resource(&self, resource: &Resource) -> Result<Entity, String> {
         let kind = match resource {
-            Resource::Model { .. } => &self.model,
+            Resource::Model(facts) => return self.model(facts, Needs::ALL),
             Resource::Device { .. } => &self.device,
             Resource::AuditLog => &self.audit_log,
             Resource::PolicyStore => &self.policy_store,
             Resource::KeyStore => &self.key_store,
         };
-        let attributes = match resource {
-            Resource::Model { licence, .. } => {
-                HashMap::from([("licence".to_owned(), RestrictedExpression::new_string(licence.clone()))])
-            }
-            _ => HashMap::new(),
-        };
-        Entity::new(uid(kind, resource.id()), attributes, HashSet::new()).map_err(|error| error.to_string())
+        let limits = matches!(resource, Resource::Device { .. })
+            .then(|| ("limits".into(), PartialValue::from(self.no_limits.clone())));
+        let uid = uid(kind, resource.id());
+        Ok(Entity::new_with_attr_partial_value(uid, limits, HashSet::new(), HashSet::new(), []))
     }
 
-    /// The situation; `limit` stands in for tokens where the request does not say.
-    pub(crate) fn context(&self, ask: &Ask, limit: u32) -> Result<cedar_policy::Context, String> {
-        let context = &ask.context;
-        let entity = |uid: &EntityUid| RestrictedExpression::new_entity_uid(uid.clone());
-        let mut pairs = vec![
-            ("now".to_owned(), RestrictedExpression::new_datetime(datetime(context.now_s))),
-            ("offline_for".to_owned(), RestrictedExpression::new_duration(duration(context.offline_s))),
-            ("policy_age".to_owned(), RestrictedExpression::new_duration(duration(context.policy_age_s))),
-            ("auth_method".to_owned(), entity(&self.auth_methods[&context.auth_method])),
-            ("network".to_owned(), entity(&self.networks[&context.network])),
+    /// A model as the schema's entity.
+    pub(crate) fn model(&self, facts: &ModelFacts, needs: Needs) -> Result<Entity, String> {
+        let text = |text: &str| PartialValue::from(Value::from(text));
+        let mut attributes = vec![
+            ("name".into(), text(&facts.id)),
+            ("licence".into(), text(&facts.licence)),
+            ("family".into(), text(&facts.family)),
+            ("quantisation".into(), text(&facts.quantisation)),
+            ("class".into(), PartialValue::from(Value::from(Arc::clone(&self.model_classes[facts.class as usize])))),
+            ("approved".into(), PartialValue::from(Value::from(facts.approved))),
         ];
-        if ask.action.asks_for_tokens() {
-            let tokens = i64::from(context.max_tokens.unwrap_or(limit));
-            pairs.push(("max_tokens".to_owned(), RestrictedExpression::new_long(tokens)));
+        if let Some(until_s) = facts.approved_until_s.filter(|_| needs.approved_until) {
+            attributes.push(("approved_until".into(), PartialValue::from(moment(until_s)?)));
         }
-        cedar_policy::Context::from_pairs(pairs).map_err(|error| error.to_string())
+        let uid = uid(&self.model, &facts.id);
+        Ok(Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), HashSet::new(), []))
+    }
+
+    /// The situation; the limit stands in for tokens where the request does not say.
+    pub(crate) fn context(&self, ask: &Ask, limits: &Limits, needs: Needs) -> Result<CedarContext, String> {
+        let context = &ask.context;
+        let entity = |uid: &Arc<EntityUID>| Value::from(Arc::clone(uid));
+        let mut pairs = Vec::with_capacity(15);
+        pairs.extend([
+            ("time_trusted", Value::from(context.time_trusted)),
+            ("weekday", Value::from(i64::from(context.weekday()))),
+            ("minute_of_day", Value::from(i64::from(context.minute_of_day()))),
+            ("auth_method", entity(&self.auth_methods[context.auth_method as usize])),
+            ("network", entity(&self.networks[context.network as usize])),
+            ("endpoint", Value::from(context.endpoint.as_str())),
+        ]);
+        if needs.now {
+            pairs.push(("now", moment(context.now_s)?));
+        }
+        if needs.offline_for {
+            pairs.push(("offline_for", self.span(context.offline_s)?));
+        }
+        if needs.policy_age {
+            pairs.push(("policy_age", self.span(context.policy_age_s)?));
+        }
+        if ask.action.is_inference() {
+            pairs.extend(self.inference(context, limits));
+        }
+        match Value::record(pairs, None).value {
+            ValueKind::Record(record) => Ok(CedarContext::Value(record)),
+            other => Err(format!("a record of values became {other:?}")),
+        }
+    }
+
+    fn inference(&self, context: &Context, limits: &Limits) -> [(&'static str, Value); 6] {
+        let tokens = context.max_tokens.unwrap_or(limits.max_tokens_per_request);
+        [
+            ("max_tokens", Value::from(i64::from(tokens))),
+            ("tokens_today", Value::from(i64::try_from(context.tokens_today).unwrap_or(i64::MAX))),
+            ("stream", Value::from(context.stream)),
+            ("tools", Value::from(context.tools)),
+            ("data_class", Value::from(Arc::clone(&self.data_classes[context.data_class as usize]))),
+            ("within_hours", Value::from(limits.within_hours(context))),
+        ]
+    }
+
+    fn span(&self, seconds: u64) -> Result<Value, String> {
+        if seconds == 0 { Ok(self.no_time.clone()) } else { duration(seconds) }
     }
 }
 
-fn name(text: &str) -> EntityTypeName {
-    EntityTypeName::from_str(text).expect("the names of the schema are plain identifiers")
+fn name(text: &str) -> EntityType {
+    EntityType::from_str(text).expect("the names of the schema are plain identifiers")
 }
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+fn uid(kind: &EntityType, id: &str) -> EntityUID {
+    EntityUID::from_components(kind.clone(), Eid::new(id), None)
 }
 
-/// Seconds as Cedar's duration text; a century stands for anything longer.
-fn duration(seconds: u64) -> String {
-    format!("{}s", seconds.min(3_155_760_000))
+/// Seconds as Cedar's duration; a century stands for anything longer.
+fn duration(seconds: u64) -> Result<Value, String> {
+    value(&RestrictedExpression::new_duration(format!("{}s", Span::from_seconds(seconds).seconds())))
 }
 
-/// Seconds since 1970 as Cedar's datetime text (proleptic Gregorian calendar), within what that form can say.
-fn datetime(now_s: i64) -> String {
-    let now_s = now_s.clamp(0, LAST_SECOND);
-    let (days, second) = (now_s / 86_400, now_s % 86_400);
-    // Howard Hinnant's `civil_from_days`: years that begin in March, so that the leap day comes last.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+/// Seconds since 1970 as Cedar's datetime, within what its text form can say.
+fn moment(at_s: i64) -> Result<Value, String> {
+    value(&RestrictedExpression::new_datetime(datetime(at_s)))
+}
+
+fn value(expression: &RestrictedExpression) -> Result<Value, String> {
+    let expression: &RestrictedExpr = expression.as_ref();
+    let evaluator = RestrictedEvaluator::new(Extensions::all_available());
+    evaluator.interpret(expression.as_borrowed()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -146,12 +239,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_said_as_the_calendar_says_them() {
-        assert_eq!(datetime(0), "1970-01-01T00:00:00Z");
-        assert_eq!(datetime(951_868_799), "2000-02-29T23:59:59Z");
-        assert_eq!(datetime(1_796_083_200), "2026-12-01T00:00:00Z");
-        assert_eq!(datetime(4_107_542_400), "2100-03-01T00:00:00Z");
-        assert_eq!(datetime(i64::MAX), "9999-12-31T23:59:59Z");
-        assert_eq!(datetime(i64::MIN), "1970-01-01T00:00:00Z");
+    fn closed_lists_stand_in_the_order_of_their_types() {
+        // What is looked up by `as usize` is looked up in these lists.
+        assert!(AuthMethod::ALL.into_iter().enumerate().all(|(place, each)| each as usize == place));
+        assert!(Network::ALL.into_iter().enumerate().all(|(place, each)| each as usize == place));
+        assert!(DataClass::ALL.into_iter().enumerate().all(|(place, each)| each as usize == place));
+        assert!(ModelClass::ALL.into_iter().enumerate().all(|(place, each)| each as usize == place));
+        assert!(Priority::ALL.into_iter().enumerate().all(|(place, each)| each as usize == place));
     }
 }

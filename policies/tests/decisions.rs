@@ -1,7 +1,7 @@
 //! Decisions: the default rules as people rely on them, and what happens when a rule cannot be evaluated.
 
 use outpost_policies::{
-    Action, Ask, AuthMethod, Bundle, Context, InForce, Network, Policies, Principal, PrincipalKind, Resource,
+    Action, Ask, Bundle, Context, InForce, ModelFacts, Network, Policies, Principal, PrincipalKind, Resource,
 };
 
 fn policies() -> Policies {
@@ -16,15 +16,12 @@ fn ask(roles: &[&str], action: Action) -> Ask {
             roles: roles.iter().map(|&role| role.to_owned()).collect(),
         },
         action,
-        resource: Resource::Model { id: "demo".to_owned(), licence: "Apache-2.0".to_owned() },
-        context: Context {
-            now_s: 1_796_083_200,
-            offline_s: 0,
-            policy_age_s: 0,
-            auth_method: AuthMethod::Token,
-            network: Network::Loopback,
-            max_tokens: None,
-        },
+        resource: Resource::Model(ModelFacts {
+            id: "demo".to_owned(),
+            licence: "Apache-2.0".to_owned(),
+            ..ModelFacts::default()
+        }),
+        context: Context { now_s: 1_796_083_200, network: Network::Loopback, ..Context::default() },
     }
 }
 

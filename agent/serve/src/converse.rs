@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use outpost_audit::{DecisionRef, Kind, ObjectRef, Record};
-use outpost_policies::{Action, Permit, Resource};
+use outpost_policies::{Action, ModelClass, ModelFacts, Permit, Resource};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -136,11 +136,18 @@ pub(crate) fn model_name(name: Option<String>) -> Result<String, ApiError> {
     Ok(name)
 }
 
-/// The model as policies see it; one that is not here has no licence.
+/// The model as policies see it; of one that is not here nothing is known but the name.
 pub(crate) async fn model(app: &App, id: &str) -> Resource {
     let models = app.serving.backend.models().await;
-    let licence = models.into_iter().find(|model| model.id == id).map_or_else(String::new, |model| model.licence);
-    Resource::Model { id: id.to_owned(), licence }
+    let card = models.into_iter().find(|model| model.id == id).unwrap_or_default();
+    Resource::Model(ModelFacts {
+        id: id.to_owned(),
+        licence: card.licence,
+        class: ModelClass::of_parameters(card.parameters),
+        family: card.family,
+        quantisation: card.variant,
+        ..ModelFacts::default()
+    })
 }
 
 /// Begins an answer. When this returns, its start is on record and text may leave.

@@ -34,6 +34,8 @@ pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Pe
             auth_method: call.caller.method,
             network: call.caller.network,
             max_tokens: wanted.max_tokens,
+            endpoint: call.endpoint.to_owned(),
+            ..Context::default()
         },
     };
     let denial = match app.serving.policies.now().authorize(&ask) {

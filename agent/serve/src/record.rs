@@ -24,6 +24,7 @@ fn who(serving: &Serving, caller: &Caller) -> Who {
         PrincipalKind::User => "user",
         PrincipalKind::Service => "service",
         PrincipalKind::LocalUser => "local",
+        PrincipalKind::Device => "device",
     };
     let auth = match caller.method {
         AuthMethod::Socket => "uds",
@@ -42,7 +43,7 @@ fn who(serving: &Serving, caller: &Caller) -> Who {
 /// What a call was about, as far as it is known before a model answers.
 pub(crate) fn object(call: &Call, resource: &Resource) -> ObjectRef {
     let model = match resource {
-        Resource::Model { id, .. } => id.clone(),
+        Resource::Model(facts) => facts.id.clone(),
         other => other.kind().to_owned(),
     };
     ObjectRef { model, endpoint: call.endpoint.to_owned(), ..ObjectRef::default() }

@@ -169,29 +169,53 @@ pub enum Audit {
     },
 }
 
-/// `outpost policy …`
+/// `outpost policy …`. A bundle is a folder with its files or one JSON file; the built-in one by default.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
-    /// Validate a bundle strictly, without activating it
-    #[command(after_help = "Example: outpost policy check bundle.json")]
+    /// Check a bundle as strictly as a device does, and look for what its author hardly meant
+    #[command(after_help = "Exit code 4 if anything is found.\n\nExample: outpost policy check my-bundle/")]
     Check {
-        /// A bundle; the built-in one by default
+        /// A bundle
         bundle: Option<PathBuf>,
     },
-    /// Run a bundle's own cases
-    #[command(after_help = "Example: outpost policy test bundle.json")]
+    /// Run a bundle's own cases, one line each
+    #[command(after_help = "Exit code 4 if a case fails.\n\nExample: outpost policy test my-bundle/")]
     Test {
-        /// A bundle; the built-in one by default
+        /// A bundle
         bundle: Option<PathBuf>,
     },
-    /// Say whether a role may do something under the built-in policy, and which rule decides
-    #[command(after_help = "Example: outpost policy explain --role auditor --action infer")]
+    /// Say whether somebody may do something, which rules decide, and what would have to be different
+    #[command(after_help = "Example: outpost policy explain my-bundle/ --role operator --action infer \
+                            --given max_tokens=9000 --given network=remote\n\nWhat can be given is what a case can say: \
+                            model, licence, class, approved, weekday, time, offline_s, auth, network, data_class, …")]
     Explain {
-        /// The role
-        #[arg(long)]
-        role: String,
-        /// The action, as in `infer` or `audit:read`
+        /// A bundle
+        bundle: Option<PathBuf>,
+        /// A role; several by repeating it
+        #[arg(long = "role")]
+        roles: Vec<String>,
+        /// The action, as in `infer` or `read_audit`
         #[arg(long)]
         action: String,
+        /// Something that is not usual, as `offline_s=400000`
+        #[arg(long = "given", value_name = "NAME=VALUE")]
+        given: Vec<String>,
+    },
+    /// Say in plain words what changes from one bundle to another: who gains what, who loses what
+    #[command(after_help = "Exit code 4 if anybody may do more than before.\n\nExample: outpost policy diff old/ new/")]
+    Diff {
+        /// The bundle in force
+        old: PathBuf,
+        /// The bundle that would follow it
+        new: PathBuf,
+    },
+    /// Say who can do what, by which rule, and when not
+    #[command(after_help = "Example: outpost policy review my-bundle/ --who ada=operator,auditor")]
+    Review {
+        /// A bundle
+        bundle: Option<PathBuf>,
+        /// Somebody with roles; every role by default
+        #[arg(long = "who", value_name = "NAME=ROLE,ROLE")]
+        who: Vec<String>,
     },
 }

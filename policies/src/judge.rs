@@ -1,0 +1,316 @@
+//! The rules, ready to be asked: sliced by action and by role, each as one condition that Cedar's evaluator decides.
+//!
+//! What Cedar's own `Authorizer` does, with the same evaluator, but for three things. Rules that cannot apply are not
+//! evaluated (another action, a role that the caller does not have: Cedar would find both false from the scope alone).
+//! Conditions are made once and not per question, and without the places in the text that evaluation would carry along.
+//! And an error is never skipped. A test compares both on many questions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint, Schema};
+use cedar_policy_core::ast::{
+    EntityUID, EntityUIDEntry, Expr, ExprKind, Literal, Policy as CedarPolicy, Request, SlotEnv, Var,
+};
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::extensions::Extensions;
+
+use crate::Action;
+use crate::words::Words;
+
+/// Values that cost something to build, and whether a rule looks at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Needs {
+    pub(crate) now: bool,
+    pub(crate) offline_for: bool,
+    pub(crate) policy_age: bool,
+    pub(crate) approved_until: bool,
+}
+
+impl Needs {
+    /// Everything: what the schema says is there.
+    pub(crate) const ALL: Self = Self { now: true, offline_for: true, policy_age: true, approved_until: true };
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            now: self.now || other.now,
+            offline_for: self.offline_for || other.offline_for,
+            policy_age: self.policy_age || other.policy_age,
+            approved_until: self.approved_until || other.approved_until,
+        }
+    }
+
+    /// What a condition looks at. One that uses the context as a whole looks at everything.
+    fn of(condition: &Expr) -> Self {
+        let (mut needs, mut mentions, mut reads) = (Self::default(), 0_usize, 0_usize);
+        for part in condition.subexpressions() {
+            let (inner, attribute) = match part.expr_kind() {
+                ExprKind::Var(Var::Context) => {
+                    mentions += 1;
+                    continue;
+                }
+                ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => (expr, attr),
+                ExprKind::ExtHasAttr { expr, attrs } => (expr, &attrs.head),
+                _ => continue,
+            };
+            reads += usize::from(matches!(inner.expr_kind(), ExprKind::Var(Var::Context)));
+            match attribute.as_str() {
+                "now" => needs.now = true,
+                "offline_for" => needs.offline_for = true,
+                "policy_age" => needs.policy_age = true,
+                "approved_until" => needs.approved_until = true,
+                _ => {}
+            }
+        }
+        if mentions == reads { needs } else { Self::ALL }
+    }
+}
+
+/// The rules of a bundle.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    rules: Vec<Ready>,
+    /// By action, in the order of [`Action::ALL`]: the rules that can say something about it.
+    by_action: Vec<Vec<usize>>,
+}
+
+/// One rule.
+#[derive(Debug)]
+struct Ready {
+    id: String,
+    forbids: bool,
+    condition: Expr,
+    /// The role without which it cannot apply.
+    role: Option<String>,
+    needs: Needs,
+    /// Models that it names: it may look at what is known of them.
+    models: Vec<String>,
+    /// Roles that it names, anywhere.
+    roles: Vec<String>,
+    /// Attributes that it reads, of anything.
+    attributes: BTreeSet<String>,
+}
+
+/// The rules that can say something about an action of a caller with certain roles.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    rules: Vec<usize>,
+    pub(crate) needs: Needs,
+    pub(crate) models: BTreeSet<String>,
+}
+
+/// What the rules say.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) permits: Vec<String>,
+    pub(crate) forbids: Vec<String>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// A question in Cedar's terms.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) request: Request,
+    pub(crate) entities: Entities,
+}
+
+impl Question {
+    pub(crate) fn new(
+        action: &Arc<EntityUID>,
+        principal: cedar_policy_core::ast::Entity,
+        resource: cedar_policy_core::ast::Entity,
+        others: Vec<cedar_policy_core::ast::Entity>,
+        context: cedar_policy_core::ast::Context,
+    ) -> Result<Self, String> {
+        let known = |uid: &EntityUID| EntityUIDEntry::Known { euid: Arc::new(uid.clone()), loc: None };
+        let request = Request::new_unchecked(
+            known(principal.uid()),
+            EntityUIDEntry::Known { euid: Arc::clone(action), loc: None },
+            known(resource.uid()),
+            Some(context),
+        );
+        // A device that acts on itself is one entity, the one with its roles.
+        let itself = principal.uid() == resource.uid();
+        let resource = (!itself).then_some(resource);
+        // Roles have no parents, so what was put together here is already closed.
+        let entities = Entities::from_entities(
+            std::iter::once(principal).chain(resource).chain(others),
+            None::<&NoEntitiesSchema>,
+            TCComputation::AssumeAlreadyComputed,
+            Extensions::all_available(),
+        );
+        Ok(Self { request, entities: entities.map_err(|error| error.to_string())? })
+    }
+}
+
+impl Question {
+    /// Whether the question is one that the schema knows: what rules were checked against.
+    pub(crate) fn check(&self, schema: &Schema) -> Result<(), String> {
+        let request = cedar_policy::Request::from(self.request.clone());
+        let (principal, action, resource) = (request.principal(), request.action(), request.resource());
+        let (Some(principal), Some(action), Some(resource)) = (principal, action, resource) else {
+            return Err("a part of the question is missing".to_owned());
+        };
+        let context = request.context().cloned().unwrap_or_else(cedar_policy::Context::empty);
+        cedar_policy::Request::new(principal.clone(), action.clone(), resource.clone(), context, Some(schema))
+            .map_err(|error| error.to_string())?;
+        let entities = self.entities.iter().map(|entity| cedar_policy::Entity::from(entity.clone()));
+        cedar_policy::Entities::from_entities(entities, Some(schema)).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
+impl Judge {
+    pub(crate) fn new<'a>(policies: impl Iterator<Item = &'a Policy>, words: &Words) -> Self {
+        let mut rules = Vec::new();
+        let mut by_action = vec![Vec::new(); Action::ALL.len()];
+        for policy in policies {
+            for action in Action::ALL {
+                if concerns(policy, words.action(action)) {
+                    by_action[action as usize].push(rules.len());
+                }
+            }
+            rules.push(Ready::new(policy, words));
+        }
+        Self { rules, by_action }
+    }
+
+    /// The rules that can say something about an action of a caller with these roles.
+    pub(crate) fn slice(&self, action: Action, has_role: impl Fn(&str) -> bool) -> Slice {
+        let mut slice = Slice::default();
+        for &index in &self.by_action[action as usize] {
+            let rule = &self.rules[index];
+            if rule.role.as_deref().is_none_or(&has_role) {
+                slice.rules.push(index);
+                slice.needs = slice.needs.or(rule.needs);
+                slice.models.extend(rule.models.iter().cloned());
+            }
+        }
+        slice
+    }
+
+    /// What the rules of a slice say to a question. Every one is asked: an error in any must be seen.
+    pub(crate) fn ask(&self, slice: &Slice, question: Question) -> Verdict {
+        let mut verdict = Verdict::default();
+        let slots = SlotEnv::new();
+        let evaluator = Evaluator::new(question.request, &question.entities, Extensions::all_available());
+        for rule in slice.rules.iter().map(|&index| &self.rules[index]) {
+            let applies = match evaluator.interpret(&rule.condition, &slots) {
+                Ok(value) => match value.value_kind() {
+                    cedar_policy_core::ast::ValueKind::Lit(Literal::Bool(applies)) => *applies,
+                    _ => {
+                        verdict.errors.push(format!("rule `{}` is neither true nor false", rule.id));
+                        continue;
+                    }
+                },
+                Err(error) => {
+                    verdict.errors.push(format!("rule `{}`: {error}", rule.id));
+                    continue;
+                }
+            };
+            if applies {
+                let spoke = if rule.forbids { &mut verdict.forbids } else { &mut verdict.permits };
+                spoke.push(rule.id.clone());
+            }
+        }
+        verdict
+    }
+
+    /// Whether any rule reads an attribute of this name.
+    pub(crate) fn reads(&self, attribute: &str) -> bool {
+        self.readers_of(attribute).next().is_some()
+    }
+
+    /// The rules that read an attribute of this name.
+    pub(crate) fn readers_of<'a>(&'a self, attribute: &'a str) -> impl Iterator<Item = &'a str> {
+        self.rules.iter().filter(move |rule| rule.attributes.contains(attribute)).map(|rule| rule.id.as_str())
+    }
+
+    /// The models that each rule names, by the rule's id.
+    pub(crate) fn named_models(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().flat_map(|rule| rule.models.iter().map(|model| (rule.id.as_str(), model.as_str())))
+    }
+
+    /// The roles that rules name.
+    pub(crate) fn named_roles(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().flat_map(|rule| rule.roles.iter().map(String::as_str))
+    }
+
+    /// Whether any rule could permit an action to a holder of this role alone.
+    pub(crate) fn can_permit(&self, action: Action, role: &str) -> bool {
+        let slice = self.slice(action, |held| held == role);
+        slice.rules.iter().any(|&index| !self.rules[index].forbids)
+    }
+
+    /// The conditions, by the rule's id.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = (&str, &Expr)> {
+        self.rules.iter().map(|rule| (rule.id.as_str(), &rule.condition))
+    }
+}
+
+impl Ready {
+    fn new(policy: &Policy, words: &Words) -> Self {
+        let condition = bare_condition(policy);
+        let (mut models, mut roles) = (Vec::new(), Vec::new());
+        let mut attributes = BTreeSet::new();
+        for part in condition.subexpressions() {
+            match part.expr_kind() {
+                ExprKind::Lit(Literal::EntityUID(uid)) => {
+                    models.extend(words.model_name(uid).map(str::to_owned));
+                    roles.extend(words.role_name(uid).map(str::to_owned));
+                }
+                ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } => {
+                    attributes.insert(attr.to_string());
+                }
+                ExprKind::ExtHasAttr { attrs, .. } => attributes.extend(attrs.iter().map(ToString::to_string)),
+                _ => {}
+            }
+        }
+        let role = match policy.principal_constraint() {
+            PrincipalConstraint::In(group) | PrincipalConstraint::IsIn(_, group) => {
+                let group: &EntityUID = group.as_ref();
+                words.role_name(group).map(str::to_owned)
+            }
+            _ => None,
+        };
+        Self {
+            id: policy.id().to_string(),
+            forbids: policy.effect() == Effect::Forbid,
+            needs: Needs::of(&condition),
+            condition,
+            role,
+            models,
+            roles,
+            attributes,
+        }
+    }
+}
+
+/// The whole condition, scope included, without places in the text: each step of an evaluation would copy them.
+fn bare_condition(policy: &Policy) -> Expr {
+    let whole = |policy: &Policy| {
+        let policy: &CedarPolicy = policy.as_ref();
+        policy.condition()
+    };
+    let written = whole(policy);
+    let bare = policy.to_json().ok().and_then(|json| Policy::from_json(Some(policy.id().clone()), json).ok());
+    // The same condition, or not at all: expressions are compared without their places.
+    bare.map(|bare| whole(&bare)).filter(|bare| *bare == written).unwrap_or(written)
+}
+
+fn concerns(policy: &Policy, action: &Arc<EntityUID>) -> bool {
+    let is = |named: &cedar_policy::EntityUid| {
+        let named: &EntityUID = named.as_ref();
+        *named == **action
+    };
+    match policy.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(named) => is(&named),
+        // The schema has no groups of actions, so being in a list is being one of it.
+        ActionConstraint::In(named) => named.iter().any(is),
+    }
+}
+
+#[cfg(test)]
+mod tests;

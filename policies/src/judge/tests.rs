@@ -1,0 +1,168 @@
+use cedar_policy::{Authorizer, Decision, PolicySet};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    Ask, AuthMethod, Bundle, Context, DataClass, Expect, Limits, ModelClass, ModelFacts, Network, Policies, Principal,
+    PrincipalKind, Resource, RoleLimits,
+};
+
+/// Rules of many shapes: every attribute of the schema, scopes of every form, errors that come only at times.
+const MANY: &str = r#"
+@id("a") @title("t") @reason("r") permit (principal, action, resource) when { context.network == Network::"loopback" };
+@id("b") @title("t") @reason("r") permit (principal is User in Role::"operator", action, resource);
+@id("c") @title("t") @reason("r") permit (principal == Service::"batch", action == Action::"infer", resource is Model);
+@id("d") @title("t") @reason("r") forbid (principal in Role::"auditor", action in [Action::"embed", Action::"drain"], resource)
+  unless { context.time_trusted };
+@id("e") @title("t") @reason("r") forbid (principal, action == Action::"infer", resource)
+  when { resource has approved_until && context.now > resource.approved_until };
+@id("f") @title("t") @reason("r") forbid (principal, action == Action::"infer", resource)
+  when { context.tokens_today + 9223372036854775800 > 0 && context.stream };
+@id("g") @title("t") @reason("r") forbid (principal, action, resource)
+  when { context.offline_for > duration("72h") || context.policy_age > duration("30d") };
+@id("h") @title("t") @reason("r") forbid (principal, action == Action::"embed", resource)
+  when { Model::"known".approved && resource.class in [ModelClass::"large", ModelClass::"medium"] };
+@id("i") @title("t") @reason("r") forbid (principal, action == Action::"infer", resource)
+  when { context.data_class == DataClass::"special" && context.tools && !context.within_hours };
+@id("j") @title("t") @reason("r") permit (principal in Role::"admin", action, resource)
+  when { context == context && context has now && context.endpoint like "/v1/*" };
+@id("k") @title("t") @reason("r") forbid (principal, action == Action::"infer", resource)
+  when { principal.limits has models && !principal.limits.models.contains(resource.name) };
+@id("l") @title("t") @reason("r") forbid (principal, action == Action::"restart", resource)
+  when { context.weekday > 5 || context.minute_of_day < 360 || resource.limits.max_tokens_per_request > 0 };
+@id("m") @title("t") @reason("r") permit (principal is Device, action == Action::"read_status", resource == Device::"till-7");
+"#;
+
+fn many() -> Policies {
+    let mut bundle = Bundle::default_bundle();
+    bundle.policies.insert("many.cedar".to_owned(), MANY.to_owned());
+    bundle.models = toml::from_str("[known]\n[other]\napproved_until = \"2026-11-30\"").unwrap();
+    let limits = "max_tokens_per_request = 100\nmodels = [\"known\"]\nmax_offline = \"90d\"\ntokens_per_day = 5\n\
+                  hours = [{ weekdays = [\"tue\"], from = \"08:00\", to = \"18:00\" }]";
+    bundle.limits.insert("admin".to_owned(), toml::from_str(limits).unwrap());
+    bundle.cases = vec![bundle.cases.into_iter().find(|case| case.expect == Expect::Deny).unwrap()];
+    bundle.cases[0].who = crate::Roles::Many(Vec::new());
+    bundle.cases[0].given.network = Some(Network::Remote);
+    Policies::activate(bundle).unwrap_or_else(|findings| panic!("{findings:?}"))
+}
+
+/// What Cedar's own authorizer says of all the rules: allowed, who decided, how many errors.
+fn by_cedar(policies: &Policies, ask: &Ask) -> (bool, Vec<String>, usize) {
+    let holder = policies.holder(&ask.principal.roles).unwrap();
+    let question = policies.question(ask, &holder, Needs::ALL).unwrap();
+    let set = PolicySet::from_policies(policies.compiled().policies.iter().cloned()).unwrap();
+    let request = cedar_policy::Request::from(question.request);
+    let entities = cedar_policy::Entities::from(question.entities);
+    let response = Authorizer::new().is_authorized(&request, &set, &entities);
+    let mut rules: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    rules.sort();
+    (response.decision() == Decision::Allow, rules, response.diagnostics().errors().count())
+}
+
+fn asks() -> impl Strategy<Value = Ask> {
+    fn one<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> proptest::sample::Select<T> {
+        proptest::sample::select(values.to_vec())
+    }
+    let roles = proptest::sample::subsequence(vec!["admin", "auditor", "operator", "unknown"], 0..=4);
+    let who = (one(&PrincipalKind::ALL), one(&["ada", "batch", "till-7", "\"\\"]), roles);
+    let model = (
+        one(&["known", "other", "demo"]),
+        one(&ModelClass::ALL),
+        any::<bool>(),
+        one(&[None, Some(0), Some(1_796_083_200), Some(i64::MAX)]),
+    );
+    let time = (one(&[0, 1_796_083_200, 1_796_120_000, 1_796_500_000, i64::MAX]), any::<bool>());
+    let ages = (one(&[0, 60, 259_201, u64::MAX]), one(&[0, 2_592_001]));
+    let from = (one(&AuthMethod::ALL), one(&Network::ALL), one(&["", "/v1/chat/completions", "/api/chat"]));
+    let text = (one(&DataClass::ALL), any::<bool>(), any::<bool>(), one(&[None, Some(7), Some(u32::MAX)]), one(&[0, 9, u64::MAX]));
+    (who, one(&Action::ALL), model, time, ages, from, text).prop_map(|(who, action, model, time, ages, from, text)| Ask {
+        principal: Principal {
+            kind: who.0,
+            id: who.1.to_owned(),
+            roles: who.2.into_iter().map(str::to_owned).collect(),
+        },
+        action,
+        resource: match action.resource_kind() {
+            "Model" => Resource::Model(ModelFacts {
+                id: model.0.to_owned(),
+                class: model.1,
+                approved: model.2,
+                approved_until_s: model.3,
+                ..ModelFacts::default()
+            }),
+            "Device" => Resource::Device { id: "till-7".to_owned() },
+            "AuditLog" => Resource::AuditLog,
+            "PolicyStore" => Resource::PolicyStore,
+            _ => Resource::KeyStore,
+        },
+        context: Context {
+            now_s: time.0,
+            time_trusted: time.1,
+            offline_s: ages.0,
+            policy_age_s: ages.1,
+            auth_method: from.0,
+            network: from.1,
+            endpoint: from.2.to_owned(),
+            data_class: text.0,
+            stream: text.1,
+            tools: text.2,
+            max_tokens: text.3,
+            tokens_today: text.4,
+            ..Context::default()
+        },
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Both with everything that the schema has, and with only what the rules of the slice look at.
+    #[test]
+    fn the_judge_says_what_cedars_authorizer_says(ask in asks()) {
+        thread_local!(static POLICIES: Policies = many());
+        POLICIES.with(|policies| {
+            let (allowed, rules, errors) = by_cedar(policies, &ask);
+            let holder = policies.holder(&ask.principal.roles).unwrap();
+            let slice = holder.slice(ask.action);
+            for needs in [Needs::ALL, slice.needs] {
+                let question = policies.question_unchecked(&ask, &holder, needs).unwrap();
+                let verdict = policies.compiled().judge.ask(slice, question);
+                prop_assert_eq!(verdict.errors.len(), errors);
+                let said = !verdict.permits.is_empty() && verdict.forbids.is_empty();
+                prop_assert_eq!(said, allowed);
+                let mut decided = if verdict.forbids.is_empty() { verdict.permits } else { verdict.forbids };
+                decided.sort();
+                prop_assert_eq!(decided, rules.clone());
+            }
+            prop_assert_eq!(policies.authorize(&ask).is_ok(), allowed && errors == 0);
+            Ok(())
+        })?;
+    }
+
+    /// What rules were checked against is what they are asked: every question fits the schema.
+    #[test]
+    fn every_question_fits_the_schema(ask in asks()) {
+        thread_local!(static POLICIES: Policies = many());
+        POLICIES.with(|policies| {
+            let holder = policies.holder(&ask.principal.roles).unwrap();
+            let question = policies.question_unchecked(&ask, &holder, Needs::ALL).unwrap();
+            prop_assert_eq!(question.check(&policies.compiled().schema), Ok(()));
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn limits_of_every_shape_fit_the_schema() {
+    let policies = many();
+    let text = "max_tokens_per_request = 1\nrequests_per_minute = 2\ntokens_per_day = 9223372036854775807\nconcurrent = 4\n\
+                context_tokens = 5\nmodels = [\"a\", \"b\"]\nstore_responses = true\npriority = \"interactive\"\n\
+                max_offline = \"1d\"";
+    let limits: RoleLimits = toml::from_str(text).unwrap();
+    let words = crate::words::Words::new();
+    let value = words.limits(&Limits::of(std::iter::once(&limits))).unwrap();
+    let ask = crate::Given::default().ask(Vec::new(), Action::Infer);
+    let principal = words.principal(&ask.principal, &std::collections::HashSet::new(), &value);
+    let entity = cedar_policy::Entity::from(principal);
+    cedar_policy::Entities::from_entities([entity], Some(&policies.compiled().schema)).unwrap();
+}
