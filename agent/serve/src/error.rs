@@ -122,6 +122,17 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message)
     }
 
+    /// 403 because of what a text contains; the message names classes only.
+    pub(crate) fn content_blocked(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "content_blocked", message)
+    }
+
+    /// 429: a limit of the caller's own, with a time to come back.
+    pub(crate) fn limited(code: &'static str, retry_after_s: u32, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, message);
+        Self { retry_after_s: Some(retry_after_s.max(RETRY_AFTER_S)), ..error }
+    }
+
     /// 503 with a time to come back.
     pub(crate) fn busy(retry_after_s: u32, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "busy", message);

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +18,9 @@ use crate::app::{App, Serving};
 use crate::gate::Gate;
 use crate::handle::failure_record;
 use crate::identify::{Failures, Peer, WINDOW};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::quota::Quotas;
 use crate::tls::{self, TlsError};
 use crate::{ServeConfig, router};
 
@@ -124,11 +126,21 @@ impl Server {
     /// up the rest, and returns when all of it is on record.
     pub async fn serve(self, serving: Serving, shutdown: impl Future<Output = ()> + Send) {
         let Self { config, tcp, tls, unix } = self;
+        let quotas = match Quotas::load(&serving.audit, serving.audit.moment()) {
+            Ok(quotas) => quotas,
+            Err(error) => {
+                // Whoever does not know what was used cannot keep a limit.
+                tracing::error!(%error, "what was used before cannot be read: nothing is served");
+                return;
+            }
+        };
         let app = Arc::new(App {
             gate: Gate::new(&config.hosts, &config.origins),
             failures: Failures::default(),
-            generations: Arc::new(Semaphore::new(config.limits.generations)),
             responses: crate::api::openai::Responses::default(),
+            queue: Queue::new(&config.limits),
+            quotas,
+            metrics: Metrics::new(config.traces),
             tasks: TaskTracker::new(),
             giving_up: CancellationToken::new(),
             router: router::router(),

@@ -160,8 +160,8 @@ async fn what_the_backend_refuses_is_told_with_the_way_out_and_recorded() {
 }
 
 #[tokio::test]
-async fn more_answers_than_there_are_slots_are_refused_with_a_time_to_come_back() {
-    let limits = Limits { generations: 1, ..Limits::default() };
+async fn more_answers_than_there_are_slots_and_places_to_wait_are_refused_with_a_time_to_come_back() {
+    let limits = Limits { generations: 1, waiting: 0, ..Limits::default() };
     let fixture = Fixture::start_with(Options { limits, ..Options::default() }).await;
     let token = fixture.token("operator");
     let mut first = fixture.open(&token, &streamed("wait")).await;

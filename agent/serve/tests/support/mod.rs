@@ -19,7 +19,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outpost_audit::{AuditLog, BootInfo, CheckpointKey, LogIdentity, Pseudonyms};
-use outpost_policies::{Bundle, InForce, Permit, Policies};
+use outpost_policies::{Bundle, InForce, Permit, Policies, Principal};
 use outpost_serve::identify::NewApiKey;
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
@@ -323,6 +323,8 @@ impl Open {
 #[derive(Default)]
 pub struct Scripted {
     pub started: std::sync::Mutex<Vec<GenerateRequest>>,
+    /// Who asked each of them, as the permit says.
+    pub askers: std::sync::Mutex<Vec<Principal>>,
     /// What was done beside answering, as in `load demo`.
     pub acts: std::sync::Mutex<Vec<String>>,
     /// Told when a generation was cancelled, and its flag was set.
@@ -408,6 +410,7 @@ impl Backend for Scripted {
         let scores = request.scores;
         let prompt_scores = request.prompt_scores;
         self.started.lock().unwrap().push(request);
+        self.askers.lock().unwrap().push(permit.principal().clone());
         let (sender, events) = mpsc::unbounded_channel();
         let cancel = Arc::new(AtomicBool::new(false));
         if prompt_scores {
