@@ -190,7 +190,7 @@ impl Admitted {
         }
     }
 
-    /// Nothing runs any more, and it was broken off after so many generated tokens.
+    /// Nothing runs any more. If it did not come to its end, it was broken off after so many generated tokens.
     pub(crate) fn broke_off(&mut self, generated: u64) {
         if let Some(mut place) = self.place.take() {
             place.broke_off(generated);

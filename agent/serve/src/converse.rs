@@ -14,8 +14,6 @@ use outpost_policies::{Action, ModelClass, ModelFacts, Permit, Resource};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-#[expect(unused_imports, reason = "for routes that only read, as embeddings do")]
-pub(crate) use crate::admit::admit;
 use crate::admit::{Admitted, Demand, Leaving, admit_for};
 use crate::app::App;
 use crate::content::{self, Filter, Found};

@@ -8,6 +8,7 @@
 //!          └ not: 503, nothing leaves       └ client gone, worker gone, content blocked: cancel, infer.aborted
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,10 +78,7 @@ pub(crate) async fn drive(mut turn: Turn, mut generation: Generation, started: A
     let outcome = run(&mut turn, &mut generation, started, &pieces, &mut progress).await;
     // Dropped before anything is recorded: the worker stops now, not after the disk, and the next may begin.
     drop(generation);
-    match &outcome {
-        Fate::Finished(ending) => turn.admitted.ended(&ending.usage, &ending.timings),
-        _ => turn.admitted.broke_off(progress.tokens()),
-    }
+    turn.admitted.broke_off(progress.tokens());
     conclude(&mut turn, outcome, &progress, pieces).await;
 }
 
@@ -124,37 +122,53 @@ async fn run(
     if pieces.send(Piece::Started).await.is_err() {
         return Fate::ClientLeft;
     }
+    // What the client has not taken yet. The model does not wait for it, and neither does whoever's turn is next; it is
+    // bounded by the request's token limit.
+    let mut waiting = VecDeque::new();
+    let (mut ending, mut moved) = (None, tokio::time::Instant::now());
     loop {
+        if waiting.is_empty()
+            && let Some(ending) = ending.take()
+        {
+            return Fate::Finished(ending);
+        }
         let event = tokio::select! {
             biased;
             () = pieces.closed() => return Fate::ClientLeft,
             () = turn.app.giving_up.cancelled() => return Fate::Shutdown,
-            event = generation.next() => event,
+            room = pieces.reserve(), if !waiting.is_empty() => {
+                let (Ok(room), Some(said)) = (room, waiting.pop_front()) else { return Fate::ClientLeft };
+                room.send(Piece::Said(said));
+                moved = tokio::time::Instant::now();
+                continue;
+            }
+            () = tokio::time::sleep_until(moved + turn.app.limits.stall_timeout), if !waiting.is_empty() => {
+                return Fate::ClientStalled;
+            }
+            event = generation.next(), if ending.is_none() => event,
         };
-        let (passed, ending) = match event {
+        if waiting.is_empty() {
+            moved = tokio::time::Instant::now();
+        }
+        let passed = match event {
             Some(GenerationEvent::Said(said)) => {
                 progress.note(turn, &said);
-                (turn.filter.as_mut().map_or_else(|| Ok(vec![said.clone()]), |filter| filter.said(said.clone())), None)
+                match &mut turn.filter {
+                    Some(filter) => filter.said(said),
+                    None => Ok(vec![said]),
+                }
             }
-            Some(GenerationEvent::Finished(ending)) => {
-                (turn.filter.as_mut().map_or_else(|| Ok(Vec::new()), Filter::finish), Some(ending))
+            Some(GenerationEvent::Finished(last)) => {
+                turn.admitted.ended(&last.usage, &last.timings);
+                ending = Some(last);
+                turn.filter.as_mut().map_or_else(|| Ok(Vec::new()), Filter::finish)
             }
             Some(GenerationEvent::Failed { detail }) => return Fate::WorkerFailed(detail),
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
         };
-        let passed = match passed {
-            Ok(passed) => passed,
+        match passed {
+            Ok(passed) => waiting.extend(passed),
             Err(blocked) => return Fate::ContentBlocked(blocked),
-        };
-        for said in passed {
-            match tokio::time::timeout(turn.app.limits.stall_timeout, pieces.send(Piece::Said(said))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Fate::ClientLeft,
-                Err(_) => return Fate::ClientStalled,
-            }
-        }
-        if let Some(ending) = ending {
-            return Fate::Finished(ending);
         }
     }
 }

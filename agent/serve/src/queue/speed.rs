@@ -82,8 +82,8 @@ impl Speeds {
     /// What a request will take: an answer is rarely as long as it may be.
     pub(crate) fn expect(&self, model: &str, prompt_tokens: u64, max_tokens: u32) -> Work {
         let usual = self.0.get(model).and_then(|speed| speed.generated);
-        let generated = usual.map_or(f64::from(max_tokens), |usual| usual.max(1.0)).min(f64::from(max_tokens));
-        Work { read: prompt_tokens, generated: generated.ceil() as u64 }
+        let generated = usual.unwrap_or(f64::MAX).clamp(1.0, f64::from(max_tokens.max(1)));
+        Work { read: prompt_tokens, generated: (generated.ceil() as u64).min(max_tokens.into()) }
     }
 
     /// How long that takes; `None` while nothing is known of the model.
