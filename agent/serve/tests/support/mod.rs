@@ -267,7 +267,7 @@ impl Reply {
     async fn of(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the body ends").unwrap().to_bytes();
-        Self { status: head.status.as_u16(), headers: head.headers, text: { let t = String::from_utf8(bytes.to_vec()).unwrap(); use std::io::Write; writeln!(std::fs::OpenOptions::new().create(true).append(true).open("/tmp/oa2.dump").unwrap(), "{}", serde_json::to_string(&t).unwrap()).unwrap(); t } }
+        Self { status: head.status.as_u16(), headers: head.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
     pub fn json(&self) -> Value {
