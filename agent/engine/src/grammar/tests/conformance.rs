@@ -100,6 +100,14 @@ fn the_table_of_keywords_is_what_is_so() {
 }
 
 #[test]
+fn a_name_cannot_be_spelled_in_another_way_to_get_around_its_schema() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "additionalProperties": { "type": "string" } });
+    let grammar = vocabulary().compile(&Shape::Schema(schema)).expect("it is enforced");
+    assert!(takes(&grammar, r#"{"a":1,"b":"x"}"#));
+    assert!(!takes(&grammar, r#"{"\u0061":"x"}"#) && !takes(&grammar, r#"{"a":1,"a":"x"}"#));
+}
+
+#[test]
 fn a_keyword_that_is_none_is_refused_with_the_one_that_may_be_meant() {
     let refused =
         |schema: Value| vocabulary().compile(&Shape::Schema(schema)).map(drop).expect_err("it is refused").to_string();
