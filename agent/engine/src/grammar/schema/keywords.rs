@@ -20,8 +20,8 @@ const CLOSED: &str = "say `additionalProperties` beside the `properties` themsel
 /// The keywords, in the order of the table in `KEYWORDS.md`.
 pub(crate) const KEYWORDS: &[(&str, Support, &str)] = &[
     ("type", Enforced, ""),
-    ("enum", Enforced, "at most 2,000 values; whole numbers up to 2^53"),
-    ("const", Enforced, "whole numbers up to 2^53"),
+    ("enum", Enforced, "at most 2,000 values; whole numbers below 2^53"),
+    ("const", Enforced, "whole numbers below 2^53"),
     ("anyOf", Enforced, ""),
     (
         "oneOf",

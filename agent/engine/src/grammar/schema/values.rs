@@ -8,7 +8,7 @@ use crate::grammar::GrammarError;
 
 const CONSTANTS: usize = 2_000;
 const CHARACTERS: u64 = 100_000;
-/// Above it neighbouring whole numbers are the same to many readers.
+/// From here on neighbouring whole numbers are the same to many readers.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 /// Numbers are written up to this size: no exponent, and no endless row of digits.
 const SIZE: f64 = 1e18;
@@ -50,7 +50,7 @@ fn constant(value: &Value, place: Place<'_>) -> Result<(), GrammarError> {
     match value {
         Value::Number(number) => {
             let size = number.as_f64().unwrap_or(f64::INFINITY).abs();
-            match size <= WHOLE && (number.is_i64() || digits(number) <= FRACTION_DIGITS) {
+            match size < WHOLE && (number.is_i64() || digits(number) <= FRACTION_DIGITS) {
                 true => Ok(()),
                 false => place.wrong(format!(
                     "{number} cannot be written so that every reader reads the same number; use a text"
