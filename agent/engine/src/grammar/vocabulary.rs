@@ -211,9 +211,12 @@ fn explain(error: &anyhow::Error) -> String {
     line
 }
 
-/// The first line of an error, which in later ones may carry the whole state of a parser.
+/// What an error says in one line; later ones may carry the whole state of a parser.
 pub(super) fn first_line(error: &anyhow::Error) -> String {
     let text = error.to_string();
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    line.chars().take(300).collect()
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    // A regular expression is shown first, and what is wrong with it last.
+    let wrong = if first.ends_with(':') { lines.find(|line| line.starts_with("error: ")) } else { None };
+    wrong.unwrap_or(first).trim_start_matches("error: ").chars().take(300).collect()
 }

@@ -52,7 +52,11 @@ pub(crate) const KEYWORDS: &[(&str, Support, &str)] = &[
     ("maxLength", Enforced, "at most 100,000"),
     ("pattern", Enforced, "JavaScript's syntax without looking around, back or for word boundaries"),
     ("format", Enforced, "date, date-time, email, hostname, ipv4, ipv6, time, uri, uuid; another is refused"),
-    ("minimum", Enforced, "numbers are written between -10^18 and 10^18, without exponent"),
+    (
+        "minimum",
+        Enforced,
+        "numbers are written between -10^18 and 10^18, without exponent, some with zeros at the end to be as long as the bound",
+    ),
     ("maximum", Enforced, "as `minimum`"),
     ("exclusiveMinimum", Enforced, "as `minimum`; `true`, as in early drafts, too"),
     ("exclusiveMaximum", Enforced, "as `minimum`; `true`, as in early drafts, too"),
