@@ -1,5 +1,7 @@
 //! Several answers at once are the answers each would have had alone.
 
+mod asked;
+
 use std::path::Path;
 
 use super::*;

@@ -21,7 +21,7 @@ pub struct Wish<'a> {
     pub tools: &'a [Tool],
     /// Whether one has to be.
     pub choice: &'a Choice,
-    /// Whether more than one call may be made in an answer.
+    /// Whether more than one call may be made in an answer; of a tool that is named there is one.
     pub parallel: bool,
     /// What the answer has to be where no tool is called; not beside tools that may be.
     pub format: Option<&'a Shape>,
@@ -72,7 +72,7 @@ impl Dialect {
             return Ok(None);
         }
         let call = self.call(&tools)?;
-        let once = !wish.parallel || matches!(wish.choice, Choice::Named(_)) && !wish.parallel;
+        let once = !wish.parallel || matches!(wish.choice, Choice::Named(_));
         let mut text = String::new();
         let body = match (self.marks().list, self.marks().open) {
             (true, _) if once => format!("{} \"[\" call \"]\" {}", marks.open, marks.close),

@@ -32,6 +32,10 @@ const STACK_BYTES: usize = 32 << 20;
 /// that a model which does not know what to say next cannot go on with blanks.
 const BLANKS: &str = r" |\n {0,32}|\n\t{0,16}";
 
+/// What may follow a backslash in generated JSON: no `u`, so that every text has one spelling only. With two a property could
+/// be written a second time under a name that only looks like another.
+const ESCAPES: &str = "nrbtf\\\"";
+
 /// The tokens of a model, made ready for grammars. Costly to make, so it is made once and shared.
 pub struct Vocabulary {
     factory: ParserFactory,
@@ -124,14 +128,15 @@ fn json_grammar(schema: Value) -> GrammarWithLexer {
     GrammarWithLexer::from_json_schema(with_blanks(schema))
 }
 
-/// Says beside a translated schema which white space its JSON may have.
+/// Says beside a translated schema which white space and which escapes its JSON may have.
 pub(crate) fn with_blanks(schema: Value) -> Value {
     let mut schema = match schema {
         Value::Object(schema) => schema,
         // A schema may be `true` alone.
         other => serde_json::Map::from_iter([("allOf".to_owned(), Value::Array(vec![other]))]),
     };
-    schema.insert("x-guidance".to_owned(), json!({ "whitespace_pattern": BLANKS }));
+    let guidance = json!({ "whitespace_pattern": BLANKS, "json_allowed_escapes": ESCAPES });
+    schema.insert("x-guidance".to_owned(), guidance);
     Value::Object(schema)
 }
 
@@ -206,9 +211,12 @@ fn explain(error: &anyhow::Error) -> String {
     line
 }
 
-/// The first line of an error, which in later ones may carry the whole state of a parser.
+/// What an error says in one line; later ones may carry the whole state of a parser.
 pub(super) fn first_line(error: &anyhow::Error) -> String {
     let text = error.to_string();
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    line.chars().take(300).collect()
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    // A regular expression is shown first, and what is wrong with it last.
+    let wrong = if first.ends_with(':') { lines.find(|line| line.starts_with("error: ")) } else { None };
+    wrong.unwrap_or(first).trim_start_matches("error: ").chars().take(300).collect()
 }

@@ -20,8 +20,8 @@ const CLOSED: &str = "say `additionalProperties` beside the `properties` themsel
 /// The keywords, in the order of the table in `KEYWORDS.md`.
 pub(crate) const KEYWORDS: &[(&str, Support, &str)] = &[
     ("type", Enforced, ""),
-    ("enum", Enforced, "at most 2,000 values; whole numbers up to 2^53"),
-    ("const", Enforced, "whole numbers up to 2^53"),
+    ("enum", Enforced, "at most 2,000 values; whole numbers below 2^53"),
+    ("const", Enforced, "whole numbers below 2^53"),
     ("anyOf", Enforced, ""),
     (
         "oneOf",
@@ -52,7 +52,11 @@ pub(crate) const KEYWORDS: &[(&str, Support, &str)] = &[
     ("maxLength", Enforced, "at most 100,000"),
     ("pattern", Enforced, "JavaScript's syntax without looking around, back or for word boundaries"),
     ("format", Enforced, "date, date-time, email, hostname, ipv4, ipv6, time, uri, uuid; another is refused"),
-    ("minimum", Enforced, "numbers are written between -10^18 and 10^18, without exponent"),
+    (
+        "minimum",
+        Enforced,
+        "numbers are written between -10^18 and 10^18, without exponent, some with zeros at the end to be as long as the bound",
+    ),
     ("maximum", Enforced, "as `minimum`"),
     ("exclusiveMinimum", Enforced, "as `minimum`; `true`, as in early drafts, too"),
     ("exclusiveMaximum", Enforced, "as `minimum`; `true`, as in early drafts, too"),
