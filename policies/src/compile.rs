@@ -31,7 +31,6 @@ const ANNOTATIONS: [&str; 3] = ["id", "title", "reason"];
 /// A bundle, checked, but for its cases.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    pub(crate) schema: Schema,
     pub(crate) judge: Judge,
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) policies: Vec<Policy>,
@@ -69,8 +68,7 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     });
     let policies = parse(bundle, &mut findings);
     let rules = describe(&policies, bundle, words, &mut findings);
-    let schema = schema();
-    validate(&policies, &schema, &mut findings);
+    validate(&policies, schema(), &mut findings);
     if !findings.is_empty() {
         return Err(findings);
     }
@@ -81,17 +79,17 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
         return Err(idle);
     }
     let patterns = bundle.content.pattern.clone();
-    Ok(Compiled { schema, judge, rules, policies, content, patterns, models })
+    Ok(Compiled { judge, rules, policies, content, patterns, models })
 }
 
 /// The schema, read once.
-fn schema() -> Schema {
+pub(crate) fn schema() -> &'static Schema {
     static READ: LazyLock<Schema> = LazyLock::new(|| {
         let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
         debug_assert_eq!(warnings.count(), 0, "the embedded schema has no warnings");
         schema
     });
-    READ.clone()
+    &READ
 }
 
 fn check_sizes(bundle: &Bundle) -> Vec<Finding> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint, Schema};
+use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint};
 use cedar_policy_core::ast::{
     EntityUID, EntityUIDEntry, Expr, ExprKind, Literal, Policy as CedarPolicy, Request, SlotEnv, Var,
 };
@@ -168,23 +168,6 @@ impl Question {
             Extensions::all_available(),
         );
         Ok(Self { request, entities: entities.map_err(|error| error.to_string())? })
-    }
-}
-
-impl Question {
-    /// Whether the question is one that the schema knows: what rules were checked against.
-    pub(crate) fn check(&self, schema: &Schema) -> Result<(), String> {
-        let request = cedar_policy::Request::from(self.request.clone());
-        let (principal, action, resource) = (request.principal(), request.action(), request.resource());
-        let (Some(principal), Some(action), Some(resource)) = (principal, action, resource) else {
-            return Err("a part of the question is missing".to_owned());
-        };
-        let context = request.context().cloned().unwrap_or_else(cedar_policy::Context::empty);
-        cedar_policy::Request::new(principal.clone(), action.clone(), resource.clone(), context, Some(schema))
-            .map_err(|error| error.to_string())?;
-        let entities = self.entities.iter().map(|entity| cedar_policy::Entity::from(entity.clone()));
-        cedar_policy::Entities::from_entities(entities, Some(schema)).map_err(|error| error.to_string())?;
-        Ok(())
     }
 }
 

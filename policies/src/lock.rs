@@ -22,7 +22,7 @@ const REASON_BYTES: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockKind {
-    /// A caller by its name: a person, a service account or an account of a machine.
+    /// A caller by its name, as identification gives it: a person, a service account or an account of a machine.
     User,
     /// Everybody who holds a role.
     Role,

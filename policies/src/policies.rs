@@ -169,7 +169,6 @@ impl Policies {
         let verdict = self.put(&facts, &holder, &self.compiled.judge.open(slice, &facts))?;
         if cfg!(debug_assertions) {
             let all = self.compiled.judge.open_all(slice);
-            self.question(&facts, &holder, &all)?.check(&self.compiled.schema)?;
             debug_assert_eq!(self.put(&facts, &holder, &all)?, verdict, "a guard or a need hid something from {ask:?}");
         }
         Ok((holder, verdict))

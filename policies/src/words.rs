@@ -1,8 +1,8 @@
 //! Our values as Cedar's: names parsed once, entities and contexts built per question.
 //!
 //! Values are built as Cedar's evaluator holds them, not as expressions that it would have to evaluate first, and times
-//! (which Cedar reads from text) only where a rule looks at them. What is built here follows `schema.cedarschema`: a test
-//! checks every shape against it, and so does every decision of a debug build.
+//! (which Cedar reads from text) only where a rule looks at them. What is built here follows `schema.cedarschema`, which
+//! tests check for questions of every shape.
 
 use std::collections::HashSet;
 use std::str::FromStr;
