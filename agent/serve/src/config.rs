@@ -28,6 +28,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Private key.
     pub key: PathBuf,
+    /// Authorities whose client certificates are asked for; none are, without.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// Ceilings on what a caller can take.
@@ -45,6 +47,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
+    /// Requests over one connection; it is closed after the last of them.
+    pub requests: usize,
     /// Answers being generated at once; more are refused with 503 and `Retry-After`.
     pub generations: usize,
     /// How long answers that are being given may go on when the server shuts down.
@@ -60,6 +64,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             connections: 512,
+            requests: 10_000,
             generations: 64,
             drain: Duration::from_secs(20),
         }

@@ -147,7 +147,7 @@ pub(crate) async fn model(app: &App, id: &str) -> Resource {
             licence: card.licence,
             family: card.family,
             quantisation: card.variant,
-            parameters: card.parameters,
+            class: outpost_policies::ModelClass::of_parameters(card.parameters),
             ..facts
         },
     })

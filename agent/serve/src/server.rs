@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +18,7 @@ use crate::app::{App, Serving};
 use crate::gate::Gate;
 use crate::handle::failure_record;
 use crate::identify::{Failures, Peer, WINDOW};
-use crate::tls::{self, TlsError};
+use crate::tls::{DeviceTime, LOOK_EVERY, Tls, TlsError};
 use crate::{ServeConfig, router};
 
 use connection::Connections;
@@ -34,7 +33,8 @@ const LAST_RECORDS: Duration = Duration::from_secs(10);
 pub struct Server {
     config: ServeConfig,
     tcp: Option<TcpListener>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
+    time: DeviceTime,
     unix: Option<unix::OwnedListener>,
 }
 
@@ -87,7 +87,8 @@ impl Server {
         if config.tcp.is_none() && config.unix.is_none() {
             return Err(BindError::Nowhere);
         }
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let time = DeviceTime::default();
+        let tls = config.tls.as_ref().map(|files| Tls::read(files, time.clone()).map(Arc::new)).transpose()?;
         let tcp = match config.tcp {
             None => None,
             Some(address) if tls.is_none() && !address.ip().to_canonical().is_loopback() => {
@@ -105,7 +106,7 @@ impl Server {
                 Some(listener.map_err(|source| BindError::Unix { path: path.clone(), source })?)
             }
         };
-        Ok(Self { config, tcp, tls, unix })
+        Ok(Self { config, tcp, tls, time, unix })
     }
 
     /// The TCP address, with the port that was taken.
@@ -123,7 +124,8 @@ impl Server {
     /// Serves until `shutdown` completes; then takes no more, lets answers go on for as long as the limits say, gives
     /// up the rest, and returns when all of it is on record.
     pub async fn serve(self, serving: Serving, shutdown: impl Future<Output = ()> + Send) {
-        let Self { config, tcp, tls, unix } = self;
+        let Self { config, tcp, tls, time, unix } = self;
+        time.set(Arc::clone(&serving.circumstances));
         let app = Arc::new(App {
             gate: Gate::new(&config.hosts, &config.origins),
             failures: Failures::default(),
@@ -131,6 +133,7 @@ impl Server {
             tasks: TaskTracker::new(),
             giving_up: CancellationToken::new(),
             router: router::router(),
+            tls: tls.clone(),
             limits: config.limits,
             serving,
         });
@@ -140,6 +143,7 @@ impl Server {
             accept_tcp(tcp, tls, &connections),
             accept_unix(unix.as_ref().map(|unix| &unix.listener), &connections),
             sweep_failures(&app, &stopping),
+            watch_certificate(&app, &stopping),
             async {
                 shutdown.await;
                 stopping.cancel();
@@ -149,7 +153,7 @@ impl Server {
     }
 }
 
-async fn accept_tcp(listener: Option<TcpListener>, tls: Option<TlsAcceptor>, connections: &Connections) {
+async fn accept_tcp(listener: Option<TcpListener>, tls: Option<Arc<Tls>>, connections: &Connections) {
     let Some(listener) = listener else { return };
     while let Some(room) = connections.room().await {
         let accepted = tokio::select! {
@@ -160,7 +164,8 @@ async fn accept_tcp(listener: Option<TcpListener>, tls: Option<TlsAcceptor>, con
             Ok((stream, address)) => {
                 // Tokens are small and wanted at once.
                 let _ = stream.set_nodelay(true);
-                connections.serve_tcp(stream, Peer::Tcp { address, tls: tls.is_some() }, tls.clone(), room);
+                let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+                connections.serve_tcp(stream, address, acceptor, room);
             }
             Err(error) => refused(&error).await,
         }
@@ -198,6 +203,21 @@ async fn sweep_failures(app: &App, stopping: &CancellationToken) {
         }
         for tally in app.failures.sweep(Instant::now()) {
             record_failures(app, &tally).await;
+        }
+    }
+}
+
+/// Looks whether the certificate's files have changed, for as long as the server lives.
+async fn watch_certificate(app: &App, stopping: &CancellationToken) {
+    let Some(tls) = &app.tls else { return };
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let tls = Arc::clone(tls);
+        if let Err(error) = tokio::task::spawn_blocking(move || tls.look()).await {
+            tracing::error!(%error, "a bug: looking at the TLS certificate panicked");
         }
     }
 }

@@ -20,7 +20,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outpost_audit::{AuditLog, BootInfo, CheckpointKey, LogIdentity, Pseudonyms};
 use outpost_policies::{Bundle, InForce, Permit, Policies};
-use outpost_serve::identify::NewApiKey;
+use outpost_serve::identify::{CertificateSubjects, NewApiKey};
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
     FinishReason, GenerateRequest, Generation, GenerationEvent, Health, Identities, KeepAlive, Limits, LoadOutcome,
@@ -62,6 +62,7 @@ pub struct Options {
     pub local: LocalUsers,
     pub tls: Option<TlsFiles>,
     pub origins: Vec<String>,
+    pub certificates: CertificateSubjects,
 }
 
 impl Fixture {
@@ -80,8 +81,10 @@ impl Fixture {
             BootInfo { agent: "0.1.0".to_owned(), device: "device".to_owned(), clock: outpost_disk::Clock::system() };
         let (audit, _) = AuditLog::open(&audit_directory, identity, info).unwrap();
         let signer = Ed25519KeyPair::generate().unwrap();
-        let identities =
-            Identities::new().with_api_keys(ApiKeys::open(directory.path()).unwrap()).with_local_users(options.local);
+        let identities = Identities::new()
+            .with_api_keys(ApiKeys::open(directory.path()).unwrap())
+            .with_local_users(options.local)
+            .with_certificates(options.certificates);
         identities.set_issuers(&[issuer(&signer)]).unwrap();
         let policies = InForce::new(Policies::activate(Bundle::default_bundle()).unwrap());
         let backend = Arc::new(Scripted::default());
