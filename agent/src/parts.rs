@@ -17,6 +17,7 @@ use outpost_sync::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access;
 use crate::active::{Active, Card};
 use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::FleetChunks;
@@ -85,13 +86,8 @@ impl Parts {
         let sync = identity.map(|_| SyncDatabase::open(&state.sync()).context("cannot open sync.db")).transpose()?;
         let (presets, made) = Ledger::open(state.ledgers(), "presets")?;
         let measured = Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier));
-        let residents = Residents::new(
-            config.model.clone(),
-            program.clone(),
-            audit.clone(),
-            clock.clone(),
-            Arc::clone(&measured),
-        );
+        let residents =
+            Residents::new(config.model.clone(), program.clone(), audit.clone(), clock.clone(), Arc::clone(&measured));
         // What a device of a fleet may run is signed; what somebody put on its disk is not.
         let shelf = Shelf::new(identity.is_none().then(|| store.clone()));
         let installer = Installer {
@@ -257,7 +253,13 @@ fn identities(state: &StateDir, config: &Config) -> Result<Identities> {
         local = local.with(uid, roles.clone());
     }
     let api_keys = ApiKeys::open(state.keys()).context("cannot open the local API keys")?;
-    Ok(Identities::new().with_api_keys(api_keys).with_local_users(local))
+    let identities = Identities::new()
+        .with_api_keys(api_keys)
+        .with_local_users(local)
+        .with_certificates(access::subjects(&config.api)?)
+        .with_speakers_for_others(config.api.speak_for_others.clone());
+    access::set_providers(&identities, &config.api)?;
+    Ok(identities)
 }
 
 /// The device's situation, asked at every request: memory only, never the network.

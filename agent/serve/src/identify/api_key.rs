@@ -151,12 +151,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// As [`create`](Self::create), or if the scope means nothing.
-    pub fn create_scoped(
-        &self,
-        new: &NewApiKey,
-        scope: &Scope,
-        now_s: i64,
-    ) -> Result<(ApiKey, String), ApiKeyError> {
+    pub fn create_scoped(&self, new: &NewApiKey, scope: &Scope, now_s: i64) -> Result<(ApiKey, String), ApiKeyError> {
         check(new)?;
         if let Some(fault) = scope.fault() {
             return Err(ApiKeyError::Invalid(fault.to_owned()));

@@ -23,7 +23,11 @@ const HEADERS: [&str; 6] = [
 const NAME_BYTES: usize = 256;
 
 /// The user whom a trusted caller names, if it names one.
-pub(super) fn claimed(headers: &HeaderMap, caller: &Caller, trusted: &[String]) -> Result<Option<String>, Unidentified> {
+pub(super) fn claimed(
+    headers: &HeaderMap,
+    caller: &Caller,
+    trusted: &[String],
+) -> Result<Option<String>, Unidentified> {
     let is_trusted = caller.principal.kind == PrincipalKind::Service && trusted.contains(&caller.principal.id);
     if !is_trusted {
         return Ok(None);

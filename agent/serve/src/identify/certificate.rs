@@ -69,11 +69,13 @@ impl ProvenCertificate {
         network: Network,
     ) -> Result<Caller, Unidentified> {
         if now_s >= self.not_after_s {
-            let message = "the client certificate has expired: renew it (if it is fresh, this device's clock may be ahead)";
+            let message =
+                "the client certificate has expired: renew it (if it is fresh, this device's clock may be ahead)";
             return Err(Unidentified::new("certificate_expired", message));
         }
         if now_s < self.not_before_s {
-            let message = "the client certificate is not valid yet: check the clocks of its authority and of this device";
+            let message =
+                "the client certificate is not valid yet: check the clocks of its authority and of this device";
             return Err(Unidentified::new("certificate_not_yet_valid", message));
         }
         let found = self.names.iter().find_map(|name| Some((name, subjects.get(name)?)));

@@ -83,10 +83,8 @@ impl ProviderKeys {
         }
         // A key that cannot be read, or that is of a kind that is never accepted, is skipped as RFC 7517 §5 says.
         let listed = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-        let mut keys: Vec<_> = listed
-            .filter(|jwk| !jwk.usable().is_empty())
-            .map(|jwk| KeptKey { jwk, removed_s: None })
-            .collect();
+        let mut keys: Vec<_> =
+            listed.filter(|jwk| !jwk.usable().is_empty()).map(|jwk| KeptKey { jwk, removed_s: None }).collect();
         if keys.is_empty() {
             return Err(InvalidKeys("it has no key of RSA (2048 bits or more), P-256, P-384 or Ed25519".to_owned()));
         }

@@ -45,8 +45,7 @@ impl LocalUsers {
             );
             return Err(Unidentified::new("unknown_account", message));
         };
-        let principal =
-            Principal { kind: PrincipalKind::LocalUser, id: format!("uid:{uid}"), roles: roles.clone() };
+        let principal = Principal { kind: PrincipalKind::LocalUser, id: format!("uid:{uid}"), roles: roles.clone() };
         Ok(Caller::new(principal, AuthMethod::Socket, Network::Socket))
     }
 }

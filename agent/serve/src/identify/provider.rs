@@ -7,9 +7,9 @@ use jsonwebtoken::Validation;
 use outpost_policies::PrincipalKind;
 use serde_json::{Map, Value};
 
+use super::Unidentified;
 use super::jwks::ProviderKeys;
 use super::token::{InvalidIssuer, TrustedKey};
-use super::Unidentified;
 
 /// Most values of a roles claim that are looked at.
 const CLAIMED_ROLES: usize = 256;
@@ -119,7 +119,8 @@ impl Provider {
         for value in texts(find(claims, claim)).take(CLAIMED_ROLES) {
             let mapped = settings.roles.get(value).into_iter().flatten().map(String::as_str);
             let prefix = settings.role_prefix.as_str();
-            let named = (!prefix.is_empty()).then(|| value.strip_prefix(prefix)).flatten().filter(|role| !role.is_empty());
+            let named =
+                (!prefix.is_empty()).then(|| value.strip_prefix(prefix)).flatten().filter(|role| !role.is_empty());
             for role in mapped.chain(named) {
                 if !roles.iter().any(|known| known == role) {
                     roles.push(role.to_owned());

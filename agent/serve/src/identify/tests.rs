@@ -62,7 +62,9 @@ impl Signer {
                 let curve = if x.len() == 32 { "P-256" } else { "P-384" };
                 json!({ "kty": "EC", "kid": kid, "crv": curve, "x": text(x), "y": text(y) })
             }
-            Self::Ed(pair) => json!({ "kty": "OKP", "kid": kid, "crv": "Ed25519", "x": text(pair.public_key().as_ref()) }),
+            Self::Ed(pair) => {
+                json!({ "kty": "OKP", "kid": kid, "crv": "Ed25519", "x": text(pair.public_key().as_ref()) })
+            }
         }
     }
 }
@@ -125,12 +127,18 @@ fn a_providers_token_of_each_kind_of_key_identifies_with_the_roles_of_its_groups
     ] {
         let identities = knowing(&[("k", &signer)]);
         let caller = call(&identities, &signer.token(algorithm, "k", &claims()), NOW_S).unwrap();
-        assert_eq!((caller.principal.roles.as_slice(), caller.credential.as_str()), (&["operator".to_owned()][..], "k"));
+        assert_eq!(
+            (caller.principal.roles.as_slice(), caller.credential.as_str()),
+            (&["operator".to_owned()][..], "k")
+        );
         assert_eq!(caller.principal.id, format!("{ISSUER}|ada"));
         // The same signature under the name of every other algorithm.
         for other in ["RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256", "RS512", "none"] {
             if other != algorithm {
-                assert!(call(&identities, &signer.token(other, "k", &claims()), NOW_S).is_err(), "{algorithm} as {other}");
+                assert!(
+                    call(&identities, &signer.token(other, "k", &claims()), NOW_S).is_err(),
+                    "{algorithm} as {other}"
+                );
             }
         }
     }
@@ -206,8 +214,7 @@ fn only_a_trusted_service_speaks_for_others_and_that_gives_no_role() {
     let keys = ApiKeys::open(directory.path()).unwrap();
     let new = NewApiKey { name: "front".to_owned(), roles: vec!["operator".to_owned()], expires_s: None };
     let ((front, front_text), (_, other_text)) = (keys.create(&new, NOW_S).unwrap(), keys.create(&new, NOW_S).unwrap());
-    let identities =
-        Identities::new().with_api_keys(keys).with_speakers_for_others(vec![format!("key:{}", front.id)]);
+    let identities = Identities::new().with_api_keys(keys).with_speakers_for_others(vec![format!("key:{}", front.id)]);
     let claim = |key: &str, names: &[&str]| {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_str(key).unwrap());
@@ -218,7 +225,10 @@ fn only_a_trusted_service_speaks_for_others_and_that_gives_no_role() {
         identities.identify(&headers, &tcp(), NOW_S)
     };
     let caller = claim(&front_text, &["ada"]).unwrap();
-    assert_eq!((caller.on_behalf_of.as_deref(), caller.principal.roles.as_slice()), (Some("ada"), &["operator".to_owned()][..]));
+    assert_eq!(
+        (caller.on_behalf_of.as_deref(), caller.principal.roles.as_slice()),
+        (Some("ada"), &["operator".to_owned()][..])
+    );
     assert_eq!(claim(&other_text, &["ada"]).unwrap().on_behalf_of, None);
     assert_eq!(claim(&front_text, &["ada", "bob"]).unwrap_err().code, "malformed_on_behalf_of");
 }

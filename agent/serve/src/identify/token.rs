@@ -158,9 +158,8 @@ pub(super) fn identify(
         }
         let outcome = match provider {
             None => decode::<Claims>(token, key).map(|claims| admit(claims, key, now_s, network)),
-            Some(provider) => {
-                decode::<Map<String, Value>>(token, key).map(|claims| admit_provided(claims, key, provider, now_s, network))
-            }
+            Some(provider) => decode::<Map<String, Value>>(token, key)
+                .map(|claims| admit_provided(claims, key, provider, now_s, network)),
         };
         match outcome {
             Ok(outcome) => return outcome,
@@ -250,7 +249,8 @@ fn admit_provided(
             Unidentified::new("malformed_token", format!("the token's `{name}` is not a number of seconds"))
         }),
     };
-    let expires_s = time("exp")?.ok_or_else(|| Unidentified::new("malformed_token", "the token has no usable `exp`"))?;
+    let expires_s =
+        time("exp")?.ok_or_else(|| Unidentified::new("malformed_token", "the token has no usable `exp`"))?;
     check_times(expires_s, time("nbf")?, now_s)?;
     let roles = provider.roles(&claims)?;
     let mut text = |name: &str| match claims.remove(name) {

@@ -51,6 +51,7 @@ pub struct Fixture {
     pub backend: Arc<Scripted>,
     pub now_s: Arc<AtomicI64>,
     pub policies: InForce,
+    pub identities: Arc<Identities>,
     signer: Ed25519KeyPair,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
@@ -86,6 +87,7 @@ impl Fixture {
             .with_local_users(options.local)
             .with_certificates(options.certificates);
         identities.set_issuers(&[issuer(&signer)]).unwrap();
+        let identities = Arc::new(identities);
         let policies = InForce::new(Policies::activate(Bundle::default_bundle()).unwrap());
         let backend = Arc::new(Scripted::default());
         let now_s = Arc::new(AtomicI64::new(NOW_S));
@@ -107,7 +109,7 @@ impl Fixture {
             audit: audit.clone(),
             pseudonyms: Pseudonyms::new(b"a secret of the device"),
             policies: policies.clone(),
-            identities: Arc::new(identities),
+            identities: Arc::clone(&identities),
             backend: Arc::clone(&backend) as Arc<dyn Backend>,
             circumstances: Arc::new(move || Circumstances {
                 now_s: clock.load(Ordering::SeqCst),
@@ -128,6 +130,7 @@ impl Fixture {
             backend,
             now_s,
             policies,
+            identities,
             signer,
             stop: Some(stop),
             served: Some(served),
@@ -414,7 +417,8 @@ impl Backend for Scripted {
         let (sender, events) = mpsc::unbounded_channel();
         let cancel = Arc::new(AtomicBool::new(false));
         if prompt_scores {
-            let tokens = ["What", " now"].iter().enumerate().map(|(place, text)| score(text, (place > 0).then_some(-1.5)));
+            let tokens =
+                ["What", " now"].iter().enumerate().map(|(place, text)| score(text, (place > 0).then_some(-1.5)));
             let _ = sender.send(GenerationEvent::Said(Said::Prompt(tokens.collect())));
         }
         let (flag, cancelled, go_on) = (Arc::clone(&cancel), Arc::clone(&self.cancelled), Arc::clone(&self.go_on));
@@ -452,7 +456,13 @@ impl Backend for Scripted {
         let card = self.known(model).await?;
         let keys = json!({ "general.architecture": "llama", "llama.block_count": 4 });
         let Value::Object(keys) = keys else { unreachable!() };
-        Ok(ModelDetail { licence: card.licence.clone(), template: "{{ messages }}".into(), keys, card, ..ModelDetail::default() })
+        Ok(ModelDetail {
+            licence: card.licence.clone(),
+            template: "{{ messages }}".into(),
+            keys,
+            card,
+            ..ModelDetail::default()
+        })
     }
 
     async fn loaded(&self) -> Vec<LoadedModel> {
@@ -567,6 +577,7 @@ async fn play(
         _ => ["Hel", "lo, ", "wörld"].into_iter().for_each(text),
     }
     let usage = Usage { prompt_tokens: 5, cached_tokens: 2, generated_tokens: 3, reasoning_tokens: 0 };
-    let timings = Timings { prompt: Duration::from_millis(4), generation: Duration::from_millis(6), ..Timings::default() };
+    let timings =
+        Timings { prompt: Duration::from_millis(4), generation: Duration::from_millis(6), ..Timings::default() };
     let _ = sender.send(GenerationEvent::Finished(Ending { reason, usage, timings }));
 }

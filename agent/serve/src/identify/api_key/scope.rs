@@ -51,7 +51,9 @@ impl Scope {
         let lists = [&self.models, &self.actions, &self.endpoints];
         let plain = |text: &String| (1..=ENTRY_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
         if lists.iter().any(|list| list.len() > ENTRIES || !list.iter().all(plain)) {
-            return Some("a key's scope has at most 64 models, actions and paths, each of 1 to 256 bytes of plain text");
+            return Some(
+                "a key's scope has at most 64 models, actions and paths, each of 1 to 256 bytes of plain text",
+            );
         }
         let known = |action: &String| outpost_policies::Action::ALL.iter().any(|known| known.word() == action);
         if !self.actions.iter().all(known) {
