@@ -21,6 +21,7 @@ use crate::parts::{ACTIVE_MODEL, Parts};
 use crate::progress::Progress;
 use crate::reconcile::Reconciler;
 use crate::state::StateDir;
+use crate::telemetry::{self, Collector};
 use crate::{access, key_watch, standalone};
 
 /// What a command asks for beside the configuration file.
@@ -75,10 +76,20 @@ impl Agent {
         };
         let handle = link.as_ref().map(|(handle, _)| handle.clone());
         let backend = Arc::new(parts.backend(readiness.clone(), handle.clone()));
-        let server = Server::bind(serve_config(&state, &config)?).await.context("the local API cannot start")?;
+        let (stop_serving, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
+        let (traces, telling) = match &config.telemetry.otlp_endpoint {
+            Some(endpoint) => {
+                let (device, clock) = (parts.device.clone(), parts.clock.clone());
+                let collector = Collector::parse(endpoint)?;
+                let (traces, telling) = telemetry::start(collector, device, clock, stop_serving.clone());
+                (Some(traces), Some(telling))
+            }
+            None => (None, None),
+        };
+        let serve_config = ServeConfig { traces, ..serve_config(&state, &config)? };
+        let server = Server::bind(serve_config).await.context("the local API cannot start")?;
         let address = server.tcp_address();
         let serving = parts.serving(Arc::clone(&backend), handle)?;
-        let (stop_serving, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = vec![
             tokio::spawn(server.serve(serving, stop_serving.clone().cancelled_owned())),
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
@@ -90,6 +101,7 @@ impl Agent {
             )),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
         ];
+        tasks.extend(telling);
         parts.announcer.say(Progress::Listening(address));
         tasks.push(match (identity, link) {
             (Some(identity), Some(link)) => {
@@ -197,6 +209,7 @@ fn serve_config(state: &StateDir, config: &Config) -> Result<ServeConfig> {
         tls,
         hosts: config.api.hosts.clone(),
         origins: Vec::new(),
+        traces: None,
         limits: Limits { generations: config.model.slots as usize * 4, ..Limits::default() },
     })
 }

@@ -97,11 +97,7 @@ impl LocalBackend {
     }
 
     /// The model that a name means, in memory for as long as the result lives.
-    async fn acquire(
-        &self,
-        name: &str,
-        keep: Option<KeepAlive>,
-    ) -> Result<(InUse, Option<Preset>), BackendError> {
+    async fn acquire(&self, name: &str, keep: Option<KeepAlive>) -> Result<(InUse, Option<Preset>), BackendError> {
         let (meant, preset) = self.meant(name).await?;
         let in_use = match meant {
             Meant::Planned(loaded) => {

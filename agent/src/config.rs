@@ -26,6 +26,8 @@ pub struct Config {
     pub model: Model,
     /// Operations logs.
     pub logs: Logs,
+    /// Where the course of answers is told.
+    pub telemetry: Telemetry,
 }
 
 /// The local API.
@@ -225,6 +227,14 @@ impl Default for Logs {
     }
 }
 
+/// Where the course of answers is told: how long they waited, were read and generated; never what was said, or by whom.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// An OpenTelemetry collector that takes OTLP over HTTP; nowhere if not said.
+    pub otlp_endpoint: Option<String>,
+}
+
 impl Config {
     /// Reads the file, writing [`TEMPLATE`] first if there is none.
     ///
@@ -264,6 +274,9 @@ impl Config {
         }
         if self.api.client_certificates.authority.is_some() && self.api.certificate.is_none() {
             bail!("`api.client_certificates.authority` needs TLS: give `api.certificate` and `api.private_key`");
+        }
+        if let Some(endpoint) = &self.telemetry.otlp_endpoint {
+            crate::telemetry::Collector::parse(endpoint)?;
         }
         if self.model.slots == 0 || self.model.slots > 64 {
             bail!("`model.slots` is {}: choose 1 to 64", self.model.slots);
@@ -314,6 +327,7 @@ mod tests {
             ("[model]\nslots = 0", "model.slots"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[api]\ncertificate = \"/x\"", "api.private_key"),
+            ("[telemetry]\notlp_endpoint = \"https://collector\"", "telemetry.otlp_endpoint"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
             assert!(error.contains(name), "{error}");

@@ -27,5 +27,6 @@ mod self_test;
 mod standalone;
 pub mod state;
 mod status;
+mod telemetry;
 pub mod template_worker;
 pub mod worker;

@@ -61,12 +61,7 @@ async fn serve_best(parts: &Parts) -> Result<()> {
 }
 
 /// The planner's choice, told to whoever listens.
-async fn decide(
-    installer: &Installer,
-    candidates: &[Candidate],
-    trained: u32,
-    measured: &Measured,
-) -> Result<Choice> {
+async fn decide(installer: &Installer, candidates: &[Candidate], trained: u32, measured: &Measured) -> Result<Choice> {
     let constraints = Constraints {
         minimum_context_tokens: MINIMUM_CONTEXT_TOKENS.min(trained),
         slots: installer.settings.slots,

@@ -15,21 +15,27 @@ const ROUNDS: usize = 20_000;
 
 fn main() {
     measure("default rules", Bundle::default_bundle());
-    measure("100 rules on `infer`", with(100, |number| {
-        format!(
-            "forbid (principal, action == Action::\"infer\", resource)\n\
+    measure(
+        "100 rules on `infer`",
+        with(100, |number| {
+            format!(
+                "forbid (principal, action == Action::\"infer\", resource)\n\
              when {{ resource.licence == \"licence-{number}\" && context.offline_for > duration(\"{number}h\") }};"
-        )
-    }));
-    measure("100 rules, mixed", with(100, |number| {
-        let action = Action::ALL[number % Action::ALL.len()].word();
-        let role = ["operator", "admin", "auditor"][number % 3];
-        format!(
-            "forbid (principal in Role::\"{role}\", action == Action::\"{action}\", resource)\n\
+            )
+        }),
+    );
+    measure(
+        "100 rules, mixed",
+        with(100, |number| {
+            let action = Action::ALL[number % Action::ALL.len()].word();
+            let role = ["operator", "admin", "auditor"][number % 3];
+            format!(
+                "forbid (principal in Role::\"{role}\", action == Action::\"{action}\", resource)\n\
              when {{ context.offline_for > duration(\"{}h\") && context.network == Network::\"remote\" }};",
-            number + 24
-        )
-    }));
+                number + 24
+            )
+        }),
+    );
 }
 
 /// The default bundle with more rules, `count` in all, and 1,000 models.
@@ -40,7 +46,8 @@ fn with(count: usize, rule: impl Fn(usize) -> String) -> Bundle {
         let text = format!("@id(\"more-{number}\") @title(\"t\") @reason(\"r\")\n{}\n", rule(number));
         bundle.policies.insert(format!("more-{number}.cedar"), text);
     }
-    let known = || ModelEntry { approved: true, approved_until: Some("2027-12-31".to_owned()), ..ModelEntry::default() };
+    let known =
+        || ModelEntry { approved: true, approved_until: Some("2027-12-31".to_owned()), ..ModelEntry::default() };
     bundle.models = (0..1000).map(|number| (format!("model-{number}"), known())).collect();
     bundle
 }

@@ -197,7 +197,10 @@ mod tests {
         let (policies, question) = (policies(), ask(&["operator"], Action::Restart));
         assert!(policies.authorize(&question).is_err());
         let permit = policies.authorize_in_emergency(&question, "till-7", &glass(&["admin"])).unwrap();
-        assert_eq!((permit.broken_glass(), permit.rules()), (Some("fire-1"), &["admins-run-the-device".to_owned()][..]));
+        assert_eq!(
+            (permit.broken_glass(), permit.rules()),
+            (Some("fire-1"), &["admins-run-the-device".to_owned()][..])
+        );
         assert_eq!(permit.principal().roles, ["operator"], "the record shows who the caller is");
         let own = policies.authorize_in_emergency(&ask(&["operator"], Action::Infer), "till-7", &glass(&["admin"]));
         assert_eq!(own.unwrap().broken_glass(), None, "what the caller may anyway needs no override");
@@ -229,6 +232,7 @@ mod tests {
             @id("no-export") @title("t") @reason("r")
             forbid (principal in Role::"operator", action == Action::"export_audit", resource);"#;
         bundle.policies.insert("more.cedar".to_owned(), rule.to_owned());
+        bundle.cases.retain(|case| !case.title.contains("may not"));
         let policies = Policies::activate(bundle).unwrap();
         for action in NEVER {
             let decided = policies.authorize_in_emergency(&ask(&["operator"], action), "till-7", &glass(&["admin"]));

@@ -88,7 +88,9 @@ pub enum BundleError {
         file: String,
     },
     /// Written for a later schema.
-    #[error("the policy bundle is written for schema {found}; this version knows up to {SCHEMA_VERSION}: update the agent")]
+    #[error(
+        "the policy bundle is written for schema {found}; this version knows up to {SCHEMA_VERSION}: update the agent"
+    )]
     Schema {
         /// What it says.
         found: u32,

@@ -1,7 +1,7 @@
 //! Seconds and dates: the proleptic Gregorian calendar, by UTC.
 
 /// The last second that Cedar's `datetime` text form can say: 9999-12-31T23:59:59Z.
-const LAST_SECOND: i64 = 253_402_300_799;
+pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Seconds since 1970 as `YYYY-MM-DDTHH:MM:SSZ`, within what that form can say.
 pub(crate) fn datetime(now_s: i64) -> String {
@@ -65,7 +65,8 @@ mod tests {
             let end_s = end_of_day(day).unwrap();
             assert_eq!(datetime(end_s), format!("{day}T23:59:59Z"));
         }
-        for none in ["", "2026-02-29", "2026-13-01", "2026-00-10", "2026-1-1", "1969-12-31", "2026-11-30-1", "+026-11-30"]
+        for none in
+            ["", "2026-02-29", "2026-13-01", "2026-00-10", "2026-1-1", "1969-12-31", "2026-11-30-1", "+026-11-30"]
         {
             assert_eq!(end_of_day(none), None, "{none}");
         }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use cedar_policy_core::ast::EntityUID;
 
 use crate::calendar::end_of_day;
-use crate::content::{self, ContentRules};
+use crate::content::{self, ContentRules, Pattern};
 use crate::judge::Judge;
 use crate::policies::Rule;
 use crate::words::Words;
@@ -35,6 +36,8 @@ pub(crate) struct Compiled {
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) policies: Vec<Policy>,
     pub(crate) content: BTreeMap<String, ContentRules>,
+    /// The bundle's own patterns, as they are written.
+    pub(crate) patterns: BTreeMap<String, Pattern>,
     pub(crate) models: BTreeMap<String, KnownModel>,
 }
 
@@ -66,8 +69,7 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     });
     let policies = parse(bundle, &mut findings);
     let rules = describe(&policies, bundle, words, &mut findings);
-    let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
-    debug_assert_eq!(warnings.count(), 0, "the embedded schema has no warnings");
+    let schema = schema();
     validate(&policies, &schema, &mut findings);
     if !findings.is_empty() {
         return Err(findings);
@@ -75,7 +77,21 @@ pub(crate) fn compile(bundle: &Bundle, words: &Words) -> Result<Compiled, Vec<Fi
     let policies: Vec<Policy> = policies.into_iter().map(|(_, policy)| policy).collect();
     let judge = Judge::new(policies.iter(), words);
     let idle = idle_limits(bundle, &judge);
-    if idle.is_empty() { Ok(Compiled { schema, judge, rules, policies, content, models }) } else { Err(idle) }
+    if !idle.is_empty() {
+        return Err(idle);
+    }
+    let patterns = bundle.content.pattern.clone();
+    Ok(Compiled { schema, judge, rules, policies, content, patterns, models })
+}
+
+/// The schema, read once.
+fn schema() -> Schema {
+    static READ: LazyLock<Schema> = LazyLock::new(|| {
+        let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).expect("the embedded schema is read by a test");
+        debug_assert_eq!(warnings.count(), 0, "the embedded schema has no warnings");
+        schema
+    });
+    READ.clone()
 }
 
 fn check_sizes(bundle: &Bundle) -> Vec<Finding> {
@@ -114,7 +130,8 @@ fn idle_limits(bundle: &Bundle, judge: &Judge) -> Vec<Finding> {
     ];
     let idle = enforced.into_iter().filter(|(_, attribute, is_set)| *is_set && !judge.reads(attribute));
     idle.map(|(field, attribute, _)| {
-        let what = format!("`{field}` is set, but no rule reads `{attribute}`: take the rules of the default `limits.cedar`");
+        let what =
+            format!("`{field}` is set, but no rule reads `{attribute}`: take the rules of the default `limits.cedar`");
         Finding::new("limits", what)
     })
     .collect()

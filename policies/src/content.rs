@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use detector::Detector;
 pub use scanner::{HOLD_BACK_BYTES, Released, Scanner};
-pub use written::{Content, ContentRule, Pattern, RoleContent};
 pub(crate) use written::compile;
+pub use written::{Content, ContentRule, Pattern, RoleContent};
 
 /// How many classes need no pattern.
 const CLASSES: usize = 7;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::content::Direction;
 use crate::situation::{Situation, typical};
-use crate::{Action, Limits, Policies, RoleLimits};
+use crate::{Action, Limits, Policies, RoleLimits, Rule};
 
 /// Everything that changes, the gravest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,18 +71,22 @@ pub enum Change {
         rule: String,
         /// What it says.
         title: String,
-        /// `added`, `removed` or `changed`.
+        /// `added`, `removed`, `changed` or `reworded`.
         what: &'static str,
+        /// Whether that could let somebody do more in a situation that is not typical.
+        could_widen: bool,
     },
 }
 
 impl Diff {
-    /// Whether anybody may do more than before.
+    /// Whether anybody may do more than before, or could in a situation that is not typical: where a permit came, a
+    /// `forbid` went, or a condition is another one.
     #[must_use]
     pub fn widens(&self) -> bool {
         self.changes.iter().any(|change| match change {
             Change::Gains { .. } => true,
             Change::Value { widens, .. } => *widens,
+            Change::Rule { could_widen, .. } => *could_widen,
             _ => false,
         })
     }
@@ -207,7 +211,10 @@ fn limit_changes(role: &str, old: &RoleLimits, new: &RoleLimits) -> Vec<Change> 
         }
     };
     let models = |limits: &Limits| {
-        limits.models.as_ref().map_or_else(|| "all".to_owned(), |names| names.iter().cloned().collect::<Vec<_>>().join(" "))
+        limits
+            .models
+            .as_ref()
+            .map_or_else(|| "all".to_owned(), |names| names.iter().cloned().collect::<Vec<_>>().join(" "))
     };
     let wider = match (&before.models, &after.models) {
         (Some(_), None) => true,
@@ -219,7 +226,12 @@ fn limit_changes(role: &str, old: &RoleLimits, new: &RoleLimits) -> Vec<Change> 
         let said: Vec<String> = limits.hours.iter().flatten().map(ToString::to_string).collect();
         if limits.hours.is_empty() { "any".to_owned() } else { said.join(", ") }
     };
-    words("hours", hours(&before), hours(&after), minutes(&after).iter().zip(minutes(&before)).any(|(now, then)| *now && !then));
+    words(
+        "hours",
+        hours(&before),
+        hours(&after),
+        minutes(&after).iter().zip(minutes(&before)).any(|(now, then)| *now && !then),
+    );
     let span = |limits: &Limits| limits.max_offline.map_or_else(|| "any".to_owned(), |span| span.to_string());
     let longest = |limits: &Limits| limits.max_offline.map_or(u64::MAX, crate::Span::seconds);
     words("max_offline", span(&before), span(&after), longest(&after) > longest(&before));
@@ -233,14 +245,23 @@ fn limit_changes(role: &str, old: &RoleLimits, new: &RoleLimits) -> Vec<Change> 
 
 /// For each minute of a week, whether the hours allow it.
 fn minutes(limits: &Limits) -> Vec<bool> {
-    let allowed = |day: u8, minute: u16| {
-        limits.hours.iter().all(|role| role.iter().any(|stretch| stretch.contain(day, minute)))
-    };
-    (1..=7).flat_map(|day| (0..1440).map(move |minute| (day, minute))).map(|(day, minute)| allowed(day, minute)).collect()
+    let allowed =
+        |day: u8, minute: u16| limits.hours.iter().all(|role| role.iter().any(|stretch| stretch.contain(day, minute)));
+    (1..=7)
+        .flat_map(|day| (0..1440).map(move |minute| (day, minute)))
+        .map(|(day, minute)| allowed(day, minute))
+        .collect()
 }
 
 fn content(old: &Policies, new: &Policies) -> Vec<Change> {
-    let mut changes = Vec::new();
+    let (before, after) = (&old.compiled().patterns, &new.compiled().patterns);
+    let mut changes: Vec<Change> = before
+        .iter()
+        .filter_map(|(name, pattern)| Some((name, pattern, after.get(name)?)))
+        .filter(|(_, from, to)| from != to)
+        // Which of two expressions matches more is not known here.
+        .map(|(name, from, to)| value(format!("pattern `{name}`"), "matches", &from.matches, &to.matches, true))
+        .collect();
     let roles: BTreeSet<&String> = old.roles().keys().chain(new.roles().keys()).collect();
     for role in roles {
         for direction in Direction::ALL {
@@ -275,11 +296,27 @@ fn models(old: &Policies, new: &Policies) -> Vec<Change> {
         (text, model.approved.then(|| until.unwrap_or(i64::MAX)))
     };
     let names: BTreeSet<&String> = old.compiled().models.keys().chain(new.compiled().models.keys()).collect();
-    let change = |name: &String| {
+    let mut changes = Vec::new();
+    for name in names {
         let ((from, before), (to, after)) = (said(old, name), said(new, name));
-        (from != to).then(|| value(format!("model `{name}`"), "approval", from, to, after > before))
-    };
-    names.into_iter().filter_map(change).collect()
+        let of = format!("model `{name}`");
+        if from != to {
+            changes.push(value(of.clone(), "approval", from, to, after > before));
+        }
+        let facts = |policies: &Policies| {
+            policies.compiled().models.get(name).map(|model| {
+                let class = model.class.map(|class| class.word().to_owned());
+                [("licence", model.licence.clone()), ("class", class), ("family", model.family.clone())]
+            })
+        };
+        if let (Some(from), Some(to)) = (facts(old), facts(new)) {
+            for ((field, from), (_, to)) in from.into_iter().zip(to).filter(|(from, to)| from != to) {
+                let said = |text: Option<String>| text.unwrap_or_else(|| "not said".to_owned());
+                changes.push(value(of.clone(), field, said(from), said(to), true));
+            }
+        }
+    }
+    changes
 }
 
 fn rules(old: &Policies, new: &Policies) -> Vec<Change> {
@@ -289,24 +326,29 @@ fn rules(old: &Policies, new: &Policies) -> Vec<Change> {
     };
     let (before, after) = (conditions(old), conditions(new));
     let mut changes = Vec::new();
+    let mut add = |rule: &Rule, what, could_widen| {
+        changes.push(Change::Rule { rule: rule.id.clone(), title: rule.title.clone(), what, could_widen });
+    };
     for rule in old.rules() {
-        let what = match new.rule(&rule.id) {
-            None => "removed",
-            Some(now) if before.get(&rule.id) != after.get(&rule.id) || now.forbids != rule.forbids => "changed",
-            Some(now) if (&now.title, &now.reason) != (&rule.title, &rule.reason) => "reworded",
-            Some(_) => continue,
-        };
-        let title = new.rule(&rule.id).unwrap_or(rule).title.clone();
-        changes.push(Change::Rule { rule: rule.id.clone(), title, what });
+        match new.rule(&rule.id) {
+            None => add(rule, "removed", rule.forbids),
+            Some(now) if before.get(&rule.id) != after.get(&rule.id) || now.forbids != rule.forbids => {
+                add(now, "changed", true);
+            }
+            Some(now) if (&now.title, &now.reason) != (&rule.title, &rule.reason) => add(now, "reworded", false),
+            Some(_) => {}
+        }
     }
-    let added = new.rules().filter(|rule| old.rule(&rule.id).is_none());
-    changes.extend(added.map(|rule| Change::Rule { rule: rule.id.clone(), title: rule.title.clone(), what: "added" }));
+    for rule in new.rules().filter(|rule| old.rule(&rule.id).is_none()) {
+        add(rule, "added", !rule.forbids);
+    }
     changes
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let situations = |when: &[String]| if when.is_empty() { String::new() } else { format!(", {}", when.join("; ")) };
+        let situations =
+            |when: &[String]| if when.is_empty() { String::new() } else { format!(", {}", when.join("; ")) };
         match self {
             Self::Gains { role, action, when } => {
                 write!(formatter, "{} gain: {}{}", plural(role), action.in_words(), situations(when))
@@ -317,7 +359,7 @@ impl fmt::Display for Change {
             Self::Value { of, field, from, to, .. } => write!(formatter, "{of}: {field} from {from} to {to}"),
             Self::Role { role, added: true } => write!(formatter, "role `{role}` is new"),
             Self::Role { role, added: false } => write!(formatter, "role `{role}` is gone"),
-            Self::Rule { rule, title, what } => write!(formatter, "rule `{rule}` {what}: {title}"),
+            Self::Rule { rule, title, what, .. } => write!(formatter, "rule `{rule}` {what}: {title}"),
         }
     }
 }

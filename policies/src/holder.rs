@@ -69,7 +69,8 @@ impl Holders {
         if let Some(holder) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&set) {
             return Ok(Arc::clone(holder));
         }
-        let held: Vec<&str> = parts.limits.keys().map(String::as_str).filter(|role| roles.iter().any(|one| one == role)).collect();
+        let held: Vec<&str> =
+            parts.limits.keys().map(String::as_str).filter(|role| roles.iter().any(|one| one == role)).collect();
         let holder = Arc::new(Holder::new(&held, parts)?);
         let mut remembered = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() < REMEMBERED {

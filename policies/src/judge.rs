@@ -1,7 +1,7 @@
 //! The rules, ready to be asked: sliced by action and by role, each as one condition that Cedar's evaluator decides.
 //!
 //! What Cedar's own `Authorizer` does, with the same evaluator, but for three things. Rules that cannot apply are not
-//! evaluated (another action, a role that the caller does not have: Cedar would find both false from the scope alone).
+//! evaluated (another action, a role that the caller does not have, a guard that knows the condition to be false).
 //! Conditions are made once and not per question, and without the places in the text that evaluation would carry along.
 //! And an error is never skipped. A test compares both on many questions.
 
@@ -17,11 +17,17 @@ use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
 use crate::Action;
+use crate::guard::{Facts, Guard};
 use crate::words::Words;
 
-/// Values that cost something to build, and whether a rule looks at them.
+/// What rules look at; nothing else needs to be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Needs {
+    /// The context at all.
+    pub(crate) context: bool,
+    /// Any attribute of a caller or of what is acted on.
+    pub(crate) attributes: bool,
+    /// Times, which Cedar reads from text.
     pub(crate) now: bool,
     pub(crate) offline_for: bool,
     pub(crate) policy_age: bool,
@@ -30,10 +36,13 @@ pub(crate) struct Needs {
 
 impl Needs {
     /// Everything: what the schema says is there.
-    pub(crate) const ALL: Self = Self { now: true, offline_for: true, policy_age: true, approved_until: true };
+    pub(crate) const ALL: Self =
+        Self { context: true, attributes: true, now: true, offline_for: true, policy_age: true, approved_until: true };
 
     fn or(self, other: Self) -> Self {
         Self {
+            context: self.context || other.context,
+            attributes: self.attributes || other.attributes,
             now: self.now || other.now,
             offline_for: self.offline_for || other.offline_for,
             policy_age: self.policy_age || other.policy_age,
@@ -54,7 +63,9 @@ impl Needs {
                 ExprKind::ExtHasAttr { expr, attrs } => (expr, &attrs.head),
                 _ => continue,
             };
-            reads += usize::from(matches!(inner.expr_kind(), ExprKind::Var(Var::Context)));
+            let of_context = matches!(inner.expr_kind(), ExprKind::Var(Var::Context));
+            reads += usize::from(of_context);
+            needs.attributes |= !of_context;
             match attribute.as_str() {
                 "now" => needs.now = true,
                 "offline_for" => needs.offline_for = true,
@@ -63,6 +74,7 @@ impl Needs {
                 _ => {}
             }
         }
+        needs.context = mentions > 0;
         if mentions == reads { needs } else { Self::ALL }
     }
 }
@@ -81,6 +93,7 @@ struct Ready {
     id: String,
     forbids: bool,
     condition: Expr,
+    guard: Guard,
     /// The role without which it cannot apply.
     role: Option<String>,
     needs: Needs,
@@ -94,14 +107,28 @@ struct Ready {
 
 /// The rules that can say something about an action of a caller with certain roles.
 #[derive(Debug, Default)]
-pub(crate) struct Slice {
-    rules: Vec<usize>,
+pub(crate) struct Slice(Vec<usize>);
+
+/// Those of a slice that have to be asked about a question.
+#[derive(Debug, Default)]
+pub(crate) struct Open<'a> {
+    rules: Vec<&'a Ready>,
     pub(crate) needs: Needs,
-    pub(crate) models: BTreeSet<String>,
+}
+
+impl Open<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The models that these rules name.
+    pub(crate) fn models(&self) -> BTreeSet<&str> {
+        self.rules.iter().flat_map(|rule| rule.models.iter().map(String::as_str)).collect()
+    }
 }
 
 /// What the rules say.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) permits: Vec<String>,
     pub(crate) forbids: Vec<String>,
@@ -178,24 +205,35 @@ impl Judge {
 
     /// The rules that can say something about an action of a caller with these roles.
     pub(crate) fn slice(&self, action: Action, has_role: impl Fn(&str) -> bool) -> Slice {
-        let mut slice = Slice::default();
-        for &index in &self.by_action[action as usize] {
-            let rule = &self.rules[index];
-            if rule.role.as_deref().is_none_or(&has_role) {
-                slice.rules.push(index);
-                slice.needs = slice.needs.or(rule.needs);
-                slice.models.extend(rule.models.iter().cloned());
-            }
-        }
-        slice
+        let indices = self.by_action[action as usize].iter().copied();
+        Slice(indices.filter(|&index| self.rules[index].role.as_deref().is_none_or(&has_role)).collect())
     }
 
-    /// What the rules of a slice say to a question. Every one is asked: an error in any must be seen.
-    pub(crate) fn ask(&self, slice: &Slice, question: Question) -> Verdict {
+    /// The rules of a slice that have to be asked: all but those that guards know to be false.
+    pub(crate) fn open(&self, slice: &Slice, facts: &Facts<'_>) -> Open<'_> {
+        self.open_where(slice, |rule| rule.guard.holds(facts) != Some(false))
+    }
+
+    /// Every rule of a slice.
+    pub(crate) fn open_all(&self, slice: &Slice) -> Open<'_> {
+        Open { needs: Needs::ALL, ..self.open_where(slice, |_| true) }
+    }
+
+    fn open_where(&self, slice: &Slice, is_open: impl Fn(&Ready) -> bool) -> Open<'_> {
+        let mut open = Open::default();
+        for rule in slice.0.iter().map(|&index| &self.rules[index]).filter(|rule| is_open(rule)) {
+            open.rules.push(rule);
+            open.needs = open.needs.or(rule.needs);
+        }
+        open
+    }
+
+    /// What rules say to a question. Every one is asked: an error in any must be seen.
+    pub(crate) fn ask(open: &Open<'_>, question: Question) -> Verdict {
         let mut verdict = Verdict::default();
         let slots = SlotEnv::new();
         let evaluator = Evaluator::new(question.request, &question.entities, Extensions::all_available());
-        for rule in slice.rules.iter().map(|&index| &self.rules[index]) {
+        for rule in &open.rules {
             let applies = match evaluator.interpret(&rule.condition, &slots) {
                 Ok(value) => match value.value_kind() {
                     cedar_policy_core::ast::ValueKind::Lit(Literal::Bool(applies)) => *applies,
@@ -237,10 +275,11 @@ impl Judge {
         self.rules.iter().flat_map(|rule| rule.roles.iter().map(String::as_str))
     }
 
-    /// Whether any rule could permit an action to a holder of this role alone.
-    pub(crate) fn can_permit(&self, action: Action, role: &str) -> bool {
-        let slice = self.slice(action, |held| held == role);
-        slice.rules.iter().any(|&index| !self.rules[index].forbids)
+    /// The rules that could permit an action to a holder of these roles.
+    pub(crate) fn permits_of(&self, action: Action, roles: &[String]) -> Vec<String> {
+        let slice = self.slice(action, |held| roles.iter().any(|role| role == held));
+        let permits = slice.0.iter().map(|&index| &self.rules[index]).filter(|rule| !rule.forbids);
+        permits.map(|rule| rule.id.clone()).collect()
     }
 
     /// The conditions, by the rule's id.
@@ -278,6 +317,7 @@ impl Ready {
             id: policy.id().to_string(),
             forbids: policy.effect() == Effect::Forbid,
             needs: Needs::of(&condition),
+            guard: Guard::of(&condition),
             condition,
             role,
             models,

@@ -18,6 +18,7 @@ mod context;
 mod diff;
 mod explain;
 mod finding;
+mod guard;
 mod holder;
 mod hours;
 mod in_force;

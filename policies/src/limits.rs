@@ -229,7 +229,10 @@ mod tests {
             },
             RoleLimits { models: names(&["*"]), ..RoleLimits::default() },
         ]);
-        assert_eq!((limits.max_tokens_per_request, limits.tokens_per_day, limits.concurrent), (100, Some(5000), Some(2)));
+        assert_eq!(
+            (limits.max_tokens_per_request, limits.tokens_per_day, limits.concurrent),
+            (100, Some(5000), Some(2))
+        );
         assert_eq!((limits.models, limits.priority), (names(&["b"]), Priority::Batch));
         assert!(limits.store_responses, "the other roles say nothing about it");
         assert_eq!(limits.max_offline, Span::parse("3d"));

@@ -14,7 +14,7 @@ const PAIRED_ROLES: usize = 8;
 #[must_use]
 pub fn lint(bundle: &Bundle, policies: &Policies) -> Vec<Finding> {
     let mut findings = roles(bundle, policies);
-    let spoken = Spoken::of(policies);
+    let spoken = Spoken::of(bundle, policies);
     findings.extend(silent_rules(policies, &spoken));
     findings.extend(shadowed_rules(policies, &spoken));
     findings.extend(open_permits(policies));
@@ -32,7 +32,8 @@ fn roles(bundle: &Bundle, policies: &Policies) -> Vec<Finding> {
         findings.push(Finding::new("limits", what));
     }
     for role in bundle.content.role.keys().filter(|role| !named.contains(role.as_str())) {
-        findings.push(Finding::new("content", format!("no rule names the role `{role}`, so its content rules do nothing")));
+        findings
+            .push(Finding::new("content", format!("no rule names the role `{role}`, so its content rules do nothing")));
     }
     findings
 }
@@ -45,22 +46,24 @@ struct Spoken {
 }
 
 impl Spoken {
-    fn of(policies: &Policies) -> Self {
+    /// In the typical situations, and in those that the bundle's own cases name.
+    fn of(bundle: &Bundle, policies: &Policies) -> Self {
         let mut spoken = Self { by_rule: BTreeMap::new(), forbidden: BTreeSet::new() };
         let situations = typical(&[policies]);
-        let mut number = 0;
+        let mut asks: Vec<Ask> = bundle.cases.iter().flat_map(Case::asks).collect();
         for roles in callers(policies) {
             for action in Action::ALL {
-                for situation in situations.iter().filter(|situation| situation.concerns(action)) {
-                    number += 1;
-                    let Ok((_, verdict)) = policies.verdict(&situation.given.ask(roles.clone(), action)) else { continue };
-                    if !verdict.forbids.is_empty() {
-                        spoken.forbidden.insert(number);
-                    }
-                    for rule in verdict.permits.into_iter().chain(verdict.forbids) {
-                        spoken.by_rule.entry(rule).or_default().insert(number);
-                    }
-                }
+                let concerned = situations.iter().filter(|situation| situation.concerns(action));
+                asks.extend(concerned.map(|situation| situation.given.ask(roles.clone(), action)));
+            }
+        }
+        for (number, ask) in asks.iter().enumerate() {
+            let Ok((_, verdict)) = policies.verdict(ask) else { continue };
+            if !verdict.forbids.is_empty() {
+                spoken.forbidden.insert(number);
+            }
+            for rule in verdict.permits.into_iter().chain(verdict.forbids) {
+                spoken.by_rule.entry(rule).or_default().insert(number);
             }
         }
         spoken
@@ -159,7 +162,7 @@ fn idle_entries(bundle: &Bundle, policies: &Policies) -> Vec<Finding> {
         findings.push(Finding::new("models", what));
     }
     for (role, limits) in &bundle.limits {
-        let asks = |action: Action| judge.can_permit(action, role);
+        let asks = |action: Action| !judge.permits_of(action, std::slice::from_ref(role)).is_empty();
         let says = *limits != crate::RoleLimits::default();
         if says && !asks(Action::Infer) && !asks(Action::Embed) && limits.max_tokens_per_request.is_none() {
             let what = format!("role `{role}` has limits, but no rule lets it ask a model");

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::compile::{Compiled, compile};
+use crate::guard::Facts;
 use crate::holder::{Holder, Holders, Parts};
-use crate::judge::{Needs, Question, Verdict};
+use crate::judge::{Judge, Open, Question, Verdict};
 use crate::words::Words;
 use crate::{Ask, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits};
 
@@ -159,11 +160,27 @@ impl Policies {
             return Err(format!("`{}` is not done to a {}", ask.action, ask.resource.kind()));
         }
         let holder = self.holder(&ask.principal.roles)?;
+        let model = match &ask.resource {
+            Resource::Model(facts) => Some(self.with_approval(facts)),
+            _ => None,
+        };
+        let facts = Facts { ask, model: model.as_deref(), limits: &holder.limits };
         let slice = holder.slice(ask.action);
-        // What a debug build checks against the schema is whole.
-        let needs = if cfg!(debug_assertions) { Needs::ALL } else { slice.needs };
-        let question = self.question(ask, &holder, needs)?;
-        Ok((Arc::clone(&holder), self.compiled.judge.ask(slice, question)))
+        let verdict = self.put(&facts, &holder, &self.compiled.judge.open(slice, &facts))?;
+        if cfg!(debug_assertions) {
+            let all = self.compiled.judge.open_all(slice);
+            self.question(&facts, &holder, &all)?.check(&self.compiled.schema)?;
+            debug_assert_eq!(self.put(&facts, &holder, &all)?, verdict, "a guard or a need hid something from {ask:?}");
+        }
+        Ok((holder, verdict))
+    }
+
+    /// Puts a question to rules; without any there is nothing to put.
+    pub(crate) fn put(&self, facts: &Facts<'_>, holder: &Holder, open: &Open<'_>) -> Result<Verdict, String> {
+        if open.is_empty() {
+            return Ok(Verdict::default());
+        }
+        Ok(Judge::ask(open, self.question(facts, holder, open)?))
     }
 
     pub(crate) fn holder(&self, roles: &[String]) -> Result<Arc<Holder>, String> {
@@ -176,34 +193,29 @@ impl Policies {
         self.holders.of(roles, &parts)
     }
 
-    /// The question in Cedar's terms; in a debug build checked against the schema.
-    pub(crate) fn question(&self, ask: &Ask, holder: &Holder, needs: Needs) -> Result<Question, String> {
-        let question = self.question_unchecked(ask, holder, needs)?;
-        if cfg!(debug_assertions) {
-            question.check(&self.compiled.schema)?;
-        }
-        Ok(question)
-    }
-
-    pub(crate) fn question_unchecked(&self, ask: &Ask, holder: &Holder, needs: Needs) -> Result<Question, String> {
-        let words = &self.words;
-        let principal = words.principal(&ask.principal, &holder.uids, &holder.limits_value);
-        let resource = match &ask.resource {
-            Resource::Model(facts) => words.model(&self.with_approval(facts), needs)?,
-            other => words.resource(other)?,
+    /// The question in Cedar's terms, with what those rules look at.
+    pub(crate) fn question(&self, facts: &Facts<'_>, holder: &Holder, open: &Open<'_>) -> Result<Question, String> {
+        let (words, ask, needs) = (&self.words, facts.ask, open.needs);
+        let principal = words.principal(&ask.principal, holder, needs);
+        let resource = match facts.model {
+            Some(model) => words.model(model, needs)?,
+            None => words.resource(&ask.resource)?,
         };
         // What else a rule may look at: models that it names.
-        let named = holder.slice(ask.action).models.iter().filter(|name| name.as_str() != ask.resource.id());
+        let named = open.models().into_iter().filter(|name| *name != ask.resource.id());
         let others = named
             .filter(|name| self.compiled.models.contains_key(*name))
-            .map(|name| words.model(&self.with_approval(&ModelFacts { id: name.clone(), ..ModelFacts::default() }), needs))
+            .map(|name| {
+                let facts = ModelFacts { id: name.to_owned(), ..ModelFacts::default() };
+                words.model(&self.with_approval(&facts), needs)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let context = words.context(ask, &holder.limits, needs)?;
         Question::new(words.action(ask.action), principal, resource, others, context)
     }
 
     /// A model with what the bundle says of it.
-    fn with_approval<'a>(&self, facts: &'a ModelFacts) -> Cow<'a, ModelFacts> {
+    pub(crate) fn with_approval<'a>(&self, facts: &'a ModelFacts) -> Cow<'a, ModelFacts> {
         let Some(known) = self.compiled.models.get(&facts.id) else { return Cow::Borrowed(facts) };
         Cow::Owned(ModelFacts {
             id: facts.id.clone(),

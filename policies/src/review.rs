@@ -38,6 +38,8 @@ pub struct Cell {
     pub rules: Vec<String>,
     /// Where the answer is another one.
     pub exceptions: Vec<Exception>,
+    /// Rules that could permit it in a situation that is none of the typical ones, where none of those is allowed.
+    pub perhaps: Vec<String>,
 }
 
 /// A situation in which the answer is another one.
@@ -76,17 +78,26 @@ fn cell(policies: &Policies, roles: &[String], action: Action, situations: &[Sit
         let (then, rules) = decide(situation);
         (then != allowed).then(|| Exception { when: situation.when.clone(), rules })
     });
-    Cell { action, allowed, rules, exceptions: exceptions.collect() }
+    let exceptions: Vec<Exception> = exceptions.collect();
+    let never = !allowed && exceptions.is_empty();
+    let perhaps = if never { policies.compiled().judge.permits_of(action, roles) } else { Vec::new() };
+    Cell { action, allowed, rules, exceptions, perhaps }
 }
 
 impl fmt::Display for Review {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
             writeln!(formatter, "{}", row.who)?;
-            let interesting = row.cells.iter().filter(|cell| cell.allowed || !cell.exceptions.is_empty());
+            let interesting =
+                row.cells.iter().filter(|cell| cell.allowed || !cell.exceptions.is_empty() || !cell.perhaps.is_empty());
             let mut any = false;
             for cell in interesting {
                 any = true;
+                if !cell.perhaps.is_empty() {
+                    let (action, rules) = (cell.action.word(), cell.perhaps.join(", "));
+                    writeln!(formatter, "  {action:<15} perhaps, where several conditions meet ({rules})")?;
+                    continue;
+                }
                 let answer = if cell.allowed { "yes" } else { "no" };
                 let rules = if cell.rules.is_empty() { "no rule permits it".to_owned() } else { cell.rules.join(", ") };
                 writeln!(formatter, "  {:<15} {answer:<4} {rules}", cell.action.word())?;

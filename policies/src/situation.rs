@@ -41,9 +41,9 @@ impl Situation {
     }
 }
 
-/// The usual situation: a Tuesday at ten, by a token from this machine, nothing special.
+/// The usual situation: a Tuesday at ten, by a token from this machine, an approved model, nothing special.
 pub(crate) fn usual() -> Given {
-    Given { time: ClockTime::parse("10:00"), ..Given::default() }
+    Given { time: ClockTime::parse("10:00"), approved: Some(true), ..Given::default() }
 }
 
 /// The usual situation first, and then its neighbours, for these policies.
@@ -88,7 +88,7 @@ pub(crate) fn typical(policies: &[&Policies]) -> Vec<Situation> {
     }
     add(Concerns::Inference, "streamed".to_owned(), &|given| given.stream = Some(true));
     add(Concerns::Inference, "with tools".to_owned(), &|given| given.tools = Some(true));
-    add(Concerns::Models, "with an approved model".to_owned(), &|given| given.approved = Some(true));
+    add(Concerns::Models, "with a model that nobody approved".to_owned(), &|given| given.approved = Some(false));
     add(Concerns::Models, "with a model without a licence".to_owned(), &|given| given.licence = Some(String::new()));
     for class in ModelClass::ALL.into_iter().skip(1) {
         let words = format!("with a {} model", class.word());
@@ -102,7 +102,9 @@ pub(crate) fn typical(policies: &[&Policies]) -> Vec<Situation> {
     }
     for tokens in &spoken.tokens {
         let over = tokens.saturating_add(1);
-        add(Concerns::Inference, format!("asking for more than {tokens} tokens"), &|given| given.max_tokens = Some(over));
+        add(Concerns::Inference, format!("asking for more than {tokens} tokens"), &|given| {
+            given.max_tokens = Some(over)
+        });
     }
     for tokens in &spoken.tokens_today {
         add(Concerns::Inference, format!("after {tokens} tokens today"), &|given| given.tokens_today = Some(*tokens));
@@ -192,13 +194,16 @@ impl Spoken {
             }
         }
         for attribute in TEXTS.into_iter().filter(|attribute| reads(attribute)) {
-            self.texts.entry(attribute).or_default().extend(texts.iter().filter(|text| seconds_of(text).is_none()).cloned());
+            self.texts
+                .entry(attribute)
+                .or_default()
+                .extend(texts.iter().filter(|text| seconds_of(text).is_none()).cloned());
         }
     }
 }
 
 /// The seconds of a Cedar duration such as `1d12h`.
-fn seconds_of(text: &str) -> Option<u64> {
+pub(crate) fn seconds_of(text: &str) -> Option<u64> {
     let parts = text.split_inclusive(|character: char| character.is_ascii_alphabetic());
     let sum = parts.map(|part| Span::parse(part).map(Span::seconds)).sum::<Option<u64>>()?;
     (!text.is_empty()).then_some(sum)

@@ -16,6 +16,7 @@ use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 
 use crate::calendar::datetime;
+use crate::holder::Holder;
 use crate::judge::Needs;
 use crate::{
     Action, Ask, AuthMethod, Context, DataClass, Limits, ModelClass, ModelFacts, Network, Principal, PrincipalKind,
@@ -118,15 +119,16 @@ impl Words {
     }
 
     /// The caller, in those of its roles that the bundle declares.
-    pub(crate) fn principal(&self, principal: &Principal, roles: &HashSet<EntityUID>, limits: &Value) -> Entity {
+    pub(crate) fn principal(&self, principal: &Principal, holder: &Holder, needs: Needs) -> Entity {
         let kind = match principal.kind {
             PrincipalKind::User => &self.user,
             PrincipalKind::Service => &self.service,
             PrincipalKind::LocalUser => &self.local_user,
             PrincipalKind::Device => &self.device,
         };
-        let attributes = [("limits".into(), PartialValue::from(limits.clone()))];
-        Entity::new_with_attr_partial_value(uid(kind, &principal.id), attributes, HashSet::new(), roles.clone(), [])
+        let limits = needs.attributes.then(|| ("limits".into(), PartialValue::from(holder.limits_value.clone())));
+        let roles = holder.uids.clone();
+        Entity::new_with_attr_partial_value(uid(kind, &principal.id), limits, HashSet::new(), roles, [])
     }
 
     /// What is acted on, as the schema's entity.
@@ -146,6 +148,10 @@ impl Words {
 
     /// A model as the schema's entity.
     pub(crate) fn model(&self, facts: &ModelFacts, needs: Needs) -> Result<Entity, String> {
+        let named = uid(&self.model, &facts.id);
+        if !needs.attributes {
+            return Ok(Entity::with_uid(named));
+        }
         let text = |text: &str| PartialValue::from(Value::from(text));
         let mut attributes = vec![
             ("name".into(), text(&facts.id)),
@@ -158,12 +164,14 @@ impl Words {
         if let Some(until_s) = facts.approved_until_s.filter(|_| needs.approved_until) {
             attributes.push(("approved_until".into(), PartialValue::from(moment(until_s)?)));
         }
-        let uid = uid(&self.model, &facts.id);
-        Ok(Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), HashSet::new(), []))
+        Ok(Entity::new_with_attr_partial_value(named, attributes, HashSet::new(), HashSet::new(), []))
     }
 
     /// The situation; the limit stands in for tokens where the request does not say.
     pub(crate) fn context(&self, ask: &Ask, limits: &Limits, needs: Needs) -> Result<CedarContext, String> {
+        if !needs.context {
+            return Ok(CedarContext::empty());
+        }
         let context = &ask.context;
         let entity = |uid: &Arc<EntityUID>| Value::from(Arc::clone(uid));
         let mut pairs = Vec::with_capacity(15);

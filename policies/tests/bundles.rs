@@ -192,13 +192,21 @@ fn a_bundle_without_cases_or_with_a_failing_case_is_refused() {
     let mut bundle = Bundle::default_bundle();
     bundle.policies.remove("auditor.cedar");
     let found = findings(bundle);
-    assert!(found.contains("“an auditor reads the audit log”: read_audit: expected allow, but it was denied"), "{found}");
+    assert!(
+        found.contains("“an auditor reads the audit log”: read_audit: expected allow, but it was denied"),
+        "{found}"
+    );
 }
 
 #[test]
-fn dropping_the_limit_rule_is_caught_by_the_cases() {
+fn dropping_the_limit_rule_is_caught() {
     let mut bundle = Bundle::default_bundle();
     bundle.policies.remove("limits.cedar");
+    let found = findings(bundle.clone());
+    assert!(found.contains("limits: `max_tokens_per_request` is set, but no rule reads"), "{found}");
+    let loose =
+        Bundle::default_bundle().policies["limits.cedar"].replace("context.max_tokens > ", "context.max_tokens > 1 + ");
+    bundle.policies.insert("limits.cedar".to_owned(), loose);
     let found = findings(bundle);
     assert!(found.contains("“an operator does not ask for more”: infer: expected deny, but it was allowed"), "{found}");
 }

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 fn rules(content: Content, roles: &[&str]) -> ContentRules {
     let mut bundle = Bundle::default_bundle();
     bundle.content = content;
+    bundle.cases.truncate(1);
     let policies = Policies::activate(bundle).unwrap();
     let ask = Given::default().ask(roles.iter().map(|&role| role.to_owned()).collect(), Action::ListModels);
     policies.authorize(&ask).unwrap().content().clone()
@@ -77,12 +78,18 @@ fn each_class_is_found_as_people_write_it() {
         ("pay with 4111 1111 1111 1111 today", "pay with [payment card removed] today"),
         ("4111-1111-1111-1111", "[payment card removed]"),
         ("amex 378282246310005, jcb 3530111333300000", "amex [payment card removed], jcb [payment card removed]"),
-        ("13 digits 4222222222222 and 14 30569309025904.", "13 digits [payment card removed] and 14 [payment card removed]."),
+        (
+            "13 digits 4222222222222 and 14 30569309025904.",
+            "13 digits [payment card removed] and 14 [payment card removed].",
+        ),
         ("order 12 5555\u{a0}5555\u{a0}5555\u{a0}4444", "order 12 [payment card removed]"),
         ("write to ada.lovelace+x@mail.example.org.", "write to [e-mail address removed]."),
         ("<müller@bücher.example>", "<[e-mail address removed]>"),
         ("call +49 30 1234567 or (202) 555-0143", "call [phone number removed] or [phone number removed]"),
-        ("0171/1234567, 020 7946 0958, 1-800-555-0199", "[phone number removed], [phone number removed], [phone number removed]"),
+        (
+            "0171/1234567, 020 7946 0958, 1-800-555-0199",
+            "[phone number removed], [phone number removed], [phone number removed]",
+        ),
         ("IBAN DE89 3704 0044 0532 0130 00 please", "IBAN [IBAN removed] please"),
         ("gb82west12345698765432;NO9386011117947", "[IBAN removed];[IBAN removed]"),
         ("SSN 219-09-9999", "SSN [national id removed]"),
@@ -91,7 +98,10 @@ fn each_class_is_found_as_people_write_it() {
         ("NIR 2 55 08 14 168 025 38", "NIR [national id removed]"),
         ("DNI 12345678Z, NIE X1234567L", "DNI [national id removed], NIE [national id removed]"),
         ("CF RSSMRA85T10A562S", "CF [national id removed]"),
-        ("from 192.168.7.1, 2001:db8::1 and fe80::1.", "from [IP address removed], [IP address removed] and [IP address removed]."),
+        (
+            "from 192.168.7.1, 2001:db8::1 and fe80::1.",
+            "from [IP address removed], [IP address removed] and [IP address removed].",
+        ),
         ("key AKIAIOSFODNN7EXAMPLE", "key [secret removed]"),
         ("Authorization: Bearer abcdefghijklmnopqrstuvwxyz012345.x-y", "Authorization: [secret removed]"),
         ("token ghp_abcdefghijklmnopqrstuvwxyz0123456789 end", "token [secret removed] end"),
@@ -105,7 +115,8 @@ fn each_class_is_found_as_people_write_it() {
 fn a_long_token_and_a_private_key_go_as_a_whole() {
     let token = format!("eyJhbGciOiJFZERTQSJ9.eyJ{}.{} after", "a".repeat(3000), "b".repeat(90));
     assert_eq!(redacted(&token), "[secret removed] after");
-    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\nafter", "MIIEvQIBADAN\n".repeat(100));
+    let key =
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\nafter", "MIIEvQIBADAN\n".repeat(100));
     assert_eq!(redacted(&key), "[secret removed]\nafter");
     let endless = format!("-----BEGIN RSA PRIVATE KEY-----\n{}", "x".repeat(40_000));
     let left = redacted(&endless).len();
@@ -221,7 +232,10 @@ fn unknown_classes_roles_and_names_are_refused() {
         found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     let unknown = refused(|content| {
-        content.role.insert("operator".to_owned(), RoleContent { input: vec![rule("emial", Act::Note)], ..RoleContent::default() });
+        content.role.insert(
+            "operator".to_owned(),
+            RoleContent { input: vec![rule("emial", Act::Note)], ..RoleContent::default() },
+        );
     });
     assert!(unknown.contains("`emial` is no class; known are email, iban"), "{unknown}");
     let twice = refused(|content| {
@@ -242,11 +256,45 @@ fn unknown_classes_roles_and_names_are_refused() {
 /// Pieces that hits are made of, whole and broken, among words of several scripts.
 fn fragment() -> impl Strategy<Value = String> {
     let samples = [
-        "4111 1111 1111 1111", "4111", "1111-1111", "378282246310005", "ada@mail.example.org", "@", "ada", ".example",
-        "+49 30 1234567", "(202) 555-0143", "0171/1234567", "DE89 3704 0044 0532 0130 00", "GB82", "219-09-9999",
-        "86095742719", "AB123456C", "192.168.7.1", "2001:db8::1", "::", "AKIAIOSFODNN7EXAMPLE", "Bearer ",
-        "abcdefghijklmnopqrstuvwxyz", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "eyJhbGci.eyJzdWIi",
-        "PN-12345", "PN-", "ü", "日本語", "🙂", " ", " ", ", ", ".", "\n", "-", "0", "7", "x",
+        "4111 1111 1111 1111",
+        "4111",
+        "1111-1111",
+        "378282246310005",
+        "ada@mail.example.org",
+        "@",
+        "ada",
+        ".example",
+        "+49 30 1234567",
+        "(202) 555-0143",
+        "0171/1234567",
+        "DE89 3704 0044 0532 0130 00",
+        "GB82",
+        "219-09-9999",
+        "86095742719",
+        "AB123456C",
+        "192.168.7.1",
+        "2001:db8::1",
+        "::",
+        "AKIAIOSFODNN7EXAMPLE",
+        "Bearer ",
+        "abcdefghijklmnopqrstuvwxyz",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "eyJhbGci.eyJzdWIi",
+        "PN-12345",
+        "PN-",
+        "ü",
+        "日本語",
+        "🙂",
+        " ",
+        " ",
+        ", ",
+        ".",
+        "\n",
+        "-",
+        "0",
+        "7",
+        "x",
     ];
     prop_oneof![proptest::sample::select(samples.to_vec()).prop_map(str::to_owned), "[ -~]{0,12}", "\\PC{0,6}"]
 }
@@ -256,7 +304,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn the_way_a_text_is_cut_changes_nothing(
@@ -300,6 +348,7 @@ proptest! {
     #[test]
     fn any_pattern_is_taken_or_refused_without_panic(matches in "\\PC{0,60}", text in "\\PC{0,60}") {
         let mut bundle = Bundle::default_bundle();
+        bundle.cases.truncate(1);
         bundle.content.pattern.insert("own".to_owned(), pattern(&matches));
         let role = RoleContent { output: vec![rule("own", Act::Redact)], ..RoleContent::default() };
         bundle.content.role.insert("operator".to_owned(), role);

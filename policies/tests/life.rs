@@ -139,6 +139,37 @@ fn each_value_beside_the_rules_is_told_with_what_it_was() {
 }
 
 #[test]
+fn a_change_that_no_typical_situation_shows_still_counts_as_one_that_could_widen() {
+    let eve = |effect: &str| {
+        let rule = format!(
+            r#"@id("eve") @title("About Eve") @reason("r") {effect} (principal == User::"eve", action == Action::"drain", resource);"#
+        );
+        changed(|bundle| {
+            bundle.policies.insert("eve.cedar".to_owned(), rule);
+        })
+    };
+    let (none, permitted, forbidden) = (activate(&changed(|_| {})), activate(&eve("permit")), activate(&eve("forbid")));
+    assert!(diff(&none, &permitted).widens() && diff(&forbidden, &none).widens());
+    assert!(!diff(&none, &forbidden).widens() && !diff(&permitted, &none).widens());
+    assert!(diff(&forbidden, &permitted).to_string().contains("rule `eve` changed: About Eve"));
+}
+
+#[test]
+fn a_pattern_or_a_fact_that_is_another_one_is_told() {
+    let with = |matches: &str, licence: &str| {
+        changed(|bundle| {
+            bundle.content = toml::from_str(&format!("[pattern.own]\nmatches = '{matches}'")).unwrap();
+            bundle.models = toml::from_str(&format!("[demo]\nlicence = '{licence}'")).unwrap();
+        })
+    };
+    let diff = diff(&activate(&with("AB[0-9]{4}", "MIT")), &activate(&with("AB[0-9]{5}", "GPL-3.0")));
+    let expected = "model `demo`: licence from MIT to GPL-3.0\npattern `own`: matches from AB[0-9]{4} to AB[0-9]{5}\n";
+    let mut lines: Vec<String> = diff.changes.iter().map(ToString::to_string).collect();
+    lines.sort();
+    assert_eq!(format!("{}\n", lines.join("\n")), expected);
+}
+
+#[test]
 fn a_review_says_who_can_do_what_and_when_not() {
     let review = review(&activate(&Bundle::default_bundle()), &[]);
     let rows: Vec<&str> = review.rows.iter().map(|row| row.who.as_str()).collect();
@@ -151,6 +182,18 @@ fn a_review_says_who_can_do_what_and_when_not() {
 }
 
 #[test]
+fn a_review_does_not_hide_what_takes_several_conditions() {
+    let bundle = changed(|bundle| {
+        let rule = r#"@id("batch") @title("t") @reason("r")
+            permit (principal is Service in Role::"auditor", action == Action::"drain", resource)
+            when { context.weekday == 7 && context.auth_method == AuthMethod::"certificate" };"#;
+        bundle.policies.insert("more.cedar".to_owned(), rule.to_owned());
+    });
+    let said = review(&activate(&bundle), &[("ada".to_owned(), vec!["auditor".to_owned()])]).to_string();
+    assert!(said.contains("  drain           perhaps, where several conditions meet (batch)\n"), "{said}");
+}
+
+#[test]
 fn an_explanation_names_the_rules_and_the_way_out() {
     let policies = activate(&Bundle::default_bundle());
     let explain = |roles: &[&str], action, given: Given| {
@@ -160,9 +203,15 @@ fn an_explanation_names_the_rules_and_the_way_out() {
     assert!(auditor.starts_with("deny\n  `auditors-do-not-ask` forbids: Auditors do not ask the models"), "{auditor}");
     assert!(auditor.contains("it would be allowed with the role `operator` alone"), "{auditor}");
     let tokens = explain(&["operator"], Action::Infer, Given { max_tokens: Some(9000), ..Given::default() });
-    assert!(tokens.contains("`token-limit` forbids") && tokens.contains("allowed asking for at most 4096 tokens"), "{tokens}");
+    assert!(
+        tokens.contains("`token-limit` forbids") && tokens.contains("allowed asking for at most 4096 tokens"),
+        "{tokens}"
+    );
     let delete = explain(&["operator"], Action::DeleteModel, Given::default());
-    assert!(delete.contains("no rule permits it") && delete.contains("allowed with the role `admin` as well"), "{delete}");
+    assert!(
+        delete.contains("no rule permits it") && delete.contains("allowed with the role `admin` as well"),
+        "{delete}"
+    );
     let allowed = explain(&["operator"], Action::Infer, Given::default());
     assert!(allowed.starts_with("allow\n  `operators-use-models` permits"), "{allowed}");
     assert!(allowed.contains("it would be denied asking for more than 4096 tokens"), "{allowed}");

@@ -59,8 +59,14 @@ fn a_permit_carries_the_limits_of_all_roles_together() {
     );
     let permit = ask(&policies, "").unwrap();
     let limits = permit.limits();
-    assert_eq!((limits.max_tokens_per_request, limits.requests_per_minute, limits.tokens_per_day), (4096, Some(30), Some(5000)));
-    assert_eq!((limits.concurrent, limits.context_tokens, limits.max_offline), (Some(2), Some(2048), Span::parse("14d")));
+    assert_eq!(
+        (limits.max_tokens_per_request, limits.requests_per_minute, limits.tokens_per_day),
+        (4096, Some(30), Some(5000))
+    );
+    assert_eq!(
+        (limits.concurrent, limits.context_tokens, limits.max_offline),
+        (Some(2), Some(2048), Span::parse("14d"))
+    );
     assert!(permit.may_store());
     assert_eq!(permit.priority(), Priority::Batch);
 }
@@ -68,7 +74,9 @@ fn a_permit_carries_the_limits_of_all_roles_together() {
 #[test]
 fn rules_see_every_limit_as_a_typed_attribute() {
     let mut bundle = Bundle::default_bundle();
-    bundle.limits.insert("operator".to_owned(), toml::from_str("max_tokens_per_request = 4096\ntokens_per_day = 10").unwrap());
+    bundle
+        .limits
+        .insert("operator".to_owned(), toml::from_str("max_tokens_per_request = 4096\ntokens_per_day = 10").unwrap());
     bundle.policies.insert(
         "more.cedar".to_owned(),
         r#"@id("day") @title("t") @reason("r") forbid (principal, action == Action::"infer", resource)
@@ -134,7 +142,7 @@ fn what_the_bundle_says_of_a_model_counts_before_what_the_device_says() {
         "approved.cedar".to_owned(),
         r#"@id("approved") @title("Approved models only") @reason("r")
            forbid (principal, action == Action::"infer", resource)
-           unless { resource.approved && (!(resource has approved_until) || context.now <= resource.approved_until) };"#
+           unless { resource.approved && (if resource has approved_until then context.now <= resource.approved_until else true) };"#
             .to_owned(),
     );
     bundle.cases.retain(|case| case.title.contains("without a role"));
@@ -146,7 +154,8 @@ fn what_the_bundle_says_of_a_model_counts_before_what_the_device_says() {
     assert_eq!((denied("else", true), denied("else", false)), (vec![], vec!["approved".to_owned()]));
     let mut asked = Given::default().ask(vec!["operator".to_owned()], Action::Infer);
     let until_s = asked.context.now_s - 1;
-    let known = ModelFacts { id: "else".to_owned(), approved: true, approved_until_s: Some(until_s), ..ModelFacts::default() };
+    let known =
+        ModelFacts { id: "else".to_owned(), approved: true, approved_until_s: Some(until_s), ..ModelFacts::default() };
     asked.resource = Resource::Model(known);
     assert!(policies.authorize(&asked).is_err());
 }

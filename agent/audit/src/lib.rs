@@ -19,6 +19,7 @@
 mod boot;
 mod canonical;
 pub mod checkpoint;
+mod counter;
 pub mod error;
 mod identifier;
 pub mod kind;
@@ -36,10 +37,11 @@ mod writer;
 
 pub use boot::{BootInfo, BootReport, Previous};
 pub use checkpoint::{Checkpoint, CheckpointKey};
+pub use counter::{Change, Counter};
 pub use error::AuditError;
 pub use kind::Kind;
 pub use leaf::Leaf;
-pub use log::{AuditLog, LogIdentity};
+pub use log::{AuditLog, LogIdentity, Moment};
 pub use note::VerifierKey;
 pub use pseudonym::Pseudonyms;
 pub use queue::Appended;

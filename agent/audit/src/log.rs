@@ -15,8 +15,8 @@ use crate::record::Stamp;
 use crate::tree::Tree;
 use crate::writer::{CheckpointPace, Shared, Tip, Writer};
 use crate::{
-    AuditError, BootInfo, BootReport, Checkpoint, CheckpointKey, Entry, Filter, Health, Kind, Record, VerifierKey,
-    reader, schema,
+    AuditError, BootInfo, BootReport, Checkpoint, CheckpointKey, Counter, Entry, Filter, Health, Kind, Record,
+    VerifierKey, reader, schema,
 };
 
 /// The name of a log and the key that signs its heads.
@@ -27,6 +27,17 @@ pub struct LogIdentity {
     pub origin: String,
     /// The device's audit key.
     pub key: CheckpointKey,
+}
+
+/// A moment, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// Milliseconds since 1970 by the device's clock, never below its floor.
+    pub wall_ms: i64,
+    /// Whether that clock is believed; if not, it counts on from the floor.
+    pub clock_is_trusted: bool,
+    /// Microseconds since the machine started, time asleep included; nobody can set it.
+    pub boot_us: i64,
 }
 
 /// A handle to the open log. Clones share it; the last one to go closes it.
@@ -134,21 +145,32 @@ impl AuditLog {
         self.push(record, false)
     }
 
-    fn push(&self, record: Record, last: bool) -> Appended {
+    fn push(&self, mut record: Record, last: bool) -> Appended {
         let inner = &*self.0;
-        let stamp = Stamp {
-            wall_ms: inner.clock.now_ms(),
-            clock_is_trusted: inner.clock.is_trusted(),
-            boot_us: clock::boot_ns() / 1000,
-            boot: &inner.boot,
-            agent: &inner.agent,
-            device: &inner.device,
-        };
-        let effect = record.effect();
+        let Moment { wall_ms, clock_is_trusted, boot_us } = self.moment();
+        let stamp =
+            Stamp { wall_ms, clock_is_trusted, boot_us, boot: &inner.boot, agent: &inner.agent, device: &inner.device };
+        let (effect, changes) = (record.effect(), record.take_changes());
         match record.render(&stamp) {
-            Ok(leaf) => inner.shared.queue.push(leaf, effect, last),
+            Ok(leaf) => inner.shared.queue.push(leaf, effect, changes, last),
             Err(error) => Appended::failed(error),
         }
+    }
+
+    /// The time as a record made now would carry it.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        let clock = &self.0.clock;
+        Moment { wall_ms: clock.now_ms(), clock_is_trusted: clock.is_trusted(), boot_us: clock::boot_ns() / 1000 }
+    }
+
+    /// Every counter that records have changed, as the disk has them: what is appended meanwhile may be in or not. Reads
+    /// the disk.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn counters(&self) -> Result<Vec<Counter>, AuditError> {
+        reader::counters(&self.0.directory)
     }
 
     /// The newest durable tree head as a signed note (c2sp.org/tlog-checkpoint). Reads memory only.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use crate::AuditError;
 use crate::record::{Effect, Unplaced};
+use crate::{AuditError, Change};
 
 /// More records than this do not wait in memory: the disk has stopped, and callers had better know.
 const MAX_PENDING: usize = 65_536;
@@ -122,6 +122,7 @@ pub(crate) fn completion() -> (Completion, Appended) {
 pub(crate) struct Pending {
     pub(crate) leaf: Unplaced,
     pub(crate) effect: Effect,
+    pub(crate) changes: Vec<Change>,
     pub(crate) completion: Completion,
 }
 
@@ -147,7 +148,7 @@ struct Waiting {
 
 impl Queue {
     /// Adds a record; after the `last` one, no more are taken.
-    pub(crate) fn push(&self, leaf: Unplaced, effect: Effect, last: bool) -> Appended {
+    pub(crate) fn push(&self, leaf: Unplaced, effect: Effect, changes: Vec<Change>, last: bool) -> Appended {
         let (completion, appended) = completion();
         let mut waiting = self.lock();
         if waiting.stopping {
@@ -156,7 +157,7 @@ impl Queue {
         if waiting.records.len() >= MAX_PENDING {
             return Appended::failed(AuditError::Busy { pending: waiting.records.len() });
         }
-        waiting.records.push_back(Pending { leaf, effect, completion });
+        waiting.records.push_back(Pending { leaf, effect, changes, completion });
         waiting.stopping = last;
         drop(waiting);
         self.changed.notify_one();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::leaf::Leaf;
-use crate::{AuditError, Kind, schema};
+use crate::{AuditError, Counter, Kind, counter, schema};
 
 /// How long a reader waits for a writer that recovers the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,6 +94,12 @@ pub fn list(directory: &Path, filter: &Filter) -> Result<Vec<Entry>, AuditError>
         }
     }
     Ok(entries)
+}
+
+/// The counters of the log in `directory`.
+pub(crate) fn counters(directory: &Path) -> Result<Vec<Counter>, AuditError> {
+    let snapshot = Snapshot::open(directory)?;
+    counter::list(&snapshot.connection).map_err(|error| AuditError::database("read", directory, &error))
 }
 
 /// A connection that reads one unchanging state of the log.

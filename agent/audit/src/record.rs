@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::canonical::{self, Value};
-use crate::{AuditError, Kind, identifier};
+use crate::{AuditError, Change, Kind, identifier};
 
 /// The largest leaf, in bytes: far below the 65,535 that a tile entry can hold, so that a page of records stays small.
 pub const MAX_LEAF_BYTES: usize = 16 * 1024;
@@ -105,13 +105,14 @@ pub struct Record {
     request: Option<String>,
     members: BTreeMap<String, Value>,
     detail: BTreeMap<String, Value>,
+    changes: Vec<Change>,
 }
 
 impl Record {
     /// A record of this type.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, request: None, members: Value::object(), detail: Value::object() }
+        Self { kind, request: None, members: Value::object(), detail: Value::object(), changes: Vec::new() }
     }
 
     /// Its type.
@@ -215,6 +216,17 @@ impl Record {
             .collect();
         self.detail.insert(key, value.into().0);
         self
+    }
+
+    /// Changes a counter together with this record: when the record is durable, so is the change, and never without it.
+    #[must_use]
+    pub fn count(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Takes a part over from an earlier leaf, as it stands there.

@@ -8,8 +8,9 @@
 //! | `checkpoints` | signed notes kept for good: every 1,000 records, every minute, at shutdown |
 //! | `open_requests` | requests with a start and no end, by the index of their start |
 //! | `meta` | `origin` and `vkey` of the log |
+//! | `counters` | what is counted beside the log, in the same transactions |
 //!
-//! Everything but `leaves` and the signatures can be computed again; it is stored so that a start, a proof or a report
+//! Everything but `leaves`, the signatures and `counters` can be computed again; it is stored so that a start, a proof or a report
 //! does not read the whole log.
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,12 @@ const SCHEMA_VERSION: i64 = 1;
 
 /// How long a writer waits for another process that holds a lock, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Came later than the others, and older agents can go on without it: made where it is missing, under the same version.
+const COUNTERS: &str = "
+    CREATE TABLE IF NOT EXISTS counters (key TEXT NOT NULL, period INTEGER NOT NULL, value INTEGER NOT NULL,
+        PRIMARY KEY (key, period)) STRICT, WITHOUT ROWID;
+";
 
 const TABLES: &str = "
     CREATE TABLE leaves (idx INTEGER PRIMARY KEY, hash BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;
@@ -69,6 +76,7 @@ pub(crate) fn open_writer(directory: &Path) -> Result<Connection, AuditError> {
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(open)?;
     connection.pragma_update(None, "trusted_schema", false).map_err(open)?;
     prepare(&connection, directory)?;
+    connection.execute_batch(COUNTERS).map_err(open)?;
     Ok(connection)
 }
 

@@ -191,6 +191,9 @@ impl Writer {
                     Effect::Closes(request) => close.execute([request])?,
                     Effect::None => 0,
                 };
+                for change in &pending.changes {
+                    change.apply(&transaction)?;
+                }
             }
         }
         let checkpoint = Checkpoint { origin: self.origin.clone(), size: tree.size(), root: tree.root() };

@@ -7,12 +7,14 @@ use axum::Router;
 use outpost_audit::{AuditLog, Pseudonyms};
 use outpost_policies::InForce;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gate::Gate;
 use crate::identify::{Failures, Identities};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::quota::Quotas;
 use crate::tls::Tls;
 use crate::{Backend, Limits};
 
@@ -58,8 +60,13 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
     pub(crate) failures: Failures,
-    /// Answers being generated; none free means 503.
-    pub(crate) generations: Arc<Semaphore>,
+    /// Responses that are kept for their callers.
+    pub(crate) responses: crate::api::openai::Responses,
+    /// Whose turn it is.
+    pub(crate) queue: Arc<Queue>,
+    /// What everybody has used.
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) metrics: Metrics,
     /// Tasks that still have something to record.
     pub(crate) tasks: TaskTracker,
     /// No more time: what is being generated is given up, and recorded as such.

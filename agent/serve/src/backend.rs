@@ -13,8 +13,8 @@ pub use answer::{
 };
 pub use models::{Health, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Purpose};
 pub use request::{
-    Chat, EmbedInput, EmbedRequest, Embeddings, GenerateRequest, KeepAlive, Message, Prompt, Role, Sampling, Shape, Tool,
-    ToolCall, ToolChoice,
+    Chat, EmbedInput, EmbedRequest, Embeddings, GenerateRequest, KeepAlive, Message, Prompt, Role, Sampling, Shape,
+    Tool, ToolCall, ToolChoice,
 };
 
 /// What the agent gives the server to serve.
@@ -127,7 +127,7 @@ pub enum BackendError {
     },
     /// The conversation leaves no room for an answer.
     #[error(
-        "the conversation has {prompt_tokens} tokens, and this model's context here is {context_tokens}: shorten it"
+        "the prompt is too long: it has {prompt_tokens} tokens, and this model's context here is {context_tokens}; shorten it"
     )]
     TooLong {
         /// Tokens of the conversation.

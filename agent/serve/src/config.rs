@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
+use crate::Trace;
+
 /// Where to listen, for whom.
 #[derive(Debug, Clone, Default)]
 pub struct ServeConfig {
@@ -19,6 +23,8 @@ pub struct ServeConfig {
     pub origins: Vec<String>,
     /// Ceilings.
     pub limits: Limits,
+    /// Where the course of each answer is told; nowhere if not said. What does not fit into the channel is dropped.
+    pub traces: Option<mpsc::Sender<Trace>>,
 }
 
 /// PEM files of a TLS server.
@@ -49,8 +55,14 @@ pub struct Limits {
     pub connections: usize,
     /// Requests over one connection; it is closed after the last of them.
     pub requests: usize,
-    /// Answers being generated at once; more are refused with 503 and `Retry-After`.
+    /// Answers being generated at once; more wait for their turn.
     pub generations: usize,
+    /// Requests that may wait; more are refused with 503 and `Retry-After`.
+    pub waiting: usize,
+    /// Requests of one caller that may wait; more are refused with 429 and `Retry-After`.
+    pub waiting_per_tenant: usize,
+    /// Whoever would have to wait longer, as far as can be foreseen, is refused at once with 503 and `Retry-After`.
+    pub start_within: Duration,
     /// How long answers that are being given may go on when the server shuts down.
     pub drain: Duration,
 }
@@ -66,6 +78,9 @@ impl Default for Limits {
             connections: 512,
             requests: 10_000,
             generations: 64,
+            waiting: 256,
+            waiting_per_tenant: 32,
+            start_within: Duration::from_secs(60),
             drain: Duration::from_secs(20),
         }
     }

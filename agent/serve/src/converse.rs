@@ -1,30 +1,40 @@
-//! One answer, from what was asked to the pieces of its stream: permit, slot, backend, first record, and who sees it through.
+//! One answer, from what was asked to the pieces of its stream: permit, content, limits, queue, backend, first record,
+//! and who sees it through.
 //!
 //! Every family of clients comes through here, so that none has rules of its own.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Request;
 use outpost_audit::{DecisionRef, Kind, ObjectRef, Record};
-use outpost_policies::{Action, ModelFacts, Permit, Resource};
+use outpost_policies::content::Direction;
+use outpost_policies::{Action, ModelClass, ModelFacts, Permit, Resource};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use crate::admit::{Admitted, Demand, Leaving, admit_for};
 use crate::app::App;
+use crate::content::{self, Filter, Found};
 use crate::drive::{self, Piece, Turn};
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::metrics::Course;
 use crate::permit::{self, Wanted};
 use crate::request_id::RequestId;
-use crate::{Ending, GenerateRequest, KeepAlive, Prompt, Said, Sampling, Served, Shape, TokenScore, ToolCall};
+use crate::{
+    BackendError, Ending, GenerateRequest, Generation, KeepAlive, ModelCard, Prompt, Said, Sampling, Served, Shape,
+    TokenScore, ToolCall,
+};
 use crate::{body, record};
 
 /// Pieces of an answer that wait for a client who reads slowly.
 const PIECES: usize = 32;
 
-/// Seconds after which asking again makes sense when every slot is taken.
-const RETRY_AFTER_S: u32 = 2;
+/// Pauses between tries to begin where the backend takes no more, before the turn is given up: what was cancelled a moment
+/// ago has not gone yet.
+const BUSY_PAUSES_MS: [u64; 4] = [20, 40, 80, 160];
 
 /// Bytes that the name of a model may have.
 const MODEL_BYTES: usize = 256;
@@ -100,6 +110,8 @@ pub(crate) struct Answer {
     /// What answers in fact.
     pub(crate) served: Served,
     pub(crate) created_s: i64,
+    /// Whether the answer may be kept for the caller.
+    pub(crate) may_store: bool,
     pub(crate) pieces: mpsc::Receiver<Piece>,
 }
 
@@ -112,6 +124,19 @@ pub(crate) async fn read<T>(
     request: Request<Body>,
     parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
 ) -> Result<(Call, T), ApiError> {
+    read_for(app, Action::Infer, request, parse).await
+}
+
+/// Reads the body of a request for an act.
+///
+/// # Errors
+/// What is wrong with it, once that is on record.
+pub(crate) async fn read_for<T>(
+    app: &App,
+    action: Action,
+    request: Request<Body>,
+    parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
+) -> Result<(Call, T), ApiError> {
     let call = request.extensions().get::<Call>().cloned().ok_or_else(ApiError::internal)?;
     let (head, body) = request.into_parts();
     let read = body::read_object(&head.headers, body, &app.limits).await;
@@ -119,7 +144,7 @@ pub(crate) async fn read<T>(
         Ok(parsed) => Ok((call, parsed)),
         Err(error) => {
             let object = ObjectRef { endpoint: call.endpoint.to_owned(), ..ObjectRef::default() };
-            Err(refuse(app, &call, Action::Infer, object, None, error).await)
+            Err(refuse(app, &call, action, object, None, error).await)
         }
     }
 }
@@ -136,21 +161,38 @@ pub(crate) fn model_name(name: Option<String>) -> Result<String, ApiError> {
     Ok(name)
 }
 
-/// The model as policies see it; of one that is not here nothing is known but its name.
-pub(crate) async fn model(app: &App, id: &str) -> Resource {
-    let name = id.strip_suffix(":latest").unwrap_or(id);
-    let card = app.serving.backend.models().await.into_iter().find(|model| model.id == name);
-    let facts = ModelFacts { id: id.to_owned(), ..ModelFacts::default() };
-    Resource::Model(match card {
-        None => facts,
-        Some(card) => ModelFacts {
-            licence: card.licence,
-            family: card.family,
-            quantisation: card.variant,
-            class: outpost_policies::ModelClass::of_parameters(card.parameters),
-            ..facts
-        },
+/// The model as policies see it, by the name of what it was made from: no alias gets around a rule about a model. Of one
+/// that is not here nothing is known but its name.
+pub(crate) async fn model(app: &App, name: &str) -> Resource {
+    let cards = app.serving.backend.models().await;
+    let Some(mut card) = meant(&cards, name) else {
+        return Resource::Model(ModelFacts { id: name.to_owned(), ..ModelFacts::default() });
+    };
+    // A chain of parents is no longer than the list.
+    for _ in 0..cards.len() {
+        match card.parent.as_deref().and_then(|parent| meant(&cards, parent)) {
+            Some(parent) => card = parent,
+            None => break,
+        }
+    }
+    Resource::Model(ModelFacts {
+        id: card.id.clone(),
+        licence: card.licence.clone(),
+        family: card.family.clone(),
+        quantisation: card.variant.clone(),
+        class: ModelClass::of_parameters(card.parameters),
+        ..ModelFacts::default()
     })
+}
+
+/// The model that a name means, with a tag or without.
+fn meant<'a>(cards: &'a [ModelCard], name: &str) -> Option<&'a ModelCard> {
+    let name = name.strip_suffix(":latest").unwrap_or(name);
+    let tagged = |card: &ModelCard| {
+        let variant = name.strip_prefix(card.id.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        variant.is_some_and(|variant| variant.eq_ignore_ascii_case(&card.variant))
+    };
+    cards.iter().find(|card| card.id == name).or_else(|| cards.iter().find(|card| tagged(card)))
 }
 
 /// Begins an answer. When this returns, its start is on record and text may leave.
@@ -158,9 +200,8 @@ pub(crate) async fn model(app: &App, id: &str) -> Resource {
 /// # Errors
 /// Every refusal, once it is on record.
 pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<Answer, ApiError> {
-    let resource = model(app, &asked.model).await;
-    let wanted = Wanted { action: Action::Infer, resource, max_tokens: asked.max_tokens };
-    let permit = permit::require(app, call, wanted).await?;
+    let permit = authorize(app, call, asked).await?;
+    let may_store = permit.may_store();
     let (served, mut pieces) = start(app, call, permit, asked).await?;
     // What comes first says whether anything may leave at all.
     match pieces.recv().await {
@@ -169,41 +210,29 @@ pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<
         Some(Piece::Said(_) | Piece::End(_)) | None => return Err(ApiError::internal()),
     }
     let (id, model) = (call.id.clone(), asked.model.clone());
-    Ok(Answer { id, model, served, created_s: app.circumstances().now_s, pieces })
+    Ok(Answer { id, model, served, created_s: app.circumstances().now_s, may_store, pieces })
 }
 
-/// Starts the backend, and the task that sees the answer through to its record.
+async fn authorize(app: &App, call: &Call, asked: &Asked) -> Result<Permit, ApiError> {
+    let resource = model(app, &asked.model).await;
+    permit::require(app, call, Wanted { action: Action::Infer, resource, max_tokens: asked.max_tokens }).await
+}
+
+/// Looks through what was asked, waits for a turn, starts the backend, and the task that sees the answer through to its
+/// record.
 async fn start(
     app: &Arc<App>,
     call: &Call,
     permit: Permit,
     asked: &Asked,
 ) -> Result<(Served, mpsc::Receiver<Piece>), ApiError> {
-    let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
-    let Ok(slot) = Arc::clone(&app.generations).try_acquire_owned() else {
-        let error = ApiError::busy(RETRY_AFTER_S, "as many answers are being given as this device can: try again soon");
-        return Err(refuse(app, call, Action::Infer, object, Some(decision), error).await);
-    };
-    let max_tokens = permit.max_tokens();
-    let request = GenerateRequest {
-        model: asked.model.clone(),
-        prompt: asked.prompt.clone(),
-        sampling: asked.sampling.clone(),
-        shape: asked.shape.clone(),
-        stop: asked.stop.clone(),
-        max_tokens,
-        scores: asked.scores,
-        prompt_scores: asked.prompt_scores,
-        keep_alive: asked.keep_alive,
-        request_id: call.id.to_string(),
-    };
-    let generation = match app.serving.backend.start(permit, request).await {
-        Ok(generation) => generation,
-        Err(error) => {
-            tracing::warn!(request = %call.id, %error, "no answer could be begun");
-            return Err(refuse(app, call, Action::Infer, object, Some(decision), error.into()).await);
-        }
-    };
+    let decision = record::allowed(&permit);
+    let filter = Filter::new(permit.content().clone());
+    let (prompt, found) = look_through(app, call, &permit, asked, filter.is_some()).await?;
+    let demand = demand(app, call, &permit, asked, &prompt).await?;
+    let mut admitted = admit_for(app, call, &permit, demand).await?;
+    let began = Instant::now();
+    let (generation, max_tokens) = generate(app, call, permit, asked, prompt, &mut admitted).await?;
     let served = generation.served().clone();
     let object = ObjectRef {
         model: served.model.clone(),
@@ -211,12 +240,150 @@ async fn start(
         file_sha256: served.file_sha256.clone(),
         endpoint: call.endpoint.to_owned(),
     };
-    let turn = Turn { app: Arc::clone(app), call: call.clone(), object, decision, slot };
+    let course = Course {
+        model: served.model.clone(),
+        operation: if matches!(asked.prompt, Prompt::Chat(_)) { "chat" } else { "text_completion" },
+        endpoint: call.endpoint,
+        max_tokens,
+        came: call.started,
+        waited: admitted.waited(),
+        began,
+        first: None,
+    };
+    let mut turn = Turn { app: Arc::clone(app), call: call.clone(), object, decision, admitted, filter, course };
     // Appended here, while the worker reads the prompt: what waits for the disk is the first token, not the prefill.
-    let started = app.serving.audit.append(asked.describe(turn.record(Kind::InferStart), max_tokens));
+    let record = found.describe(asked.describe(turn.record(Kind::InferStart), max_tokens), Direction::Input);
+    let started = app.serving.audit.append(turn.admitted.reserve(record));
     let (sender, pieces) = mpsc::channel(PIECES);
     app.tasks.spawn(drive::drive(turn, generation, started, sender));
     Ok((served, pieces))
+}
+
+/// The prompt as it may go to a model, and what was found in it.
+async fn look_through(
+    app: &App,
+    call: &Call,
+    permit: &Permit,
+    asked: &Asked,
+    is_filtered: bool,
+) -> Result<(Prompt, Found), ApiError> {
+    let (mut prompt, mut found) = (asked.prompt.clone(), Found::default());
+    let looked = if is_filtered && (asked.scores.is_some() || asked.prompt_scores) {
+        // Scores repeat the text token by token, past everything that looks through it.
+        Err(ApiError::invalid("logprobs", "answers to you are looked through, so they come without log-probabilities"))
+    } else {
+        content::look_through(permit.content(), &mut prompt, &mut found)
+    };
+    found.count(&app.metrics, Direction::Input);
+    let Err(error) = looked else { return Ok((prompt, found)) };
+    let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
+    let describe = |record| found.describe(record, Direction::Input);
+    Err(refuse_with(app, call, Action::Infer, object, Some(decision), error, describe).await)
+}
+
+/// What an answer would take. Where the caller's context is limited, the prompt is counted for it.
+async fn demand(app: &App, call: &Call, permit: &Permit, asked: &Asked, prompt: &Prompt) -> Result<Demand, ApiError> {
+    let mut demand = Demand {
+        prompt_bytes: bytes(prompt),
+        prompt_tokens: None,
+        max_tokens: permit.max_tokens(),
+        fewer_will_do: asked.max_tokens.is_none(),
+    };
+    let Some(most) = permit.limits().context_tokens else { return Ok(demand) };
+    let counting = authorize(app, call, asked).await?;
+    let counted = app.serving.backend.count(counting, &asked.model, prompt.clone()).await;
+    let fits = counted.and_then(|tokens| {
+        let left = most.checked_sub(tokens).filter(|left| *left > 0);
+        left.map(|left| (tokens, left)).ok_or(BackendError::TooLong { prompt_tokens: tokens, context_tokens: most })
+    });
+    match fits {
+        Ok((tokens, left)) => {
+            demand.prompt_tokens = Some(tokens);
+            demand.max_tokens = demand.max_tokens.min(left);
+            Ok(demand)
+        }
+        Err(error) => {
+            let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
+            Err(refuse(app, call, Action::Infer, object, Some(decision), error.into()).await)
+        }
+    }
+}
+
+/// Starts the backend; goes back to the queue's head while it takes no more.
+async fn generate(
+    app: &Arc<App>,
+    call: &Call,
+    mut permit: Permit,
+    asked: &Asked,
+    prompt: Prompt,
+    admitted: &mut Admitted,
+) -> Result<(Generation, u32), ApiError> {
+    let mut pauses = BUSY_PAUSES_MS.into_iter();
+    loop {
+        // What is allowed may have changed while it waited.
+        if permit.policy_version() != app.serving.policies.now().version() {
+            permit = authorize(app, call, asked).await?;
+        }
+        let max_tokens = admitted.max_tokens().min(permit.max_tokens());
+        let request = GenerateRequest {
+            model: asked.model.clone(),
+            prompt: prompt.clone(),
+            sampling: asked.sampling.clone(),
+            shape: asked.shape.clone(),
+            stop: asked.stop.clone(),
+            max_tokens,
+            scores: asked.scores,
+            prompt_scores: asked.prompt_scores,
+            keep_alive: asked.keep_alive,
+            request_id: call.id.to_string(),
+        };
+        let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
+        let leaving = Leaving::new(app, call, &permit);
+        let error = match app.serving.backend.start(permit, request).await {
+            Ok(generation) => {
+                leaving.stays();
+                return Ok((generation, max_tokens));
+            }
+            Err(error) => error,
+        };
+        let is_busy = matches!(error, BackendError::Busy { .. });
+        let pause = pauses.next().filter(|_| is_busy);
+        if pause.is_some() || (is_busy && admitted.has_company()) {
+            match pause {
+                Some(pause) => tokio::time::sleep(Duration::from_millis(pause)).await,
+                None => {
+                    admitted.again().await;
+                    pauses = BUSY_PAUSES_MS.into_iter();
+                }
+            }
+            leaving.stays();
+            permit = authorize(app, call, asked).await?;
+            continue;
+        }
+        leaving.stays();
+        tracing::warn!(request = %call.id, %error, "no answer could be begun");
+        return Err(refuse(app, call, Action::Infer, object, Some(decision), error.into()).await);
+    }
+}
+
+/// Bytes of a prompt, for a guess at its tokens.
+fn bytes(prompt: &Prompt) -> usize {
+    match prompt {
+        Prompt::Text(text) => text.len(),
+        // A token is about four bytes of text.
+        Prompt::Tokens(tokens) => tokens.len().saturating_mul(4),
+        Prompt::Chat(chat) => {
+            let said = chat.messages.iter().map(|message| {
+                let calls: usize = message.calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
+                message.content.len() + message.reasoning.as_ref().map_or(0, String::len) + calls
+            });
+            let offered = chat
+                .tools
+                .iter()
+                .map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len());
+            said.chain(offered).sum()
+        }
+    }
 }
 
 /// A refusal to somebody who is identified, once it is durable.
@@ -228,10 +395,23 @@ pub(crate) async fn refuse(
     decision: Option<DecisionRef>,
     error: ApiError,
 ) -> ApiError {
+    refuse_with(app, call, action, object, decision, error, |record| record).await
+}
+
+async fn refuse_with(
+    app: &App,
+    call: &Call,
+    action: Action,
+    object: ObjectRef,
+    decision: Option<DecisionRef>,
+    error: ApiError,
+    describe: impl FnOnce(Record) -> Record,
+) -> ApiError {
     let record = record::of_call(&app.serving, call, Kind::InferDenied)
         .act(action.word())
         .object(object)
         .result(record::refused(&error));
+    let record = describe(record);
     let record = match decision {
         Some(decision) => record.decision(decision),
         None => record,

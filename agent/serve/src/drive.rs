@@ -5,19 +5,24 @@
 //!
 //! ```text
 //! infer.start durable ─► Started ─► Said … Said ─► infer.end durable ─► End
-//!          └ not: 503, nothing leaves       └ client gone, worker gone: cancel, infer.aborted
+//!          └ not: 503, nothing leaves       └ client gone, worker gone, content blocked: cancel, infer.aborted
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use outpost_audit::{Appended, AuditError, DecisionRef, Io, Kind, ObjectRef, Outcome, Record};
 use outpost_policies::Action;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use outpost_policies::content::Direction;
+use tokio::sync::mpsc;
 
+use crate::admit::Admitted;
 use crate::app::App;
+use crate::content::{Blocked, Filter};
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::metrics::Course;
 use crate::{Ending, Generation, GenerationEvent, Said, record};
 
 /// What the client is sent, in this order.
@@ -39,8 +44,11 @@ pub(crate) struct Turn {
     pub(crate) call: Call,
     pub(crate) object: ObjectRef,
     pub(crate) decision: DecisionRef,
-    /// Given back when the answer is over.
-    pub(crate) slot: OwnedSemaphorePermit,
+    /// Its turn, and what it has reserved.
+    pub(crate) admitted: Admitted,
+    /// What looks through it.
+    pub(crate) filter: Option<Filter>,
+    pub(crate) course: Course,
 }
 
 impl Turn {
@@ -57,6 +65,7 @@ impl Turn {
 enum Fate {
     Finished(Ending),
     Unrecorded(AuditError),
+    ContentBlocked(Blocked),
     ClientLeft,
     ClientStalled,
     Shutdown,
@@ -64,23 +73,44 @@ enum Fate {
 }
 
 /// Drives one answer to its end. `started` is the append of its `infer.start`.
-pub(crate) async fn drive(turn: Turn, mut generation: Generation, started: Appended, pieces: mpsc::Sender<Piece>) {
+pub(crate) async fn drive(mut turn: Turn, mut generation: Generation, started: Appended, pieces: mpsc::Sender<Piece>) {
     let mut progress = Progress::default();
-    let outcome = run(&turn, &mut generation, started, &pieces, &mut progress).await;
-    // Dropped before anything is recorded: the worker stops now, not after the disk.
+    let outcome = run(&mut turn, &mut generation, started, &pieces, &mut progress).await;
+    // Dropped before anything is recorded: the worker stops now, not after the disk, and the next may begin.
     drop(generation);
-    conclude(&turn, outcome, &progress, pieces).await;
-    drop(turn.slot);
+    turn.admitted.broke_off(progress.tokens());
+    conclude(&mut turn, outcome, &progress, pieces).await;
 }
 
 #[derive(Default)]
 struct Progress {
-    first: Option<Instant>,
+    last: Option<Instant>,
     parts: u64,
+    bytes: u64,
+}
+
+impl Progress {
+    fn note(&mut self, turn: &mut Turn, said: &Said) {
+        let now = Instant::now();
+        turn.course.first.get_or_insert(now);
+        if let Some(last) = self.last.replace(now) {
+            turn.app.metrics.next_part(&turn.course.model, now.saturating_duration_since(last));
+        }
+        self.parts += 1;
+        self.bytes += match said {
+            Said::Text { text, .. } | Said::Reasoning(text) | Said::Arguments { text, .. } => text.len() as u64,
+            Said::Prompt(_) | Said::Call { .. } => 0,
+        };
+    }
+
+    /// About how many tokens that was: a part is one or more, and four bytes are about one.
+    fn tokens(&self) -> u64 {
+        self.parts.max(self.bytes.div_ceil(4))
+    }
 }
 
 async fn run(
-    turn: &Turn,
+    turn: &mut Turn,
     generation: &mut Generation,
     started: Appended,
     pieces: &mpsc::Sender<Piece>,
@@ -92,38 +122,72 @@ async fn run(
     if pieces.send(Piece::Started).await.is_err() {
         return Fate::ClientLeft;
     }
+    // What the client has not taken yet. The model does not wait for it, and neither does whoever's turn is next; it is
+    // bounded by the request's token limit.
+    let mut waiting = VecDeque::new();
+    let (mut ending, mut moved) = (None, tokio::time::Instant::now());
     loop {
+        if waiting.is_empty()
+            && let Some(ending) = ending.take()
+        {
+            return Fate::Finished(ending);
+        }
         let event = tokio::select! {
             biased;
             () = pieces.closed() => return Fate::ClientLeft,
             () = turn.app.giving_up.cancelled() => return Fate::Shutdown,
-            event = generation.next() => event,
+            room = pieces.reserve(), if !waiting.is_empty() => {
+                let (Ok(room), Some(said)) = (room, waiting.pop_front()) else { return Fate::ClientLeft };
+                room.send(Piece::Said(said));
+                moved = tokio::time::Instant::now();
+                continue;
+            }
+            () = tokio::time::sleep_until(moved + turn.app.limits.stall_timeout), if !waiting.is_empty() => {
+                return Fate::ClientStalled;
+            }
+            event = generation.next(), if ending.is_none() => event,
         };
-        match event {
+        if waiting.is_empty() {
+            moved = tokio::time::Instant::now();
+        }
+        let passed = match event {
             Some(GenerationEvent::Said(said)) => {
-                progress.first.get_or_insert_with(Instant::now);
-                progress.parts += 1;
-                match tokio::time::timeout(turn.app.limits.stall_timeout, pieces.send(Piece::Said(said))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Fate::ClientLeft,
-                    Err(_) => return Fate::ClientStalled,
+                progress.note(turn, &said);
+                match &mut turn.filter {
+                    Some(filter) => filter.said(said),
+                    None => Ok(vec![said]),
                 }
             }
-            Some(GenerationEvent::Finished(ending)) => return Fate::Finished(ending),
+            Some(GenerationEvent::Finished(last)) => {
+                turn.admitted.ended(&last.usage, &last.timings);
+                ending = Some(last);
+                turn.filter.as_mut().map_or_else(|| Ok(Vec::new()), Filter::finish)
+            }
             Some(GenerationEvent::Failed { detail }) => return Fate::WorkerFailed(detail),
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
+        };
+        match passed {
+            Ok(passed) => waiting.extend(passed),
+            Err(blocked) => return Fate::ContentBlocked(blocked),
         }
     }
 }
 
-async fn conclude(turn: &Turn, outcome: Fate, progress: &Progress, pieces: mpsc::Sender<Piece>) {
-    let request = &turn.call.id;
+async fn conclude(turn: &mut Turn, outcome: Fate, progress: &Progress, pieces: mpsc::Sender<Piece>) {
+    let request = turn.call.id.clone();
     let last = match outcome {
-        Fate::Finished(ending) => match finish(turn, &ending, progress).await {
+        Fate::Finished(ending) => match finish(turn, &ending).await {
             Ok(()) => Piece::End(ending),
             Err(error) => Piece::Failed(record::lost(&turn.call, &error)),
         },
-        Fate::Unrecorded(error) => Piece::Failed(record::lost(&turn.call, &error)),
+        Fate::Unrecorded(error) => {
+            turn.admitted.release();
+            Piece::Failed(record::lost(&turn.call, &error))
+        }
+        Fate::ContentBlocked(blocked) => {
+            abort(turn, progress, 403, "content_blocked").await;
+            Piece::Failed(blocked.error(Direction::Output))
+        }
         Fate::ClientLeft => return abort(turn, progress, 499, "client_left").await,
         Fate::ClientStalled => return abort(turn, progress, 499, "client_stalled").await,
         Fate::Shutdown => {
@@ -140,7 +204,7 @@ async fn conclude(turn: &Turn, outcome: Fate, progress: &Progress, pieces: mpsc:
     let _ = tokio::time::timeout(turn.app.limits.stall_timeout, pieces.send(last)).await;
 }
 
-async fn finish(turn: &Turn, ending: &Ending, progress: &Progress) -> Result<(), AuditError> {
+async fn finish(turn: &mut Turn, ending: &Ending) -> Result<(), AuditError> {
     let io = Io {
         input_tokens: Some(ending.usage.prompt_tokens.into()),
         output_tokens: Some(ending.usage.generated_tokens.into()),
@@ -149,26 +213,40 @@ async fn finish(turn: &Turn, ending: &Ending, progress: &Progress) -> Result<(),
     let record = turn
         .record(Kind::InferEnd)
         .io(io)
-        .result(times(turn, progress, 200, String::new()))
+        .result(times(turn, 200, String::new()))
         .detail("finish", ending.reason.word());
-    turn.app.serving.audit.append(record).await.map(|_| ())
+    let record = turn.admitted.settle(found(turn, record), &ending.usage);
+    let appending = Instant::now();
+    turn.app.serving.audit.append(record).await?;
+    turn.app.metrics.appended(appending.elapsed());
+    turn.app.metrics.finished(&turn.course, ending);
+    Ok(())
 }
 
-async fn abort(turn: &Turn, progress: &Progress, status: u16, because: &str) {
+async fn abort(turn: &mut Turn, progress: &Progress, status: u16, because: &'static str) {
     let record = turn
         .record(Kind::InferAborted)
-        .result(times(turn, progress, status, because.to_owned()))
+        .result(times(turn, status, because.to_owned()))
         .detail("pieces", progress.parts);
+    let record = turn.admitted.settle_broken(found(turn, record), progress.tokens());
     if let Err(error) = turn.app.serving.audit.append(record).await {
         // The log itself closes what is open at the next start.
         tracing::error!(request = %turn.call.id, %error, "an aborted answer could not be recorded as such");
     }
+    turn.app.metrics.broke_off(&turn.course, because);
     tracing::info!(request = %turn.call.id, because, "an answer was aborted");
 }
 
-fn times(turn: &Turn, progress: &Progress, status: u16, err: String) -> Outcome {
+/// Adds to a record what was found in the answer.
+fn found(turn: &Turn, record: Record) -> Record {
+    let Some(filter) = &turn.filter else { return record };
+    filter.found().count(&turn.app.metrics, Direction::Output);
+    filter.found().describe(record, Direction::Output)
+}
+
+fn times(turn: &Turn, status: u16, err: String) -> Outcome {
     let started = turn.call.started;
-    let to_first = progress.first.map(|first| first.saturating_duration_since(started).as_millis());
+    let to_first = turn.course.first.map(|first| first.saturating_duration_since(started).as_millis());
     Outcome {
         status: Some(status),
         ms: Some(record::milliseconds_since(started)),

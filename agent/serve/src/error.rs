@@ -32,6 +32,16 @@ impl ApiError {
         Self { status, kind, code, param: None, message, rules: Box::default(), retry_after_s: None, allow: None }
     }
 
+    /// The same, where what the border to the engine calls `from` is the caller's `to`.
+    pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) { Self { param: Some(to.into()), ..self } } else { self }
+    }
+
+    /// 404 for a stored response.
+    pub(crate) fn no_response(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "response_not_found", message)
+    }
+
     /// 400: the request itself, at `param`.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_value", message);
@@ -110,6 +120,17 @@ impl ApiError {
     pub(crate) fn wrong_content_type() -> Self {
         let message = "send JSON, and say so: `Content-Type: application/json`";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message)
+    }
+
+    /// 403 because of what a text contains; the message names classes only.
+    pub(crate) fn content_blocked(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "content_blocked", message)
+    }
+
+    /// 429: a limit of the caller's own, with a time to come back.
+    pub(crate) fn limited(code: &'static str, retry_after_s: u32, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, message);
+        Self { retry_after_s: Some(retry_after_s.max(RETRY_AFTER_S)), ..error }
     }
 
     /// 503 with a time to come back.

@@ -113,6 +113,34 @@ impl Fields {
         }
     }
 
+    /// One of a few words.
+    pub(crate) fn word(
+        &mut self,
+        field: &'static str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, ApiError> {
+        let Some(value) = self.take(field) else { return Ok(None) };
+        match words.iter().find(|word| value.as_str() == Some(word)) {
+            Some(word) => Ok(Some(word)),
+            None => Err(self.wrong(field, &format!("has to be one of `{}`", words.join("`, `")))),
+        }
+    }
+
+    /// A list of at most so many values; empty if not there.
+    pub(crate) fn list(&mut self, field: &'static str, most: usize) -> Result<Vec<Value>, ApiError> {
+        match self.take(field) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) if list.len() <= most => Ok(list),
+            Some(Value::Array(_)) => Err(self.wrong(field, &format!("has more than {most} entries"))),
+            Some(_) => Err(self.wrong(field, "has to be a list")),
+        }
+    }
+
+    /// Whether a field is there and not null; it stays to be taken.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(|value| !value.is_null())
+    }
+
     /// Lets fields pass that change nothing.
     pub(crate) fn ignore(&mut self, fields: &[&'static str]) {
         for field in fields {
@@ -125,9 +153,20 @@ impl Fields {
     /// # Errors
     /// 400, naming it.
     pub(crate) fn refuse(&mut self, field: &'static str, neutral: Neutral) -> Result<(), ApiError> {
+        self.refuse_saying(
+            field,
+            neutral,
+            "is not implemented here, and leaving it out of account would change the answer",
+        )
+    }
+
+    /// Refuses a field, saying the way out after its name.
+    ///
+    /// # Errors
+    /// 400, naming it.
+    pub(crate) fn refuse_saying(&mut self, field: &'static str, neutral: Neutral, what: &str) -> Result<(), ApiError> {
         match self.take(field) {
-            Some(value) if !neutral.is(&value) => Err(self
-                .not_served(field, "is not implemented here, and leaving it out of account would change the answer")),
+            Some(value) if !neutral.is(&value) => Err(self.not_served(field, what)),
             _ => Ok(()),
         }
     }
@@ -159,6 +198,8 @@ impl Fields {
 pub(crate) enum Neutral {
     Nothing,
     Empty,
+    /// Nothing in it, whatever it is.
+    Blank,
     False,
     Zero,
     Text(&'static str),
@@ -169,9 +210,8 @@ impl Neutral {
     fn is(self, value: &Value) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Empty => {
-                value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
-            }
+            Self::Empty => value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty),
+            Self::Blank => Self::Empty.is(value) || value == "",
             Self::False => *value == Value::Bool(false),
             Self::Zero => value.as_f64() == Some(0.0),
             Self::Text(text) => value.as_str() == Some(text),

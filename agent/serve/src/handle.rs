@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::cors;
 use crate::error::ApiError;
 use crate::identify::{Caller, Peer, Tally};
+use crate::quota::Told;
 use crate::request_id::RequestId;
 
 /// Carries the request id back, so that a person can quote it and an operator can find it.
@@ -30,6 +31,8 @@ pub(crate) struct Call {
     /// The route as it is written in the table, never what the caller wrote.
     pub(crate) endpoint: &'static str,
     pub(crate) started: Instant,
+    /// What the answer's headers say beside the answer.
+    pub(crate) told: Told,
 }
 
 /// Answers one request.
@@ -38,7 +41,8 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
     let method = request.method().clone();
     let endpoint = api::endpoint(request.uri().path());
     let origin = app.gate.listed_origin(request.headers());
-    let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, started, request));
+    let told = Told::default();
+    let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, (started, &told), request));
     let mut response = match answering.catch_unwind().await {
         Ok(Ok(mut response)) => match response.extensions_mut().remove::<ApiError>() {
             Some(error) => error.respond(endpoint.family),
@@ -57,8 +61,10 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
     }
+    told.write(headers);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    app.metrics.request(endpoint.path, response.status().as_u16());
     let milliseconds = crate::record::milliseconds_since(started);
     tracing::info!(request = %id, %method, endpoint = endpoint.path, status = response.status().as_u16(), milliseconds, "answered");
     response
@@ -69,7 +75,7 @@ async fn answer(
     id: &RequestId,
     peer: Peer,
     endpoint: Endpoint,
-    started: Instant,
+    (started, told): (Instant, &Told),
     mut request: Request<Body>,
 ) -> Result<Response, ApiError> {
     if let Err(error) = app.gate.check(&peer, &request) {
@@ -87,7 +93,7 @@ async fn answer(
                 return Err(refuse_unidentified(app, &peer, unidentified.code, error).await);
             }
         };
-        let call = Call { id: id.clone(), caller, endpoint: endpoint.path, started };
+        let call = Call { id: id.clone(), caller, endpoint: endpoint.path, started, told: told.clone() };
         request.extensions_mut().insert(call);
     }
     let router = app.router.clone().with_state(Arc::clone(app));

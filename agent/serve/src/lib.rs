@@ -1,30 +1,36 @@
 //! The local HTTP API: who is calling, may they, and the answer as a stream.
 //!
 //! ```text
-//! connection ─► gate (Host, Origin) ─► identify ─► route ─► permit ─► backend ─► drive ─► stream
-//!                     421, 403           401        404      403       404, 503     │
-//!                                                                                   ├─ infer.start durable, then the first token
-//!                                                                                   └─ infer.end durable, then the last chunk
+//! connection ─► gate (Host, Origin) ─► identify ─► route ─► permit ─► content ─► quota ─► queue ─► backend ─► drive ─► stream
+//!                     421, 403           401        404      403        403        429   429, 503    404         │
+//!                                                                                                                ├─ infer.start durable, then the first token
+//!                                                                                                                └─ infer.end durable, then the last chunk
 //! ```
 //!
 //! The agent brings a [`Backend`] (what answers), an audit log, the policies in force and the identities; this crate
 //! brings everything between a socket and those. Nothing is answered without an identity and a permit, apart from
 //! `/health`; nothing is generated that the audit log cannot hold.
 
+mod admit;
 mod api;
 mod app;
 mod backend;
 mod body;
 mod config;
+mod content;
 mod converse;
 mod cors;
 mod drive;
+mod embed;
 mod error;
 mod fields;
 mod gate;
 mod handle;
 pub mod identify;
+mod metrics;
 mod permit;
+mod queue;
+mod quota;
 mod record;
 mod request_id;
 mod router;
@@ -42,5 +48,6 @@ pub use backend::{
 };
 pub use config::{Limits, ServeConfig, TlsFiles};
 pub use identify::{ApiKeys, Identities, LocalUsers, TokenIssuer};
+pub use metrics::{Part as TracePart, Trace};
 pub use server::{BindError, Server};
 pub use tls::TlsError;

@@ -19,13 +19,19 @@ pub(crate) struct Wanted {
     pub(crate) max_tokens: Option<u32>,
 }
 
+/// Whose use is counted together: a caller by its pseudonym, so that no name is written down with what it used.
+pub(crate) fn tenant(app: &App, call: &Call) -> String {
+    let principal = &call.caller.principal;
+    format!("{}/{}", principal.kind.word(), app.serving.pseudonyms.of(&principal.id))
+}
+
 /// Asks the policies.
 ///
 /// # Errors
 /// 403 with the rule, once the denial is durable; 503 if it cannot be recorded.
 pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Permit, ApiError> {
     let circumstances = app.circumstances();
-    let action = wanted.action;
+    let (action, now) = (wanted.action, app.serving.audit.moment());
     let ask = Ask {
         principal: call.caller.principal.clone(),
         action,
@@ -37,6 +43,8 @@ pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Pe
             auth_method: call.caller.method,
             network: call.caller.network,
             max_tokens: wanted.max_tokens,
+            time_trusted: now.clock_is_trusted,
+            tokens_today: app.quotas.tokens_today(&tenant(app, call), now),
             endpoint: call.endpoint.to_owned(),
             ..Context::default()
         },
@@ -63,6 +71,7 @@ pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Pe
     for error in &denial.errors {
         tracing::error!(request = %call.id, %error, "a rule could not be evaluated, which denies");
     }
+    app.metrics.denied(&denial.rules);
     // The log has one type for a refused question; a refused administrative act is an administrative act.
     let kind = match action {
         Action::Infer | Action::Embed => Kind::InferDenied,

@@ -25,6 +25,11 @@ impl RequestId {
         Self(letters.iter().map(|&letter| char::from(letter)).collect())
     }
 
+    /// The id of one of several answers to the same request: the first has the request's own.
+    pub(crate) fn of_choice(&self, index: usize) -> Self {
+        if index == 0 { self.clone() } else { Self(format!("{}-{index}", self.0)) }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +17,9 @@ use crate::app::{App, Serving};
 use crate::gate::Gate;
 use crate::handle::failure_record;
 use crate::identify::{Failures, Peer, WINDOW};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::quota::Quotas;
 use crate::tls::{DeviceTime, LOOK_EVERY, Tls, TlsError};
 use crate::{ServeConfig, router};
 
@@ -126,10 +128,21 @@ impl Server {
     pub async fn serve(self, serving: Serving, shutdown: impl Future<Output = ()> + Send) {
         let Self { config, tcp, tls, time, unix } = self;
         time.set(Arc::clone(&serving.circumstances));
+        let quotas = match Quotas::load(&serving.audit, serving.audit.moment()) {
+            Ok(quotas) => quotas,
+            Err(error) => {
+                // Whoever does not know what was used cannot keep a limit.
+                tracing::error!(%error, "what was used before cannot be read: nothing is served");
+                return;
+            }
+        };
         let app = Arc::new(App {
             gate: Gate::new(&config.hosts, &config.origins),
             failures: Failures::default(),
-            generations: Arc::new(Semaphore::new(config.limits.generations)),
+            responses: crate::api::openai::Responses::default(),
+            queue: Queue::new(&config.limits),
+            quotas,
+            metrics: Metrics::new(config.traces),
             tasks: TaskTracker::new(),
             giving_up: CancellationToken::new(),
             router: router::router(),

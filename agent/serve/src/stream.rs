@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::{Ending, Said};
 
 /// Something is sent at least this often, so that no proxy takes a long prompt for a dead connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Writes one answer, in order: the opening, what is said, and the ending or a failure. An empty text sends nothing.
 pub(crate) trait Writer: Send + 'static {
@@ -44,7 +44,15 @@ pub(crate) enum Carrier {
 
 /// Answers with a stream; everything that may leave has been recorded by whoever sends the pieces.
 pub(crate) fn respond(writer: impl Writer, pieces: mpsc::Receiver<Piece>, carrier: Carrier) -> Response {
-    let mut response = Response::new(Body::from_stream(written(writer, pieces)));
+    carry(written(writer, pieces), carrier)
+}
+
+/// Answers with a stream that is written already.
+pub(crate) fn carry(
+    written: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+    carrier: Carrier,
+) -> Response {
+    let mut response = Response::new(Body::from_stream(written));
     let content_type = match carrier {
         Carrier::Events => "text/event-stream",
         Carrier::Lines => "application/x-ndjson",
@@ -88,4 +96,10 @@ fn written(writer: impl Writer, pieces: mpsc::Receiver<Piece>) -> impl Stream<It
 /// A server-sent event without a name. JSON without line breaks is one `data:` line.
 pub(crate) fn event(value: &Value) -> String {
     format!("data: {value}\n\n")
+}
+
+/// A server-sent event with a name, which is its type.
+pub(crate) fn named_event(value: &Value) -> String {
+    let name = value.get("type").and_then(Value::as_str).unwrap_or("message");
+    format!("event: {name}\ndata: {value}\n\n")
 }

@@ -28,6 +28,7 @@ async fn an_answer_comes_whole_with_its_usage_and_both_records() {
         answer["usage"],
         json!({
             "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8, "prompt_tokens_details": { "cached_tokens": 2 },
+            "completion_tokens_details": { "reasoning_tokens": 0 },
         })
     );
     let request = fixture.backend.started.lock().unwrap()[0].clone();
@@ -159,8 +160,8 @@ async fn what_the_backend_refuses_is_told_with_the_way_out_and_recorded() {
 }
 
 #[tokio::test]
-async fn more_answers_than_there_are_slots_are_refused_with_a_time_to_come_back() {
-    let limits = Limits { generations: 1, ..Limits::default() };
+async fn more_answers_than_there_are_slots_and_places_to_wait_are_refused_with_a_time_to_come_back() {
+    let limits = Limits { generations: 1, waiting: 0, ..Limits::default() };
     let fixture = Fixture::start_with(Options { limits, ..Options::default() }).await;
     let token = fixture.token("operator");
     let mut first = fixture.open(&token, &streamed("wait")).await;

@@ -34,10 +34,10 @@ async fn json_that_is_not_json_is_named_with_its_place_and_recorded() {
 async fn a_field_that_is_not_implemented_is_refused_by_name() {
     let fixture = Fixture::start().await;
     let mut asked = question("hello");
-    asked["response_format"] = json!({ "type": "json_object" });
+    asked["grammar"] = json!("root ::= x");
     let reply = fixture.post(CHAT, &fixture.token("operator"), &asked).await;
     assert_eq!((reply.status, reply.code().as_str()), (400, "unsupported_parameter"));
-    assert_eq!(reply.json()["error"]["param"], "response_format");
+    assert_eq!(reply.json()["error"]["param"], "grammar");
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use outpost_engine::batch::EventKind;
 use outpost_engine::dialect::{Piece, Reader};
-use outpost_engine::generate::{Cancel, FinishReason as EngineFinish, Finished, Said as EngineSaid, TokenScore as Score};
+use outpost_engine::generate::{
+    Cancel, FinishReason as EngineFinish, Finished, Said as EngineSaid, TokenScore as Score,
+};
 use outpost_serve::{
     Alternative, Ending, FinishReason, Generation, GenerationEvent, Said, Served, Timings, TokenScore, Usage,
 };
@@ -47,9 +49,7 @@ impl Begun {
             let (events, last) = match event {
                 Some(EventKind::Prompt(tokens)) => (vec![said(Said::Prompt(scores(tokens)))], false),
                 Some(EventKind::Text(part)) => (split.push(part), false),
-                Some(EventKind::Finished(finished)) => {
-                    (split.finish(&finished, self.in_use.load_time), true)
-                }
+                Some(EventKind::Finished(finished)) => (split.finish(&finished, self.in_use.load_time), true),
                 None => (vec![GenerationEvent::Failed { detail: "the model's thread ended".into() }], true),
             };
             let gone = events.into_iter().any(|event| sender.send(event).is_err());

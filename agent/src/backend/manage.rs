@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use outpost_engine::gguf::Gguf;
 use outpost_serve::{
-    BackendError, EmbedInput, EmbedRequest, Embeddings, LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Purpose,
+    BackendError, EmbedInput, EmbedRequest, Embeddings, LoadedModel, ModelCard, ModelDetail, NewModel, Progress,
+    Purpose,
 };
 use tokio::sync::mpsc;
 
@@ -24,10 +25,8 @@ impl LocalBackend {
         let mut cards = Vec::new();
         if let Some(loaded) = &planned {
             cards.push(planned_card(loaded, loaded.card.model.as_str()));
-            cards.push(ModelCard {
-                parent: Some(loaded.card.model.to_string()),
-                ..planned_card(loaded, DEFAULT_MODEL)
-            });
+            cards
+                .push(ModelCard { parent: Some(loaded.card.model.to_string()), ..planned_card(loaded, DEFAULT_MODEL) });
         }
         for (name, entry) in self.shelf.named().await {
             let is_planned = planned.as_ref().is_some_and(|loaded| loaded.card.sha256 == entry.sha256);
@@ -113,7 +112,9 @@ impl LocalBackend {
             return Err(BackendError::Unsuitable { field: "model", detail });
         }
         if self.presets.get(&name).is_none() && self.cards().await.iter().any(|card| card.id == name) {
-            return Err(BackendError::Conflict { detail: format!("there is a model `{name}` already: choose another name") });
+            return Err(BackendError::Conflict {
+                detail: format!("there is a model `{name}` already: choose another name"),
+            });
         }
         let (meant, earlier) = self.meant(&new.from).await?;
         let from = match (&earlier, &meant) {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use outpost_engine::batch::Refusal;
 use outpost_engine::dialect::{Choice, Dialect, Reader, Tool, Wish};
 use outpost_engine::encode_chat_with;
 use outpost_engine::generate::{Cancel, Request, Sampling};
 use outpost_engine::grammar::{self, Grammar, GrammarError};
-use outpost_engine::batch::Refusal;
 use outpost_engine::template::{Json, Message, RenderOptions, TemplateError};
 use outpost_policies::Permit;
 use outpost_serve::{BackendError, Chat, GenerateRequest, Prompt, Role, Shape, ToolChoice};

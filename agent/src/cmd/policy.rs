@@ -44,7 +44,8 @@ fn read_folder(folder: &Path) -> Result<Bundle> {
     files.sort();
     let mut texts = Vec::new();
     for (name, path) in files {
-        let text = String::from_utf8(read_bounded(&path)?).with_context(|| format!("`{}` is no text", path.display()))?;
+        let text =
+            String::from_utf8(read_bounded(&path)?).with_context(|| format!("`{}` is no text", path.display()))?;
         texts.push((name, text));
     }
     Ok(Bundle::from_files(1, texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))?)
@@ -92,7 +93,10 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
 fn activate(path: Option<&Path>) -> Result<Policies> {
     Policies::activate(read(path)?).map_err(|findings| {
         let shown: Vec<String> = findings.iter().take(5).map(ToString::to_string).collect();
-        anyhow::anyhow!("the bundle would not be activated: {}; `outpost policy check` names everything", shown.join("; "))
+        anyhow::anyhow!(
+            "the bundle would not be activated: {}; `outpost policy check` names everything",
+            shown.join("; ")
+        )
     })
 }
 

@@ -181,12 +181,7 @@ impl Residents {
     }
 
     /// Takes one of the variants into use, if it is in memory.
-    fn hold(
-        self: &Arc<Self>,
-        variants: &[Arc<Entry>],
-        keep: Option<KeepAlive>,
-        load_time: Duration,
-    ) -> Option<InUse> {
+    fn hold(self: &Arc<Self>, variants: &[Arc<Entry>], keep: Option<KeepAlive>, load_time: Duration) -> Option<InUse> {
         let mut here = self.lock();
         let file = variants.iter().map(|entry| entry.blake3).find(|file| here.contains_key(file))?;
         let resident = here.get_mut(&file)?;

@@ -17,7 +17,8 @@ const FILES: usize = 1024;
 pub(crate) fn find(sources: &[PathBuf], wanted: &str) -> Option<PathBuf> {
     let wanted = wanted.strip_suffix(":latest").unwrap_or(wanted);
     let entries = sources.iter().filter_map(|source| std::fs::read_dir(source).ok()).flatten().filter_map(Result::ok);
-    let files = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "gguf"));
+    let files =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "gguf"));
     let mut files: Vec<PathBuf> = files.take(FILES).collect();
     files.sort();
     let by_name = |path: &&PathBuf| {

@@ -156,7 +156,8 @@ impl Scanner {
             self.counts[*rule] += 1;
             return Next::Stop(self.rules[*rule].class.clone());
         }
-        let longest = found.iter().filter(|(rule, _)| self.rules[*rule].act == Act::Redact).max_by_key(|(_, length)| *length);
+        let longest =
+            found.iter().filter(|(rule, _)| self.rules[*rule].act == Act::Redact).max_by_key(|(_, length)| *length);
         if let Some(&(rule, length)) = longest
             && at + length > self.removed
         {
@@ -183,7 +184,8 @@ impl Scanner {
         match tail {
             Tail::Token => view.byte(0).is_some_and(secret::is_token).then_some((1, self.tail)),
             Tail::Armour if view.begins(0, ARMOUR_END) => {
-                let line = view.run(0, ARMOUR_END_BYTES, |byte| byte == b'-' || byte == b' ' || byte.is_ascii_uppercase());
+                let line =
+                    view.run(0, ARMOUR_END_BYTES, |byte| byte == b'-' || byte == b' ' || byte.is_ascii_uppercase());
                 Some((line, None))
             }
             Tail::Armour => {
@@ -195,7 +197,8 @@ impl Scanner {
 
     fn take_hits(&mut self) -> Vec<Hit> {
         let hits = self.rules.iter().zip(&mut self.counts).filter(|(_, count)| **count > 0);
-        hits.map(|(rule, count)| Hit { class: rule.class.clone(), act: rule.act, count: std::mem::take(count) }).collect()
+        hits.map(|(rule, count)| Hit { class: rule.class.clone(), act: rule.act, count: std::mem::take(count) })
+            .collect()
     }
 }
 

@@ -75,8 +75,10 @@ fn key(view: &View<'_>, begin: &str, least: usize) -> Option<usize> {
 
 fn bearer(view: &View<'_>) -> Option<usize> {
     let word = "bearer";
-    let is_word =
-        word.bytes().enumerate().all(|(at, byte)| view.byte(at).is_some_and(|found| found.to_ascii_lowercase() == byte));
+    let is_word = word
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| view.byte(at).is_some_and(|found| found.to_ascii_lowercase() == byte));
     if !is_word || !matches!(view.byte(word.len()), Some(b' ' | b':')) {
         return None;
     }

@@ -70,7 +70,10 @@ pub struct ContentRule {
 }
 
 /// Checks what is written: every mistake, not only the first.
-pub(crate) fn compile(content: &Content, known_role: impl Fn(&str) -> bool) -> Result<BTreeMap<String, ContentRules>, Vec<Finding>> {
+pub(crate) fn compile(
+    content: &Content,
+    known_role: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, ContentRules>, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut find = |what: String| findings.push(Finding::new("content", what));
     if content.pattern.len() > PATTERNS {

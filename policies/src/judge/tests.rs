@@ -2,9 +2,10 @@ use cedar_policy::{Authorizer, Decision, PolicySet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::holder::Holder;
 use crate::{
-    Ask, AuthMethod, Bundle, Context, DataClass, Expect, Limits, ModelClass, ModelFacts, Network, Policies, Principal,
-    PrincipalKind, Resource, RoleLimits,
+    Ask, AuthMethod, Bundle, Context, DataClass, Expect, ModelClass, ModelFacts, Network, Policies, Principal,
+    PrincipalKind, Resource,
 };
 
 /// Rules of many shapes: every attribute of the schema, scopes of every form, errors that come only at times.
@@ -46,10 +47,24 @@ fn many() -> Policies {
     Policies::activate(bundle).unwrap_or_else(|findings| panic!("{findings:?}"))
 }
 
+/// With what the bundle says of the model.
+fn facts<'a>(ask: &'a Ask, model: Option<&'a ModelFacts>, holder: &'a Holder) -> Facts<'a> {
+    Facts { ask, model, limits: &holder.limits }
+}
+
+fn model(policies: &Policies, ask: &Ask) -> Option<ModelFacts> {
+    match &ask.resource {
+        Resource::Model(facts) => Some(policies.with_approval(facts).into_owned()),
+        _ => None,
+    }
+}
+
 /// What Cedar's own authorizer says of all the rules: allowed, who decided, how many errors.
 fn by_cedar(policies: &Policies, ask: &Ask) -> (bool, Vec<String>, usize) {
     let holder = policies.holder(&ask.principal.roles).unwrap();
-    let question = policies.question(ask, &holder, Needs::ALL).unwrap();
+    let all = policies.compiled().judge.open_all(holder.slice(ask.action));
+    let model = model(policies, ask);
+    let question = policies.question(&facts(ask, model.as_ref(), &holder), &holder, &all).unwrap();
     let set = PolicySet::from_policies(policies.compiled().policies.iter().cloned()).unwrap();
     let request = cedar_policy::Request::from(question.request);
     let entities = cedar_policy::Entities::from(question.entities);
@@ -74,59 +89,69 @@ fn asks() -> impl Strategy<Value = Ask> {
     let time = (one(&[0, 1_796_083_200, 1_796_120_000, 1_796_500_000, i64::MAX]), any::<bool>());
     let ages = (one(&[0, 60, 259_201, u64::MAX]), one(&[0, 2_592_001]));
     let from = (one(&AuthMethod::ALL), one(&Network::ALL), one(&["", "/v1/chat/completions", "/api/chat"]));
-    let text = (one(&DataClass::ALL), any::<bool>(), any::<bool>(), one(&[None, Some(7), Some(u32::MAX)]), one(&[0, 9, u64::MAX]));
-    (who, one(&Action::ALL), model, time, ages, from, text).prop_map(|(who, action, model, time, ages, from, text)| Ask {
-        principal: Principal {
-            kind: who.0,
-            id: who.1.to_owned(),
-            roles: who.2.into_iter().map(str::to_owned).collect(),
-        },
-        action,
-        resource: match action.resource_kind() {
-            "Model" => Resource::Model(ModelFacts {
-                id: model.0.to_owned(),
-                class: model.1,
-                approved: model.2,
-                approved_until_s: model.3,
-                ..ModelFacts::default()
-            }),
-            "Device" => Resource::Device { id: "till-7".to_owned() },
-            "AuditLog" => Resource::AuditLog,
-            "PolicyStore" => Resource::PolicyStore,
-            _ => Resource::KeyStore,
-        },
-        context: Context {
-            now_s: time.0,
-            time_trusted: time.1,
-            offline_s: ages.0,
-            policy_age_s: ages.1,
-            auth_method: from.0,
-            network: from.1,
-            endpoint: from.2.to_owned(),
-            data_class: text.0,
-            stream: text.1,
-            tools: text.2,
-            max_tokens: text.3,
-            tokens_today: text.4,
-            ..Context::default()
-        },
+    let text = (
+        one(&DataClass::ALL),
+        any::<bool>(),
+        any::<bool>(),
+        one(&[None, Some(7), Some(u32::MAX)]),
+        one(&[0, 9, u64::MAX]),
+    );
+    (who, one(&Action::ALL), model, time, ages, from, text).prop_map(|(who, action, model, time, ages, from, text)| {
+        Ask {
+            principal: Principal {
+                kind: who.0,
+                id: who.1.to_owned(),
+                roles: who.2.into_iter().map(str::to_owned).collect(),
+            },
+            action,
+            resource: match action.resource_kind() {
+                "Model" => Resource::Model(ModelFacts {
+                    id: model.0.to_owned(),
+                    class: model.1,
+                    approved: model.2,
+                    approved_until_s: model.3,
+                    ..ModelFacts::default()
+                }),
+                "Device" => Resource::Device { id: "till-7".to_owned() },
+                "AuditLog" => Resource::AuditLog,
+                "PolicyStore" => Resource::PolicyStore,
+                _ => Resource::KeyStore,
+            },
+            context: Context {
+                now_s: time.0,
+                time_trusted: time.1,
+                offline_s: ages.0,
+                policy_age_s: ages.1,
+                auth_method: from.0,
+                network: from.1,
+                endpoint: from.2.to_owned(),
+                data_class: text.0,
+                stream: text.1,
+                tools: text.2,
+                max_tokens: text.3,
+                tokens_today: text.4,
+                ..Context::default()
+            },
+        }
     })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Both with everything that the schema has, and with only what the rules of the slice look at.
+    /// With every rule and everything that the schema has, and with only the rules that guards leave open and only what
+    /// those look at.
     #[test]
     fn the_judge_says_what_cedars_authorizer_says(ask in asks()) {
         thread_local!(static POLICIES: Policies = many());
         POLICIES.with(|policies| {
             let (allowed, rules, errors) = by_cedar(policies, &ask);
             let holder = policies.holder(&ask.principal.roles).unwrap();
-            let slice = holder.slice(ask.action);
-            for needs in [Needs::ALL, slice.needs] {
-                let question = policies.question_unchecked(&ask, &holder, needs).unwrap();
-                let verdict = policies.compiled().judge.ask(slice, question);
+            let (judge, slice) = (&policies.compiled().judge, holder.slice(ask.action));
+            let model = model(policies, &ask);
+            let facts = facts(&ask, model.as_ref(), &holder);
+            for open in [judge.open_all(slice), judge.open(slice, &facts)] {
+                let verdict = policies.put(&facts, &holder, &open).unwrap();
                 prop_assert_eq!(verdict.errors.len(), errors);
                 let said = !verdict.permits.is_empty() && verdict.forbids.is_empty();
                 prop_assert_eq!(said, allowed);
@@ -139,13 +164,36 @@ proptest! {
         })?;
     }
 
+    /// What a guard knows of a condition is what Cedar finds.
+    #[test]
+    fn a_guard_knows_only_what_cedar_finds(ask in asks()) {
+        thread_local!(static POLICIES: Policies = many());
+        POLICIES.with(|policies| {
+            let holder = policies.holder(&ask.principal.roles).unwrap();
+            let judge = &policies.compiled().judge;
+            let model = model(policies, &ask);
+            let facts = facts(&ask, model.as_ref(), &holder);
+            let all = judge.open_all(holder.slice(ask.action));
+            let verdict = policies.put(&facts, &holder, &all).unwrap();
+            for rule in &all.rules {
+                let applies = verdict.permits.contains(&rule.id) || verdict.forbids.contains(&rule.id);
+                if let Some(known) = rule.guard.holds(&facts) {
+                    prop_assert_eq!(known, applies, "{}", rule.id);
+                }
+            }
+            Ok(())
+        })?;
+    }
+
     /// What rules were checked against is what they are asked: every question fits the schema.
     #[test]
     fn every_question_fits_the_schema(ask in asks()) {
         thread_local!(static POLICIES: Policies = many());
         POLICIES.with(|policies| {
             let holder = policies.holder(&ask.principal.roles).unwrap();
-            let question = policies.question_unchecked(&ask, &holder, Needs::ALL).unwrap();
+            let all = policies.compiled().judge.open_all(holder.slice(ask.action));
+            let model = model(policies, &ask);
+            let question = policies.question(&facts(&ask, model.as_ref(), &holder), &holder, &all).unwrap();
             prop_assert_eq!(question.check(&policies.compiled().schema), Ok(()));
             Ok(())
         })?;
@@ -153,16 +201,28 @@ proptest! {
 }
 
 #[test]
-fn limits_of_every_shape_fit_the_schema() {
+fn guards_know_the_conditions_that_are_usual() {
     let policies = many();
+    let ask = crate::Given::default().ask(vec!["operator".to_owned()], Action::Infer);
+    let holder = policies.holder(&ask.principal.roles).unwrap();
+    let model = model(&policies, &ask);
+    let open = policies.compiled().judge.open(holder.slice(ask.action), &facts(&ask, model.as_ref(), &holder));
+    // The permits that apply, and the one rule with arithmetic.
+    let ids: Vec<&str> = open.rules.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "f", "operators-use-models"]);
+}
+
+#[test]
+fn limits_of_every_shape_fit_the_schema() {
     let text = "max_tokens_per_request = 1\nrequests_per_minute = 2\ntokens_per_day = 9223372036854775807\nconcurrent = 4\n\
                 context_tokens = 5\nmodels = [\"a\", \"b\"]\nstore_responses = true\npriority = \"interactive\"\n\
                 max_offline = \"1d\"";
-    let limits: RoleLimits = toml::from_str(text).unwrap();
-    let words = crate::words::Words::new();
-    let value = words.limits(&Limits::of(std::iter::once(&limits))).unwrap();
-    let ask = crate::Given::default().ask(Vec::new(), Action::Infer);
-    let principal = words.principal(&ask.principal, &std::collections::HashSet::new(), &value);
-    let entity = cedar_policy::Entity::from(principal);
+    let mut bundle = Bundle::default_bundle();
+    bundle.limits.insert("operator".to_owned(), toml::from_str(text).unwrap());
+    bundle.cases.retain(|case| case.title.contains("without a role"));
+    let policies = Policies::activate(bundle).unwrap();
+    let ask = crate::Given::default().ask(vec!["operator".to_owned()], Action::Infer);
+    let holder = policies.holder(&ask.principal.roles).unwrap();
+    let entity = cedar_policy::Entity::from(crate::words::Words::new().principal(&ask.principal, &holder, Needs::ALL));
     cedar_policy::Entities::from_entities([entity], Some(&policies.compiled().schema)).unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod health;
+mod metrics;
 mod status;
 
 use std::sync::Arc;
@@ -14,18 +15,21 @@ use crate::app::App;
 use crate::router::only_get;
 
 const HEALTH: &str = "/health";
+const METRICS: &str = "/metrics";
 const STATUS: &str = "/outpost/status";
 const CHECKPOINT: &str = "/outpost/audit/checkpoint";
 
 pub(crate) const ROUTES: &[Route] = &[
     Route { identified: false, ..Route::new("GET", HEALTH) },
     Route::new("GET", STATUS),
+    Route::new("GET", METRICS),
     Route::new("GET", CHECKPOINT),
 ];
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route(HEALTH, get(health::show).fallback(only_get))
+        .route(METRICS, get(metrics::show).fallback(only_get))
         .route(STATUS, get(status::show).fallback(only_get))
         .route(CHECKPOINT, get(checkpoint::show).fallback(only_get))
 }

@@ -19,7 +19,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outpost_audit::{AuditLog, BootInfo, CheckpointKey, LogIdentity, Pseudonyms};
-use outpost_policies::{Bundle, InForce, Permit, Policies};
+use outpost_policies::{Bundle, InForce, Permit, Policies, Principal};
 use outpost_serve::identify::{CertificateSubjects, NewApiKey};
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
@@ -273,7 +273,21 @@ impl Reply {
     async fn of(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the body ends").unwrap().to_bytes();
-        Self { status: head.status.as_u16(), headers: head.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            text: {
+                let t = String::from_utf8(bytes.to_vec()).unwrap();
+                use std::io::Write;
+                writeln!(
+                    std::fs::OpenOptions::new().create(true).append(true).open("/tmp/oa2.dump").unwrap(),
+                    "{}",
+                    serde_json::to_string(&t).unwrap()
+                )
+                .unwrap();
+                t
+            },
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -329,6 +343,8 @@ impl Open {
 #[derive(Default)]
 pub struct Scripted {
     pub started: std::sync::Mutex<Vec<GenerateRequest>>,
+    /// Who asked each of them, as the permit says.
+    pub askers: std::sync::Mutex<Vec<Principal>>,
     /// What was done beside answering, as in `load demo`.
     pub acts: std::sync::Mutex<Vec<String>>,
     /// Told when a generation was cancelled, and its flag was set.
@@ -414,6 +430,7 @@ impl Backend for Scripted {
         let scores = request.scores;
         let prompt_scores = request.prompt_scores;
         self.started.lock().unwrap().push(request);
+        self.askers.lock().unwrap().push(permit.principal().clone());
         let (sender, events) = mpsc::unbounded_channel();
         let cancel = Arc::new(AtomicBool::new(false));
         if prompt_scores {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
 use crate::permit::{self, Wanted};
-use crate::{BackendError, ModelCard};
+use crate::{BackendError, ModelCard, Purpose};
 
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
@@ -50,7 +50,15 @@ fn card(model: &ModelCard) -> Value {
         "owned_by": "outpost",
         "meta": {
             "variant": model.variant,
+            "family": model.family,
             "licence": model.licence,
+            "purpose": match model.purpose {
+                Purpose::Generation => "generation",
+                Purpose::Embedding => "embedding",
+            },
+            "tools": model.tools,
+            "thinking": model.thinking,
+            "loaded": model.loaded,
             "context_tokens": model.context_tokens,
             "parameters": model.parameters,
             "file_sha256": model.file_sha256,

@@ -27,12 +27,14 @@ pub(crate) async fn show(
     };
     let circumstances = app.circumstances();
     let models: Vec<String> = app.serving.backend.models().await.into_iter().map(|model| model.id).collect();
+    let load = app.queue.load();
     Ok(Json(json!({
         "device": app.serving.device,
         "health": health,
         "because": because,
         "models": models,
-        "generating": app.limits.generations - app.generations.available_permits(),
+        "generating": load.running,
+        "waiting": load.waiting,
         "policy_version": app.serving.policies.now().version(),
         "policy_age_s": circumstances.policy_age_s,
         "offline_s": circumstances.offline_s,

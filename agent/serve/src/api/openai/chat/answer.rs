@@ -4,56 +4,52 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::Usage;
-use crate::converse::{self, Answer};
-use crate::error::ApiError;
-use crate::request_id::RequestId;
+use crate::api::openai::choices::{Common, total};
+use crate::api::openai::{logprobs, usage::usage};
+use crate::converse::Collected;
 
-/// What every object of one answer carries.
-pub(super) struct Head {
-    pub(super) id: RequestId,
-    pub(super) model: String,
-    pub(super) created_s: i64,
-}
-
-impl Head {
-    /// An object of this answer.
-    pub(super) fn object(&self, kind: &str, choices: Value) -> Value {
-        json!({
-            "id": format!("chatcmpl-{}", self.id),
-            "object": kind,
-            "created": self.created_s,
-            "model": self.model,
-            "choices": choices,
-        })
-    }
-}
-
-/// Token counts.
-pub(super) fn usage(usage: Usage) -> Value {
-    let Usage { prompt_tokens, cached_tokens, generated_tokens, .. } = usage;
+/// An object of this answer.
+pub(super) fn object(common: &Common, kind: &str, choices: Value) -> Value {
     json!({
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": generated_tokens,
-        "total_tokens": u64::from(prompt_tokens) + u64::from(generated_tokens),
-        "prompt_tokens_details": { "cached_tokens": cached_tokens },
+        "id": format!("chatcmpl-{}", common.id),
+        "object": kind,
+        "created": common.created_s,
+        "model": common.model,
+        "system_fingerprint": common.fingerprint(),
+        "choices": choices,
     })
 }
 
-/// Collects the whole answer.
-///
-/// # Errors
-/// If it did not come to its end.
-pub(super) async fn respond(answer: Answer) -> Result<Response, ApiError> {
-    let whole = converse::collect(&answer.id, answer.pieces).await?;
-    let choices = json!([{
-        "index": 0,
-        "message": { "role": "assistant", "content": whole.content, "refusal": null },
-        "logprobs": null,
-        "finish_reason": whole.ending.reason.word(),
-    }]);
-    let head = Head { id: answer.id, model: answer.model, created_s: answer.created_s };
-    let mut object = head.object("chat.completion", choices);
-    object["usage"] = usage(whole.ending.usage);
-    Ok(Json(object).into_response())
+/// The whole answer; `top` alternatives were asked for beside each token, if scores were.
+pub(super) fn respond(common: &Common, answers: &[Collected], top: Option<u8>) -> Response {
+    let choices = answers.iter().enumerate().map(|(index, answer)| choice(index, answer, top)).collect();
+    let usages: Vec<_> = answers.iter().map(|answer| answer.ending.usage).collect();
+    let mut object = object(common, "chat.completion", choices);
+    object["usage"] = usage(total(&usages, answers.len()));
+    Json(object).into_response()
+}
+
+fn choice(index: usize, answer: &Collected, top: Option<u8>) -> Value {
+    json!({
+        "index": index,
+        "message": message(answer),
+        "logprobs": top.map(|top| json!({ "content": logprobs::tokens(&answer.scores, top), "refusal": null })),
+        "finish_reason": answer.ending.reason.word(),
+    })
+}
+
+fn message(answer: &Collected) -> Value {
+    let content = (!answer.content.is_empty() || answer.calls.is_empty()).then_some(&answer.content);
+    let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+    if !answer.reasoning.is_empty() {
+        message["reasoning_content"] = json!(answer.reasoning);
+    }
+    if !answer.calls.is_empty() {
+        let call = |call: &crate::ToolCall| {
+            let function = json!({ "name": call.name, "arguments": call.arguments });
+            json!({ "id": call.id, "type": "function", "function": function })
+        };
+        message["tool_calls"] = answer.calls.iter().map(call).collect();
+    }
+    message
 }

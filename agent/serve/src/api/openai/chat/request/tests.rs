@@ -4,9 +4,11 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::api::openai::anything::any_json;
+use crate::{Message, Role, Sampling, Shape, ToolCall, ToolChoice};
 
 /// Fields with which anything may come.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 29] = [
     "model",
     "messages",
     "temperature",
@@ -23,6 +25,19 @@ const FIELDS: [&str; 16] = [
     "stream_options",
     "n",
     "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "response_format",
+    "guided_json",
+    "guided_choice",
+    "guided_regex",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "presence_penalty",
 ];
 
 fn with(more: Value) -> Result<ChatCall, ApiError> {
@@ -81,21 +96,144 @@ fn null_and_neutral_values_ask_for_nothing() {
 }
 
 #[test]
-fn what_would_change_the_answer_is_refused_by_name() {
+fn what_is_not_served_is_refused_by_name_with_the_way_out() {
     for (field, value) in [
-        ("tools", json!([{ "type": "function" }])),
-        ("tool_choice", json!("auto")),
-        ("response_format", json!({ "type": "json_object" })),
-        ("logprobs", json!(true)),
-        ("logit_bias", json!({ "1": 5 })),
-        ("n", json!(2)),
-        ("frequency_penalty", json!(0.5)),
-        ("presence_penalty", json!(-0.5)),
-        ("reasoning_effort", json!("high")),
+        ("functions", json!([{ "name": "f" }])),
+        ("function_call", json!("auto")),
         ("grammar", json!("root ::= x")),
+        ("structured_outputs", json!({ "json": {} })),
+        ("audio", json!({ "voice": "x" })),
+        ("modalities", json!(["text", "audio"])),
+        ("web_search_options", json!({})),
+        ("verbosity", json!("low")),
     ] {
         assert_eq!(fault(json!({ field: value })), (field.to_owned(), "unsupported_parameter".to_owned()));
     }
+    let error = with(json!({ "functions": [{ "name": "f" }] })).unwrap_err().to_json(crate::api::Family::OpenAi);
+    assert!(error["error"]["message"].as_str().unwrap().contains("`tools`"), "{error}");
+}
+
+fn weather() -> Value {
+    let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    json!({ "type": "function", "function": { "name": "weather", "description": "of a city", "parameters": parameters } })
+}
+
+fn chat_of(more: Value) -> Chat {
+    match with(more).unwrap().asked.prompt {
+        Prompt::Chat(chat) => chat,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tools_and_every_choice_among_them_are_understood() {
+    let time = json!({ "type": "function", "function": { "name": "time", "strict": true } });
+    let choose = |choice: Value| chat_of(json!({ "tools": [weather(), time.clone()], "tool_choice": choice }));
+    let chat = choose(json!("auto"));
+    assert_eq!((chat.tools[0].name.as_str(), chat.tools[0].description.as_str()), ("weather", "of a city"));
+    assert_eq!(chat.tools[1].parameters, json!({ "type": "object", "properties": {} }));
+    assert_eq!((chat.tool_choice, chat.parallel_calls), (ToolChoice::Auto, true));
+    assert_eq!(choose(json!("none")).tool_choice, ToolChoice::None);
+    assert_eq!(choose(json!("required")).tool_choice, ToolChoice::Required);
+    let named = json!({ "type": "function", "function": { "name": "time" } });
+    assert_eq!(choose(named.clone()).tool_choice, ToolChoice::Named("time".to_owned()));
+    let allowed = choose(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [named] } }));
+    assert_eq!((allowed.tools.len(), allowed.tool_choice), (1, ToolChoice::Required));
+    assert!(!chat_of(json!({ "tools": [weather()], "parallel_tool_calls": false })).parallel_calls);
+}
+
+#[test]
+fn tools_that_are_none_are_refused_by_place() {
+    let function = |function: Value| json!({ "tools": [{ "type": "function", "function": function }] });
+    for (more, place) in [
+        (json!({ "tools": [{ "type": "web_search" }] }), "tools[0].type"),
+        (json!({ "tools": ["weather"] }), "tools[0]"),
+        (json!({ "tools": [weather(), weather()] }), "tools[1]"),
+        (json!({ "tools": vec![weather(); 129] }), "tools"),
+        (function(json!({ "name": "a b" })), "tools[0].function.name"),
+        (function(json!({ "name": "x".repeat(65) })), "tools[0].function.name"),
+        (function(json!({ "name": "a", "parameters": { "type": "string" } })), "tools[0].function.parameters"),
+        (function(json!({ "name": "a", "parameters": [] })), "tools[0].function.parameters"),
+        (function(json!({ "name": "a", "descripton": "x" })), "tools[0].function.descripton"),
+        (function(json!({ "name": "a", "description": "x".repeat(300_000) })), "tools"),
+        (json!({ "tool_choice": "required" }), "tool_choice"),
+        (json!({ "tool_choice": "sometimes" }), "tool_choice"),
+        (json!({ "tool_choice": { "type": "function", "function": { "name": "weather" } } }), "tool_choice"),
+        (json!({ "tool_choice": { "type": "function" } }), "tool_choice.function"),
+    ] {
+        assert_eq!(fault(more.clone()).0, place, "{place}");
+    }
+}
+
+#[test]
+fn every_form_of_an_answer_is_understood() {
+    let shape = |more: Value| with(more).unwrap().asked.shape;
+    let schema = json!({ "type": "object", "properties": {} });
+    let named = json!({ "name": "answer", "schema": schema, "strict": true });
+    let formatted = |format: Value| shape(json!({ "response_format": format }));
+    assert_eq!(formatted(json!({ "type": "json_object" })), Shape::Object);
+    assert_eq!(formatted(json!({ "type": "json_object", "schema": schema })), Shape::Schema(schema.clone()));
+    assert_eq!(formatted(json!({ "type": "json_schema", "json_schema": named })), Shape::Schema(schema.clone()));
+    assert_eq!(shape(json!({ "guided_json": schema.to_string() })), Shape::Schema(schema));
+    assert_eq!(shape(json!({ "guided_regex": "[a-z]+" })), Shape::Regex("[a-z]+".to_owned()));
+    assert_eq!(shape(json!({ "guided_choice": ["a.b", "c"] })), Shape::Regex("(a\\.b|c)".to_owned()));
+    assert_eq!(shape(json!({ "guided_grammar": "start: \"a\"" })), Shape::Lark("start: \"a\"".to_owned()));
+    for (more, place) in [
+        (json!({ "response_format": { "type": "xml" } }), "response_format.type"),
+        (json!({ "response_format": "json" }), "response_format"),
+        (json!({ "response_format": { "type": "json_schema" } }), "response_format.json_schema"),
+        (
+            json!({ "response_format": { "type": "json_schema", "json_schema": { "schema": {} } } }),
+            "response_format.json_schema.name",
+        ),
+        (
+            json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "a" } } }),
+            "response_format.json_schema.schema",
+        ),
+        (json!({ "response_format": { "type": "json_object" }, "guided_regex": "a" }), "response_format"),
+        (json!({ "guided_json": "{" }), "guided_json"),
+        (json!({ "guided_choice": [1] }), "guided_choice"),
+    ] {
+        assert_eq!(fault(more.clone()).0, place, "{more}");
+    }
+}
+
+#[test]
+fn thinking_is_switched_by_effort_or_by_the_templates_own_switch() {
+    assert_eq!(chat_of(json!({})).thinking, None);
+    assert_eq!(chat_of(json!({ "reasoning_effort": "none" })).thinking, Some(false));
+    assert_eq!(chat_of(json!({ "reasoning_effort": "low" })).thinking, Some(true));
+    let both = json!({ "reasoning_effort": "high", "chat_template_kwargs": { "enable_thinking": false } });
+    assert_eq!(chat_of(both).thinking, Some(false));
+    assert_eq!(fault(json!({ "chat_template_kwargs": { "x": 1 } })).0, "chat_template_kwargs.x");
+}
+
+#[test]
+fn biases_are_read_by_token_and_scores_need_to_be_asked_for() {
+    let asked =
+        with(json!({ "logit_bias": { "50": -100, "7": 1.5 }, "logprobs": true, "top_logprobs": 3 })).unwrap().asked;
+    let mut bias = asked.sampling.logit_bias;
+    bias.sort_by_key(|(token, _)| *token);
+    assert_eq!((bias, asked.scores), (vec![(7, 1.5), (50, -100.0)], Some(3)));
+    assert_eq!(with(json!({ "logprobs": true })).unwrap().asked.scores, Some(0));
+    assert_eq!(fault(json!({ "top_logprobs": 3 })).0, "top_logprobs");
+}
+
+#[test]
+fn calls_and_what_tools_said_come_back_with_their_names() {
+    let call = json!({ "id": "c1", "type": "function", "function": { "name": "weather", "arguments": "{}" } });
+    let messages = json!([
+        { "role": "user", "content": "how is it?" },
+        { "role": "assistant", "content": null, "reasoning_content": "I should look", "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c1", "content": "rain" },
+    ]);
+    let read = messages_of(with(json!({ "messages": messages })).unwrap());
+    let call = ToolCall { id: "c1".to_owned(), name: "weather".to_owned(), arguments: "{}".to_owned() };
+    assert_eq!((read[1].calls.clone(), read[1].reasoning.as_deref()), (vec![call], Some("I should look")));
+    assert_eq!(
+        (read[2].role, read[2].call_id.as_deref(), read[2].name.as_deref()),
+        (Role::Tool, Some("c1"), Some("weather"))
+    );
 }
 
 #[test]
@@ -124,6 +262,12 @@ fn values_out_of_range_are_refused_by_name() {
         ("stop", json!(5)),
         ("stream", json!("yes")),
         ("stream_options", json!({ "include_usage": true })),
+        ("n", json!(9)),
+        ("n", json!(0)),
+        ("frequency_penalty", json!(2.5)),
+        ("reasoning_effort", json!("much")),
+        ("logit_bias", json!({ "word": 1 })),
+        ("logit_bias", json!({ "1": 200 })),
         ("model", json!("")),
         ("model", json!(["demo"])),
         ("messages", json!([])),
@@ -144,14 +288,21 @@ fn text_parts_are_joined_and_other_parts_are_refused_by_place() {
 }
 
 #[test]
-fn a_message_by_nobody_or_with_tools_is_refused_by_place() {
+fn a_message_by_nobody_or_with_half_a_call_is_refused_by_place() {
     let fault_of = |message: Value| fault(json!({ "messages": [{ "role": "user", "content": "x" }, message] })).0;
     assert_eq!(fault_of(json!({ "role": "wizard", "content": "x" })), "messages[1].role");
-    assert_eq!(fault_of(json!({ "role": "tool", "content": "x" })), "messages[1].role");
+    assert_eq!(fault_of(json!({ "role": "function", "content": "x" })), "messages[1].role");
+    assert_eq!(fault_of(json!({ "role": "tool", "content": "x" })), "messages[1].tool_call_id");
+    assert_eq!(fault_of(json!({ "role": "tool", "tool_call_id": "c9", "content": "x" })), "messages[1].tool_call_id");
     assert_eq!(fault_of(json!({ "content": "x" })), "messages[1].role");
     assert_eq!(fault_of(json!("x")), "messages[1]");
-    let calls = json!({ "role": "assistant", "content": "x", "tool_calls": [{ "id": "1" }] });
-    assert_eq!(fault_of(calls), "messages[1].tool_calls");
+    assert_eq!(fault_of(json!({ "role": "assistant", "content": null })), "messages[1].content");
+    assert_eq!(fault_of(json!({ "role": "user", "content": "x", "tool_calls": [1] })), "messages[1].tool_calls");
+    let call = |call: Value| json!({ "role": "assistant", "tool_calls": [call] });
+    assert_eq!(fault_of(call(json!({ "id": "1" }))), "messages[1].tool_calls[0].function");
+    assert_eq!(fault_of(call(json!({ "function": { "name": "f" } }))), "messages[1].tool_calls[0].id");
+    let old = json!({ "role": "assistant", "content": "x", "function_call": { "name": "f" } });
+    assert_eq!(fault_of(old), "messages[1].function_call");
 }
 
 #[test]
@@ -168,27 +319,8 @@ fn an_answer_can_be_sent_back_as_it_came() {
     );
 }
 
-/// Any JSON of a few levels.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::Bool),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "\\PC{0,12}".prop_map(Value::String),
-        Just(json!("user")),
-    ];
-    leaf.prop_recursive(3, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::hash_map("role|content|type|text|[a-z]{1,4}", inner, 0..4)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn any_value_of_any_field_is_read_or_refused_without_panic(field in prop::sample::select(&FIELDS[..]), value in any_json()) {

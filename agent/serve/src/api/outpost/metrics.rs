@@ -1,0 +1,31 @@
+//! `GET /metrics`: what was measured, for Prometheus. Whoever may read the device's status may read it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use outpost_policies::{Action, Resource};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::handle::Call;
+use crate::metrics::Surroundings;
+use crate::permit::{self, Wanted};
+
+/// The text format that every Prometheus reads.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension<Call>) -> Result<Response, ApiError> {
+    let resource = Resource::Device { id: app.serving.device.clone() };
+    let wanted = Wanted { action: Action::ReadStatus, resource, max_tokens: None };
+    let _permit = permit::require(&app, &call, wanted).await?;
+    let around = Surroundings {
+        load: app.queue.load(),
+        audit_records: app.serving.audit.size(),
+        loaded: app.serving.backend.loaded().await.into_iter().map(|model| model.card.id).collect(),
+        kv_cache_usage: app.serving.backend.status()["kv_cache_usage"].as_f64(),
+    };
+    Ok(([(CONTENT_TYPE, TEXT)], app.metrics.page(&around)).into_response())
+}
