@@ -22,7 +22,7 @@ use crate::progress::Progress;
 use crate::reconcile::Reconciler;
 use crate::state::StateDir;
 use crate::telemetry::{self, Collector};
-use crate::{key_watch, standalone};
+use crate::{access, key_watch, standalone};
 
 /// What a command asks for beside the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +93,12 @@ impl Agent {
         let mut tasks = vec![
             tokio::spawn(server.serve(serving, stop_serving.clone().cancelled_owned())),
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
+            tokio::spawn(access::watch_keys(
+                config.api.oidc.clone(),
+                Arc::clone(&parts.identities),
+                parts.clock.clone(),
+                stop_serving.clone(),
+            )),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
         ];
         tasks.extend(telling);
@@ -190,7 +196,11 @@ fn load_identity(state: &StateDir) -> Result<Option<Identity>> {
 
 fn serve_config(state: &StateDir, config: &Config) -> Result<ServeConfig> {
     let tls = match (&config.api.certificate, &config.api.private_key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        (Some(certificate), Some(key)) => Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: config.api.client_certificates.authority.clone(),
+        }),
         _ => None,
     };
     Ok(ServeConfig {

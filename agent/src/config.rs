@@ -46,6 +46,75 @@ pub struct Api {
     pub private_key: Option<PathBuf>,
     /// Roles of local users on the Unix socket, by numeric user id. The agent's own user and root are `admin`.
     pub local_users: BTreeMap<String, Vec<String>>,
+    /// Services whose word is taken, for the record alone, on whom they call for: `key:4f8a2c01`, `CN=front`.
+    pub speak_for_others: Vec<String>,
+    /// Client certificates that are asked for over TLS.
+    pub client_certificates: ClientCertificates,
+    /// OIDC providers whose tokens count.
+    pub oidc: Vec<Oidc>,
+}
+
+/// Client certificates.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientCertificates {
+    /// The authorities that may have issued them, PEM; none are asked for without.
+    pub authority: Option<PathBuf>,
+    /// What a name is: `CN=till-7`, `DNS:till-7.shop.example`, `URI:spiffe://shop/till-7` or `email:ada@shop.example`.
+    pub subjects: BTreeMap<String, Subject>,
+}
+
+/// What one name in a client certificate is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// `user`, `service` or `device`.
+    #[serde(default = "service")]
+    pub kind: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+}
+
+fn service() -> String {
+    "service".to_owned()
+}
+
+/// One OIDC provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// The `iss` claim, compared exactly.
+    pub issuer: String,
+    /// The `aud` claim that tokens must carry.
+    pub audience: String,
+    /// The provider's public keys: a JWK set, read again when it changes.
+    pub jwks_file: PathBuf,
+    /// The claim that roles come from, as in `groups` or `realm_access.roles`.
+    #[serde(default = "roles")]
+    pub roles_claim: String,
+    /// Roles by the claim's value, as in a group's object id.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
+    /// Values that begin with this count as the role that follows.
+    #[serde(default)]
+    pub role_prefix: String,
+    /// Clients (`azp`) whose tokens count; empty for all of the audience.
+    #[serde(default)]
+    pub authorized_parties: Vec<String>,
+    /// The tenant (`tid`) whose tokens count.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// Whose tokens these are: `user` or `service`.
+    #[serde(default = "user")]
+    pub kind: String,
+}
+
+fn roles() -> String {
+    "roles".to_owned()
+}
+
+fn user() -> String {
+    "user".to_owned()
 }
 
 impl Default for Api {
@@ -57,6 +126,9 @@ impl Default for Api {
             certificate: None,
             private_key: None,
             local_users: BTreeMap::new(),
+            speak_for_others: Vec::new(),
+            client_certificates: ClientCertificates::default(),
+            oidc: Vec::new(),
         }
     }
 }
@@ -199,6 +271,9 @@ impl Config {
         self.api.address()?;
         if self.api.certificate.is_some() != self.api.private_key.is_some() {
             bail!("`api.certificate` and `api.private_key` belong together: give both or neither");
+        }
+        if self.api.client_certificates.authority.is_some() && self.api.certificate.is_none() {
+            bail!("`api.client_certificates.authority` needs TLS: give `api.certificate` and `api.private_key`");
         }
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
             crate::telemetry::Collector::parse(endpoint)?;

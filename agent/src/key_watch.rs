@@ -40,7 +40,11 @@ pub(crate) async fn watch(directory: PathBuf, audit: AuditLog, stop: Cancellatio
 
 /// The record of a key's making or revocation; never the key itself.
 pub(crate) fn record_of(kind: Kind, key: &ApiKey) -> Record {
-    Record::new(kind).detail("key", key.id.as_str()).detail("roles", key.roles.join(","))
+    let record = Record::new(kind).detail("key", key.id.as_str()).detail("roles", key.roles.join(","));
+    match &key.replaces {
+        Some(replaced) => record.detail("replaces", replaced.as_str()),
+        None => record,
+    }
 }
 
 fn states(api_keys: &ApiKeys) -> BTreeMap<String, ApiKey> {

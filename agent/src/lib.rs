@@ -2,6 +2,7 @@
 //!
 //! The binary `outpost` is [`cmd`] over [`app::Agent`]; the demo and the tests compose the same `Agent` in their own process.
 
+mod access;
 pub mod active;
 pub mod app;
 pub mod args;

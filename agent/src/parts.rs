@@ -17,6 +17,7 @@ use outpost_sync::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access;
 use crate::active::{Active, Card};
 use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::FleetChunks;
@@ -252,7 +253,13 @@ fn identities(state: &StateDir, config: &Config) -> Result<Identities> {
         local = local.with(uid, roles.clone());
     }
     let api_keys = ApiKeys::open(state.keys()).context("cannot open the local API keys")?;
-    Ok(Identities::new().with_api_keys(api_keys).with_local_users(local))
+    let identities = Identities::new()
+        .with_api_keys(api_keys)
+        .with_local_users(local)
+        .with_certificates(access::subjects(&config.api)?)
+        .with_speakers_for_others(config.api.speak_for_others.clone());
+    access::set_providers(&identities, &config.api)?;
+    Ok(identities)
 }
 
 /// The device's situation, asked at every request: memory only, never the network.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use outpost_audit::{AuditLog, Pseudonyms};
 use outpost_policies::InForce;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +15,7 @@ use crate::identify::{Failures, Identities};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::quota::Quotas;
+use crate::tls::Tls;
 use crate::{Backend, Limits};
 
 /// What the agent brings.
@@ -70,10 +72,21 @@ pub(crate) struct App {
     /// No more time: what is being generated is given up, and recorded as such.
     pub(crate) giving_up: CancellationToken,
     pub(crate) router: Router<Arc<App>>,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl App {
     pub(crate) fn circumstances(&self) -> Circumstances {
         (self.serving.circumstances)()
+    }
+
+    /// What is in force beside the policies: locks, an open override, and a certificate that could not be renewed.
+    pub(crate) fn access_status(&self) -> serde_json::Value {
+        let identities = &self.serving.identities;
+        let locks = identities.locks().map(|(seq, confirmed_s)| json!({ "seq": seq, "confirmed_s": confirmed_s }));
+        let glass = identities.break_glass(self.circumstances().now_s);
+        let glass = glass.map(|glass| json!({ "id": glass.id, "roles": glass.roles, "until_s": glass.until_s }));
+        let problem = self.tls.as_ref().and_then(|tls| tls.problem());
+        json!({ "locks": locks, "break_glass": glass, "tls_problem": problem })
     }
 }

@@ -34,6 +34,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Private key.
     pub key: PathBuf,
+    /// Authorities whose client certificates are asked for; none are, without.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// Ceilings on what a caller can take.
@@ -51,6 +53,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
+    /// Requests over one connection; it is closed after the last of them.
+    pub requests: usize,
     /// Answers being generated at once; more wait for their turn.
     pub generations: usize,
     /// Requests that may wait; more are refused with 503 and `Retry-After`.
@@ -72,6 +76,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             connections: 512,
+            requests: 10_000,
             generations: 64,
             waiting: 256,
             waiting_per_tenant: 32,

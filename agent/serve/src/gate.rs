@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn tcp() -> Peer {
-        Peer::Tcp { address: ([127, 0, 0, 1], 1).into(), tls: false }
+        Peer::Tcp { address: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None }
     }
 
     fn status(headers: &[(&str, &str)]) -> u16 {
@@ -155,6 +155,11 @@ mod tests {
         assert_eq!(call("sec-fetch-site", "cross-site"), 403);
         assert_eq!(call("sec-fetch-site", "same-site"), 403);
         assert_eq!(call("sec-fetch-site", "none"), 200);
+        // A browser opens a WebSocket to anywhere without asking first; only the origin tells.
+        let socket = |origin| {
+            status(&[("host", "localhost"), ("connection", "upgrade"), ("upgrade", "websocket"), ("origin", origin)])
+        };
+        assert_eq!((socket("http://localhost:3000"), socket("null")), (403, 403));
     }
 
     proptest! {

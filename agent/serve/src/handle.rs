@@ -115,6 +115,14 @@ async fn refuse_unidentified(app: &App, peer: &Peer, code: &'static str, error: 
     }
 }
 
+/// Counts a knock that never became a request, and records it as far as it has to be.
+pub(crate) async fn tally_knock(app: &App, peer: &Peer, code: &'static str) {
+    let Some(tally) = app.failures.count(&peer.source(), code, Instant::now()) else { return };
+    if let Err(lost) = app.serving.audit.append(failure_record(&tally)).await {
+        tracing::error!(error = %lost, source = tally.source, "a knock could not be recorded");
+    }
+}
+
 /// Failures of one source, as one record.
 pub(crate) fn failure_record(tally: &Tally) -> Record {
     Record::new(Kind::AuthFail)

@@ -1,12 +1,15 @@
 //! May they: the one place where routes ask the policies, and where a denial is recorded before it is told.
 
 use outpost_audit::Kind;
-use outpost_policies::{Action, Ask, Context, Permit, Resource};
+use outpost_policies::{Action, Ask, Context, Denial, Permit, Resource};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
 use crate::record;
+
+/// The rule that a key's own scope is, in answers and records.
+const SCOPE_RULE: &str = "api-key-scope";
 
 /// What a route asks for.
 pub(crate) struct Wanted {
@@ -46,8 +49,23 @@ pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Pe
             ..Context::default()
         },
     };
-    let denial = match app.serving.policies.now().authorize(&ask) {
-        Ok(permit) => return Ok(permit),
+    let policies = app.serving.policies.now();
+    let within = match call.caller.scope.excess(action.word(), &ask.resource, call.endpoint) {
+        None => Ok(()),
+        Some(excess) => Err(Denial {
+            rules: vec![SCOPE_RULE.to_owned()],
+            message: format!("this API key is not for {excess}: ask an admin for one that is"),
+            errors: Vec::new(),
+            policy_version: policies.version(),
+        }),
+    };
+    let denial = match within.and_then(|()| app.serving.identities.authorize(&policies, &ask, &app.serving.device)) {
+        Ok(permit) => {
+            if let Some(glass) = permit.broken_glass() {
+                tracing::warn!(request = %call.id, action = action.word(), glass, "allowed by an open override");
+            }
+            return Ok(permit);
+        }
         Err(denial) => denial,
     };
     for error in &denial.errors {

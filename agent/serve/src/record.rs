@@ -12,7 +12,12 @@ use crate::identify::Caller;
 
 /// A record of what this call did.
 pub(crate) fn of_call(serving: &Serving, call: &Call, kind: Kind) -> Record {
-    let record = Record::new(kind).request(call.id.as_str()).who(who(serving, &call.caller));
+    let mut record = Record::new(kind).request(call.id.as_str()).who(who(serving, &call.caller));
+    if let Some(claimed) = &call.caller.on_behalf_of {
+        // Under its own name: that a service says so does not make it the person who came in person.
+        let claimed = format!("{} for {claimed}", call.caller.principal.id);
+        record = record.detail("on_behalf_of", serving.pseudonyms.of(&claimed));
+    }
     match call.caller.credential.as_str() {
         "" => record,
         credential => record.detail("credential", credential),
@@ -51,10 +56,11 @@ pub(crate) fn object(call: &Call, resource: &Resource) -> ObjectRef {
 
 /// A permit's part of a record.
 pub(crate) fn allowed(permit: &Permit) -> DecisionRef {
+    let broken = permit.broken_glass().map(|glass| format!("break-glass:{glass}"));
     DecisionRef {
         effect: "allow".to_owned(),
         policy: policy(permit.policy_version()),
-        rules: permit.rules().to_vec(),
+        rules: permit.rules().iter().cloned().chain(broken).collect(),
         errors: Vec::new(),
     }
 }

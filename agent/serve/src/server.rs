@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +20,7 @@ use crate::identify::{Failures, Peer, WINDOW};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::quota::Quotas;
-use crate::tls::{self, TlsError};
+use crate::tls::{DeviceTime, LOOK_EVERY, Tls, TlsError};
 use crate::{ServeConfig, router};
 
 use connection::Connections;
@@ -36,7 +35,8 @@ const LAST_RECORDS: Duration = Duration::from_secs(10);
 pub struct Server {
     config: ServeConfig,
     tcp: Option<TcpListener>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
+    time: DeviceTime,
     unix: Option<unix::OwnedListener>,
 }
 
@@ -89,7 +89,8 @@ impl Server {
         if config.tcp.is_none() && config.unix.is_none() {
             return Err(BindError::Nowhere);
         }
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let time = DeviceTime::default();
+        let tls = config.tls.as_ref().map(|files| Tls::read(files, time.clone()).map(Arc::new)).transpose()?;
         let tcp = match config.tcp {
             None => None,
             Some(address) if tls.is_none() && !address.ip().to_canonical().is_loopback() => {
@@ -107,7 +108,7 @@ impl Server {
                 Some(listener.map_err(|source| BindError::Unix { path: path.clone(), source })?)
             }
         };
-        Ok(Self { config, tcp, tls, unix })
+        Ok(Self { config, tcp, tls, time, unix })
     }
 
     /// The TCP address, with the port that was taken.
@@ -125,7 +126,8 @@ impl Server {
     /// Serves until `shutdown` completes; then takes no more, lets answers go on for as long as the limits say, gives
     /// up the rest, and returns when all of it is on record.
     pub async fn serve(self, serving: Serving, shutdown: impl Future<Output = ()> + Send) {
-        let Self { config, tcp, tls, unix } = self;
+        let Self { config, tcp, tls, time, unix } = self;
+        time.set(Arc::clone(&serving.circumstances));
         let quotas = match Quotas::load(&serving.audit, serving.audit.moment()) {
             Ok(quotas) => quotas,
             Err(error) => {
@@ -144,6 +146,7 @@ impl Server {
             tasks: TaskTracker::new(),
             giving_up: CancellationToken::new(),
             router: router::router(),
+            tls: tls.clone(),
             limits: config.limits,
             serving,
         });
@@ -153,6 +156,7 @@ impl Server {
             accept_tcp(tcp, tls, &connections),
             accept_unix(unix.as_ref().map(|unix| &unix.listener), &connections),
             sweep_failures(&app, &stopping),
+            watch_certificate(&app, &stopping),
             async {
                 shutdown.await;
                 stopping.cancel();
@@ -162,7 +166,7 @@ impl Server {
     }
 }
 
-async fn accept_tcp(listener: Option<TcpListener>, tls: Option<TlsAcceptor>, connections: &Connections) {
+async fn accept_tcp(listener: Option<TcpListener>, tls: Option<Arc<Tls>>, connections: &Connections) {
     let Some(listener) = listener else { return };
     while let Some(room) = connections.room().await {
         let accepted = tokio::select! {
@@ -173,7 +177,8 @@ async fn accept_tcp(listener: Option<TcpListener>, tls: Option<TlsAcceptor>, con
             Ok((stream, address)) => {
                 // Tokens are small and wanted at once.
                 let _ = stream.set_nodelay(true);
-                connections.serve_tcp(stream, Peer::Tcp { address, tls: tls.is_some() }, tls.clone(), room);
+                let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+                connections.serve_tcp(stream, address, acceptor, room);
             }
             Err(error) => refused(&error).await,
         }
@@ -211,6 +216,21 @@ async fn sweep_failures(app: &App, stopping: &CancellationToken) {
         }
         for tally in app.failures.sweep(Instant::now()) {
             record_failures(app, &tally).await;
+        }
+    }
+}
+
+/// Looks whether the certificate's files have changed, for as long as the server lives.
+async fn watch_certificate(app: &App, stopping: &CancellationToken) {
+    let Some(tls) = &app.tls else { return };
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let tls = Arc::clone(tls);
+        if let Err(error) = tokio::task::spawn_blocking(move || tls.look()).await {
+            tracing::error!(%error, "a bug: looking at the TLS certificate panicked");
         }
     }
 }

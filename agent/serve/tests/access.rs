@@ -5,6 +5,8 @@ mod support;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use outpost_policies::BreakGlass;
+use outpost_serve::identify::{NewApiKey, Scope};
 use outpost_serve::{LocalUsers, routes};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
@@ -262,4 +264,46 @@ async fn a_thousand_knocks_are_a_few_records_that_count_them_all() {
     let counted: i64 =
         fixture.records(&["auth.fail"]).iter().map(|record| record["detail"]["count"].as_i64().unwrap()).sum();
     assert_eq!(counted, 50);
+}
+
+#[tokio::test]
+async fn a_key_for_one_action_is_refused_another_and_that_is_on_record() {
+    let fixture = Fixture::start().await;
+    let new = NewApiKey { name: "vectors".to_owned(), roles: vec!["operator".to_owned()], expires_s: None };
+    let scope = Scope { actions: vec!["embed".to_owned()], ..Scope::default() };
+    let (_, key) = fixture.keys.create_scoped(&new, &scope, NOW_S).unwrap();
+    let reply = fixture.post(CHAT, &key, &question("hello")).await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "denied_by_policy"), "{}", reply.text);
+    assert_eq!(fixture.records(&["infer.denied"])[0]["dec"]["rules"], json!(["api-key-scope"]));
+    let key = fixture.api_key("operator");
+    let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
+    assert_eq!(fixture.call("POST", CHAT, &headers, question("hello").to_string()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_open_override_gives_its_roles_marks_every_record_and_ends_by_itself() {
+    let fixture = Fixture::start().await;
+    let token = fixture.token("nobody");
+    assert_eq!(fixture.post(CHAT, &token, &question("hello")).await.status, 403);
+    let glass = BreakGlass {
+        id: "fire-1".to_owned(),
+        roles: vec!["operator".to_owned()],
+        user: Some(format!("{}|ada", support::ISSUER)),
+        device: None,
+        from_s: NOW_S,
+        until_s: NOW_S + 300,
+        reason: "nobody can be reached".to_owned(),
+        sealed_by: vec!["grace".to_owned()],
+    };
+    fixture.identities.set_break_glass(Some(glass)).unwrap();
+    assert_eq!(fixture.post(CHAT, &token, &question("hello")).await.status, 200);
+    let started = fixture.records(&["infer.start"]);
+    assert!(started[0]["dec"]["rules"].as_array().unwrap().contains(&json!("break-glass:fire-1")), "{}", started[0]);
+    assert_eq!(started[0]["who"]["roles"], json!(["nobody"]), "the record shows who the caller is");
+    let status = fixture.call_unix("GET", "/outpost/status", &[], "").await.json();
+    assert_eq!(status["access"]["break_glass"]["id"], "fire-1");
+    fixture.now_s.store(NOW_S + 300, Ordering::SeqCst);
+    assert_eq!(fixture.post(CHAT, &token, &question("hello")).await.status, 403);
+    let status = fixture.call_unix("GET", "/outpost/status", &[], "").await.json();
+    assert!(status["access"]["break_glass"].is_null());
 }

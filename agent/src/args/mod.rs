@@ -134,6 +134,24 @@ pub enum Key {
         /// Days until it expires
         #[arg(long, default_value_t = 365)]
         days: u32,
+        /// Only for this model; may be given more than once
+        #[arg(long = "model", value_name = "MODEL")]
+        models: Vec<String>,
+        /// Only for this action, as in `infer`; may be given more than once
+        #[arg(long = "action", value_name = "ACTION")]
+        actions: Vec<String>,
+        /// Only for paths under this one, as in `/v1/embeddings`; may be given more than once
+        #[arg(long = "endpoint", value_name = "PATH")]
+        endpoints: Vec<String>,
+    },
+    /// Make a key in the place of another, which goes on for a while
+    #[command(after_help = "Example: outpost key rotate 4f8a2c01 --grace-hours 24")]
+    Rotate {
+        /// The id that `list` shows
+        id: String,
+        /// Hours for which the old key still counts
+        #[arg(long, default_value_t = 24)]
+        grace_hours: u32,
     },
     /// List keys, without their secrets
     #[command(after_help = "Example: outpost key list --json")]

@@ -5,7 +5,7 @@ use outpost_audit::Kind;
 use outpost_disk::Clock;
 use outpost_policies::{Bundle, Policies};
 use outpost_serve::ApiKeys;
-use outpost_serve::identify::{ApiKey, NewApiKey};
+use outpost_serve::identify::{ApiKey, NewApiKey, Scope};
 use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
@@ -21,17 +21,20 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
     let clock = Clock::open(here.state.ledgers())?;
     let api_keys = ApiKeys::open(here.state.keys()).context("cannot open the local API keys")?;
     match command {
-        Key::Create { name, roles, days } => {
+        Key::Create { name, roles, days, models, actions, endpoints } => {
             check_roles(&roles)?;
+            let scope = Scope { models, actions, endpoints };
             let expires_s = clock.now_s().saturating_add(i64::from(days) * DAY_S);
             let new = NewApiKey { name, roles, expires_s: Some(expires_s) };
-            let (key, secret) = api_keys.create(&new, clock.now_s()).context("no key was made")?;
+            let (key, secret) = api_keys.create_scoped(&new, &scope, clock.now_s()).context("no key was made")?;
             here.record(&clock, key_watch::record_of(Kind::KeyCreate, &key))?;
-            if here.json {
-                say_json(&json!({"id": key.id, "key": secret, "roles": key.roles, "expires_s": key.expires_s}))?;
-            } else {
-                say(format!("{secret}\nkey `{}` for `{}`; shown this once, kept nowhere", key.id, key.name))?;
-            }
+            show(here, &key, &secret)?;
+        }
+        Key::Rotate { id, grace_hours } => {
+            let grace_s = i64::from(grace_hours) * 3600;
+            let (key, secret) = api_keys.rotate(&id, grace_s, clock.now_s()).context("no key was made")?;
+            here.record(&clock, key_watch::record_of(Kind::KeyCreate, &key))?;
+            show(here, &key, &secret)?;
         }
         Key::List => {
             let keys = api_keys.list().context("cannot list keys")?;
@@ -39,7 +42,11 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
                 say_json(&keys.iter().map(to_json).collect::<Vec<_>>())?;
             } else {
                 for key in &keys {
-                    let state = if key.revoked_s.is_some() { "revoked" } else { "valid" };
+                    let state = match key.revoked_s {
+                        Some(_) => "revoked",
+                        None if key.is_active(clock.now_s()) => "valid",
+                        None => "expired",
+                    };
                     say(format!("{:<12} {:<8} {:<20} {}", key.id, state, key.roles.join(","), key.name))?;
                 }
             }
@@ -53,10 +60,22 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Shows a new key, this once.
+fn show(here: &Here, key: &ApiKey, secret: &str) -> Result<()> {
+    if here.json {
+        return say_json(&json!({
+            "id": key.id, "key": secret, "roles": key.roles, "expires_s": key.expires_s, "scope": key.scope,
+            "replaces": key.replaces,
+        }));
+    }
+    say(format!("{secret}\nkey `{}` for `{}`; shown this once, kept nowhere", key.id, key.name))
+}
+
 fn to_json(key: &ApiKey) -> Value {
     json!({
         "id": key.id, "name": key.name, "roles": key.roles,
         "created_s": key.created_s, "expires_s": key.expires_s, "revoked_s": key.revoked_s,
+        "scope": key.scope, "used_s": key.used_s, "replaces": key.replaces,
     })
 }
 

@@ -45,11 +45,7 @@ impl LocalUsers {
             );
             return Err(Unidentified::new("unknown_account", message));
         };
-        Ok(Caller {
-            principal: Principal { kind: PrincipalKind::LocalUser, id: format!("uid:{uid}"), roles: roles.clone() },
-            method: AuthMethod::Socket,
-            network: Network::Socket,
-            credential: String::new(),
-        })
+        let principal = Principal { kind: PrincipalKind::LocalUser, id: format!("uid:{uid}"), roles: roles.clone() };
+        Ok(Caller::new(principal, AuthMethod::Socket, Network::Socket))
     }
 }

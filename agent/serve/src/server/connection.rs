@@ -1,10 +1,13 @@
 //! One connection: HTTP/1.1 with bounds on head, time and number.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::handle::handle;
-use crate::identify::Peer;
+use crate::handle::{handle, tally_knock};
+use crate::identify::{Peer, ProvenCertificate};
 
 /// The connections there are.
 pub(super) struct Connections {
@@ -52,15 +55,22 @@ impl Connections {
     pub(super) fn serve_tcp(
         &self,
         stream: TcpStream,
-        peer: Peer,
+        address: SocketAddr,
         tls: Option<TlsAcceptor>,
         room: OwnedSemaphorePermit,
     ) {
-        let Some(tls) = tls else { return self.serve(stream, peer, room) };
+        let Some(tls) = tls else {
+            return self.serve(stream, Peer::Tcp { address, tls: false, certificate: None }, room);
+        };
         let (app, stopping, closing) = self.handles();
         self.tasks.spawn(async move {
             match tokio::time::timeout(app.limits.head_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => run(app, stream, peer, stopping, closing).await,
+                Ok(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    let certificate = shown.and_then(|shown| ProvenCertificate::read(shown)).map(Arc::new);
+                    let peer = Peer::Tcp { address, tls: true, certificate };
+                    run(app, stream, peer, stopping, closing).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -102,9 +112,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = app.limits.clone();
+    let (owner, source, served) = (Arc::clone(&app), peer.clone(), AtomicUsize::new(0));
     let service = service_fn(move |request: Request<Incoming>| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(handle(app, peer, request.map(Body::new)).await) }
+        let (app, peer) = (Arc::clone(&app), peer.clone());
+        let is_last = served.fetch_add(1, Ordering::Relaxed) + 1 >= app.limits.requests;
+        async move {
+            let mut response = handle(app, peer, request.map(Body::new)).await;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -118,6 +136,11 @@ where
             served = connection.as_mut() => {
                 if let Err(error) = served {
                     tracing::debug!(%error, "a connection broke off");
+                    if error.is_parse() {
+                        // Answered 400 or 431 before a request was seen: it counts as a knock like any other.
+                        let code = if error.is_parse_too_large() { "head_too_large" } else { "malformed_request" };
+                        tally_knock(&owner, &source, code).await;
+                    }
                 }
                 return;
             }

@@ -20,7 +20,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outpost_audit::{AuditLog, BootInfo, CheckpointKey, LogIdentity, Pseudonyms};
 use outpost_policies::{Bundle, InForce, Permit, Policies, Principal};
-use outpost_serve::identify::NewApiKey;
+use outpost_serve::identify::{CertificateSubjects, NewApiKey};
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
     FinishReason, GenerateRequest, Generation, GenerationEvent, Health, Identities, KeepAlive, Limits, LoadOutcome,
@@ -51,6 +51,7 @@ pub struct Fixture {
     pub backend: Arc<Scripted>,
     pub now_s: Arc<AtomicI64>,
     pub policies: InForce,
+    pub identities: Arc<Identities>,
     signer: Ed25519KeyPair,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
@@ -62,6 +63,7 @@ pub struct Options {
     pub local: LocalUsers,
     pub tls: Option<TlsFiles>,
     pub origins: Vec<String>,
+    pub certificates: CertificateSubjects,
 }
 
 impl Fixture {
@@ -80,9 +82,12 @@ impl Fixture {
             BootInfo { agent: "0.1.0".to_owned(), device: "device".to_owned(), clock: outpost_disk::Clock::system() };
         let (audit, _) = AuditLog::open(&audit_directory, identity, info).unwrap();
         let signer = Ed25519KeyPair::generate().unwrap();
-        let identities =
-            Identities::new().with_api_keys(ApiKeys::open(directory.path()).unwrap()).with_local_users(options.local);
+        let identities = Identities::new()
+            .with_api_keys(ApiKeys::open(directory.path()).unwrap())
+            .with_local_users(options.local)
+            .with_certificates(options.certificates);
         identities.set_issuers(&[issuer(&signer)]).unwrap();
+        let identities = Arc::new(identities);
         let policies = InForce::new(Policies::activate(Bundle::default_bundle()).unwrap());
         let backend = Arc::new(Scripted::default());
         let now_s = Arc::new(AtomicI64::new(NOW_S));
@@ -104,7 +109,7 @@ impl Fixture {
             audit: audit.clone(),
             pseudonyms: Pseudonyms::new(b"a secret of the device"),
             policies: policies.clone(),
-            identities: Arc::new(identities),
+            identities: Arc::clone(&identities),
             backend: Arc::clone(&backend) as Arc<dyn Backend>,
             circumstances: Arc::new(move || Circumstances {
                 now_s: clock.load(Ordering::SeqCst),
@@ -125,6 +130,7 @@ impl Fixture {
             backend,
             now_s,
             policies,
+            identities,
             signer,
             stop: Some(stop),
             served: Some(served),

@@ -40,6 +40,7 @@ pub(crate) async fn show(
         "offline_s": circumstances.offline_s,
         "now_s": circumstances.now_s,
         "audit_records": app.serving.audit.size(),
+        "access": app.access_status(),
         "agent": app.serving.backend.status(),
     })))
 }

@@ -22,7 +22,7 @@ fn a_new_key_identifies_its_holder_with_its_roles() {
     let caller = identify(&keys, &text, NOW_S).unwrap();
     assert_eq!(caller.principal.id, format!("key:{}", key.id));
     assert_eq!(caller.principal.roles, ["operator"]);
-    assert_eq!(keys.list().unwrap(), [key]);
+    assert_eq!(keys.list().unwrap(), [ApiKey { used_s: Some(NOW_S), ..key }]);
 }
 
 #[test]
@@ -104,4 +104,50 @@ proptest! {
         let keys = ApiKeys::open(directory.path()).unwrap();
         prop_assert!(identify(&keys, &text, NOW_S).is_err());
     }
+}
+
+#[test]
+fn a_rotated_key_goes_on_for_its_grace_and_two_are_the_most() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = ApiKeys::open(directory.path()).unwrap();
+    let scope = Scope { models: vec!["demo".to_owned()], ..Scope::default() };
+    let (old, old_text) = keys.create_scoped(&new_key(Some(NOW_S + 1_000)), &scope, NOW_S).unwrap();
+    let (new, new_text) = keys.rotate(&old.id, 60, NOW_S + 100).unwrap();
+    assert_eq!((new.replaces.as_deref(), &new.scope, new.expires_s), (Some(&*old.id), &scope, Some(NOW_S + 1_100)));
+    assert!(identify(&keys, &old_text, NOW_S + 159).is_ok() && identify(&keys, &new_text, NOW_S + 159).is_ok());
+    assert!(keys.rotate(&old.id, 60, NOW_S + 120).unwrap_err().to_string().contains("is being replaced"));
+    assert_eq!(identify(&keys, &old_text, NOW_S + 160).unwrap_err(), "api_key_expired");
+    assert!(keys.rotate(&old.id, 60, NOW_S + 160).unwrap_err().to_string().contains("no longer opens"));
+    assert!(matches!(keys.rotate("00000000", 60, NOW_S).unwrap_err(), ApiKeyError::Unknown(_)));
+}
+
+#[test]
+fn the_last_use_of_a_key_is_kept_to_the_hour() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = ApiKeys::open(directory.path()).unwrap();
+    let (_, text) = keys.create(&new_key(None), NOW_S).unwrap();
+    let used = |now_s| {
+        identify(&keys, &text, now_s).unwrap();
+        keys.list().unwrap()[0].used_s
+    };
+    assert_eq!(keys.list().unwrap()[0].used_s, None);
+    assert_eq!(
+        (used(NOW_S), used(NOW_S + 3_599), used(NOW_S + 3_600)),
+        (Some(NOW_S), Some(NOW_S), Some(NOW_S + 3_600))
+    );
+}
+
+#[test]
+fn keys_made_before_there_were_scopes_still_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join("keys.db")).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE keys (id TEXT PRIMARY KEY NOT NULL, mac BLOB NOT NULL, name TEXT NOT NULL, roles TEXT NOT NULL,
+             created_s INTEGER NOT NULL, expires_s INTEGER, revoked_s INTEGER) STRICT;
+             INSERT INTO keys VALUES ('0a', x'00', 'till', '[\"operator\"]', 5, NULL, NULL);",
+        )
+        .unwrap();
+    let listed = ApiKeys::open(directory.path()).unwrap().list().unwrap();
+    assert!(listed[0].scope.is_everything() && listed[0].roles == ["operator"]);
 }
