@@ -13,8 +13,8 @@ pub use answer::{
 };
 pub use models::{Health, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Purpose};
 pub use request::{
-    Chat, EmbedInput, EmbedRequest, Embeddings, GenerateRequest, KeepAlive, Message, Prompt, Role, Sampling, Shape, Tool,
-    ToolCall, ToolChoice,
+    Chat, EmbedInput, EmbedRequest, Embeddings, GenerateRequest, KeepAlive, Message, Prompt, Role, Sampling, Shape,
+    Tool, ToolCall, ToolChoice,
 };
 
 /// What the agent gives the server to serve.

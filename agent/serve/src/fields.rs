@@ -169,9 +169,7 @@ impl Neutral {
     fn is(self, value: &Value) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Empty => {
-                value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
-            }
+            Self::Empty => value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty),
             Self::False => *value == Value::Bool(false),
             Self::Zero => value.as_f64() == Some(0.0),
             Self::Text(text) => value.as_str() == Some(text),

@@ -19,6 +19,7 @@ mod config;
 mod converse;
 mod cors;
 mod drive;
+mod embed;
 mod error;
 mod fields;
 mod gate;

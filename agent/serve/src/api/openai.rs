@@ -16,8 +16,7 @@ const MODELS: &str = "/v1/models";
 const MODEL: &str = "/v1/models/{id}";
 const CHAT: &str = "/v1/chat/completions";
 
-pub(crate) const ROUTES: &[Route] =
-    &[Route::new("GET", MODELS), Route::new("GET", MODEL), Route::new("POST", CHAT)];
+pub(crate) const ROUTES: &[Route] = &[Route::new("GET", MODELS), Route::new("GET", MODEL), Route::new("POST", CHAT)];
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()

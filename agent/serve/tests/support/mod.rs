@@ -278,14 +278,19 @@ impl Reply {
     pub fn code(&self) -> String {
         let json = self.json();
         let error = &json["error"];
-        assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{json}");
-        assert!(error["type"].is_string() && error.get("param").is_some(), "{json}");
         assert_eq!(self.header("x-request-id").len(), 26);
+        if let Some(message) = error.as_str() {
+            assert!(message.len() > 10, "{json}");
+            return json["code"].as_str().unwrap().to_owned();
+        }
+        assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{json}");
+        assert!(error["type"].is_string() && (json["type"] == "error" || error.get("param").is_some()), "{json}");
         error["code"].as_str().unwrap().to_owned()
     }
 
     pub fn message(&self) -> String {
-        self.json()["error"]["message"].as_str().unwrap().to_owned()
+        let error = &self.json()["error"];
+        error.as_str().or(error["message"].as_str()).unwrap().to_owned()
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -411,7 +416,8 @@ impl Backend for Scripted {
         let (sender, events) = mpsc::unbounded_channel();
         let cancel = Arc::new(AtomicBool::new(false));
         if prompt_scores {
-            let tokens = ["What", " now"].iter().enumerate().map(|(place, text)| score(text, (place > 0).then_some(-1.5)));
+            let tokens =
+                ["What", " now"].iter().enumerate().map(|(place, text)| score(text, (place > 0).then_some(-1.5)));
             let _ = sender.send(GenerationEvent::Said(Said::Prompt(tokens.collect())));
         }
         let (flag, cancelled, go_on) = (Arc::clone(&cancel), Arc::clone(&self.cancelled), Arc::clone(&self.go_on));
@@ -449,7 +455,13 @@ impl Backend for Scripted {
         let card = self.known(model).await?;
         let keys = json!({ "general.architecture": "llama", "llama.block_count": 4 });
         let Value::Object(keys) = keys else { unreachable!() };
-        Ok(ModelDetail { licence: card.licence.clone(), template: "{{ messages }}".into(), keys, card, ..ModelDetail::default() })
+        Ok(ModelDetail {
+            licence: card.licence.clone(),
+            template: "{{ messages }}".into(),
+            keys,
+            card,
+            ..ModelDetail::default()
+        })
     }
 
     async fn loaded(&self) -> Vec<LoadedModel> {
@@ -564,6 +576,7 @@ async fn play(
         _ => ["Hel", "lo, ", "wörld"].into_iter().for_each(text),
     }
     let usage = Usage { prompt_tokens: 5, cached_tokens: 2, generated_tokens: 3, reasoning_tokens: 0 };
-    let timings = Timings { prompt: Duration::from_millis(4), generation: Duration::from_millis(6), ..Timings::default() };
+    let timings =
+        Timings { prompt: Duration::from_millis(4), generation: Duration::from_millis(6), ..Timings::default() };
     let _ = sender.send(GenerationEvent::Finished(Ending { reason, usage, timings }));
 }
