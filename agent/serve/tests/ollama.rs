@@ -87,7 +87,10 @@ async fn a_question_without_a_question_loads_and_unloading_takes_more() {
     let (operator, admin) = (fixture.token("operator"), fixture.token("admin"));
     let load = json!({ "model": "demo", "prompt": "", "keep_alive": "1h30m" });
     let answer = fixture.post("/api/generate", &operator, &load).await.json();
-    assert_eq!((&answer["done"], &answer["done_reason"], &answer["response"]), (&json!(true), &json!("load"), &json!("")));
+    assert_eq!(
+        (&answer["done"], &answer["done_reason"], &answer["response"]),
+        (&json!(true), &json!("load"), &json!(""))
+    );
     let unload = json!({ "model": "demo", "messages": [], "keep_alive": 0 });
     assert_eq!(fixture.post("/api/chat", &operator, &unload).await.status, 403);
     let answer = fixture.post("/api/chat", &admin, &unload).await.json();
@@ -157,7 +160,8 @@ async fn models_are_made_copied_and_removed_by_those_who_may() {
     let new = json!({ "model": "mine", "from": "demo", "system": "Be brief.", "parameters": { "temperature": 0.1 } });
     assert_eq!(fixture.post("/api/create", &operator, &new).await.status, 403);
     assert_eq!(fixture.post("/api/create", &admin, &new).await.json(), json!({ "status": "success" }));
-    for (field, value) in [("files", json!({ "a": "b" })), ("adapters", json!({ "a": "b" })), ("quantize", json!("q4"))] {
+    for (field, value) in [("files", json!({ "a": "b" })), ("adapters", json!({ "a": "b" })), ("quantize", json!("q4"))]
+    {
         let mut refused = new.clone();
         refused[field] = value;
         let reply = fixture.post("/api/create", &admin, &refused).await;
