@@ -1,7 +1,10 @@
 //! The routes, one folder for each family of clients, and the table of them.
 
 pub(crate) mod anthropic;
+pub(crate) mod count;
+pub(crate) mod fetch;
 pub(crate) mod foundry;
+pub(crate) mod manage;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod outpost;
@@ -89,7 +92,7 @@ mod tests {
     fn a_path_is_named_by_its_route_and_never_by_itself() {
         assert_eq!(endpoint("/v1/models/qwen3").path, "/v1/models/{id}");
         assert_eq!(endpoint("/v1/models").path, "/v1/models");
-        for unknown in ["/v1/models/", "/v1/models/a/b", "/", "/v1", "/v1/chat/completions/x", "/etc/passwd"] {
+        for unknown in ["/v1/models/", "/v1/models/a/b", "/v1", "/v1/chat/completions/x", "/etc/passwd"] {
             assert_eq!(endpoint(unknown).path, "unknown", "{unknown}");
             assert_eq!(endpoint(unknown).family, Family::OpenAi);
             assert!(endpoint(unknown).identified);

@@ -69,6 +69,11 @@ impl ApiError {
         Self { rules: rules.into(), ..error }
     }
 
+    /// 403 for what is done for nobody.
+    pub(crate) fn not_offered(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "not_offered", message)
+    }
+
     /// 403 for a web page that may not call.
     pub(crate) fn cross_site(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "cross_site", message)

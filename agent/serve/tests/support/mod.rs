@@ -284,14 +284,19 @@ impl Reply {
     pub fn code(&self) -> String {
         let json = self.json();
         let error = &json["error"];
-        assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{json}");
-        assert!(error["type"].is_string() && error.get("param").is_some(), "{json}");
         assert_eq!(self.header("x-request-id").len(), 26);
+        if let Some(message) = error.as_str() {
+            assert!(message.len() > 10, "{json}");
+            return json["code"].as_str().unwrap().to_owned();
+        }
+        assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{json}");
+        assert!(error["type"].is_string() && (json["type"] == "error" || error.get("param").is_some()), "{json}");
         error["code"].as_str().unwrap().to_owned()
     }
 
     pub fn message(&self) -> String {
-        self.json()["error"]["message"].as_str().unwrap().to_owned()
+        let error = &self.json()["error"];
+        error.as_str().or(error["message"].as_str()).unwrap().to_owned()
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -1,0 +1,198 @@
+//! What a request for a message may say.
+
+use serde_json::{Map, Value, json};
+
+use super::content;
+use crate::converse::{Asked, model_name};
+use crate::error::ApiError;
+use crate::fields::{Fields, Neutral};
+use crate::{Chat, Message, Prompt, Role, Sampling, Tool, ToolChoice};
+
+const MESSAGES: usize = 4096;
+const TOOLS: usize = 128;
+const STOPS: usize = 16;
+const TEXT_BYTES: usize = 256;
+
+/// Understands a request for an answer.
+///
+/// # Errors
+/// 400, naming the field.
+pub(super) fn parse(object: Map<String, Value>) -> Result<Asked, ApiError> {
+    let mut fields = Fields::new(object);
+    let max_tokens = fields.count("max_tokens", 1)?;
+    if max_tokens.is_none() {
+        return Err(fields.wrong("max_tokens", "has to say how many tokens the answer may have"));
+    }
+    let stream = fields.flag("stream")?.unwrap_or(false);
+    let top_p = fields.number("top_p", 0.0, 1.0)?;
+    if top_p == Some(0.0) {
+        return Err(fields.wrong("top_p", "has to be above 0"));
+    }
+    let temperature = fields.number("temperature", 0.0, 1.0)?;
+    let sampling = Sampling { temperature, top_p, top_k: fields.count("top_k", 0)?, ..Sampling::default() };
+    let stop = stop(&mut fields)?;
+    fields.ignore(&["metadata", "service_tier", "inference_geo"]);
+    let asked = conversation(fields)?;
+    Ok(Asked { max_tokens, stream, sampling, stop, ..asked })
+}
+
+/// Understands a request for a count.
+///
+/// # Errors
+/// 400, naming the field.
+pub(super) fn parse_count(object: Map<String, Value>) -> Result<Asked, ApiError> {
+    conversation(Fields::new(object))
+}
+
+/// Reads what both have, and nothing besides.
+fn conversation(mut fields: Fields) -> Result<Asked, ApiError> {
+    let model = model_name(fields.text("model")?)?;
+    let mut messages: Vec<Message> = Vec::new();
+    if let Some(system) = fields.take("system") {
+        messages.push(Message::new(Role::System, content::text("system", system)?));
+    }
+    match fields.take("messages") {
+        Some(Value::Array(list)) if (1..=MESSAGES).contains(&list.len()) => {
+            for (index, value) in list.into_iter().enumerate() {
+                content::message(&format!("messages[{index}]"), value, &mut messages)?;
+            }
+        }
+        _ => return Err(fields.wrong("messages", &format!("has to be a list of 1 to {MESSAGES} messages"))),
+    }
+    let tools = tools(&mut fields)?;
+    let (tool_choice, parallel_calls) = choice(&mut fields, &tools)?;
+    let thinking = thinking(&mut fields)?;
+    // What marks a prompt for a cache changes no answer; prompts are kept here without being asked.
+    fields.ignore(&["cache_control"]);
+    fields.refuse("mcp_servers", Neutral::Empty)?;
+    fields.refuse("container", Neutral::Nothing)?;
+    fields.refuse("context_management", Neutral::Nothing)?;
+    fields.refuse("output_config", Neutral::Empty)?;
+    fields.finish()?;
+    Ok(Asked::new(model, Prompt::Chat(Chat { messages, tools, tool_choice, parallel_calls, thinking })))
+}
+
+fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
+    let texts = match fields.take("stop_sequences") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) if list.len() <= STOPS => {
+            list.into_iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        }
+        Some(_) => None,
+    };
+    texts.filter(|texts| texts.iter().all(|text| (1..=TEXT_BYTES).contains(&text.len()))).ok_or_else(|| {
+        let what = format!("has to be a list of up to {STOPS} texts, each of 1 to {TEXT_BYTES} bytes");
+        fields.wrong("stop_sequences", &what)
+    })
+}
+
+fn tools(fields: &mut Fields) -> Result<Vec<Tool>, ApiError> {
+    let list = match fields.take("tools") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) if list.len() <= TOOLS => list,
+        Some(_) => return Err(fields.wrong("tools", &format!("has to be a list of up to {TOOLS} tools"))),
+    };
+    let tool = |(index, value)| {
+        let mut tool = Fields::within(format!("tools[{index}]"), value)?;
+        if !matches!(tool.text("type")?.as_deref(), None | Some("custom")) {
+            return Err(tool.not_served("type", "has to be `custom`: no tools are run here"));
+        }
+        let name = tool.text("name")?.filter(|name| content::is_name(name));
+        let name = name.ok_or_else(|| tool.wrong("name", "has to be 1 to 128 letters, digits, `_` and `-`"))?;
+        let description = tool.text("description")?.unwrap_or_default();
+        let parameters = match tool.take("input_schema") {
+            Some(Value::Object(mut schema)) => {
+                schema.entry("type").or_insert_with(|| json!("object"));
+                Value::Object(schema)
+            }
+            _ => return Err(tool.wrong("input_schema", "has to be a JSON Schema of type `object`")),
+        };
+        tool.ignore(&["cache_control", "strict", "input_examples", "eager_input_streaming"]);
+        tool.finish()?;
+        Ok(Tool { name, description, parameters })
+    };
+    list.into_iter().enumerate().map(tool).collect()
+}
+
+fn choice(fields: &mut Fields, tools: &[Tool]) -> Result<(ToolChoice, bool), ApiError> {
+    let Some(value) = fields.take("tool_choice") else { return Ok((ToolChoice::Auto, true)) };
+    let mut choice = Fields::within("tool_choice", value)?;
+    let kind = choice.text("type")?;
+    let name = choice.text("name")?;
+    let parallel = !choice.flag("disable_parallel_tool_use")?.unwrap_or(false);
+    let chosen = match kind.as_deref() {
+        Some("auto") => ToolChoice::Auto,
+        Some("none") => ToolChoice::None,
+        Some("any") if !tools.is_empty() => ToolChoice::Required,
+        Some("any") => return Err(choice.wrong("type", "asks for a call, but `tools` has nothing to call")),
+        Some("tool") => match name {
+            Some(name) if tools.iter().any(|tool| tool.name == name) => ToolChoice::Named(name),
+            _ => return Err(choice.wrong("name", "has to be the name of one of `tools`")),
+        },
+        _ => return Err(choice.wrong("type", "has to be `auto`, `any`, `tool` or `none`")),
+    };
+    choice.finish()?;
+    Ok((chosen, parallel))
+}
+
+fn thinking(fields: &mut Fields) -> Result<Option<bool>, ApiError> {
+    let Some(value) = fields.take("thinking") else { return Ok(None) };
+    let mut thinking = Fields::within("thinking", value)?;
+    // A budget is a ceiling within `max_tokens`, which holds anyway.
+    thinking.whole("budget_tokens", 1, u64::MAX)?;
+    thinking.ignore(&["display"]);
+    let wanted = match thinking.text("type")?.as_deref() {
+        Some("enabled") => Some(true),
+        Some("disabled") => Some(false),
+        Some("adaptive") => None,
+        _ => return Err(thinking.wrong("type", "has to be `enabled`, `disabled` or `adaptive`")),
+    };
+    thinking.finish()?;
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "(text|user|tool_use|tool_result|thinking|.{0,8})".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map("(role|content|type|name|id|text|input|x)", inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn any_value_in_any_field_is_read_or_refused_without_panic(
+            field in prop::sample::select(&[
+                "model", "max_tokens", "messages", "system", "stop_sequences", "temperature", "top_p", "top_k", "tools",
+                "tool_choice", "thinking", "metadata", "stream", "x",
+            ][..]),
+            value in any_json(),
+        ) {
+            let mut object = json!({
+                "model": "demo", "max_tokens": 9, "messages": [{ "role": "user", "content": "hello" }],
+            });
+            object[field] = value;
+            let Value::Object(object) = object else { unreachable!() };
+            if let Ok(asked) = parse(object) {
+                prop_assert!(asked.max_tokens.is_some() && !asked.model.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Counting the tokens of a prompt: asked and recorded as a question is, since the prompt reaches the model's tokenizer.
+
+use std::sync::Arc;
+
+use outpost_audit::{Io, Kind, Outcome};
+use outpost_policies::Action;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::handle::Call;
+use crate::permit::{self, Wanted};
+use crate::{Prompt, converse, record};
+
+/// Tokens of a prompt.
+///
+/// # Errors
+/// Every refusal, once it is on record.
+pub(crate) async fn count(app: &Arc<App>, call: &Call, model: &str, prompt: Prompt) -> Result<u32, ApiError> {
+    let resource = converse::model(app, model).await;
+    let permit = permit::require(app, call, Wanted { action: Action::Infer, resource, max_tokens: None }).await?;
+    let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
+    let tokens = match app.serving.backend.count(permit, model, prompt).await {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            return Err(converse::refuse(app, call, Action::Infer, object, Some(decision), error.into()).await);
+        }
+    };
+    let of_count = |kind| {
+        record::of_call(&app.serving, call, kind)
+            .act(Action::Infer.word())
+            .object(object.clone())
+            .decision(decision.clone())
+            .detail("only", "count")
+    };
+    let io = Io { input_tokens: Some(tokens.into()), output_tokens: Some(0), ..Io::default() };
+    let result =
+        Outcome { status: Some(200), ms: Some(record::milliseconds_since(call.started)), ..Outcome::default() };
+    for record in [of_count(Kind::InferStart), of_count(Kind::InferEnd).io(io).result(result)] {
+        app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,160 @@
+//! Acts on models, whichever family asks: permit, the record of the intention, the act, the record of its outcome.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use outpost_audit::{DecisionRef, Kind, ObjectRef, Outcome, Record};
+use outpost_policies::{Action, Permit, Resource};
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::handle::Call;
+use crate::permit::{self, Wanted};
+use crate::{Backend, BackendError, body, record};
+
+/// An allowed act whose intention is on record.
+pub(crate) struct Act {
+    app: Arc<App>,
+    call: Call,
+    object: ObjectRef,
+    decision: DecisionRef,
+    /// What is done, as in `load`; the action says only what it takes.
+    word: &'static str,
+}
+
+impl Act {
+    /// Asks the policies and records the intention.
+    ///
+    /// # Errors
+    /// 403 with the rule; 503 if it cannot be recorded.
+    pub(crate) async fn begin(
+        app: &Arc<App>,
+        call: &Call,
+        action: Action,
+        word: &'static str,
+        resource: Resource,
+    ) -> Result<(Permit, Self), ApiError> {
+        let permit = permit::require(app, call, Wanted { action, resource, max_tokens: None }).await?;
+        let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
+        let act = Self { app: Arc::clone(app), call: call.clone(), object, decision, word };
+        act.append(act.record("begin")).await?;
+        Ok((permit, act))
+    }
+
+    /// Records the outcome.
+    ///
+    /// # Errors
+    /// The outcome's own, or 503 if it cannot be recorded.
+    pub(crate) async fn end<T>(&self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+        let result = match &outcome {
+            Ok(_) => Outcome { status: Some(200), ..Outcome::default() },
+            Err(error) => record::refused(error),
+        };
+        self.concluded(result).await?;
+        outcome
+    }
+
+    /// Records that the caller left before the end.
+    pub(crate) async fn left(&self) {
+        let result = Outcome { status: Some(499), err: "client_left".to_owned(), ..Outcome::default() };
+        // Nobody is left to be told; that the record is missing is in the log.
+        let _ = self.concluded(result).await;
+    }
+
+    async fn concluded(&self, result: Outcome) -> Result<(), ApiError> {
+        let result = Outcome { ms: Some(record::milliseconds_since(self.call.started)), ..result };
+        self.append(self.record("end").result(result)).await
+    }
+
+    async fn append(&self, record: Record) -> Result<(), ApiError> {
+        let appended = self.app.serving.audit.append(record).await;
+        appended.map(|_| ()).map_err(|error| record::lost(&self.call, &error))
+    }
+
+    fn record(&self, phase: &str) -> Record {
+        record::of_call(&self.app.serving, &self.call, Kind::AdminAct)
+            .act(self.word)
+            .object(self.object.clone())
+            .decision(self.decision.clone())
+            .detail("phase", phase)
+    }
+}
+
+/// Does something to a model. A task of its own sees it through, so that its outcome is on record though the caller
+/// leaves.
+///
+/// # Errors
+/// Every refusal and failure, once it is on record.
+pub(crate) async fn act<T, F>(
+    app: &Arc<App>,
+    call: &Call,
+    (action, word): (Action, &'static str),
+    resource: Resource,
+    doing: impl FnOnce(Arc<dyn Backend>, Permit) -> F,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, BackendError>> + Send + 'static,
+{
+    let (permit, act) = Act::begin(app, call, action, word, resource).await?;
+    let doing = doing(Arc::clone(&app.serving.backend), permit);
+    let id = call.id.clone();
+    let seen_through = app.tasks.spawn(async move {
+        let outcome = doing.await.map_err(|error| {
+            tracing::warn!(request = %id, %error, "an act on a model failed");
+            ApiError::from(error)
+        });
+        act.end(outcome).await
+    });
+    seen_through.await.unwrap_or_else(|_| Err(ApiError::internal()))
+}
+
+/// Reads the body of a request that would change something.
+///
+/// # Errors
+/// What is wrong with it, once that is on record.
+pub(crate) async fn read<T>(
+    app: &App,
+    request: Request<Body>,
+    word: &'static str,
+    parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
+) -> Result<(Call, T), ApiError> {
+    let (call, parsed) = read_quietly(app, request, parse).await?;
+    let error = match parsed {
+        Ok(parsed) => return Ok((call, parsed)),
+        Err(error) => error,
+    };
+    let object = ObjectRef { endpoint: call.endpoint.to_owned(), ..ObjectRef::default() };
+    let refused =
+        record::of_call(&app.serving, &call, Kind::AdminAct).act(word).object(object).result(record::refused(&error));
+    match app.serving.audit.append(refused).await {
+        Ok(_) => Err(error),
+        Err(lost) => Err(record::lost(&call, &lost)),
+    }
+}
+
+/// Reads the body of a request that only looks.
+///
+/// # Errors
+/// Only if the call is not one; what is wrong with the body is within.
+pub(crate) async fn read_quietly<T>(
+    app: &App,
+    request: Request<Body>,
+    parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
+) -> Result<(Call, Result<T, ApiError>), ApiError> {
+    let call = request.extensions().get::<Call>().cloned().ok_or_else(ApiError::internal)?;
+    let (head, body) = request.into_parts();
+    let read = body::read_object(&head.headers, body, &app.limits).await;
+    Ok((call, read.and_then(parse)))
+}
+
+/// Asks whether the caller may look at the device in this way.
+///
+/// # Errors
+/// 403 with the rule.
+pub(crate) async fn look(app: &App, call: &Call, action: Action) -> Result<(), ApiError> {
+    let resource = Resource::Device { id: app.serving.device.clone() };
+    permit::require(app, call, Wanted { action, resource, max_tokens: None }).await.map(|_| ())
+}
