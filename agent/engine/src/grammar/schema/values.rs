@@ -191,7 +191,7 @@ pub(super) fn counts(
         let here = place.at(keyword);
         // `2.0` is a whole number to JSON Schema.
         let whole = value.as_f64().filter(|count| count.fract() == 0.0 && *count >= 0.0);
-        let Some(count) = value.as_u64().or(whole.map(|count| count as u64)) else {
+        let Some(count) = value.as_u64().or_else(|| whole.map(|count| count as u64)) else {
             return here.wrong("it has to be a whole number, 0 or more");
         };
         here.limit("the bound", usize::try_from(count).unwrap_or(usize::MAX), limit as usize)?;
