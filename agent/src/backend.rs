@@ -101,7 +101,7 @@ impl LocalBackend {
         let (meant, preset) = self.meant(name).await?;
         let in_use = match meant {
             Meant::Planned(loaded) => {
-                InUse { engine: Engine::Generator(loaded), load_time: std::time::Duration::ZERO, hold: None }
+                InUse { engine: Engine::Generator(loaded), load_time: std::time::Duration::ZERO, _hold: None }
             }
             Meant::Shelved(variants) => {
                 let store = self.shelf.store().ok_or_else(|| failed("the shelf has no store"))?;

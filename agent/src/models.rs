@@ -9,5 +9,5 @@ pub(crate) mod shelf;
 pub(crate) mod sources;
 
 pub(crate) use presets::{Preset, Presets};
-pub(crate) use residents::{Engine, InUse, LoadedEmbedder, Residents};
+pub(crate) use residents::{Engine, InUse, Residents};
 pub(crate) use shelf::{Entry, Shelf};

@@ -141,6 +141,24 @@ impl Embedder {
         self.encoder.figures().context_tokens
     }
 
+    /// Tokens of a text, the two that frame it included, before anything is cut.
+    #[must_use]
+    pub fn count(&self, text: &str) -> usize {
+        self.tokens(text, None).len()
+    }
+
+    /// The text of some tokens.
+    ///
+    /// # Errors
+    /// Fails on a token that the model does not have.
+    pub fn text_of(&self, tokens: &[u32]) -> Result<String, EmbedError> {
+        let vocabulary = self.tokenizer.vocabulary();
+        match tokens.iter().find(|token| **token as usize >= vocabulary) {
+            Some(token) => Err(EmbedError::UnknownToken { token: *token, vocabulary }),
+            None => Ok(self.tokenizer.decode(tokens)),
+        }
+    }
+
     /// One vector of length 1 for each text: the cosine of two is their product.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! Which models there are, and how one comes and goes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
+use outpost_engine::embedder::{EmbedError, EmbedOptions, Embedder};
+use outpost_engine::generate::Cancel;
 use outpost_engine::gguf::Gguf;
 use outpost_serve::{
     BackendError, EmbedInput, EmbedRequest, Embeddings, LoadedModel, ModelCard, ModelDetail, NewModel, Progress,
@@ -10,7 +12,7 @@ use outpost_serve::{
 };
 use tokio::sync::mpsc;
 
-use super::{DEFAULT_MODEL, LocalBackend, Meant, failed, names, served};
+use super::{DEFAULT_MODEL, LocalBackend, Meant, failed, served};
 use crate::active::Loaded;
 use crate::models::shelf::{keys, knows_tools, thinks};
 use crate::models::{Engine, Entry, Preset, sources};
@@ -202,7 +204,7 @@ impl LocalBackend {
         Ok(progress)
     }
 
-    /// Turns texts into vectors.
+    /// Turns texts into vectors; no longer than somebody waits for them.
     pub(super) async fn vectors(&self, request: EmbedRequest) -> Result<Embeddings, BackendError> {
         let (in_use, _) = self.acquire(&request.model, request.keep_alive).await?;
         let Engine::Embedder(loaded) = in_use.engine.clone() else {
@@ -214,10 +216,55 @@ impl LocalBackend {
         let (load_time, served) = (in_use.load_time, served(&loaded.card));
         let _turn = loaded.turn.lock().await;
         let embedder = Arc::clone(&loaded);
-        let computed = tokio::task::spawn_blocking(move || embed(&embedder.embedder, &request)).await;
-        drop(in_use);
+        let leaving = Leaving(Cancel::default());
+        let cancel = leaving.0.clone();
+        let computed = tokio::task::spawn_blocking(move || {
+            let made = embed(&embedder.embedder, &request, cancel);
+            drop(in_use);
+            made
+        });
+        let computed = computed.await;
         let (vectors, prompt_tokens) = computed.map_err(|error| failed(error.to_string()))??;
         Ok(Embeddings { vectors, prompt_tokens, served, load_time })
+    }
+}
+
+/// Ends work that nobody waits for any more.
+struct Leaving(Cancel);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn embed(embedder: &Embedder, request: &EmbedRequest, cancel: Cancel) -> Result<(Vec<Vec<f32>>, u32), BackendError> {
+    let texts: Vec<Cow<'_, str>> = request
+        .inputs
+        .iter()
+        .map(|input| match input {
+            EmbedInput::Text(text) => Ok(Cow::Borrowed(text.as_str())),
+            EmbedInput::Tokens(tokens) => embedder.text_of(tokens).map(Cow::Owned),
+        })
+        .collect::<Result<_, _>>()
+        .map_err(|error| cannot_embed(&error))?;
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    let dimensions = request.dimensions.map(|dimensions| dimensions as usize);
+    let options = EmbedOptions { truncate: request.truncate, dimensions, cancel };
+    let made = embedder.embed_with(&texts, &options).map_err(|error| cannot_embed(&error))?;
+    let tokens: usize = made.tokens.iter().sum();
+    Ok((made.vectors, u32::try_from(tokens).unwrap_or(u32::MAX)))
+}
+
+fn cannot_embed(error: &EmbedError) -> BackendError {
+    match error {
+        EmbedError::TooLong { tokens, context_tokens, .. } => BackendError::TooLong {
+            prompt_tokens: u32::try_from(*tokens).unwrap_or(u32::MAX),
+            context_tokens: u32::try_from(*context_tokens).unwrap_or(u32::MAX),
+        },
+        EmbedError::Dimensions { .. } => BackendError::Unsuitable { field: "dimensions", detail: error.to_string() },
+        EmbedError::UnknownToken { .. } => BackendError::Unsuitable { field: "input", detail: error.to_string() },
+        EmbedError::Cancelled | EmbedError::Kernel(_) => failed(error.to_string()),
     }
 }
 

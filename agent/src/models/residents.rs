@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
 use outpost_contract::Blake3;
-use outpost_disk::Clock;
 use outpost_engine::embedder::Embedder;
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Choice, Constraints, plan};
@@ -81,7 +80,7 @@ pub(crate) struct InUse {
     /// What loading it for this request took; zero if it was there.
     pub(crate) load_time: Duration,
     /// Keeps it counted as in use; nothing for the planned model, which stays anyway.
-    pub(crate) hold: Option<Hold>,
+    pub(crate) _hold: Option<Hold>,
 }
 
 /// Counts one use, until it is dropped.
@@ -115,7 +114,6 @@ pub(crate) struct Residents {
     pub(crate) settings: config::Model,
     pub(crate) program: PathBuf,
     pub(crate) audit: AuditLog,
-    pub(crate) clock: Clock,
     pub(crate) measured: Arc<Measured>,
     here: Mutex<HashMap<Blake3, Resident>>,
     /// Whoever loads holds it.
@@ -124,22 +122,8 @@ pub(crate) struct Residents {
 
 impl Residents {
     /// Nothing is loaded yet.
-    pub(crate) fn new(
-        settings: config::Model,
-        program: PathBuf,
-        audit: AuditLog,
-        clock: Clock,
-        measured: Arc<Measured>,
-    ) -> Self {
-        Self {
-            settings,
-            program,
-            audit,
-            clock,
-            measured,
-            here: Mutex::default(),
-            loading: tokio::sync::Mutex::default(),
-        }
+    pub(crate) fn new(settings: config::Model, program: PathBuf, audit: AuditLog, measured: Arc<Measured>) -> Self {
+        Self { settings, program, audit, measured, here: Mutex::default(), loading: tokio::sync::Mutex::default() }
     }
 
     /// One of these variants, loaded if none of them is: the one that the planner finds best.
@@ -188,7 +172,7 @@ impl Residents {
         resident.running.fetch_add(1, Ordering::AcqRel);
         resident.keep = keep.unwrap_or(resident.keep);
         let hold = Hold { running: Arc::clone(&resident.running), residents: Arc::clone(self), file };
-        Some(InUse { engine: resident.engine.clone(), load_time, hold: Some(hold) })
+        Some(InUse { engine: resident.engine.clone(), load_time, _hold: Some(hold) })
     }
 
     fn touch(&self, file: Blake3) {

@@ -1,7 +1,6 @@
 //! The model files in the store, by the names that they can be asked for with.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -28,7 +27,6 @@ const TEXT: usize = 4096;
 pub(crate) struct Entry {
     pub(crate) blake3: Blake3,
     pub(crate) sha256: Sha256,
-    pub(crate) path: PathBuf,
     pub(crate) model: ModelId,
     pub(crate) info: ModelInfo,
     pub(crate) installed_at_s: i64,
@@ -47,7 +45,6 @@ impl Entry {
         Ok(Self {
             blake3: stored.blake3,
             sha256: stored.sha256,
-            path: stored.path.clone(),
             model: facts::model_id(&stored.path, &info)?,
             installed_at_s: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             purpose,

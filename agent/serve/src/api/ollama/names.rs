@@ -62,13 +62,12 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request<Body>) 
     .await
 }
 
-/// Makes a model: under its new name, with the licence of the one that it comes from.
+/// Makes a model: under its new name, with all that is known of the one that it comes from.
 async fn make(app: &Arc<App>, call: &Call, word: &'static str, new: NewModel) -> Result<(), ApiError> {
-    let licence = match converse::model(app, &new.from).await {
-        Resource::Model { licence, .. } => licence,
-        _ => String::new(),
-    };
-    let resource = Resource::Model { id: new.name.clone(), licence };
+    let mut resource = converse::model(app, &new.from).await;
+    if let Resource::Model(facts) = &mut resource {
+        facts.id.clone_from(&new.name);
+    }
     manage::act(app, call, (Action::PullModel, word), resource, |backend, permit| async move {
         backend.create(permit, new).await
     })
