@@ -52,8 +52,8 @@ class Crowd:
 def request(key, chance):
     messages = [{"role": "user", "content": chance.choice(QUESTIONS)}]
     body = json.dumps({
-        "model": MODEL, "messages": messages, "max_tokens": chance.randint(16, 96), "temperature": 1, "seed": chance.randint(0, 999),
-        "stream": True, "stream_options": {"include_usage": True},
+        "model": MODEL, "messages": messages, "max_tokens": chance.randint(16, 96), "temperature": 1,
+        "seed": chance.randint(0, 999), "stream": True, "stream_options": {"include_usage": True},
     }).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {URL.netloc}\r\nAuthorization: Bearer {key}\r\n"

@@ -8,11 +8,12 @@ export async function attempts({ base, path, key, body }) {
   const json = { "content-type": "application/json" };
   const withKey = { authorization: `Bearer ${key}` };
   const text = JSON.stringify(body);
-  const later = (limit) => new Promise((resolve) => setTimeout(() => resolve({ outcome: "blocked", detail: "nothing came" }), limit));
+  const nothing = { outcome: "blocked", detail: "nothing came" };
+  const later = (limit) => new Promise((resolve) => setTimeout(() => resolve(nothing), limit));
 
   const fetched = async (options) => {
     try {
-      const answer = await fetch(url, { ...options, signal: AbortSignal.timeout(4000) });
+      const answer = await fetch(url, { ...options, signal: AbortSignal.timeout(15_000) });
       if (answer.type === "opaque") return { outcome: "unreadable" };
       return { outcome: "read", status: answer.status, detail: (await answer.text()).slice(0, 200) };
     } catch (error) {
@@ -80,8 +81,6 @@ export async function attempts({ base, path, key, body }) {
     EventSource: () => opened(() => new EventSource(url), "onopen"),
     WebSocket: () => opened(() => new WebSocket(url.replace("http", "ws")), "onopen"),
   };
-  const told = {};
-  for (const [how, attempt] of Object.entries(tries)) told[how] = await Promise.race([attempt(), later(5000)]);
-  document.body.replaceChildren();
-  return told;
+  const one = async ([how, attempt]) => [how, await Promise.race([attempt(), later(20_000)])];
+  return Object.fromEntries(await Promise.all(Object.entries(tries).map(one)));
 }

@@ -10,7 +10,7 @@ export async function relay(port) {
   const server = http.createServer((request, response) => {
     const entry = { method: request.method, path: request.url, headers: request.headers, status: null };
     seen.push(entry);
-    const onward = http.request({ host: "127.0.0.1", port, method: request.method, path: request.url, headers: pairs(request) }, (answer) => {
+    const onward = http.request(as(request, port), (answer) => {
       entry.status = answer.statusCode;
       response.writeHead(answer.statusCode, answer.statusMessage, answer.rawHeaders);
       answer.pipe(response);
@@ -27,7 +27,7 @@ export async function relay(port) {
   server.on("upgrade", (request, socket) => {
     const entry = { method: "WEBSOCKET", path: request.url, headers: request.headers, status: null };
     seen.push(entry);
-    const onward = http.request({ host: "127.0.0.1", port, path: request.url, headers: pairs(request) });
+    const onward = http.request(as(request, port));
     const close = (status) => {
       entry.status = status;
       socket.end(`HTTP/1.1 ${status} relayed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
@@ -40,15 +40,22 @@ export async function relay(port) {
   return { port: await listen(server), seen, close: () => server.closeAllConnections() };
 }
 
-// Headers as they came, in their case and order: a flat list, which Node takes as it is.
-const pairs = (request) => request.rawHeaders;
+// The same request once more; its headers as they came, in their case and order.
+const as = ({ method, url, rawHeaders }, port) => ({ host: "127.0.0.1", port, method, path: url, headers: rawHeaders });
+
+const everybody = {
+  "content-type": "application/json",
+  "access-control-allow-origin": "*",
+  "access-control-allow-headers": "*, authorization",
+  "access-control-allow-methods": "*",
+};
 
 /** A server that defends itself against nothing: it answers whoever asks. What works against it is a real attack. */
 export async function naive() {
   const server = http.createServer((request, response) => {
     request.resume();
     request.on("end", () => {
-      response.writeHead(200, { "content-type": "application/json", "access-control-allow-origin": "*", "access-control-allow-headers": "*", "access-control-allow-methods": "*" });
+      response.writeHead(200, everybody);
       response.end('{"secret": true}');
     });
   });

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, embedMany, generateText, isStepCount, Output, streamText, tool } from "ai";
-import { embeddingModel, messages, model, Pressure, Reading, refused, refusedToken, run, texts, token, tooLong, url } from "./cells.mjs";
+import { embeddingModel, messages, model, Pressure, Reading, refused } from "./cells.mjs";
+import { refusedToken, run, texts, token, tooLong, url } from "./cells.mjs";
 
 const provider = (apiKey = token) =>
   createOpenAICompatible({ name: "outpost", baseURL: `${url}/v1`, apiKey, includeUsage: true, supportsStructuredOutputs: true });
@@ -22,7 +23,8 @@ async function answers() {
 
 async function completes() {
   const completion = provider().completionModel(model);
-  assert.ok((await generateText({ model: completion, prompt: "A device", maxOutputTokens: 8, temperature: 0, maxRetries: 0 })).text);
+  const options = { prompt: "A device", maxOutputTokens: 8, temperature: 0, maxRetries: 0 };
+  assert.ok((await generateText({ model: completion, ...options })).text);
 }
 
 async function streamsTheSameAnswer() {
@@ -70,11 +72,13 @@ async function embeds() {
 
 async function errorsHaveTheirStatus() {
   const call = (more) => () => generateText(ask(more));
-  const unknown = await refused(APICallError, call({ model: provider()("no-such-model") }), { statusCode: 404, isRetryable: false });
+  const nobody = { model: provider()("no-such-model") };
+  const unknown = await refused(APICallError, call(nobody), { statusCode: 404, isRetryable: false });
   assert.match(unknown.message, /no-such-model/);
   await refused(APICallError, call({ temperature: 9 }), { statusCode: 400 });
   await refused(APICallError, call({ messages: tooLong }), { statusCode: 400 });
-  await refused(APICallError, () => embedMany({ model: embedder(token, "no-such-model"), values: texts, maxRetries: 0 }), { statusCode: 404 });
+  const embed = () => embedMany({ model: embedder(token, "no-such-model"), values: texts, maxRetries: 0 });
+  await refused(APICallError, embed, { statusCode: 404 });
 }
 
 async function nobodyGetsInWhoShouldNot() {

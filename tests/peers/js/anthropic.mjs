@@ -76,7 +76,8 @@ async function theAnswerHasTheType() {
 }
 
 async function errorsHaveTheirClass() {
-  const unknown = await refused(Anthropic.NotFoundError, () => client().messages.create(ask({ model: "no-such-model" })), { status: 404 });
+  const nobody = () => client().messages.create(ask({ model: "no-such-model" }));
+  const unknown = await refused(Anthropic.NotFoundError, nobody, { status: 404 });
   assert.equal(unknown.error.type, "error");
   assert.equal(unknown.error.error.type, "not_found_error");
   const bad = await refused(Anthropic.BadRequestError, () => client().messages.create(ask({ temperature: 9 })), { status: 400 });

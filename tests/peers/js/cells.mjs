@@ -40,9 +40,10 @@ export async function refused(kind, act, expected) {
   assert.fail(`answered, where ${kind.name} was due`);
 }
 
+// The innermost line of the client's file, and the error.
 function told(error) {
-  const line = /\/([a-z_]+)\.mjs:(\d+)/.exec((error.stack ?? "").split("\n").find((one) => /js\/(?!cells)\w+\.mjs:/.test(one)) ?? "");
-  return `${line ? `line ${line[2]}: ` : ""}${error.name}: ${error.message}`.replace(/\s+/g, " ").slice(0, 600);
+  const line = /js\/(?!cells|node_modules)\w+\.mjs:(\d+)/.exec(error.stack ?? "");
+  return `${line ? `line ${line[1]}: ` : ""}${error.name}: ${error.message}`.replace(/\s+/g, " ").slice(0, 600);
 }
 
 /** Runs a row: for each column a function, several, or a text that says why there is none. */

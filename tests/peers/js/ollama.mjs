@@ -13,7 +13,8 @@ const chat = (more = {}) => client().chat({ model, messages, options, ...more })
 const bare = (name) => name.replace(/:latest$/, "");
 
 // The package does not export its error.
-const ResponseError = await client("not-a-key").list().then(() => assert.fail("a wrong key was answered"), (error) => error.constructor);
+const answered = () => assert.fail("a wrong key was answered");
+const ResponseError = await client("not-a-key").list().then(answered, (error) => error.constructor);
 
 async function everyPart(stream) {
   const parts = [];
@@ -30,7 +31,8 @@ async function tagsShowPsAndVersion() {
   const names = (await client().list()).models.map((one) => bare(one.name));
   assert.ok(names.includes(model) && names.includes(embeddingModel), `${names}`);
   const shown = await client().show({ model });
-  assert.ok(shown.capabilities.includes("completion") && shown.model_info["general.architecture"], JSON.stringify(shown).slice(0, 300));
+  assert.ok(shown.capabilities.includes("completion"), `${shown.capabilities}`);
+  assert.ok(shown.model_info["general.architecture"], JSON.stringify(shown.model_info).slice(0, 300));
   await chat();
   assert.ok((await client().ps()).models.some((one) => bare(one.name) === model));
   assert.match((await client().version()).version, /^\d+\.\d+\.\d+/);
@@ -39,7 +41,8 @@ async function tagsShowPsAndVersion() {
 async function anAdminCopiesCreatesPullsAndDeletes() {
   const admin = client(adminToken);
   await admin.copy({ source: model, destination: "peer-copy-js" });
-  const made = await everyPart(await admin.create({ model: "peer-made-js", from: model, system: "You answer briefly.", stream: true }));
+  const wanted = { model: "peer-made-js", from: model, system: "You answer briefly." };
+  const made = await everyPart(await admin.create({ ...wanted, stream: true }));
   assert.equal(made.at(-1).status, "success");
   const pulled = await everyPart(await admin.pull({ model, stream: true }));
   assert.equal(pulled.at(-1).status, "success");

@@ -63,7 +63,8 @@ def types_out_of_calls():
 @cell("schema")
 def types_out_of_json():
     assert isinstance(ask(client(instructor.Mode.JSON_SCHEMA).create), Reading)
-    assert isinstance(ask(client(instructor.Mode.JSON_O1).create, response_format={"type": "json_schema", "json_schema": {"name": "reading", "schema": Reading.model_json_schema()}}), Reading)
+    schema = {"type": "json_schema", "json_schema": {"name": "reading", "schema": Reading.model_json_schema()}}
+    assert isinstance(ask(client(instructor.Mode.MD_JSON).create, response_format=schema), Reading)
 
 
 @cell("errors")

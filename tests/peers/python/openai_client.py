@@ -133,8 +133,9 @@ def a_forced_call_is_made_and_its_result_answered():
 
 @cell("tools")
 def a_forced_call_is_streamed():
+    typed = openai.pydantic_function_tool(Pressure, name="pressure")
     with client().chat.completions.stream(
-        messages=QUESTION, tools=[openai.pydantic_function_tool(Pressure, name="pressure")], tool_choice="required", max_tokens=64, **GREEDY
+        messages=QUESTION, tools=[typed], tool_choice="required", max_tokens=64, **GREEDY
     ) as stream:
         kinds = {event.type for event in stream}
         choice = stream.get_final_completion().choices[0]
