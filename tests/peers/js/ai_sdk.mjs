@@ -41,7 +41,7 @@ async function streamsTheSameAnswer() {
 async function aForcedCallIsMadeAndItsResultAnswered() {
   // The first step has to call; the tool runs here, its result goes back, and the second step answers.
   const steps = (choice) => ({
-    tools: { pressure }, maxOutputTokens: 64, stopWhen: isStepCount(2),
+    tools: { pressure }, maxOutputTokens: 160, stopWhen: isStepCount(2),
     prepareStep: ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? choice : "none" }),
   });
   const whole = await generateText(ask(steps({ type: "tool", toolName: "pressure" })));
@@ -57,7 +57,7 @@ async function aForcedCallIsMadeAndItsResultAnswered() {
 }
 
 async function theAnswerHasTheType() {
-  const typed = { output: Output.object({ schema: Reading }), maxOutputTokens: 64 };
+  const typed = { output: Output.object({ schema: Reading }), maxOutputTokens: 160 };
   Reading.parse((await generateText(ask(typed))).output);
   const stream = streamText(ask({ ...typed, onError: () => {} }));
   for await (const part of stream.fullStream) if (part.type === "error") throw part.error;

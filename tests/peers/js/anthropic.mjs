@@ -54,7 +54,7 @@ async function streamsTheSameAnswer() {
 }
 
 async function aForcedCallIsMadeAndItsResultAnswered() {
-  const forced = (tool_choice) => ask({ tools, tool_choice, max_tokens: 64 });
+  const forced = (tool_choice) => ask({ tools, tool_choice, max_tokens: 160 });
   const whole = await client().messages.create(forced({ type: "tool", name: "pressure" }));
   const streamed = await client().messages.stream(forced({ type: "any" })).finalMessage();
   for (const answer of [whole, streamed]) {
@@ -72,7 +72,7 @@ async function aForcedCallIsMadeAndItsResultAnswered() {
 async function theAnswerHasTheType() {
   // The helper drops the bounds of numbers, so the type here is one of words.
   const output_config = { format: zodOutputFormat(Pressure) };
-  Pressure.parse((await client().messages.parse(ask({ output_config, max_tokens: 64 }))).parsed_output);
+  Pressure.parse((await client().messages.parse(ask({ output_config, max_tokens: 160 }))).parsed_output);
 }
 
 async function errorsHaveTheirClass() {

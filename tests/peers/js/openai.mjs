@@ -72,11 +72,10 @@ async function aClientThatLeavesIsLetGo() {
 
 async function aForcedCallIsMadeAndItsResultAnswered() {
   const named = { type: "function", function: { name: "pressure" } };
-  const stream = client().chat.completions.stream({
-    messages, tools: [tool], tool_choice: "required", max_tokens: 64, ...greedy,
-  });
-  const whole = await chat({ tools: [tool], tool_choice: named, max_tokens: 64 });
-  for (const answer of [whole, await stream.finalChatCompletion()]) {
+  const forced = { messages, tools: [tool], tool_choice: "required", max_tokens: 160, ...greedy };
+  const streamed = await client().chat.completions.stream(forced).finalChatCompletion();
+  const whole = await chat({ tools: [tool], tool_choice: named, max_tokens: 160 });
+  for (const answer of [whole, streamed]) {
     const { message } = answer.choices[0];
     const [call] = message.tool_calls;
     Pressure.parse(JSON.parse(call.function.arguments));
@@ -89,23 +88,23 @@ async function aForcedCallIsMadeAndItsResultAnswered() {
 
 async function aTypedCallIsParsed() {
   const answer = await client().chat.completions.parse({
-    messages, tools: [zodFunction({ name: "pressure", parameters: Pressure })], tool_choice: "required", max_tokens: 64, ...greedy,
+    messages, tools: [zodFunction({ name: "pressure", parameters: Pressure })], tool_choice: "required", max_tokens: 160, ...greedy,
   });
   Pressure.parse(answer.choices[0].message.tool_calls[0].function.parsed_arguments);
 }
 
 async function responsesCallToo() {
   const tools = [{ type: "function", name: "pressure", strict: true, parameters }];
-  const answer = await respond({ tools, tool_choice: { type: "function", name: "pressure" }, max_output_tokens: 64 });
+  const answer = await respond({ tools, tool_choice: { type: "function", name: "pressure" }, max_output_tokens: 160 });
   Pressure.parse(JSON.parse(answer.output.find((item) => item.type === "function_call").arguments));
 }
 
 async function parsesIntoAType() {
-  const format = { response_format: zodResponseFormat(Reading, "reading"), max_tokens: 64 };
+  const format = { response_format: zodResponseFormat(Reading, "reading"), max_tokens: 160 };
   const answer = await client().chat.completions.parse({ messages, ...greedy, ...format });
   Reading.parse(answer.choices[0].message.parsed);
   const text = { format: zodTextFormat(Reading, "reading") };
-  Reading.parse((await client().responses.parse({ input: question, text, max_output_tokens: 64, ...greedy })).output_parsed);
+  Reading.parse((await client().responses.parse({ input: question, text, max_output_tokens: 160, ...greedy })).output_parsed);
 }
 
 async function embeds() {

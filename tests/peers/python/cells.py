@@ -34,9 +34,8 @@ class Pressure(pydantic.BaseModel):
     unit: Literal["bar", "psi"]
 
 
+# Every value is short, so that a small answer always has room for it; and so is the schema, which some clients put in the prompt.
 class Reading(pydantic.BaseModel):
-    """Every value of this type is short, so that a small answer always has room for it."""
-
     pump: Literal["north", "south"]
     bar: int = pydantic.Field(ge=0, le=9)
     open: bool
@@ -82,7 +81,8 @@ def refused(kind, act, **expected):
 
 def told(error):
     """The innermost line of the client's file, and the error."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith("_client.py")]
+    here = os.path.dirname(os.path.abspath(__file__))
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.dirname(frame.filename) == here]
     where = f"line {own[-1].lineno}: " if own else ""
     return f"{where}{type(error).__name__}: {' '.join(str(error).split())}"[:600]
 

@@ -13,7 +13,7 @@ absent("list", "the package has no call that lists models")
 
 
 def chat(token=TOKEN, model=MODEL, **more):
-    options = {"temperature": 0, "max_tokens": 64, "max_retries": 0, "timeout": 60}
+    options = {"temperature": 0, "max_tokens": 160, "max_retries": 0, "timeout": 60}
     return ChatOpenAI(base_url=f"{URL}/v1", api_key=token, model=model, **{**options, **more})
 
 

@@ -111,7 +111,7 @@ def tools_are_offered_called_and_answered():
 
 @cell("schema")
 def the_answer_has_the_type():
-    options = {"options": {"temperature": 0, "num_predict": 64}, "format": Reading.model_json_schema()}
+    options = {"options": {"temperature": 0, "num_predict": 160}, "format": Reading.model_json_schema()}
     Reading.model_validate_json(chat(**options).message.content)
     Reading.model_validate_json("".join(part.message.content for part in chat(stream=True, **options)))
     Reading.model_validate_json(client().generate(MODEL, "A device", **options).response)

@@ -13,7 +13,7 @@ def client(token=TOKEN):
 
 
 def chat(messages=QUESTION, **more):
-    return client().chat.completions.create(messages=messages, **GREEDY, **{"max_tokens": 32, **more})
+    return client().chat.completions.create(messages=messages, **{**GREEDY, "max_tokens": 32, **more})
 
 
 def adds_up(usage):
@@ -122,7 +122,7 @@ def a_client_that_leaves_is_let_go():
 @cell("tools")
 def a_forced_call_is_made_and_its_result_answered():
     for choice in ("required", {"type": "function", "function": {"name": "pressure"}}):
-        message = chat(tools=[TOOL], tool_choice=choice, max_tokens=64).choices[0].message
+        message = chat(tools=[TOOL], tool_choice=choice, max_tokens=160).choices[0].message
         call = message.tool_calls[0]
         Pressure.model_validate_json(call.function.arguments)
         assert call.id and call.type == "function" and call.function.name == "pressure", call
@@ -135,7 +135,7 @@ def a_forced_call_is_made_and_its_result_answered():
 def a_forced_call_is_streamed():
     typed = openai.pydantic_function_tool(Pressure, name="pressure")
     with client().chat.completions.stream(
-        messages=QUESTION, tools=[typed], tool_choice="required", max_tokens=64, **GREEDY
+        messages=QUESTION, tools=[typed], tool_choice="required", max_tokens=160, **GREEDY
     ) as stream:
         kinds = {event.type for event in stream}
         choice = stream.get_final_completion().choices[0]
@@ -146,10 +146,10 @@ def a_forced_call_is_streamed():
 
 @cell("tools")
 def a_free_choice_and_a_single_call_are_fine():
-    answer = chat(tools=[TOOL], tool_choice="auto", max_tokens=64)
+    answer = chat(tools=[TOOL], tool_choice="auto", max_tokens=160)
     for call in answer.choices[0].message.tool_calls or []:
         Pressure.model_validate_json(call.function.arguments)
-    single = chat(tools=[TOOL], tool_choice="required", parallel_tool_calls=False, max_tokens=64)
+    single = chat(tools=[TOOL], tool_choice="required", parallel_tool_calls=False, max_tokens=160)
     assert len(single.choices[0].message.tool_calls) == 1, single
 
 
@@ -157,7 +157,7 @@ def a_free_choice_and_a_single_call_are_fine():
 def responses_call_too():
     ask = [{"role": "user", "content": "How does a device enrol?"}]
     first = client().responses.create(
-        input=ask, tools=[RESPONSES_TOOL], tool_choice="required", max_output_tokens=64, **GREEDY
+        input=ask, tools=[RESPONSES_TOOL], tool_choice="required", max_output_tokens=160, **GREEDY
     )
     call = next(item for item in first.output if item.type == "function_call")
     Pressure.model_validate_json(call.arguments)
@@ -171,16 +171,16 @@ def responses_call_too():
 
 @cell("schema")
 def parses_into_a_type():
-    answer = client().chat.completions.parse(messages=QUESTION, response_format=Reading, max_tokens=64, **GREEDY)
+    answer = client().chat.completions.parse(messages=QUESTION, response_format=Reading, max_tokens=160, **GREEDY)
     assert isinstance(answer.choices[0].message.parsed, Reading), answer
-    with client().chat.completions.stream(messages=QUESTION, response_format=Reading, max_tokens=64, **GREEDY) as stream:
+    with client().chat.completions.stream(messages=QUESTION, response_format=Reading, max_tokens=160, **GREEDY) as stream:
         stream.until_done()
         assert isinstance(stream.get_final_completion().choices[0].message.parsed, Reading)
 
 
 @cell("schema")
 def responses_parse_too():
-    answer = client().responses.parse(input="How does a device enrol?", text_format=Reading, max_output_tokens=64, **GREEDY)
+    answer = client().responses.parse(input="How does a device enrol?", text_format=Reading, max_output_tokens=160, **GREEDY)
     assert isinstance(answer.output_parsed, Reading), answer
 
 
