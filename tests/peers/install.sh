@@ -10,9 +10,10 @@ install_python() {
     local name=$1 list=$2 folder=$OUTPOST_PEERS_CACHE/$1 wanted
     wanted=$(python3 --version; sha256sum <"$list")
     if [ "$(cat "$folder/made-from" 2>/dev/null)" = "$wanted" ]; then return; fi
+    # What is never imported need not be compiled.
     rm -rf "$folder" &&
         python3 -m venv "$folder" &&
-        "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$list" &&
+        "$folder/bin/pip" install --quiet --no-compile --disable-pip-version-check --requirement "$list" &&
         printf '%s\n' "$wanted" >"$folder/made-from" &&
         echo "installed: $name"
 }
