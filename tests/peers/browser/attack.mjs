@@ -96,7 +96,7 @@ async function attack(browser, port, only) {
 
 const limits = { encoding: "utf8", maxBuffer: 1 << 28 };
 const outpost = (...words) => JSON.parse(execFileSync(OUTPOST, ["--json", ...words], limits));
-const records = () => outpost("audit", "show", "--last", "1000000").map((record) => record.kind ?? record.type);
+const records = () => outpost("audit", "show", "--last", "1000000").map((record) => record.type);
 const models = async () => {
   const answer = await fetch(`${OUTPOST_URL}/v1/models`, { headers: { authorization: `Bearer ${OUTPOST_TOKEN}` } });
   return (await answer.json()).data.map((model) => model.id).sort();
@@ -143,7 +143,8 @@ try {
     const refusal = stage.rebound && (status === 421 || /unknown_host/.test(detail ?? ""));
     hold(outcome !== "read" || refusal, `${stage.name}: ${how} ${path} could be read: ${status ?? ""} ${detail}`);
   }
-  const work = after.slice(before.length).filter((kind) => /^(infer\.start|embed|model\.)/.test(kind));
+  // Refusals may be recorded, and that somebody read the log; nothing else.
+  const work = after.slice(before.length).filter((type) => !/fail|denied|refused|reject|^audit\./.test(type));
   hold(work.length === 0, `the audit log tells of work: ${[...new Set(work)]}`);
   hold(String(modelsBefore) === String(modelsAfter), `the models changed from ${modelsBefore} to ${modelsAfter}`);
   const answer = await fetch(`${OUTPOST_URL}/v1/chat/completions`, {
@@ -151,6 +152,7 @@ try {
     headers: { "content-type": "application/json", authorization: `Bearer ${OUTPOST_TOKEN}` },
   });
   hold(answer.status === 200, `after the attack an operator is answered ${answer.status}`);
+  hold(records().slice(after.length).includes("infer.start"), "the audit log does not tell of the operator's question");
 
   const arrived = `${told.length} attempts from ${stages.length} kinds of page, ${seen.length} requests arrived`;
   console.log(`Chromium ${browser.version()}: ${arrived}:`);
