@@ -21,7 +21,13 @@ export const texts = ["The pump is open.", "No oil"];
 export const Pressure = z.object({ pump: z.enum(["north", "south"]), unit: z.enum(["bar", "psi"]) });
 // Every value is short, so that a small answer always has room for it.
 export const Reading = z.object({ pump: z.enum(["north", "south"]), bar: z.int().min(0).max(9), open: z.boolean() });
-export const parameters = z.toJSONSchema(Pressure);
+// As short as it can be: it goes into a prompt, and the demo model reads 512 tokens in all.
+export const parameters = {
+  type: "object",
+  properties: { pump: { enum: ["north", "south"] }, unit: { enum: ["bar", "psi"] } },
+  required: ["pump", "unit"],
+  additionalProperties: false,
+};
 export const tool = {
   type: "function",
   function: { name: "pressure", description: "Read the pressure of a pump.", parameters },

@@ -27,29 +27,33 @@ TOO_LONG = [{"role": "user", "content": "How does a device enrol? " * 2000}]
 TEXTS = ["The pump is open.", "No oil"]
 
 
-class Pressure(pydantic.BaseModel):
+def without_titles(schema):
+    """Some clients put schemas into the prompt, and the demo model reads 512 tokens in all."""
+    for field in schema["properties"].values():
+        field.pop("title")
+
+
+class Pressure(pydantic.BaseModel, json_schema_extra=without_titles):
     """Read the pressure of a pump."""
 
     pump: Literal["north", "south"]
     unit: Literal["bar", "psi"]
 
 
-# Every value is short, so that a small answer always has room for it; and so is the schema, which some clients put in the prompt.
-class Reading(pydantic.BaseModel):
+# Every value is short, so that a small answer always has room for it.
+class Reading(pydantic.BaseModel, json_schema_extra=without_titles):
     pump: Literal["north", "south"]
     bar: int = pydantic.Field(ge=0, le=9)
     open: bool
 
 
-def parameters(model):
-    """The JSON Schema of a type, closed, as strict servers want it."""
-    return {**model.model_json_schema(), "additionalProperties": False}
-
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "pressure", "description": Pressure.__doc__, "parameters": parameters(Pressure)},
+PARAMETERS = {
+    "type": "object",
+    "properties": {"pump": {"enum": ["north", "south"]}, "unit": {"enum": ["bar", "psi"]}},
+    "required": ["pump", "unit"],
+    "additionalProperties": False,
 }
+TOOL = {"type": "function", "function": {"name": "pressure", "description": Pressure.__doc__, "parameters": PARAMETERS}}
 TOOL_RESULT = '{"bar": 4}'
 
 _checks = {column: [] for column in COLUMNS}
