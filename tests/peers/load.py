@@ -151,12 +151,13 @@ def get(path):
 async def calm(crowd, chance):
     """After the crowd: nothing runs any more, and whoever asks is answered."""
     for _ in range(100):
-        running = get("/outpost/status")["generating"]
+        status = get("/outpost/status")
+        running = status["generating"] + status.get("waiting", 0)
         if running == 0:
             break
         await asyncio.sleep(0.1)
     else:
-        crowd.problems[f"{running} answers still run ten seconds after everybody left"] += 1
+        crowd.problems[f"{running} answers still run or wait ten seconds after everybody left"] += 1
     crowd.leave = 0
     for tenant in range(len(TENANTS)):
         before = crowd.tokens[tenant]

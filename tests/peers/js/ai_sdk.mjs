@@ -11,7 +11,7 @@ const provider = (apiKey = token) =>
 const ask = (more = {}, key) => ({
   model: provider(key)(model), messages, temperature: 0, maxOutputTokens: 32, maxRetries: 0, ...more,
 });
-const pressure = tool({ description: "Read the pressure of a pump.", inputSchema: Pressure, execute: async () => ({ bar: 4 }) });
+const pressure = tool({ description: "Read a pump.", inputSchema: Pressure, execute: async () => ({ bar: 4 }) });
 const embedder = (key, name = embeddingModel) => provider(key).embeddingModel(name);
 
 async function answers() {

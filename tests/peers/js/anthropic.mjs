@@ -8,7 +8,7 @@ import { messages, model, parameters, Pressure, refused, refusedToken, run, toke
 const common = { baseURL: url, maxRetries: 0, timeout: 60_000 };
 const client = (apiKey = token) => new Anthropic({ ...common, apiKey, authToken: null });
 const ask = (more = {}) => ({ model, messages, max_tokens: 32, temperature: 0, ...more });
-const tools = [{ name: "pressure", description: "Read the pressure of a pump.", input_schema: parameters }];
+const tools = [{ name: "pressure", description: "Read a pump.", input_schema: parameters }];
 const text = (message) => message.content.filter((block) => block.type === "text").map((block) => block.text).join("");
 
 async function models() {

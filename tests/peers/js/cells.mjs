@@ -18,19 +18,19 @@ export const messages = [{ role: "user", content: question }];
 export const tooLong = [{ role: "user", content: "How does a device enrol? ".repeat(2000) }];
 export const texts = ["The pump is open.", "No oil"];
 
-export const Pressure = z.object({ pump: z.enum(["north", "south"]), unit: z.enum(["bar", "psi"]) });
+export const Pressure = z.object({ pump: z.enum(["north", "south"]) });
 // Every value is short, so that a small answer always has room for it.
 export const Reading = z.object({ pump: z.enum(["north", "south"]), bar: z.int().min(0).max(9), open: z.boolean() });
 // As short as it can be: it goes into a prompt, and the demo model reads 512 tokens in all.
 export const parameters = {
   type: "object",
-  properties: { pump: { enum: ["north", "south"] }, unit: { enum: ["bar", "psi"] } },
-  required: ["pump", "unit"],
+  properties: { pump: { enum: ["north", "south"] } },
+  required: ["pump"],
   additionalProperties: false,
 };
 export const tool = {
   type: "function",
-  function: { name: "pressure", description: "Read the pressure of a pump.", parameters },
+  function: { name: "pressure", description: "Read a pump.", parameters },
 };
 export const toolResult = '{"bar": 4}';
 

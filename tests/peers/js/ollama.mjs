@@ -82,7 +82,7 @@ async function aStreamThatIsAbortedIsLetGo() {
 async function toolsAreOfferedCalledAndAnswered() {
   const parts = [await chat({ tools: [tool] }), ...(await everyPart(await chat({ tools: [tool], stream: true })))];
   for (const call of parts.flatMap((part) => part.message.tool_calls ?? [])) Pressure.parse(call.function.arguments);
-  const made = { function: { name: "pressure", arguments: { pump: "north", unit: "bar" } } };
+  const made = { function: { name: "pressure", arguments: { pump: "north" } } };
   const history = [
     ...messages,
     { role: "assistant", content: "", tool_calls: [made] },

@@ -34,10 +34,9 @@ def without_titles(schema):
 
 
 class Pressure(pydantic.BaseModel, json_schema_extra=without_titles):
-    """Read the pressure of a pump."""
+    """Read a pump."""
 
     pump: Literal["north", "south"]
-    unit: Literal["bar", "psi"]
 
 
 # Every value is short, so that a small answer always has room for it.
@@ -49,8 +48,8 @@ class Reading(pydantic.BaseModel, json_schema_extra=without_titles):
 
 PARAMETERS = {
     "type": "object",
-    "properties": {"pump": {"enum": ["north", "south"]}, "unit": {"enum": ["bar", "psi"]}},
-    "required": ["pump", "unit"],
+    "properties": {"pump": {"enum": ["north", "south"]}},
+    "required": ["pump"],
     "additionalProperties": False,
 }
 TOOL = {"type": "function", "function": {"name": "pressure", "description": Pressure.__doc__, "parameters": PARAMETERS}}

@@ -43,11 +43,9 @@ def answers():
 
 
 @cell("stream")
-def streams_parts_and_lists():
+def streams_parts():
     parts = list(ask(client().create_partial))
     assert parts and Reading.model_validate(parts[-1].model_dump()), parts
-    for one in ask(client().create_iterable, response_model=Pressure, max_tokens=128):
-        assert isinstance(one, Pressure), one
 
 
 @cell("tools")

@@ -100,7 +100,7 @@ def tools_are_offered_called_and_answered():
         calls += part.message.tool_calls or []
     for call in calls:
         Pressure.model_validate(call.function.arguments)
-    made = {"function": {"name": "pressure", "arguments": {"pump": "north", "unit": "bar"}}}
+    made = {"function": {"name": "pressure", "arguments": {"pump": "north"}}}
     history = [
         *QUESTION,
         {"role": "assistant", "content": "", "tool_calls": [made]},
