@@ -28,6 +28,7 @@ mod gate;
 mod handle;
 pub mod identify;
 mod metrics;
+mod openapi;
 mod permit;
 mod queue;
 mod quota;

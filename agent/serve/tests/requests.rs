@@ -135,6 +135,11 @@ async fn a_page_of_a_listed_origin_may_ask_and_call_but_still_needs_an_identity(
     let headers = [("origin", console), ("access-control-request-method", "POST")];
     let reply = fixture.call("OPTIONS", CHAT, &headers, "").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, console));
+    assert_eq!(reply.header("access-control-allow-methods"), "GET, POST, DELETE");
+    for header in ["authorization", "x-api-key", "api-key", "content-type"] {
+        let allowed = reply.header("access-control-allow-headers");
+        assert!(allowed.split(", ").any(|name| name == header), "{header}: {allowed}");
+    }
     let reply = fixture.call("GET", "/v1/models", &[("origin", console)], "").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (401, console));
     let bearer = format!("Bearer {}", fixture.token("operator"));

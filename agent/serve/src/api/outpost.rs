@@ -1,6 +1,7 @@
 //! Our own routes: reading how the device is and what it recorded. Nothing here changes anything.
 
 mod checkpoint;
+mod description;
 mod health;
 mod metrics;
 mod status;
@@ -18,12 +19,14 @@ const HEALTH: &str = "/health";
 const METRICS: &str = "/metrics";
 const STATUS: &str = "/outpost/status";
 const CHECKPOINT: &str = "/outpost/audit/checkpoint";
+const DESCRIPTION: &str = "/openapi.json";
 
 pub(crate) const ROUTES: &[Route] = &[
     Route { identified: false, ..Route::new("GET", HEALTH) },
     Route::new("GET", STATUS),
     Route::new("GET", METRICS),
     Route::new("GET", CHECKPOINT),
+    Route::new("GET", DESCRIPTION),
 ];
 
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -32,4 +35,5 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(METRICS, get(metrics::show).fallback(only_get))
         .route(STATUS, get(status::show).fallback(only_get))
         .route(CHECKPOINT, get(checkpoint::show).fallback(only_get))
+        .route(DESCRIPTION, get(description::show).fallback(only_get))
 }

@@ -296,7 +296,7 @@ impl Reply {
 
     pub fn message(&self) -> String {
         let error = &self.json()["error"];
-        error.as_str().or(error["message"].as_str()).unwrap().to_owned()
+        error.as_str().or_else(|| error["message"].as_str()).unwrap().to_owned()
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -165,8 +165,10 @@ pub(super) fn keep_alive(fields: &mut Fields) -> Result<Option<KeepAlive>, ApiEr
         Some(_) => None,
     };
     match seconds {
-        Some(seconds) if seconds < 0.0 || seconds > FOREVER_S => Ok(Some(KeepAlive::Forever)),
-        Some(seconds) => Ok(Some(KeepAlive::For(Duration::from_secs_f64(seconds)))),
+        Some(seconds) if (0.0..=FOREVER_S).contains(&seconds) => {
+            Ok(Some(KeepAlive::For(Duration::from_secs_f64(seconds))))
+        }
+        Some(_) => Ok(Some(KeepAlive::Forever)),
         None => Err(fields.wrong("keep_alive", "has to be seconds, a duration as in `5m` or `1h30m`, or −1 for ever")),
     }
 }
