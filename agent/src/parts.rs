@@ -86,8 +86,7 @@ impl Parts {
         let sync = identity.map(|_| SyncDatabase::open(&state.sync()).context("cannot open sync.db")).transpose()?;
         let (presets, made) = Ledger::open(state.ledgers(), "presets")?;
         let measured = Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier));
-        let residents =
-            Residents::new(config.model.clone(), program.clone(), audit.clone(), Arc::clone(&measured));
+        let residents = Residents::new(config.model.clone(), program.clone(), audit.clone(), Arc::clone(&measured));
         // What a device of a fleet may run is signed; what somebody put on its disk is not.
         let shelf = Shelf::new(identity.is_none().then(|| store.clone()));
         let installer = Installer {

@@ -95,6 +95,8 @@ pub enum FinishReason {
 pub struct Finished {
     /// Why it ended.
     pub reason: FinishReason,
+    /// The stop text that ended it, if one did.
+    pub stop_text: Option<String>,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
     /// Those of them that were computed before, for an earlier prompt.
@@ -185,6 +187,11 @@ impl Answer {
     /// Tokens that may still be generated.
     pub(crate) fn room(&self) -> usize {
         self.limit.saturating_sub(self.generated as usize)
+    }
+
+    /// The stop text that ended it, if one did.
+    pub(crate) fn stop_text(&self) -> Option<&str> {
+        self.stop.came()
     }
 
     /// Chooses the next token and says what came of it.

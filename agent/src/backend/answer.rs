@@ -25,9 +25,21 @@ pub(super) struct Begun {
     pub(super) cancel: Cancel,
     /// Splits a conversation's text; nothing for a text that is only continued.
     pub(super) reader: Option<Reader>,
+    /// Whether the first token of the prompt is one that the caller did not write.
+    pub(super) framed: bool,
 }
 
 impl Begun {
+    /// The scores of what the caller wrote; the first token follows nothing.
+    fn written(&self, mut scores: Vec<TokenScore>) -> Vec<TokenScore> {
+        if self.framed && scores.len() > 1 {
+            scores.remove(0);
+            scores[0].logprob = None;
+            scores[0].top.clear();
+        }
+        scores
+    }
+
     /// Passes the answer on from now on.
     pub(super) fn into_generation(self, served: Served) -> Generation {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -47,7 +59,7 @@ impl Begun {
                 }
             };
             let (events, last) = match event {
-                Some(EventKind::Prompt(tokens)) => (vec![said(Said::Prompt(scores(tokens)))], false),
+                Some(EventKind::Prompt(tokens)) => (vec![said(Said::Prompt(self.written(scores(tokens))))], false),
                 Some(EventKind::Text(part)) => (split.push(part), false),
                 Some(EventKind::Finished(finished)) => (split.finish(&finished, self.in_use.load_time), true),
                 None => (vec![GenerationEvent::Failed { detail: "the model's thread ended".into() }], true),
@@ -147,7 +159,7 @@ impl Split {
             }
             EngineFinish::Length => FinishReason::Length,
             EngineFinish::Stop if self.calls > 0 => FinishReason::ToolCalls,
-            EngineFinish::Stop => FinishReason::Stop,
+            EngineFinish::Stop => finished.stop_text.clone().map_or(FinishReason::Stop, FinishReason::StopText),
         };
         events.push(GenerationEvent::Finished(Ending {
             reason,

@@ -27,6 +27,8 @@ struct Prepared {
     grammar: Option<Grammar>,
     reader: Option<Reader>,
     spelled: Vec<u32>,
+    /// Whether the first token is one that the caller did not write.
+    framed: bool,
 }
 
 impl LocalBackend {
@@ -50,7 +52,7 @@ impl LocalBackend {
         let model = Arc::clone(&loaded);
         let (prompt, shape) = (request.prompt, request.shape);
         let preparing = tokio::task::spawn_blocking(move || prepare(&model, prompt, &shape, now_s));
-        let Prepared { tokens, grammar, reader, spelled } =
+        let Prepared { tokens, grammar, reader, spelled, framed } =
             preparing.await.map_err(|error| failed(error.to_string()))??;
         let cancel = Cancel::default();
         let asked = Request {
@@ -67,7 +69,7 @@ impl LocalBackend {
             spelled,
         };
         let events = loaded.worker.generate(asked).await.map_err(refusal)?;
-        Ok(Begun { loaded, in_use, events, cancel, reader })
+        Ok(Begun { loaded, in_use, events, cancel, reader, framed })
     }
 
     /// Tokens that a prompt has.
@@ -99,6 +101,7 @@ fn prepare(loaded: &Loaded, prompt: Prompt, shape: &Shape, now_s: i64) -> Result
     let model = loaded.worker.model();
     let tokenizer = model.tokenizer();
     let format = format(shape);
+    let framed = matches!(prompt, Prompt::Text(_));
     let tokens = match prompt {
         Prompt::Chat(chat) => return prepare_chat(loaded, &chat, format.as_ref(), now_s),
         Prompt::Text(text) => tokenizer.encode(&text, false, true),
@@ -112,7 +115,8 @@ fn prepare(loaded: &Loaded, prompt: Prompt, shape: &Shape, now_s: i64) -> Result
             Some(grammar)
         }
     };
-    Ok(Prepared { tokens, grammar, reader: None, spelled: Vec::new() })
+    let framed = framed && tokens.first().is_some_and(|first| tokenizer.bos() == Some(*first));
+    Ok(Prepared { tokens, grammar, reader: None, spelled: Vec::new(), framed })
 }
 
 fn prepare_chat(
@@ -160,7 +164,7 @@ fn prepare_chat(
         None
     };
     let reader = dialect.reader(tokenizer, &tokens, &tools, &choice);
-    Ok(Prepared { reader: Some(reader), spelled: dialect.spelled(tokenizer), tokens, grammar })
+    Ok(Prepared { reader: Some(reader), spelled: dialect.spelled(tokenizer), tokens, grammar, framed: false })
 }
 
 /// A message as templates read it.

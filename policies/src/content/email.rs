@@ -1,4 +1,4 @@
-//! E-mail addresses.
+//! E-mail addresses, found in a text.
 
 use super::view::{Before, View};
 

@@ -1,3 +1,5 @@
+//! Our way to a verdict beside Cedar's own.
+
 use cedar_policy::{Authorizer, Decision, PolicySet};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Lists of locks: what they hold, and what is no list.
+
 use proptest::prelude::*;
 
 use super::*;

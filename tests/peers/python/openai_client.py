@@ -104,7 +104,7 @@ def streams_completions():
 
 @cell("stream")
 def streams_responses():
-    with client().responses.stream(input="How does a device enrol?", max_output_tokens=16, **GREEDY) as stream:
+    with client().responses.stream(input="How does a device enrol?", max_output_tokens=96, **GREEDY) as stream:
         events = list(stream)
         final = stream.get_final_response()
     assert [event.sequence_number for event in events] == list(range(len(events))), events

@@ -527,6 +527,7 @@ impl Engine {
         }
         let finished = Finished {
             reason,
+            stop_text: running.answer.stop_text().map(str::to_owned),
             // All are below `context_tokens`, which is a u32.
             prompt_tokens: running.prompt as u32,
             cached_tokens: running.cached as u32,

@@ -5,19 +5,22 @@
 pub(super) struct StopStrings {
     texts: Vec<String>,
     held: String,
+    came: Option<String>,
 }
 
 impl StopStrings {
     pub(super) fn new(mut texts: Vec<String>) -> Self {
         texts.retain(|text| !text.is_empty());
-        Self { texts, held: String::new() }
+        Self { texts, held: String::new(), came: None }
     }
 
     /// Takes a piece; returns what may be handed out and whether a stop text came.
     pub(super) fn push(&mut self, piece: &str) -> (Option<String>, bool) {
         self.held.push_str(piece);
         // The earliest stop text counts, whichever it is.
-        if let Some(at) = self.texts.iter().filter_map(|text| self.held.find(text.as_str())).min() {
+        let earliest = self.texts.iter().filter_map(|text| Some((self.held.find(text.as_str())?, text))).min();
+        if let Some((at, text)) = earliest {
+            self.came = Some(text.clone());
             self.held.truncate(at);
             return (self.finish(), true);
         }
@@ -25,6 +28,11 @@ impl StopStrings {
         let rest = self.held.split_off(self.held.len() - keep);
         let ready = std::mem::replace(&mut self.held, rest);
         ((!ready.is_empty()).then_some(ready), false)
+    }
+
+    /// The stop text that came.
+    pub(super) fn came(&self) -> Option<&str> {
+        self.came.as_deref()
     }
 
     /// Hands out what was held back.

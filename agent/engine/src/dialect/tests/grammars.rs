@@ -1,4 +1,4 @@
-//! Forced calls.
+//! Forced calls, and answers of a form.
 
 use super::*;
 use crate::grammar::Shape;

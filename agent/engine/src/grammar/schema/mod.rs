@@ -57,10 +57,26 @@ pub(crate) struct Translator {
 
 /// One schema at work.
 struct Work<'a> {
+    /// Whether objects with named properties have no others where the schema leaves that open: not where parts of an object
+    /// are told in several places.
+    closes: bool,
     document: Document<'a>,
     /// The new names of the places that `$ref` pointed to, and those not translated yet.
     names: HashMap<String, String>,
     waiting: Vec<(String, String)>,
+}
+
+/// Whether a schema says in several places what one object has: closing one of them would shut the others out.
+fn is_told_in_parts(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => {
+            let several = map.contains_key("properties")
+                && ["anyOf", "oneOf", "$ref"].iter().any(|keyword| map.contains_key(*keyword));
+            several || map.contains_key("allOf") || map.values().any(is_told_in_parts)
+        }
+        Value::Array(list) => list.iter().any(is_told_in_parts),
+        _ => false,
+    }
 }
 
 /// A place of a schema, for messages.
@@ -112,7 +128,12 @@ impl Translator {
         }
         self.bytes += document.root.to_string().len();
         root.limit("the schema's length in bytes", self.bytes, SCHEMA_BYTES)?;
-        let mut work = Work { document: *document, names: HashMap::new(), waiting: Vec::new() };
+        let mut work = Work {
+            closes: !is_told_in_parts(document.root),
+            document: *document,
+            names: HashMap::new(),
+            waiting: Vec::new(),
+        };
         let translated = self.schema(&mut work, document.root, root)?;
         while let Some((pointer, name)) = work.waiting.pop() {
             let Some(found) = find(document.root, &pointer) else { continue };
@@ -223,6 +244,9 @@ impl Translator {
         if let Some(value) = written.get("additionalProperties") {
             let schema = self.schema(work, value, place.at("additionalProperties"))?;
             out.insert("additionalProperties".to_owned(), schema);
+        } else if work.closes && written.contains_key("properties") && !written.contains_key("patternProperties") {
+            // What nobody named is not made up: a weak model would go on naming without end.
+            out.insert("additionalProperties".to_owned(), Value::Bool(false));
         }
         let [least, _] = counts(written, out, place, ["minProperties", "maxProperties"], PROPERTIES as u64)?;
         // An object may be given one name twice, which readers count once.

@@ -6,7 +6,7 @@ use super::content;
 use crate::converse::{Asked, model_name};
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
-use crate::{Chat, Message, Prompt, Role, Sampling, Tool, ToolChoice};
+use crate::{Chat, Message, Prompt, Role, Sampling, Shape, Tool, ToolChoice};
 
 const MESSAGES: usize = 4096;
 const TOOLS: usize = 128;
@@ -67,9 +67,36 @@ fn conversation(mut fields: Fields) -> Result<Asked, ApiError> {
     fields.refuse("mcp_servers", Neutral::Empty)?;
     fields.refuse("container", Neutral::Nothing)?;
     fields.refuse("context_management", Neutral::Nothing)?;
-    fields.refuse("output_config", Neutral::Empty)?;
+    let shape = shape(&mut fields)?;
     fields.finish()?;
-    Ok(Asked::new(model, Prompt::Chat(Chat { messages, tools, tool_choice, parallel_calls, thinking })))
+    let prompt = Prompt::Chat(Chat { messages, tools, tool_choice, parallel_calls, thinking });
+    Ok(Asked { shape, ..Asked::new(model, prompt) })
+}
+
+/// The form of the answer: `output_config.format`, or the older `output_format`.
+fn shape(fields: &mut Fields) -> Result<Shape, ApiError> {
+    let older = fields.take("output_format");
+    let format = match fields.take("output_config") {
+        None => older,
+        Some(config) => {
+            let mut config = Fields::within("output_config", config)?;
+            let format = config.take("format");
+            // How hard to try changes no answer of a model that knows no efforts.
+            config.ignore(&["effort"]);
+            config.finish()?;
+            format.or(older)
+        }
+    };
+    let Some(format) = format else { return Ok(Shape::Free) };
+    let mut format = Fields::within("output_config.format", format)?;
+    if format.text("type")?.as_deref() != Some("json_schema") {
+        return Err(format.not_served("type", "has to be `json_schema`"));
+    }
+    let Some(schema @ Value::Object(_)) = format.take("schema") else {
+        return Err(format.wrong("schema", "has to be a JSON Schema"));
+    };
+    format.finish()?;
+    Ok(Shape::Schema(schema))
 }
 
 fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
