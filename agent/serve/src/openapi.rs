@@ -45,7 +45,7 @@ fn build() -> OpenApi {
         outpost::operations(),
     ];
     let paths = operations.into_iter().flatten().fold(PathsBuilder::new(), |paths, described| {
-        let (path, method, operation) = described.meaning("Done as asked.");
+        let (path, method, operation) = described.build();
         // Paths that come twice, with another method each, are joined.
         paths.path(path, PathItem::new(method, operation))
     });

@@ -46,9 +46,9 @@ pub(super) fn operations() -> Vec<Described> {
         .takes("FoundryDownload")
         .acts()
         .says(),
-        Described::post("/openai/register", "Always refused: no other server's models are registered here."),
-        Described::post("/openai/setgpudevice/{id}", "Always refused: there is no GPU to choose."),
-        Described::post("/shutdown", "Always refused: the agent is not stopped over its API."),
+        Described::post("/openai/register", "Always refused: no other server's models are registered here.").never(),
+        Described::post("/openai/setgpudevice/{id}", "Always refused: there is no GPU to choose.").never(),
+        Described::post("/shutdown", "Always refused: the agent is not stopped over its API.").never(),
         Described::post("/v1/chat/completions/tokenizer/encode/count", "Counts the tokens of a conversation.")
             .takes("TokenCountRequest")
             .asks()

@@ -7,7 +7,7 @@ use super::openai::{harmless, model_name, stop};
 use super::operation::{Described, LINES};
 use super::schema::{
     Fields, Form, above_zero, answer, answer_with, any_object, anything, at_least, count, either, flag, integer, list,
-    list_of, named, number, real, request, text, text_like, text_of, time, values, whole, words,
+    list_of, named, number, real, request, some_text, text, text_like, text_of, time, values, whole, words,
 };
 
 const TOOLS: usize = 128;
@@ -229,7 +229,7 @@ fn tool() -> Form {
 }
 
 fn embed(field: &'static str) -> Form {
-    let one = || text_of(1, usize::MAX);
+    let one = some_text;
     let input = if field == "input" { either([one(), list_of(one(), 1, 2048)]) } else { one() };
     called(vec![(field, input)], || {
         vec![

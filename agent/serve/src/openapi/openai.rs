@@ -6,12 +6,12 @@ use utoipa::openapi::ComponentsBuilder;
 use super::operation::{Described, EVENTS};
 use super::schema::{
     Fields, Form, above_zero, answer, answer_with, any_object, anything, at_least, count, either, empty, flag, integer,
-    list, list_of, map, named, nothing, nullable, number, real, request, text, text_like, text_of, values, whole,
-    words,
+    list, list_of, map, named, nothing, nullable, number, real, request, some_text, text, text_like, text_of, values,
+    whole, words,
 };
 
 /// Names of functions and of schemas.
-const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
+pub(super) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
 
 const TOOLS: usize = 128;
 const ITEMS: usize = 4096;
@@ -20,7 +20,7 @@ const PARTS: usize = 1024;
 /// Bytes of a schema, an expression or a grammar.
 const SHAPE: usize = 256 * 1024;
 
-const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
+pub(super) const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
 
 pub(super) fn operations() -> Vec<Described> {
     vec![
@@ -58,7 +58,7 @@ pub(super) fn operations() -> Vec<Described> {
             .query("order", words(&["asc", "desc"]), "The newest first, if not said.")
             .query("after", text(), "The id of the last item of the page before.")
             .answers(named("ResponseItems")),
-        Described::post("/v1/responses/{id}/cancel", "Always refused: nothing is answered in the background."),
+        Described::post("/v1/responses/{id}/cancel", "Always refused: nothing is answered in the background.").never(),
     ]
 }
 
@@ -365,7 +365,7 @@ fn completion() -> Form {
 fn embeddings_request() -> Form {
     let mut optional = harmless(&["user"]);
     optional.extend([("encoding_format", words(&["float", "base64"])), ("dimensions", count(1)), ("truncate", flag())]);
-    request(vec![("model", model_name()), ("input", prompts(|| text_of(1, usize::MAX), 2048))], optional)
+    request(vec![("model", model_name()), ("input", prompts(some_text, 2048))], optional)
 }
 
 fn embeddings() -> Form {

@@ -24,11 +24,12 @@ const OF_BODIES: [u16; 4] = [400, 408, 413, 415];
 
 /// An operation that is being described.
 pub(super) struct Described {
-    pub(super) path: &'static str,
-    pub(super) method: HttpMethod,
+    path: &'static str,
+    method: HttpMethod,
     endpoint: Endpoint,
     operation: OperationBuilder,
-    answer: ResponseBuilder,
+    /// What comes with 200; none where nobody is answered so.
+    answer: Option<ResponseBuilder>,
     refusals: BTreeSet<u16>,
 }
 
@@ -59,8 +60,8 @@ impl Described {
             let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
             operation = operation.parameter(parameter.required(Required::True).schema(Some(text())));
         }
-        let answer = ResponseBuilder::new().header("x-request-id", errors::request_id());
-        Self { path, method, endpoint, operation, answer, refusals }
+        let answer = ResponseBuilder::new().description("Done as asked.").header("x-request-id", errors::request_id());
+        Self { path, method, endpoint, operation, answer: Some(answer), refusals }
     }
 
     /// Takes a JSON object, which has a name among the components.
@@ -110,13 +111,22 @@ impl Described {
     }
 
     fn content(mut self, content_type: &str, form: Option<Form>) -> Self {
-        self.answer = self.answer.content(content_type, ContentBuilder::new().schema(form).build());
+        let content = ContentBuilder::new().schema(form).build();
+        self.answer = self.answer.map(|answer| answer.content(content_type, content));
         self
     }
 
-    /// The operation, what 200 means being said in a few words.
-    pub(super) fn meaning(self, answer: &str) -> (&'static str, HttpMethod, OperationBuilder) {
-        let mut operation = self.operation.response("200", self.answer.description(answer));
+    /// Is refused, whoever asks.
+    pub(super) fn never(self) -> Self {
+        Self { answer: None, ..self }
+    }
+
+    /// The operation, and where it stands.
+    pub(super) fn build(self) -> (&'static str, HttpMethod, OperationBuilder) {
+        let mut operation = self.operation;
+        if let Some(answer) = self.answer {
+            operation = operation.response("200", answer);
+        }
         for status in self.refusals {
             operation = operation.response(status.to_string(), errors::refusal(self.endpoint.family, status));
         }

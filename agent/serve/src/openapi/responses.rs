@@ -3,15 +3,13 @@
 use serde_json::json;
 use utoipa::openapi::ComponentsBuilder;
 
-use super::openai::{content, function_fields, harmless, model_name, sampling, schema, strict};
+use super::openai::{EFFORTS, NAME, content, function_fields, harmless, model_name, sampling, schema, strict};
 use super::schema::{
     Fields, Form, answer, any_object, anything, at_least, count, either, empty, flag, integer, list, list_of, map,
     named, nullable, real, request, text, text_like, text_of, values, whole, words,
 };
 
-const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
 const TEXTS: [&str; 3] = ["input_text", "output_text", "text"];
-const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
 
 pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
     components

@@ -29,6 +29,11 @@ pub(super) fn text() -> Form {
     typed(Type::String).into()
 }
 
+/// A text that is not empty.
+pub(super) fn some_text() -> Form {
+    typed(Type::String).min_length(Some(1)).into()
+}
+
 /// A text of so many characters. Where a parser counts bytes, the same number of characters is never too strict.
 pub(super) fn text_of(least: usize, most: usize) -> Form {
     typed(Type::String).min_length(Some(least)).max_length(Some(most)).into()
