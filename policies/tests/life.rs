@@ -72,7 +72,10 @@ fn a_difference_says_who_gains_and_who_loses() {
         bundle.policies.insert("more.cedar".to_owned(), more.to_owned());
         let auditors = bundle.policies["auditor.cedar"].replace(", Action::\"export_audit\"", "");
         bundle.policies.insert("auditor.cedar".to_owned(), auditors);
-        bundle.limits.insert("admin".to_owned(), toml::from_str("max_tokens_per_request = 16384").unwrap());
+        bundle.limits.insert(
+            "admin".to_owned(),
+            toml::from_str("max_tokens_per_request = 16384\nstore_responses = true").unwrap(),
+        );
     });
     assert_eq!(
         said,
@@ -118,7 +121,7 @@ fn each_value_beside_the_rules_is_told_with_what_it_was() {
         bundle.models = toml::from_str("[demo]\napproved_until = \"2027-01-31\"").unwrap();
         bundle.content = toml::from_str("[role.operator]\noutput = [{ class = \"email\", act = \"redact\" }]").unwrap();
         let limits = "max_tokens_per_request = 4096\nmodels = [\"demo\"]\nmax_offline = \"14d\"\npriority = \"batch\"\n\
-                      store_responses = true\nhours = [{ weekdays = [\"mon\"], from = \"08:00\", to = \"18:00\" }]";
+                      hours = [{ weekdays = [\"mon\"], from = \"08:00\", to = \"18:00\" }]";
         bundle.limits.insert("operator".to_owned(), toml::from_str(limits).unwrap());
         bundle.limits.insert("janitor".to_owned(), Default::default());
     });
@@ -129,7 +132,7 @@ fn each_value_beside_the_rules_is_told_with_what_it_was() {
         "role `operator`: models from all to demo",
         "role `operator`: max_offline from any to 14d",
         "role `operator`: priority from normal to batch",
-        "role `operator`: store_responses from no to yes",
+        "role `operator`: store_responses from yes to no",
         "role `operator`: hours from any to mon 08:00–18:00",
         "role `janitor` is new",
         "operators lose: ask models",

@@ -169,7 +169,6 @@ async fn what_is_answered_is_allowed_and_has_the_form_that_is_promised() {
 }
 
 #[tokio::test]
-#[ignore = "nothing may be kept before policies say so; see `may_store` in converse.rs"]
 async fn what_is_kept_has_the_form_that_is_promised() {
     let fixture = Fixture::start().await;
     let description = Description::of(&fixture).await;

@@ -245,7 +245,6 @@ async fn what_policy_does_not_let_be_kept_is_kept_nowhere_and_the_answer_says_so
 }
 
 #[tokio::test]
-#[ignore = "nothing may be kept before policies say so; see `may_store` in converse.rs"]
 async fn what_is_kept_goes_on_is_read_and_is_deleted_by_its_owner_alone() {
     let fixture = Fixture::start().await;
     let token = fixture.token("operator");

@@ -48,10 +48,16 @@ fn conversation() -> Fields {
         ("tool_choice", request(vec![("type", words(&["auto", "any", "tool", "none"]))], choice)),
         ("thinking", request(vec![("type", words(&["enabled", "disabled", "adaptive"]))], thinking)),
         ("cache_control", anything()),
-        // These ask for nothing when they are empty, and are refused when they say more.
+        // This asks for nothing when it is empty, and is refused when it says more.
         ("mcp_servers", empty()),
-        ("output_config", empty()),
+        ("output_config", request(vec![], vec![("format", format()), ("effort", anything())])),
+        ("output_format", format()),
     ]
+}
+
+/// The form that an answer must have.
+fn format() -> Form {
+    request(vec![("type", words(&["json_schema"])), ("schema", any_object())], vec![])
 }
 
 fn messages() -> Form {

@@ -66,6 +66,12 @@ struct Work<'a> {
     waiting: Vec<(String, String)>,
 }
 
+/// Whether an object whose schema leaves open what else it has can do with what is named.
+fn closes(written: &Map<String, Value>, required: &[&str]) -> bool {
+    let Some(properties) = written.get("properties").and_then(Value::as_object) else { return false };
+    !written.contains_key("patternProperties") && required.iter().all(|name| properties.contains_key(*name))
+}
+
 /// Whether a schema says in several places what one object has: closing one of them would shut the others out.
 fn is_told_in_parts(schema: &Value) -> bool {
     match schema {
@@ -244,7 +250,7 @@ impl Translator {
         if let Some(value) = written.get("additionalProperties") {
             let schema = self.schema(work, value, place.at("additionalProperties"))?;
             out.insert("additionalProperties".to_owned(), schema);
-        } else if work.closes && written.contains_key("properties") && !written.contains_key("patternProperties") {
+        } else if work.closes && closes(written, &required) {
             // What nobody named is not made up: a weak model would go on naming without end.
             out.insert("additionalProperties".to_owned(), Value::Bool(false));
         }
