@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 enum Command {
     /// Answer a request; events go to the sender, and its closing cancels.
     Generate {
-        request: Request,
+        request: Box<Request>,
         events: mpsc::UnboundedSender<EventKind>,
         accepted: oneshot::Sender<Result<(), Refusal>>,
     },
@@ -110,7 +110,9 @@ impl Worker {
     pub async fn generate(&self, request: Request) -> Result<mpsc::UnboundedReceiver<EventKind>, NotTaken> {
         let (events, receiver) = mpsc::unbounded_channel();
         let (accepted, answer) = oneshot::channel();
-        self.commands.send(Command::Generate { request, events, accepted }).map_err(|_| NotTaken::Ended)?;
+        self.commands
+            .send(Command::Generate { request: Box::new(request), events, accepted })
+            .map_err(|_| NotTaken::Ended)?;
         answer.await.map_err(|_| NotTaken::Ended)??;
         Ok(receiver)
     }
@@ -155,7 +157,7 @@ fn accept(engine: &mut Engine, listeners: &mut Listeners, command: Command) -> C
     match command {
         Command::Stop => ControlFlow::Break(()),
         Command::Generate { request, events, accepted } => {
-            let outcome = engine.submit(request).map(|session| {
+            let outcome = engine.submit(*request).map(|session| {
                 listeners.insert(session, events);
             });
             accepted.send(outcome).ok();

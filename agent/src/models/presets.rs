@@ -47,23 +47,29 @@ pub(crate) enum PresetError {
 /// All presets of a device, kept over a restart.
 #[derive(Debug)]
 pub(crate) struct Presets {
-    kept: Mutex<(Ledger<BTreeMap<String, Preset>>, BTreeMap<String, Preset>)>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    ledger: Ledger<BTreeMap<String, Preset>>,
+    all: BTreeMap<String, Preset>,
 }
 
 impl Presets {
     /// Presets as an earlier run left them.
     pub(crate) fn new(ledger: Ledger<BTreeMap<String, Preset>>, earlier: Option<BTreeMap<String, Preset>>) -> Self {
-        Self { kept: Mutex::new((ledger, earlier.unwrap_or_default())) }
+        Self { kept: Mutex::new(Kept { ledger, all: earlier.unwrap_or_default() }) }
     }
 
     /// One of them.
     pub(crate) fn get(&self, name: &str) -> Option<Preset> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).1.get(name).cloned()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).all.get(name).cloned()
     }
 
     /// All of them, by name.
     pub(crate) fn all(&self) -> BTreeMap<String, Preset> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     /// Adds one; durable when this returns.
@@ -91,11 +97,11 @@ impl Presets {
         change: impl FnOnce(&mut BTreeMap<String, Preset>) -> Result<bool, PresetError>,
     ) -> Result<bool, PresetError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = kept.1.clone();
+        let mut next = kept.all.clone();
         let changed = change(&mut next)?;
         if changed {
-            kept.0.commit(&next)?;
-            kept.1 = next;
+            kept.ledger.commit(&next)?;
+            kept.all = next;
         }
         Ok(changed)
     }

@@ -257,7 +257,7 @@ impl Residents {
             },
             Ok(Read::Embedder(embedder)) => {
                 let turn = tokio::sync::Mutex::default();
-                Ok(Engine::Embedder(Arc::new(LoadedEmbedder { embedder, card: card.clone(), turn })))
+                Ok(Engine::Embedder(Arc::new(LoadedEmbedder { embedder: *embedder, card: card.clone(), turn })))
             }
             Err(error) => Err(error),
         };
@@ -300,7 +300,7 @@ impl Residents {
                 }
                 Purpose::Embedding => {
                     let gguf = Gguf::open(&stored.path)?;
-                    Ok(Read::Embedder(Embedder::from_gguf(&gguf, options.threads as usize)?))
+                    Ok(Read::Embedder(Box::new(Embedder::from_gguf(&gguf, options.threads as usize)?)))
                 }
             }
         });
@@ -399,7 +399,7 @@ impl Residents {
 
 enum Read {
     Generator(crate::worker::Worker, Option<crate::template_worker::TemplateWorker>),
-    Embedder(Embedder),
+    Embedder(Box<Embedder>),
 }
 
 fn object(card: &Card) -> ObjectRef {
