@@ -30,7 +30,7 @@ const STACK_BYTES: usize = 32 << 20;
 
 /// White space between the parts of generated JSON: one space, or a line break with its indentation. Once in each place, so
 /// that a model which does not know what to say next cannot go on with blanks.
-const BLANKS: &str = r" |\n {0,32}|\n\t{0,16}";
+const BLANKS: &str = r" |\n {0,8}|\n\t{0,4}";
 
 /// What may follow a backslash in generated JSON: no `u`, so that every text has one spelling only. With two a property could
 /// be written a second time under a name that only looks like another.
