@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use outpost_audit::ObjectRef;
 use outpost_contract::{ModelId, Sha256, TargetName};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,18 @@ pub struct Card {
     pub tokens_per_second_milli: u64,
     /// When it was installed, seconds since 1970-01-01 UTC.
     pub installed_at_s: i64,
+}
+
+impl Card {
+    /// The model as records name it.
+    pub(crate) fn object(&self) -> ObjectRef {
+        ObjectRef {
+            model: self.model.to_string(),
+            variant: self.variant.clone(),
+            file_sha256: self.sha256.to_hex(),
+            endpoint: String::new(),
+        }
+    }
 }
 
 /// A loaded model with its card.

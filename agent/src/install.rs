@@ -164,7 +164,7 @@ impl Installer {
             }
         };
         if !was_here {
-            self.record(Record::new(Kind::ModelPull).object(object(&card)).detail("bytes", stored.bytes)).await?;
+            self.record(Record::new(Kind::ModelPull).object(card.object()).detail("bytes", stored.bytes)).await?;
         }
         self.load(card, &stored.path).await
     }
@@ -217,7 +217,7 @@ impl Installer {
             Err(error) => return Err(self.unusable(ReasonCode::SelfTestFailed, &card, &error).await),
         }
         let speed = i64::try_from(card.tokens_per_second_milli).unwrap_or(i64::MAX);
-        self.record(Record::new(Kind::ModelLoad).object(object(&card)).detail("tokens_per_second_milli", speed))
+        self.record(Record::new(Kind::ModelLoad).object(card.object()).detail("tokens_per_second_milli", speed))
             .await?;
         if let Err(error) = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).commit(&card) {
             return Err(reason(ReasonCode::InsufficientSpace, &card.model, error.to_string()));
@@ -297,15 +297,6 @@ pub(crate) fn load(
     });
     let template = template.transpose()?;
     Ok((worker, template))
-}
-
-fn object(card: &Card) -> ObjectRef {
-    ObjectRef {
-        model: card.model.to_string(),
-        variant: card.variant.clone(),
-        file_sha256: card.sha256.to_hex(),
-        endpoint: String::new(),
-    }
 }
 
 fn reason(code: ReasonCode, model: &ModelId, detail: String) -> Reason {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
+use outpost_audit::{AuditLog, Kind, Record};
 use outpost_contract::Blake3;
 use outpost_engine::embedder::Embedder;
 use outpost_engine::gguf::Gguf;
@@ -261,7 +261,7 @@ impl Residents {
             }
             Err(error) => Err(error),
         };
-        let object = object(&card);
+        let object = card.object();
         match engine {
             Ok(engine) => {
                 let speed = i64::try_from(card.tokens_per_second_milli).unwrap_or(i64::MAX);
@@ -359,7 +359,7 @@ impl Residents {
         if tokio::task::spawn_blocking(move || drop(resident)).await.is_err() {
             tracing::error!(model = %card.model, "freeing a model failed");
         }
-        let record = Record::new(Kind::ModelUnload).object(object(&card)).detail("because", because);
+        let record = Record::new(Kind::ModelUnload).object(card.object()).detail("because", because);
         if let Err(error) = self.audit.append(record).await {
             tracing::error!(%error, "it could not be recorded that a model left");
         }
@@ -400,15 +400,6 @@ impl Residents {
 enum Read {
     Generator(crate::worker::Worker, Option<crate::template_worker::TemplateWorker>),
     Embedder(Box<Embedder>),
-}
-
-fn object(card: &Card) -> ObjectRef {
-    ObjectRef {
-        model: card.model.to_string(),
-        variant: card.variant.clone(),
-        file_sha256: card.sha256.to_hex(),
-        endpoint: String::new(),
-    }
 }
 
 fn failed(error: &anyhow::Error) -> BackendError {

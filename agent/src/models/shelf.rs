@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use outpost_contract::{Blake3, ModelId, Sha256, TargetName, VariantFacts};
+use outpost_engine::dialect::Dialect;
 use outpost_engine::gguf::{Array, Gguf, ModelInfo, Value};
 use outpost_serve::{ModelCard, Purpose};
 use outpost_store::{Store, StoredFile};
@@ -99,9 +100,9 @@ pub(crate) fn knows_tools(template: &str) -> bool {
     template.contains("tools")
 }
 
-/// Whether a chat template speaks of thinking.
+/// Whether a model of this chat template thinks before it answers.
 pub(crate) fn thinks(template: &str) -> bool {
-    template.contains("<think>")
+    Dialect::of(Some(template)).reasons()
 }
 
 /// A file's keys as JSON, what is long told by its length.

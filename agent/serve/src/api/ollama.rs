@@ -10,7 +10,7 @@ mod generate;
 mod load;
 mod models;
 mod names;
-mod options;
+pub(crate) mod options;
 mod pull;
 mod tools;
 

@@ -1,7 +1,5 @@
 //! The OpenAI API, as its official clients speak it.
 
-#[cfg(test)]
-mod anything;
 mod chat;
 mod choices;
 mod completions;

@@ -8,6 +8,7 @@ use super::schema::{
     Fields, Form, above_zero, answer, any_object, anything, at_least, count, either, empty, flag, list, list_of, named,
     nullable, number, request, text, text_like, text_of, words,
 };
+use crate::api::ceilings::{MESSAGES, TOOLS};
 
 const BLOCKS: usize = 4096;
 
@@ -35,7 +36,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
 }
 
 fn needed() -> Fields {
-    vec![("model", model_name()), ("messages", list_of(named("MessageParam"), 1, 4096))]
+    vec![("model", model_name()), ("messages", list_of(named("MessageParam"), 1, MESSAGES))]
 }
 
 /// What a question and a count have in common.
@@ -44,7 +45,7 @@ fn conversation() -> Fields {
     let thinking = vec![("budget_tokens", at_least(1)), ("display", anything())];
     vec![
         ("system", texts()),
-        ("tools", list_of(named("AnthropicTool"), 0, 128)),
+        ("tools", list_of(named("AnthropicTool"), 0, TOOLS)),
         ("tool_choice", request(vec![("type", words(&["auto", "any", "tool", "none"]))], choice)),
         ("thinking", request(vec![("type", words(&["enabled", "disabled", "adaptive"]))], thinking)),
         ("cache_control", anything()),

@@ -6,6 +6,7 @@ use utoipa::openapi::ComponentsBuilder;
 use super::openai::{harmless, model_name};
 use super::operation::Described;
 use super::schema::{Form, answer, at_least, count, flag, list, list_of, named, request, text, values, words};
+use crate::api::ceilings::MESSAGES;
 
 pub(super) fn operations() -> Vec<Described> {
     let names = || list(text());
@@ -92,5 +93,5 @@ fn download() -> Form {
 fn token_count() -> Form {
     let roles = words(&["system", "developer", "user", "assistant"]);
     let message = request(vec![("role", roles), ("content", text())], harmless(&["name"]));
-    request(vec![("model", model_name()), ("messages", list_of(message, 1, 4096))], vec![])
+    request(vec![("model", model_name()), ("messages", list_of(message, 1, MESSAGES))], vec![])
 }

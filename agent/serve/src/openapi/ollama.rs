@@ -9,30 +9,8 @@ use super::schema::{
     Fields, Form, above_zero, answer, answer_with, any_object, anything, at_least, count, either, flag, integer, list,
     list_of, named, number, real, request, some_text, text, text_like, text_of, time, values, whole, words,
 };
-
-const TOOLS: usize = 128;
-
-/// What is about hardware, or switched by what is refused.
-const HARMLESS: [&str; 18] = [
-    "num_ctx",
-    "num_keep",
-    "num_batch",
-    "num_gpu",
-    "main_gpu",
-    "num_thread",
-    "num_gqa",
-    "numa",
-    "use_mmap",
-    "use_mlock",
-    "low_vram",
-    "f16_kv",
-    "logits_all",
-    "vocab_only",
-    "embedding_only",
-    "draft_num_predict",
-    "mirostat_tau",
-    "mirostat_eta",
-];
+use crate::api::ceilings::{MESSAGES, TOOLS};
+use crate::api::ollama::options;
 
 pub(super) fn operations() -> Vec<Described> {
     let success = || answer(vec![("status", words(&["success"]))]);
@@ -153,7 +131,7 @@ fn keep_alive() -> Form {
 }
 
 fn options() -> Form {
-    let mut optional = harmless(&HARMLESS);
+    let mut optional = harmless(&options::HARMLESS);
     optional.extend([
         ("temperature", number(0.0, 2.0)),
         ("top_p", above_zero(1.0)),
@@ -194,7 +172,7 @@ fn generate() -> Form {
 fn chat() -> Form {
     called(vec![], || {
         let mut optional = common();
-        optional.push(("messages", list_of(named("OllamaMessage"), 0, 4096)));
+        optional.push(("messages", list_of(named("OllamaMessage"), 0, MESSAGES)));
         optional.push(("tools", list_of(named("OllamaTool"), 0, TOOLS)));
         optional
     })

@@ -9,12 +9,11 @@ use super::schema::{
     list, list_of, map, named, nothing, nullable, number, real, request, some_text, text, text_like, text_of, values,
     whole, words,
 };
+use crate::api::ceilings::{MESSAGES, TOOLS};
 
 /// Names of functions and of schemas.
 pub(super) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
 
-const TOOLS: usize = 128;
-const ITEMS: usize = 4096;
 const PARTS: usize = 1024;
 
 /// Bytes of a schema, an expression or a grammar.
@@ -203,7 +202,7 @@ pub(super) fn content(kinds: &[&str]) -> Form {
 }
 
 fn chat_request() -> Form {
-    let needed = vec![("model", model_name()), ("messages", list_of(named("ChatMessage"), 1, ITEMS))];
+    let needed = vec![("model", model_name()), ("messages", list_of(named("ChatMessage"), 1, MESSAGES))];
     let mut optional = harmless(&[
         "user",
         "metadata",

@@ -8,6 +8,7 @@ use super::schema::{
     Fields, Form, answer, any_object, anything, at_least, count, either, empty, flag, integer, list, list_of, map,
     named, nullable, real, request, text, text_like, text_of, values, whole, words,
 };
+use crate::api::ceilings::{MESSAGES, TOOLS};
 
 const TEXTS: [&str; 3] = ["input_text", "output_text", "text"];
 
@@ -21,7 +22,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
 }
 
 fn response_request() -> Form {
-    let input = either([text(), list_of(named("ResponseInputItem"), 1, 4096)]);
+    let input = either([text(), list_of(named("ResponseInputItem"), 1, MESSAGES)]);
     let mut optional = harmless(&[
         "user",
         "service_tier",
@@ -38,10 +39,10 @@ fn response_request() -> Form {
     let reasoning = vec![("effort", words(&EFFORTS)), ("summary", auto()), ("generate_summary", auto())];
     optional.extend([
         ("instructions", text()),
-        ("previous_response_id", text_of(0, 128)),
+        ("previous_response_id", text_of(0, TOOLS)),
         ("store", flag()),
         ("max_output_tokens", count(1)),
-        ("tools", list_of(tool(), 0, 128)),
+        ("tools", list_of(tool(), 0, TOOLS)),
         ("tool_choice", tool_choice()),
         ("parallel_tool_calls", flag()),
         ("text", request(vec![], vec![("format", format()), ("verbosity", words(&["medium"]))])),
@@ -63,7 +64,7 @@ fn tool() -> Form {
 
 fn tool_choice() -> Form {
     let one = request(vec![("name", text_like(NAME))], vec![("type", words(&["function"]))]);
-    let allowed = vec![("mode", words(&["auto", "required"])), ("tools", list_of(one, 0, 128))];
+    let allowed = vec![("mode", words(&["auto", "required"])), ("tools", list_of(one, 0, TOOLS))];
     either([
         words(&["none", "auto", "required"]),
         request(vec![("type", words(&["function"])), ("name", text_like(NAME))], vec![]),

@@ -3,15 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::content;
+use crate::api::ceilings::{MESSAGES, STOP_BYTES, STOPS, TOOLS};
 use crate::converse::{Asked, model_name};
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
 use crate::{Chat, Message, Prompt, Role, Sampling, Shape, Tool, ToolChoice};
-
-const MESSAGES: usize = 4096;
-const TOOLS: usize = 128;
-const STOPS: usize = 16;
-const TEXT_BYTES: usize = 256;
 
 /// Understands a request for an answer.
 ///
@@ -107,8 +103,8 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
         }
         Some(_) => None,
     };
-    texts.filter(|texts| texts.iter().all(|text| (1..=TEXT_BYTES).contains(&text.len()))).ok_or_else(|| {
-        let what = format!("has to be a list of up to {STOPS} texts, each of 1 to {TEXT_BYTES} bytes");
+    texts.filter(|texts| texts.iter().all(|text| (1..=STOP_BYTES).contains(&text.len()))).ok_or_else(|| {
+        let what = format!("has to be a list of up to {STOPS} texts, each of 1 to {STOP_BYTES} bytes");
         fields.wrong("stop_sequences", &what)
     })
 }
@@ -183,23 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "(text|user|tool_use|tool_result|thinking|.{0,8})".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 32, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::hash_map("(role|content|type|name|id|text|input|x)", inner, 0..5)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
-            ]
-        })
-    }
+    use crate::api::anything::any_json;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]

@@ -8,14 +8,13 @@ use axum::extract::State;
 use axum::http::Request;
 use serde_json::{Map, Value, json};
 
+use crate::api::ceilings::MESSAGES;
 use crate::api::count;
 use crate::app::App;
 use crate::converse::{self, model_name};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Chat, Message, Prompt, Role};
-
-const MESSAGES: usize = 4096;
 
 pub(crate) async fn count(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Json<Value>, ApiError> {
     let (call, (model, prompt)) = converse::read(&app, request, parse).await?;

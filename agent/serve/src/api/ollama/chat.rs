@@ -11,13 +11,12 @@ use serde_json::{Map, Value};
 use super::answer::Form;
 use super::generate::{Question, answered, finish, no_images};
 use super::{names, options, tools};
+use crate::api::ceilings::MESSAGES;
 use crate::app::App;
 use crate::converse;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Chat, Message, Prompt, Role};
-
-const MESSAGES: usize = 4096;
 
 pub(crate) async fn chat(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
     let (call, question) = converse::read(&app, request, parse).await?;

@@ -127,24 +127,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    /// Any JSON, small.
-    pub(in crate::api) fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            ".{0,12}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 24, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::hash_map("(role|content|type|function|name|text|x)", inner, 0..4)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
-            ]
-        })
-    }
+    use crate::api::anything::any_json;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::ceilings::{STOP_BYTES, STOPS};
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
 use crate::{KeepAlive, Sampling, Shape};
-
-const STOPS: usize = 16;
-const STOP_BYTES: usize = 256;
 
 /// Further back than any context: what `repeat_last_n` of −1 means.
 const WHOLE_CONTEXT: u32 = 1 << 20;
@@ -18,7 +16,7 @@ const WHOLE_CONTEXT: u32 = 1 << 20;
 const FOREVER_S: f64 = 10.0 * 365.0 * 86_400.0;
 
 /// What is about hardware, or about cutting a conversation that does not fit: here that is refused and never cut.
-const HARMLESS: [&str; 18] = [
+pub(crate) const HARMLESS: [&str; 18] = [
     "num_ctx",
     "num_keep",
     "num_batch",

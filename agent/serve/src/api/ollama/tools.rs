@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::api::ceilings::TOOLS;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Tool, ToolCall};
 
-const TOOLS: usize = 128;
 const NAME_BYTES: usize = 64;
 
 /// A call, if its arguments came whole; an answer that was cut has half of one, and says that it was cut.

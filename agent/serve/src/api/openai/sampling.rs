@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 use crate::Sampling;
+use crate::api::ceilings::{STOP_BYTES, STOPS};
 use crate::error::ApiError;
 use crate::fields::Fields;
 
-const STOPS: usize = 16;
-const STOP_BYTES: usize = 256;
 const BIASES: usize = 1024;
 
 /// Answers to one prompt.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::api::ceilings::TOOLS;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Tool, ToolChoice};
 
-const TOOLS: usize = 128;
 const NAME_BYTES: usize = 64;
 
 /// Bytes of all names, descriptions and schemas together.

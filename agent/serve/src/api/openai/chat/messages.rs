@@ -1,12 +1,12 @@
 //! The conversation of a chat request.
 
+use crate::api::ceilings::MESSAGES;
 use crate::api::openai::parts;
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
 use crate::{Message, Role, ToolCall};
 
 /// Ceilings on parts of a request; the body's size bounds the rest.
-const MESSAGES: usize = 4096;
 const CALLS: usize = 128;
 const ID_BYTES: usize = 256;
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::api::ceilings::MESSAGES as ITEMS;
 use crate::api::openai::parts;
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
 use crate::{Message, Role, ToolCall};
 
-const ITEMS: usize = 4096;
 const ID_BYTES: usize = 256;
 
 /// Types of the parts that are text.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::api::openai::anything::any_json;
+use crate::api::anything::any_json;
 
 /// Fields with which anything may come.
 const FIELDS: [&str; 16] = [

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Words that requests of this family give a meaning to.
-const WORDS: [&str; 18] = [
+/// Words that requests give a meaning to.
+const WORDS: [&str; 21] = [
     "user",
     "assistant",
     "tool",
@@ -14,6 +14,9 @@ const WORDS: [&str; 18] = [
     "function_call",
     "function_call_output",
     "reasoning",
+    "thinking",
+    "tool_use",
+    "tool_result",
     "input_text",
     "json_schema",
     "json_object",
@@ -35,7 +38,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
         "\\PC{0,12}".prop_map(Value::String),
         prop::sample::select(&WORDS[..]).prop_map(|word| json!(word)),
     ];
-    let key = "role|content|type|text|name|function|parameters|schema|id|tool_calls|tool_call_id|call_id|output|\
+    let key = "role|content|type|text|name|function|parameters|schema|id|input|tool_calls|tool_call_id|call_id|output|\
                arguments|format|effort|mode|tools|[a-z0-9]{1,4}";
     leaf.prop_recursive(4, 32, 4, move |inner| {
         prop_oneof![
