@@ -89,7 +89,7 @@ impl Agent {
         let serve_config = ServeConfig { traces, ..serve_config(&state, &config)? };
         let server = Server::bind(serve_config).await.context("the local API cannot start")?;
         let address = server.tcp_address();
-        let serving = parts.serving(Arc::clone(&backend), handle)?;
+        let serving = parts.serving(Arc::clone(&backend), handle);
         let mut tasks = vec![
             tokio::spawn(server.serve(serving, stop_serving.clone().cancelled_owned())),
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),

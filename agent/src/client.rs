@@ -54,6 +54,15 @@ impl Client {
         read_json(response).await
     }
 
+    /// `POST path` with a document as it is, which must be JSON, or with none.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post(&self, path: &str, document: Vec<u8>) -> Result<Value> {
+        let response = self.send_bytes("POST", path, document.into()).await?;
+        read_json(response).await
+    }
+
     /// `POST path` with a JSON body; the answer's body is handed to `each` line by line as it arrives.
     ///
     /// # Errors
@@ -81,6 +90,11 @@ impl Client {
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        self.send_bytes(method, path, body).await
+    }
+
+    async fn send_bytes(&self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|_| NoAgent(self.socket.clone()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -91,7 +105,7 @@ impl Client {
             .uri(path)
             .header("host", "localhost")
             .header("content-type", "application/json")
-            .body(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))))
+            .body(Full::new(body))
             .context("cannot build the request")?;
         sender.send_request(request).await.context("the agent did not answer")
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use outpost_contract::Signer;
 use outpost_engine::Backend;
 use serde::Deserialize;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub logs: Logs,
     /// Where the course of answers is told.
     pub telemetry: Telemetry,
+    /// Whose signatures count on a box of its own.
+    pub signers: Vec<Signer>,
 }
 
 /// The local API.
@@ -278,6 +281,7 @@ impl Config {
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
             crate::telemetry::Collector::parse(endpoint)?;
         }
+        outpost_trust::Signers::new(&self.signers).context("`signers`")?;
         if self.model.slots == 0 || self.model.slots > 64 {
             bail!("`model.slots` is {}: choose 1 to 64", self.model.slots);
         }
@@ -327,6 +331,7 @@ mod tests {
             ("[model]\nslots = 0", "model.slots"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[api]\ncertificate = \"/x\"", "api.private_key"),
+            ("[[signers]]\nname = \"ada\"\nkey = \"short\"\nmay = [\"policy\"]", "signers"),
             ("[telemetry]\notlp_endpoint = \"https://collector\"", "telemetry.otlp_endpoint"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());

@@ -13,6 +13,7 @@ pub mod cmd;
 pub mod config;
 pub mod facts;
 mod fleet;
+mod governance;
 pub mod install;
 mod key_watch;
 pub mod keys;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use outpost_audit::{AuditLog, BootInfo, BootReport};
+use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms};
 use outpost_contract::BootId;
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
@@ -23,6 +23,7 @@ use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::FleetChunks;
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
@@ -49,6 +50,8 @@ pub(crate) struct Parts {
     pub(crate) audit: AuditLog,
     pub(crate) policies: InForce,
     pub(crate) identities: Arc<Identities>,
+    keepers: Keepers,
+    pseudonyms: Pseudonyms,
     pub(crate) announcer: Announcer,
     pub(crate) active: Arc<Active>,
     pub(crate) store: Store,
@@ -101,11 +104,27 @@ impl Parts {
             last_rejection: Mutex::default(),
             program,
         };
+        let policies = InForce::new(default_policies()?);
+        let identities = Arc::new(identities(state, config)?);
+        let pseudonyms = keys::pseudonyms(state)?;
+        let signers = SignersInForce::configured(&config.signers, identity.is_some())?;
+        let around = Surroundings {
+            device: device.clone(),
+            enrolled: identity.is_some(),
+            policies: policies.clone(),
+            identities: Arc::clone(&identities),
+            audit: audit.clone(),
+            pseudonyms: pseudonyms.clone(),
+            clock: clock.clone(),
+            announcer: announcer.clone(),
+        };
         let parts = Self {
             boot: boot_id()?,
             device,
-            policies: InForce::new(default_policies()?),
-            identities: Arc::new(identities(state, config)?),
+            keepers: Keepers::open(&state.ledgers(), signers, around)?,
+            policies,
+            identities,
+            pseudonyms,
             measured,
             installer: Arc::new(installer),
             shelf: Arc::new(shelf),
@@ -154,16 +173,17 @@ impl Parts {
     }
 
     /// What the local API serves with.
-    pub(crate) fn serving(&self, backend: Arc<LocalBackend>, link: Option<LinkHandle>) -> Result<Serving> {
-        Ok(Serving {
+    pub(crate) fn serving(&self, backend: Arc<LocalBackend>, link: Option<LinkHandle>) -> Serving {
+        Serving {
             device: self.device.clone(),
             audit: self.audit.clone(),
-            pseudonyms: keys::pseudonyms(&self.state)?,
+            pseudonyms: self.pseudonyms.clone(),
             policies: self.policies.clone(),
             identities: Arc::clone(&self.identities),
             backend,
+            governance: Arc::new(self.keepers.clone()),
             circumstances: circumstances(self.clock.clone(), link),
-        })
+        }
     }
 
     /// What `outpost status` shows.
@@ -184,7 +204,7 @@ impl Parts {
             slot: self.sync_database()?.accepted(),
             store: self.store.clone(),
             installer: Arc::clone(&self.installer),
-            policies: self.policies.clone(),
+            keepers: self.keepers.clone(),
             identities: Arc::clone(&self.identities),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
@@ -192,7 +212,6 @@ impl Parts {
             measured: Arc::clone(&self.measured),
             scratch: self.state.scratch(),
             director_keys: Mutex::new(identity.director_keys().iter().filter_map(|key| key.parse().ok()).collect()),
-            policy_in_force: Mutex::new(Bundle::default_bundle().to_bytes()),
             refusals: Mutex::default(),
             last_card: self.last_card.clone(),
             identity,

@@ -8,7 +8,6 @@ use outpost_contract::limits::CATALOGUE_BYTES;
 use outpost_contract::{Authority, Desired, Reason, ReasonCode, TargetKind};
 use outpost_disk::Clock;
 use outpost_planner::Plan;
-use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{Identities, TokenIssuer};
 use outpost_store::{Source, Store};
 use outpost_sync::{AcceptedSlot, Identity, SyncError};
@@ -16,6 +15,7 @@ use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, 
 
 use crate::active::Card;
 use crate::chunks::Nowhere;
+use crate::governance::{Keepers, PolicyRefusal};
 use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
 use crate::progress::{Announcer, Progress};
@@ -30,7 +30,7 @@ pub(crate) struct Reconciler {
     pub(crate) slot: AcceptedSlot,
     pub(crate) store: Store,
     pub(crate) installer: Arc<Installer>,
-    pub(crate) policies: InForce,
+    pub(crate) keepers: Keepers,
     pub(crate) identities: Arc<Identities>,
     pub(crate) audit: AuditLog,
     pub(crate) clock: Clock,
@@ -39,8 +39,6 @@ pub(crate) struct Reconciler {
     pub(crate) scratch: PathBuf,
     /// The keys that may sign for this device: those of enrolment, then those of the last agreed authority document.
     pub(crate) director_keys: Mutex<Vec<VerifyingKey>>,
-    /// The policy bundle in force, as it was signed; two bundles of one version are two bundles.
-    pub(crate) policy_in_force: Mutex<Vec<u8>>,
     pub(crate) refusals: Mutex<Refusals>,
     /// What served before this start.
     pub(crate) last_card: Option<Card>,
@@ -219,6 +217,7 @@ impl Reconciler {
 
     fn trust(&self, agreed: &Agreed) {
         self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&agreed.director_keys);
+        self.keepers.signers.replace(agreed.signers.clone());
     }
 
     async fn record_refusal(&self, reason: &Reason) {
@@ -248,9 +247,9 @@ impl Reconciler {
         if let Some(policy) = &agreed.policy
             && let Err(reason) = self.enforce(&policy.bytes).await
         {
-            // In service the bundle that was in force stays. At a start there is only the built-in one, which nobody
-            // assigned: nothing is served rather than served under other rules.
-            if moment == Moment::Start {
+            // The bundle that was in force stays. Where there is only the built-in one, which nobody assigned, nothing is
+            // served rather than served under other rules.
+            if moment == Moment::Start && !self.keepers.policy.has_one() {
                 self.installer.withhold(&reason);
                 standing.reasons.push(reason);
                 return standing;
@@ -298,26 +297,19 @@ impl Reconciler {
     }
 
     /// Puts a policy bundle in force, or keeps the old one and says why.
-    async fn enforce(&self, bytes: &[u8]) -> Result<(), Reason> {
-        if *self.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) == bytes {
-            return Ok(());
-        }
-        let findings = match Bundle::parse(bytes) {
-            Ok(bundle) => match Policies::activate(bundle) {
-                Ok(policies) => {
-                    let version = policies.version();
-                    self.record(Record::new(Kind::PolicyActivate).detail("version", version)).await;
-                    self.policies.replace(policies);
-                    *self.policy_in_force.lock().unwrap_or_else(PoisonError::into_inner) = bytes.to_vec();
-                    self.announcer.say(Progress::Policy(version));
-                    return Ok(());
-                }
-                Err(findings) => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            },
-            Err(error) => error.to_string(),
-        };
-        self.record(Record::new(Kind::PolicyReject).detail("reason", findings.as_str())).await;
-        Err(reason(ReasonCode::PolicyInvalid, "policy", findings))
+    async fn enforce(&self, document: &[u8]) -> Result<(), Reason> {
+        let (keeper, signers) = (Arc::clone(&self.keepers.policy), self.keepers.signers.now());
+        let document = document.to_vec();
+        let taking = tokio::task::spawn_blocking(move || keeper.take_assigned(&document, &signers));
+        let taken = taking.await.unwrap_or_else(|error| Err(PolicyRefusal::Failed(error.to_string())));
+        taken.map_err(|refusal| {
+            let code = match refusal {
+                PolicyRefusal::NotApproved(_) => ReasonCode::BadSignature,
+                PolicyRefusal::Invalid(_) | PolicyRefusal::Conflict(_) => ReasonCode::PolicyInvalid,
+                PolicyRefusal::Failed(_) => ReasonCode::Unavailable,
+            };
+            reason(code, "policy", refusal.to_string())
+        })
     }
 
     async fn record(&self, record: Record) {

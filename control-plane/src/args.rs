@@ -78,9 +78,13 @@ pub(crate) enum Catalogue {
         /// What `outpost model inspect FILE --json` wrote about a file; may be given more than once
         #[arg(long = "model", value_name = "JSON")]
         models: Vec<PathBuf>,
-        /// A policy bundle
-        #[arg(long, value_name = "JSON", conflicts_with = "default_policy")]
+        /// A policy bundle, as JSON or as `outpost seal policy` wrote it
+        #[arg(long, value_name = "FILE", conflicts_with = "default_policy")]
         policy: Option<PathBuf>,
+        /// People whose signatures count on every device from now on, in the place of those before: TOML with
+        /// `[[signers]]` as in an agent's configuration
+        #[arg(long, value_name = "FILE")]
+        signers: Option<PathBuf>,
         /// Release the built-in policy bundle
         #[arg(long)]
         default_policy: bool,

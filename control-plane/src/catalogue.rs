@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use outpost_contract::limits::CATALOGUE_BYTES;
-use outpost_contract::{Authority, BlobRef, PolicyFacts, Sha256, TargetKind, TargetName, VariantFacts};
+use outpost_contract::{
+    Authority, BlobRef, PolicyFacts, SealedKind, Sha256, Signer, TargetKind, TargetName, VariantFacts,
+};
 use outpost_policies::{Bundle, Policies};
 use outpost_trust::catalogue::{Lifetimes, PublishError, Release, refresh};
-use outpost_trust::{CatalogueBundle, SigningKey};
+use outpost_trust::sealed::is_sealed;
+use outpost_trust::{CatalogueBundle, Signers, SigningKey};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
@@ -46,9 +49,12 @@ pub struct ReleaseRequest {
     /// Files of models.
     #[serde(default)]
     pub variants: Vec<Variant>,
-    /// A policy bundle, JSON; checked as strictly as a device would.
+    /// A policy bundle, JSON, plain or sealed; checked as strictly as a device would.
     #[serde(default)]
     pub policy: Option<Vec<u8>>,
+    /// Whose signatures count on devices from now on, in the place of those before; `None` keeps those.
+    #[serde(default)]
+    pub signers: Option<Vec<Signer>>,
 }
 
 /// A target in a list.
@@ -78,8 +84,12 @@ impl Fleet {
             let (name, bytes, facts) = self.import(variant)?;
             put(&mut targets, name, bytes, TargetKind::Variant(facts));
         }
+        let signers = match request.signers {
+            Some(signers) => signers,
+            None => signers_before(&targets)?,
+        };
         if let Some(policy) = request.policy {
-            let version = check_policy(&policy)?;
+            let version = check_policy(&policy, &signers)?;
             put(
                 &mut targets,
                 known_name(POLICY_TARGET),
@@ -90,7 +100,7 @@ impl Fleet {
         put(
             &mut targets,
             known_name(AUTHORITY_TARGET),
-            self.authority_document(),
+            self.authority_document(signers),
             TargetKind::Authority { release: 0 },
         );
         self.sign_release(targets, &keys.targets)
@@ -155,11 +165,12 @@ impl Fleet {
         Ok((name, bytes, facts))
     }
 
-    fn authority_document(&self) -> Vec<u8> {
+    fn authority_document(&self, signers: Vec<Signer>) -> Vec<u8> {
         let authority = Authority {
             v: 1,
             director_keys: vec![self.inner.keys.director.verifying_key().to_hex()],
             token_issuers: vec![self.issuer().described()],
+            signers,
         };
         serde_json::to_vec(&authority).expect("the document is plain data")
     }
@@ -226,11 +237,31 @@ fn with_release(kind: TargetKind, release: u64) -> TargetKind {
     }
 }
 
-/// Reads a bundle as a device would, cases and all, and gives its version.
-fn check_policy(bytes: &[u8]) -> Result<u64, FleetError> {
+/// The signers of the release before.
+fn signers_before(targets: &[StoredTarget]) -> Result<Vec<Signer>, FleetError> {
+    let Some(target) = targets.iter().find(|target| target.name.as_str() == AUTHORITY_TARGET) else {
+        return Ok(Vec::new());
+    };
+    let authority: Authority = serde_json::from_slice(&target.bytes)
+        .map_err(|error| FleetError::Release { what: AUTHORITY_TARGET.to_owned(), why: error.to_string() })?;
+    Ok(authority.signers)
+}
+
+/// Reads a bundle as a device would, signatures, cases and all, and gives its version. How many signatures it needs is
+/// up to the bundle in force on each device.
+fn check_policy(document: &[u8], signers: &[Signer]) -> Result<u64, FleetError> {
     let refused = |why: String| FleetError::Release { what: "the policy bundle".to_owned(), why };
+    let signers = Signers::new(signers).map_err(|error| refused(error.to_string()))?;
+    let opened = is_sealed(document).then(|| signers.open(SealedKind::Policy, document)).transpose();
+    let opened = opened.map_err(|error| refused(error.to_string()))?;
+    let bytes = opened.as_ref().map_or(document, |opened| opened.payload.as_slice());
     let bundle = Bundle::parse(bytes).map_err(|error| refused(error.to_string()))?;
-    let version = bundle.version;
+    let (version, asked) = (bundle.version, usize::from(bundle.required_approvals));
+    let people = signers.people(SealedKind::Policy);
+    if asked > people {
+        let why = format!("it asks for {asked} approvals of the next one, and {people} people may sign one");
+        return Err(refused(format!("{why}: release it with more signers (`--signers`)")));
+    }
     Policies::activate(bundle).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         refused(findings.join("; "))
@@ -264,10 +295,10 @@ mod tests {
 
     #[test]
     fn a_policy_bundle_that_a_device_would_refuse_is_not_released() {
-        assert!(check_policy(b"{}").unwrap_err().to_string().contains("policy bundle"));
+        assert!(check_policy(b"{}", &[]).unwrap_err().to_string().contains("policy bundle"));
         let mut bundle = Bundle::default_bundle();
-        assert_eq!(check_policy(&bundle.to_bytes()).unwrap(), bundle.version);
+        assert_eq!(check_policy(&bundle.to_bytes(), &[]).unwrap(), bundle.version);
         bundle.policies.insert("broken.cedar".into(), "permit (".into());
-        assert!(check_policy(&bundle.to_bytes()).is_err());
+        assert!(check_policy(&bundle.to_bytes(), &[]).is_err());
     }
 }

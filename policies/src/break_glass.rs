@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Ask, Denial, Permit, Policies, Principal};
+use crate::{Action, Ask, Context, Denial, Permit, Policies, Principal, Resource};
 
 /// The longest that an override lasts, seconds: a day.
 pub const BREAK_GLASS_S: i64 = 24 * 3600;
@@ -30,7 +30,7 @@ pub struct BreakGlass {
     pub id: String,
     /// The roles that it gives.
     pub roles: Vec<String>,
-    /// The caller that it is for; everybody who may break glass if it names nobody.
+    /// The caller that it is for; everybody whom a rule lets break glass if it names nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The device that it is for; every device of the fleet if it names none.
@@ -154,12 +154,22 @@ impl Policies {
             return Err(denial);
         }
         let Ok(given) = glass.roles_for(&ask.principal, device, ask.context.now_s) else { return Err(denial) };
+        if glass.user.is_none() && !self.may_break_glass(ask, device) {
+            return Err(denial);
+        }
         let mut raised = ask.clone();
         raised.principal.roles.extend(given.iter().cloned());
         let Ok(mut permit) = self.authorize(&raised) else { return Err(denial) };
         permit.principal = ask.principal.clone();
         permit.broken_glass = Some(glass.id.clone());
         Ok(permit)
+    }
+
+    /// Whether the caller, by its own roles, could have opened an override.
+    fn may_break_glass(&self, ask: &Ask, device: &str) -> bool {
+        let resource = Resource::Device { id: device.to_owned() };
+        let context = Context { max_tokens: None, ..ask.context.clone() };
+        self.authorize(&Ask { principal: ask.principal.clone(), action: Action::BreakGlass, resource, context }).is_ok()
     }
 }
 
@@ -235,13 +245,23 @@ mod tests {
         bundle.cases.retain(|case| !case.title.contains("may not"));
         let policies = Policies::activate(bundle).unwrap();
         for action in NEVER {
-            let decided = policies.authorize_in_emergency(&ask(&["operator"], action), "till-7", &glass(&["admin"]));
+            let decided = policies.authorize_in_emergency(&ask(&["auditor"], action), "till-7", &glass(&["admin"]));
             assert!(decided.is_err(), "{action}");
             assert!(policies.authorize(&ask(&["admin"], action)).is_ok(), "{action}");
         }
         let all = glass(&["admin", "auditor"]);
         assert!(policies.authorize_in_emergency(&ask(&["operator"], Action::ExportAudit), "till-7", &all).is_err());
         assert!(policies.authorize_in_emergency(&ask(&["auditor"], Action::Infer), "till-7", &all).is_err());
+    }
+
+    #[test]
+    fn one_that_names_nobody_is_for_those_who_may_break_glass() {
+        let policies = policies();
+        let sealed = BreakGlass { user: None, ..glass(&["admin"]) };
+        let restarts =
+            |role: &str| policies.authorize_in_emergency(&ask(&[role], Action::Restart), "till-7", &sealed).is_ok();
+        assert!(restarts("operator"));
+        assert!(!restarts("auditor"), "no rule lets auditors break glass");
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::Content;
 use crate::{Case, ModelEntry, RoleLimits};
 
-/// Largest bundle that is read: 1 MiB, the same ceiling that the fleet's contract sets for a policy target.
+/// Largest bundle that is read: 1 MiB.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
 
 /// The form of bundle that this version reads.

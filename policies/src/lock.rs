@@ -85,6 +85,8 @@ pub enum Strictness {
 pub struct LockList {
     /// Counts the lists; a device never goes back to a lower one.
     pub seq: u64,
+    /// When it was issued, seconds since 1970-01-01 UTC: its age counts from then, not from when somebody brought it.
+    pub issued_s: i64,
     /// What the list is worth when it is old.
     pub strictness: Strictness,
     /// The locks.
@@ -172,6 +174,7 @@ fn until(until_s: Option<i64>) -> String {
 #[derive(Debug, Clone)]
 pub struct Locks {
     seq: u64,
+    issued_s: i64,
     strictness: Strictness,
     by_name: HashMap<LockKind, HashMap<String, Vec<Lock>>>,
 }
@@ -179,7 +182,7 @@ pub struct Locks {
 impl Default for Locks {
     /// No list: nothing is locked, and any list is newer.
     fn default() -> Self {
-        Self { seq: 0, strictness: Strictness::BestEffort, by_name: HashMap::new() }
+        Self { seq: 0, issued_s: 0, strictness: Strictness::BestEffort, by_name: HashMap::new() }
     }
 }
 
@@ -218,13 +221,19 @@ impl Locks {
             }
             by_name.entry(kind).or_default().entry(lock.id.clone()).or_default().push(lock);
         }
-        Ok(Self { seq: list.seq, strictness: list.strictness, by_name })
+        Ok(Self { seq: list.seq, issued_s: list.issued_s, strictness: list.strictness, by_name })
     }
 
     /// Its number.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// When it was issued, seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn issued_s(&self) -> i64 {
+        self.issued_s
     }
 
     /// What the list is worth when it is old.

@@ -3,5 +3,6 @@
 mod kills;
 mod model_files;
 mod offline;
+mod sealed;
 mod strangers;
 mod templates;

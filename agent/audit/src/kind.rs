@@ -82,6 +82,12 @@ kinds! {
     KeyRevoke = "key.revoke",
     /// Room for the log ran low, or came back.
     Capacity = "audit.capacity",
+    /// The policy bundle that was in force before is in force again.
+    PolicyRollback = "policy.rollback",
+    /// A list of locks is in force from now on.
+    LocksActivate = "locks.activate",
+    /// A sealed override was opened, or is over; `act` says which.
+    BreakGlass = "breakglass",
 }
 
 impl fmt::Display for Kind {

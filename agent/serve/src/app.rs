@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::quota::Quotas;
 use crate::tls::Tls;
-use crate::{Backend, Limits};
+use crate::{Backend, Governance, Limits};
 
 /// What the agent brings.
 #[derive(Clone)]
@@ -33,6 +33,8 @@ pub struct Serving {
     pub identities: Arc<Identities>,
     /// What answers.
     pub backend: Arc<dyn Backend>,
+    /// What takes signed documents.
+    pub governance: Arc<dyn Governance>,
     /// The time and the device's situation, asked at each request.
     pub circumstances: Arc<dyn Fn() -> Circumstances + Send + Sync>,
 }

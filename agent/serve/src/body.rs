@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
@@ -18,6 +19,18 @@ pub(crate) async fn read_object(
     body: Body,
     limits: &Limits,
 ) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(&read_json(headers, body, limits).await?) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::not_json("the body is JSON, but not an object: send `{…}`")),
+        Err(error) => Err(ApiError::not_json(format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// Reads a body that says that it is JSON; whether it is, its reader sees.
+///
+/// # Errors
+/// 415, 413, 408 or 400.
+pub(crate) async fn read_json(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Bytes, ApiError> {
     if !is_json(headers) {
         return Err(ApiError::wrong_content_type());
     }
@@ -26,16 +39,11 @@ pub(crate) async fn read_object(
         return Err(ApiError::too_large(limits.body_bytes));
     }
     let collecting = Limited::new(body, limits.body_bytes).collect();
-    let bytes = match tokio::time::timeout(limits.body_timeout, collecting).await {
-        Err(_) => return Err(ApiError::too_slow()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(ApiError::too_large(limits.body_bytes)),
-        Ok(Err(_)) => return Err(ApiError::not_json("the body broke off before its end")),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(ApiError::not_json("the body is JSON, but not an object: send `{…}`")),
-        Err(error) => Err(ApiError::not_json(format!("the body is not JSON: {error}"))),
+    match tokio::time::timeout(limits.body_timeout, collecting).await {
+        Err(_) => Err(ApiError::too_slow()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limits.body_bytes)),
+        Ok(Err(_)) => Err(ApiError::not_json("the body broke off before its end")),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
     }
 }
 

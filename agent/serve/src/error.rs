@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use outpost_audit::AuditError;
 use serde_json::{Value, json};
 
-use crate::BackendError;
 use crate::api::Family;
+use crate::{BackendError, GovernanceError};
 
 /// Seconds after which a client that found no free slot may ask again, where nothing better is known.
 const RETRY_AFTER_S: u32 = 1;
@@ -72,6 +72,11 @@ impl ApiError {
     /// 403 for what is done for nobody.
     pub(crate) fn not_offered(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "not_offered", message)
+    }
+
+    /// 403 for a document without the signatures that it needs.
+    pub(crate) fn not_approved(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "not_approved", message)
     }
 
     /// 403 for a web page that may not call.
@@ -233,6 +238,19 @@ impl From<BackendError> for ApiError {
             BackendError::Unsuitable { field, .. } => Self::invalid(field, message),
             BackendError::Conflict { .. } => Self::conflict(message),
             BackendError::Failed { .. } => Self::internal(),
+        }
+    }
+}
+
+impl From<GovernanceError> for ApiError {
+    fn from(error: GovernanceError) -> Self {
+        match error {
+            GovernanceError::Invalid(message) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_document", message)
+            }
+            GovernanceError::NotApproved(message) => Self::not_approved(message),
+            GovernanceError::Conflict(message) => Self::conflict(message),
+            GovernanceError::Failed(_) => Self::internal(),
         }
     }
 }

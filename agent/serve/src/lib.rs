@@ -25,6 +25,7 @@ mod embed;
 mod error;
 mod fields;
 mod gate;
+mod governance;
 mod handle;
 pub mod identify;
 mod metrics;
@@ -48,6 +49,7 @@ pub use backend::{
     ToolCall, ToolChoice, Usage,
 };
 pub use config::{Limits, ServeConfig, TlsFiles};
+pub use governance::{Governance, GovernanceError};
 pub use identify::{ApiKeys, Identities, LocalUsers, TokenIssuer};
 pub use metrics::{Part as TracePart, Trace};
 pub use server::{BindError, Server};

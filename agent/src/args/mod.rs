@@ -1,11 +1,13 @@
 //! The command line: what can be asked for, in the order a newcomer meets it.
 
 mod model;
+mod seal;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 pub use model::*;
+pub use seal::*;
 
 /// Offline-first local inference: measured, signed, recorded.
 #[derive(Debug, Parser)]
@@ -57,6 +59,15 @@ pub enum Command {
     /// Policies: check a bundle, run its cases, explain a decision of the built-in one
     #[command(subcommand, after_help = "Example: outpost policy explain --role auditor --action infer")]
     Policy(Policy),
+    /// Locks: who is not served any more, by a signed list that works without a network
+    #[command(subcommand, after_help = "Example: outpost lock apply locks.sealed")]
+    Lock(Lock),
+    /// A sealed override for an emergency: open it, close it
+    #[command(subcommand, after_help = "Example: outpost break-glass open fire-1.sealed")]
+    BreakGlass(BreakGlass),
+    /// Sign documents that devices obey: policy bundles, lists of locks, overrides
+    #[command(subcommand, after_help = "Example: outpost seal policy my-bundle/ --key ada.key --out bundle.sealed")]
+    Seal(Seal),
 }
 
 /// `outpost run`
@@ -187,6 +198,31 @@ pub enum Audit {
     },
 }
 
+/// `outpost lock …`
+#[derive(Debug, Subcommand)]
+pub enum Lock {
+    /// Have the running agent put a newer, sealed list of locks in force
+    #[command(after_help = "Example: outpost lock apply locks.sealed")]
+    Apply {
+        /// What `outpost seal locks` wrote
+        document: PathBuf,
+    },
+}
+
+/// `outpost break-glass …`
+#[derive(Debug, Subcommand)]
+pub enum BreakGlass {
+    /// Have the running agent open a sealed override; it is on record before it counts
+    #[command(after_help = "Example: outpost break-glass open fire-1.sealed")]
+    Open {
+        /// What `outpost seal break-glass` wrote
+        document: PathBuf,
+    },
+    /// Close the override that is open, for good
+    #[command(after_help = "Example: outpost break-glass close")]
+    Close,
+}
+
 /// `outpost policy …`. A bundle is a folder with its files or one JSON file; the built-in one by default.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
@@ -227,6 +263,18 @@ pub enum Policy {
         /// The bundle that would follow it
         new: PathBuf,
     },
+    /// Have the running agent put a bundle in force, on a box of its own
+    #[command(
+        after_help = "Where the bundle in force asks for approvals, a sealed one is needed: see `outpost seal policy`.\n\n\
+                            Example: outpost policy activate bundle.sealed"
+    )]
+    Activate {
+        /// A bundle, or what `outpost seal policy` wrote
+        bundle: PathBuf,
+    },
+    /// Have the running agent go back to the bundle before
+    #[command(after_help = "Example: outpost policy rollback")]
+    Rollback,
     /// Say who can do what, by which rule, and when not
     #[command(after_help = "Example: outpost policy review my-bundle/ --who ada=operator,auditor")]
     Review {

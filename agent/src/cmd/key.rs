@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
 use crate::args::Key;
+use crate::governance::kept_policies;
 use crate::key_watch;
 
 /// Seconds in a day.
@@ -22,7 +23,7 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
     let api_keys = ApiKeys::open(here.state.keys()).context("cannot open the local API keys")?;
     match command {
         Key::Create { name, roles, days, models, actions, endpoints } => {
-            check_roles(&roles)?;
+            check_roles(here, &roles)?;
             let scope = Scope { models, actions, endpoints };
             let expires_s = clock.now_s().saturating_add(i64::from(days) * DAY_S);
             let new = NewApiKey { name, roles, expires_s: Some(expires_s) };
@@ -80,11 +81,13 @@ fn to_json(key: &ApiKey) -> Value {
 }
 
 /// A misspelt role would make a key that can do nothing.
-fn check_roles(roles: &[String]) -> Result<()> {
-    let known = match Policies::activate(Bundle::default_bundle()) {
-        Ok(policies) => policies.roles().keys().cloned().collect::<Vec<_>>(),
-        Err(findings) => bail!("the built-in policies do not hold: {} findings", findings.len()),
+fn check_roles(here: &Here, roles: &[String]) -> Result<()> {
+    let policies = match kept_policies(&here.state.ledgers()).context("the policy in force")? {
+        Some(policies) => policies,
+        None => Policies::activate(Bundle::default_bundle())
+            .map_err(|findings| anyhow::anyhow!("the built-in policies do not hold: {} findings", findings.len()))?,
     };
+    let known: Vec<_> = policies.roles().keys().cloned().collect();
     for role in roles {
         if !known.contains(role) {
             bail!("`{role}` is not a role; choose among {}", known.join(", "));

@@ -4,12 +4,14 @@ mod audit;
 mod bar;
 mod chat;
 mod enroll;
+mod govern;
 mod key;
 mod model;
 mod plan;
 mod policy;
 mod probe;
 mod run;
+mod seal;
 mod status;
 
 use std::io::Write;
@@ -20,7 +22,7 @@ use outpost_audit::{AuditLog, BootInfo, Record};
 use outpost_disk::{Clock, StateLock};
 use serde::Serialize;
 
-use crate::args::{Cli, Command};
+use crate::args::{BreakGlass, Cli, Command, Lock};
 use crate::client::NoAgent;
 use crate::keys;
 use crate::state::StateDir;
@@ -78,7 +80,11 @@ async fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Key(command) => key::run(&context, command),
         Command::Model(command) => model::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command),
-        Command::Policy(command) => policy::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command).await,
+        Command::Lock(Lock::Apply { document }) => govern::apply_locks(&context, &document).await,
+        Command::BreakGlass(BreakGlass::Open { document }) => govern::open_override(&context, &document).await,
+        Command::BreakGlass(BreakGlass::Close) => govern::close_override(&context).await,
+        Command::Seal(command) => seal::run(&context, command),
     }
 }
 

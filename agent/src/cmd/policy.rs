@@ -7,15 +7,18 @@ use outpost_policies::{Action, BUNDLE_BYTES, Bundle, Case, Finding, Policies, di
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Here, Outcome, say, say_json, say_part};
+use super::seal::read_bounded;
+use super::{Here, Outcome, govern, say, say_json, say_part};
 use crate::args::Policy;
 
 /// Files in a folder that is read as a bundle.
 const FILES: usize = 512;
 
 /// Runs the command.
-pub(super) fn run(here: &Here, command: Policy) -> Result<Outcome> {
+pub(super) async fn run(here: &Here, command: Policy) -> Result<Outcome> {
     match command {
+        Policy::Activate { bundle } => govern::activate(here, &bundle).await,
+        Policy::Rollback => govern::roll_back(here).await,
         Policy::Check { bundle } => check(here, bundle.as_deref()),
         Policy::Test { bundle } => test(here, bundle.as_deref()),
         Policy::Explain { bundle, roles, action, given } => explain(here, bundle.as_deref(), &roles, &action, &given),
@@ -25,12 +28,12 @@ pub(super) fn run(here: &Here, command: Policy) -> Result<Outcome> {
 }
 
 /// A bundle from a folder or a file; the built-in one without either.
-fn read(path: Option<&Path>) -> Result<Bundle> {
+pub(super) fn read(path: Option<&Path>) -> Result<Bundle> {
     let Some(path) = path else { return Ok(Bundle::default_bundle()) };
     if path.is_dir() {
         return read_folder(path).with_context(|| format!("the folder `{}` is not a policy bundle", path.display()));
     }
-    let bytes = read_bounded(path)?;
+    let bytes = read_bounded(path, BUNDLE_BYTES)?;
     Bundle::parse(&bytes).with_context(|| format!("`{}` is not a policy bundle", path.display()))
 }
 
@@ -44,8 +47,8 @@ fn read_folder(folder: &Path) -> Result<Bundle> {
     files.sort();
     let mut texts = Vec::new();
     for (name, path) in files {
-        let text =
-            String::from_utf8(read_bounded(&path)?).with_context(|| format!("`{}` is no text", path.display()))?;
+        let text = String::from_utf8(read_bounded(&path, BUNDLE_BYTES)?)
+            .with_context(|| format!("`{}` is no text", path.display()))?;
         texts.push((name, text));
     }
     Ok(Bundle::from_files(1, texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))?)
@@ -75,19 +78,6 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
         entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
     }
     Ok(entries)
-}
-
-/// A file that is no larger than a bundle may be.
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let unreadable = || format!("cannot read `{}`", path.display());
-    let file = std::fs::File::open(path).with_context(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(BUNDLE_BYTES as u64 + 1).read_to_end(&mut bytes).with_context(unreadable)?;
-    if bytes.len() > BUNDLE_BYTES {
-        bail!("`{}` has more than {BUNDLE_BYTES} bytes: no bundle has", path.display());
-    }
-    Ok(bytes)
 }
 
 fn activate(path: Option<&Path>) -> Result<Policies> {

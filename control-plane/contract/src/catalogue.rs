@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelId;
+use crate::{ModelId, Signer};
 
 /// The `custom` object of a catalogue target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,7 +10,7 @@ use crate::ModelId;
 pub enum TargetKind {
     /// The target is a [`crate::Manifest`] of one variant of a model.
     Variant(VariantFacts),
-    /// The target is a policy bundle.
+    /// The target is a policy bundle, plain or sealed.
     Policy(PolicyFacts),
     /// The target is the [`Authority`] document.
     Authority {
@@ -97,6 +97,9 @@ pub struct Authority {
     pub director_keys: Vec<String>,
     /// Who may issue tokens for people and services.
     pub token_issuers: Vec<TokenIssuer>,
+    /// Whose signatures count on policy bundles, lists of locks and overrides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<Signer>,
 }
 
 /// One issuer of tokens.

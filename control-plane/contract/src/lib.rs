@@ -13,6 +13,7 @@ pub mod limits;
 pub mod measurements;
 pub mod presence;
 pub mod reported;
+pub mod sealed;
 pub mod topic;
 
 pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, Manifest};
@@ -24,4 +25,5 @@ pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Presence};
 pub use reported::{Activity, Installed, Reason, ReasonCode, Reported};
+pub use sealed::{SealedKind, Signer};
 pub use topic::{Down, Topic, Up};

@@ -18,8 +18,8 @@ pub const CATALOGUE_BYTES: u64 = 8 * 1024 * 1024;
 /// Largest model file that a manifest may describe: 256 GiB.
 pub const MODEL_BYTES: u64 = 256 * 1024 * 1024 * 1024;
 
-/// Largest policy bundle.
-pub const POLICY_BYTES: u64 = 1024 * 1024;
+/// Largest sealed document: a policy bundle or a list of locks in base64, with its signatures.
+pub const SEALED_BYTES: usize = 1536 * 1024;
 
 /// Largest body of an enrolment request or answer.
 pub const ENROL_BYTES: usize = 64 * 1024;

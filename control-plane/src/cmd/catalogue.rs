@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use outpost_contract::{TargetKind, VariantFacts};
+use outpost_contract::{Signer, TargetKind, VariantFacts};
 use outpost_control::{Config, OfflineKeys, ReleaseRequest, Variant};
 use outpost_policies::Bundle;
 use serde::Deserialize;
@@ -23,21 +23,29 @@ struct Description {
     cuts: Vec<u64>,
 }
 
+/// A file that lists people whose signatures count.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignerFile {
+    signers: Vec<Signer>,
+}
+
 /// Runs the command.
 pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<()> {
     match command {
-        Catalogue::Release { keys, models, policy, default_policy } => {
+        Catalogue::Release { keys, models, policy, default_policy, signers } => {
             let policy = match (policy, default_policy) {
                 (Some(path), _) => Some(read(&path)?),
                 (None, true) => Some(Bundle::default_bundle().to_bytes()),
                 (None, false) => None,
             };
-            if models.is_empty() && policy.is_none() {
-                bail!("nothing to release: give `--model`, `--policy` or `--default-policy`");
+            let signers = signers.as_deref().map(read_signers).transpose()?;
+            if models.is_empty() && policy.is_none() && signers.is_none() {
+                bail!("nothing to release: give `--model`, `--policy`, `--default-policy` or `--signers`");
             }
             let variants = models.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;
             let offline = OfflineKeys::load(&keys.keys)?;
-            let released = open(config)?.release(&offline, ReleaseRequest { variants, policy })?;
+            let released = open(config)?.release(&offline, ReleaseRequest { variants, policy, signers })?;
             if as_json {
                 return say_json(&released);
             }
@@ -73,6 +81,12 @@ fn describe(path: &Path) -> Result<Variant> {
     let described: Description = serde_json::from_slice(&text)
         .with_context(|| format!("`{}` is not what `outpost model inspect FILE --json` writes", path.display()))?;
     Ok(Variant { path: described.path, target: None, facts: described.facts, cuts: described.cuts })
+}
+
+fn read_signers(path: &Path) -> Result<Vec<Signer>> {
+    let text = String::from_utf8(read(path)?).with_context(|| format!("`{}` is no text", path.display()))?;
+    let list: SignerFile = toml::from_str(&text).with_context(|| format!("`{}` lists no signers", path.display()))?;
+    Ok(list.signers)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -76,7 +76,7 @@ impl Site {
     pub(crate) async fn release(&self, content: Option<&[u8]>) {
         let variants = content.map(|content| variant(&self.path("demo.gguf"), content)).into_iter().collect();
         let keys = outpost_control::OfflineKeys::load(&self.path("offline-keys")).unwrap();
-        let request = ReleaseRequest { variants, policy: None };
+        let request = ReleaseRequest { variants, ..ReleaseRequest::default() };
         self.fleet.run(move |fleet| fleet.release(&keys, request)).await.unwrap();
     }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our profile is narrower than the specification: one spelling per envelope (standard base64 with padding, no
-//! unknown fields), at most [`MOST_SIGNATURES`] signatures, at most [`DOCUMENT_BYTES`] bytes.
+//! unknown fields), at most [`MOST_SIGNATURES`] signatures, at most [`DOCUMENT_BYTES`] bytes on a topic.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,9 +39,14 @@ struct Signature {
 /// An envelope was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DsseError {
-    /// More bytes than any document may have.
-    #[error("the envelope has {0} bytes, more than the {DOCUMENT_BYTES} allowed")]
-    TooLarge(usize),
+    /// More bytes than such a document may have.
+    #[error("the envelope has {bytes} bytes, more than the {most} allowed")]
+    TooLarge {
+        /// What there is.
+        bytes: usize,
+        /// What may be.
+        most: usize,
+    },
     /// Not the JSON of an envelope in our profile.
     #[error("not a signed envelope: {0}")]
     Malformed(String),
@@ -81,6 +86,19 @@ impl Envelope {
     /// [`DsseError::TooLarge`] if no reader would take it; [`DsseError::Malformed`] if there is no key, too many, or
     /// the type is empty, too long or not plain ASCII.
     pub fn sign(payload_type: &str, payload: &[u8], keys: &[&SigningKey]) -> Result<Self, DsseError> {
+        Self::sign_within(DOCUMENT_BYTES, payload_type, payload, keys)
+    }
+
+    /// As [`sign`](Self::sign), for readers that take `most` bytes.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn sign_within(
+        most: usize,
+        payload_type: &str,
+        payload: &[u8],
+        keys: &[&SigningKey],
+    ) -> Result<Self, DsseError> {
         check_shape(payload_type, keys.len())?;
         let message = pre_authentication_encoding(payload_type, payload);
         let signatures = keys
@@ -90,9 +108,24 @@ impl Envelope {
         let envelope = Self { payload_type: payload_type.to_owned(), payload: payload.to_vec(), signatures };
         // The same limit on both sides: what was signed can be read.
         match envelope.to_bytes().len() {
-            bytes if bytes > DOCUMENT_BYTES => Err(DsseError::TooLarge(bytes)),
+            bytes if bytes > most => Err(DsseError::TooLarge { bytes, most }),
             _ => Ok(envelope),
         }
+    }
+
+    /// The same document with the signature of one more key; a key that has signed already changes nothing.
+    ///
+    /// # Errors
+    /// [`DsseError::Malformed`] if there are as many signatures as there may be.
+    pub fn signed_also_by(mut self, key: &SigningKey) -> Result<Self, DsseError> {
+        let public = key.verifying_key();
+        if !self.signers(&[public]).is_empty() {
+            return Ok(self);
+        }
+        check_shape(&self.payload_type, self.signatures.len() + 1)?;
+        let message = pre_authentication_encoding(&self.payload_type, &self.payload);
+        self.signatures.push(Signature { key_id: public.key_id(), bytes: key.sign(&message) });
+        Ok(self)
     }
 
     /// Reads an envelope of at most [`DOCUMENT_BYTES`] bytes.
@@ -100,8 +133,16 @@ impl Envelope {
     /// # Errors
     /// [`DsseError::TooLarge`] before anything is read, [`DsseError::Malformed`] with what is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, DsseError> {
-        if bytes.len() > DOCUMENT_BYTES {
-            return Err(DsseError::TooLarge(bytes.len()));
+        Self::parse_within(DOCUMENT_BYTES, bytes)
+    }
+
+    /// Reads an envelope of at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_within(most: usize, bytes: &[u8]) -> Result<Self, DsseError> {
+        if bytes.len() > most {
+            return Err(DsseError::TooLarge { bytes: bytes.len(), most });
         }
         let wire: WireEnvelope =
             serde_json::from_slice(bytes).map_err(|error| DsseError::Malformed(error.to_string()))?;
@@ -137,6 +178,18 @@ impl Envelope {
             return Err(DsseError::BadSignature(keys.len()));
         }
         Ok(self.payload.clone())
+    }
+
+    /// What it says that it holds. Signed with the payload, but proven by [`verify`](Self::verify) alone.
+    #[must_use]
+    pub fn payload_type(&self) -> &str {
+        &self.payload_type
+    }
+
+    /// What is in it, for somebody who is about to sign it: nothing is proven.
+    #[must_use]
+    pub fn unproven_payload(&self) -> &[u8] {
+        &self.payload
     }
 
     /// Those of `keys` that signed the envelope, whatever its type.

@@ -11,11 +11,13 @@ pub mod catalogue;
 pub mod desired;
 pub mod dsse;
 pub mod keys;
+pub mod sealed;
 
 pub use catalogue::{Catalogue, CatalogueBundle, CatalogueError, ExpirationPolicy, Floors};
 pub use desired::{Acceptance, Accepted, Agreed, Refusal};
 pub use dsse::Envelope;
 pub use keys::{SigningKey, VerifyingKey};
+pub use sealed::{Signers, seal};
 
 /// Highest version that any signed document may carry: the largest integer that every JSON reader and SQLite agree
 /// on. A thief who signs a higher one locks nobody out.

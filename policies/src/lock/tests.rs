@@ -9,7 +9,7 @@ fn lock(kind: LockKind, id: &str) -> Lock {
 }
 
 fn locks(strictness: Strictness, locks: Vec<Lock>) -> Locks {
-    Locks::new(LockList { seq: 7, strictness, locks }).unwrap()
+    Locks::new(LockList { seq: 7, issued_s: 100, strictness, locks }).unwrap()
 }
 
 fn ada(roles: &[&str]) -> Principal {
@@ -56,7 +56,8 @@ fn a_strict_list_refuses_everybody_once_it_is_old_and_a_lock_is_named_first() {
 fn an_older_list_never_replaces_a_newer_one() {
     let mut held = Locks::default();
     held.replace(locks(Strictness::BestEffort, vec![lock(LockKind::User, "ada")])).unwrap();
-    let same = Locks::new(LockList { seq: 7, strictness: Strictness::BestEffort, locks: Vec::new() }).unwrap();
+    let same =
+        Locks::new(LockList { seq: 7, issued_s: 100, strictness: Strictness::BestEffort, locks: Vec::new() }).unwrap();
     assert!(matches!(held.replace(same), Err(LockError::NotNewer { found: 7, held: 7 })));
     assert_eq!((held.seq(), held.len()), (7, 1));
 }
@@ -64,10 +65,13 @@ fn an_older_list_never_replaces_a_newer_one() {
 #[test]
 fn locks_that_say_nothing_and_unknown_keys_are_refused() {
     let mut empty = lock(LockKind::Key, "");
-    assert!(Locks::new(LockList { seq: 1, strictness: Strictness::BestEffort, locks: vec![empty.clone()] }).is_err());
+    assert!(
+        Locks::new(LockList { seq: 1, issued_s: 100, strictness: Strictness::BestEffort, locks: vec![empty.clone()] })
+            .is_err()
+    );
     empty.id = "x".to_owned();
     empty.until_s = Some(100);
-    let list = LockList { seq: 1, strictness: Strictness::BestEffort, locks: vec![empty] };
+    let list = LockList { seq: 1, issued_s: 100, strictness: Strictness::BestEffort, locks: vec![empty] };
     assert!(Locks::new(list).unwrap_err().to_string().contains("lock 1 on a key: it ends before it begins"));
     for text in [
         r#"{"seq":1,"strictness":"lax","locks":[]}"#,

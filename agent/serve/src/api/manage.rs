@@ -1,4 +1,4 @@
-//! Acts on models, whichever family asks: permit, the record of the intention, the act, the record of its outcome.
+//! Acts that change the device, whichever family asks: permit, the record of the intention, the act, the record of its outcome.
 
 use std::sync::Arc;
 
@@ -100,11 +100,28 @@ where
 {
     let (permit, act) = Act::begin(app, call, action, word, resource).await?;
     let doing = doing(Arc::clone(&app.serving.backend), permit);
+    see_through(app, call, act, doing).await
+}
+
+/// Sees an act through in a task of its own, to its outcome on record.
+///
+/// # Errors
+/// The act's own, once it is on record.
+pub(crate) async fn see_through<T, E>(
+    app: &Arc<App>,
+    call: &Call,
+    act: Act,
+    doing: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: std::fmt::Display + Into<ApiError> + Send,
+{
     let id = call.id.clone();
     let seen_through = app.tasks.spawn(async move {
         let outcome = doing.await.map_err(|error| {
-            tracing::warn!(request = %id, %error, "an act on a model failed");
-            ApiError::from(error)
+            tracing::warn!(request = %id, act = act.word, %error, "an act failed");
+            error.into()
         });
         act.end(outcome).await
     });

@@ -1,7 +1,8 @@
-//! Our own routes: reading how the device is and what it recorded. Nothing here changes anything.
+//! Our own routes: how the device is, what it recorded, and the signed documents that it takes.
 
 mod checkpoint;
 mod description;
+mod governance;
 mod health;
 mod metrics;
 mod status;
@@ -9,17 +10,22 @@ mod status;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::api::Route;
 use crate::app::App;
-use crate::router::only_get;
+use crate::router::{only_get, only_post};
 
 const HEALTH: &str = "/health";
 const METRICS: &str = "/metrics";
 const STATUS: &str = "/outpost/status";
 const CHECKPOINT: &str = "/outpost/audit/checkpoint";
 const DESCRIPTION: &str = "/openapi.json";
+const LOCKS: &str = "/outpost/locks";
+const BREAK_GLASS: &str = "/outpost/break-glass";
+const BREAK_GLASS_CLOSE: &str = "/outpost/break-glass/close";
+const POLICY: &str = "/outpost/policy";
+const POLICY_ROLL_BACK: &str = "/outpost/policy/rollback";
 
 pub(crate) const ROUTES: &[Route] = &[
     Route { identified: false, ..Route::new("GET", HEALTH) },
@@ -27,6 +33,11 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("GET", METRICS),
     Route::new("GET", CHECKPOINT),
     Route::new("GET", DESCRIPTION),
+    Route::new("POST", LOCKS),
+    Route::new("POST", BREAK_GLASS),
+    Route::new("POST", BREAK_GLASS_CLOSE),
+    Route::new("POST", POLICY),
+    Route::new("POST", POLICY_ROLL_BACK),
 ];
 
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -36,4 +47,9 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(STATUS, get(status::show).fallback(only_get))
         .route(CHECKPOINT, get(checkpoint::show).fallback(only_get))
         .route(DESCRIPTION, get(description::show).fallback(only_get))
+        .route(LOCKS, post(governance::apply_locks).fallback(only_post))
+        .route(BREAK_GLASS, post(governance::open_override).fallback(only_post))
+        .route(BREAK_GLASS_CLOSE, post(governance::close_override).fallback(only_post))
+        .route(POLICY, post(governance::activate_policy).fallback(only_post))
+        .route(POLICY_ROLL_BACK, post(governance::roll_back_policy).fallback(only_post))
 }

@@ -192,7 +192,7 @@ fn a_lock_refuses_its_caller_at_once_and_an_older_list_does_not_come_back() {
     let token = signer.token("EdDSA", "k", &claims());
     let list = |seq, kind, id: &str, strictness| {
         let lock = Lock { kind, id: id.to_owned(), from_s: 0, until_s: None, reason: "lost".to_owned() };
-        Locks::new(LockList { seq, strictness, locks: vec![lock] }).unwrap()
+        Locks::new(LockList { seq, issued_s: NOW_S, strictness, locks: vec![lock] }).unwrap()
     };
     for (seq, kind, id) in [
         (1, LockKind::Token, "token-1"),

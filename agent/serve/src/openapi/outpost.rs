@@ -1,9 +1,11 @@
-//! What is ours: health, status, measurements, the head of the audit log, and this description.
+//! What is ours: health, status, measurements, the head of the audit log, signed documents, and this description.
 
 use utoipa::openapi::ComponentsBuilder;
 
 use super::operation::Described;
-use super::schema::{Form, answer, any_object, anything, at_least, integer, list, named, nullable, text, words};
+use super::schema::{
+    Form, answer, any_object, anything, at_least, either, integer, list, list_of, named, nullable, request, text, words,
+};
 
 pub(super) fn operations() -> Vec<Described> {
     vec![
@@ -14,11 +16,47 @@ pub(super) fn operations() -> Vec<Described> {
         Described::get("/metrics", "What was measured, in the text format of Prometheus.").says(),
         Described::get("/outpost/audit/checkpoint", "The newest signed head of the audit log.").says(),
         Described::get("/openapi.json", "This description.").answers(any_object()),
+        Described::post("/outpost/locks", "Puts a newer, sealed list of locks in force.")
+            .takes("SealedDocument")
+            .may(&[409])
+            .answers(any_object()),
+        Described::post("/outpost/break-glass", "Opens a sealed override.")
+            .takes("SealedDocument")
+            .may(&[409])
+            .answers(any_object()),
+        Described::post("/outpost/break-glass/close", "Closes the override that is open.")
+            .may(&[409])
+            .answers(any_object()),
+        Described::post(
+            "/outpost/policy",
+            "Puts a policy bundle in force: sealed, or as it is where none need approve it.",
+        )
+        .takes("PolicyDocument")
+        .may(&[409])
+        .answers(any_object()),
+        Described::post("/outpost/policy/rollback", "Goes back to the policy bundle that was in force before.")
+            .may(&[409])
+            .answers(any_object()),
     ]
 }
 
 pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
-    components.schema("DeviceStatus", status())
+    components
+        .schema("DeviceStatus", status())
+        .schema("SealedDocument", sealed())
+        .schema("PolicyDocument", either([sealed(), bundle()]))
+}
+
+/// A DSSE envelope.
+fn sealed() -> Form {
+    let signature = request(vec![("keyid", text()), ("sig", text())], vec![]);
+    let signatures = list_of(signature, 1, 8);
+    request(vec![("payload", text()), ("payloadType", text()), ("signatures", signatures)], vec![])
+}
+
+/// A policy bundle as a control plane takes it; what is in it, the agent checks.
+fn bundle() -> Form {
+    super::schema::open(vec![("v", at_least(1)), ("version", at_least(0))])
 }
 
 fn status() -> Form {

@@ -292,6 +292,19 @@ fn own() -> Vec<Good> {
     ]
 }
 
+fn governance() -> Vec<Good> {
+    let signature = json!({ "keyid": "", "sig": "AAAA" });
+    let sealed = json!({ "payload": "e30=", "payloadType": "application/json", "signatures": [signature] });
+    vec![
+        admin("/outpost/locks", sealed.clone()),
+        ("POST", "/outpost/break-glass", "/outpost/break-glass", "operator", sealed.clone()),
+        ("POST", "/outpost/break-glass/close", "/outpost/break-glass/close", "operator", Value::Null),
+        admin("/outpost/policy", sealed),
+        admin("/outpost/policy", json!({ "v": 1, "version": 2, "policies": {}, "limits": {}, "cases": [] })),
+        admin("/outpost/policy/rollback", Value::Null),
+    ]
+}
+
 pub(crate) fn good() -> Vec<Good> {
-    [own(), chats(), completions(), responses(), embeddings(), ollama(), foundry(), anthropic()].concat()
+    [own(), governance(), chats(), completions(), responses(), embeddings(), ollama(), foundry(), anthropic()].concat()
 }

@@ -23,11 +23,12 @@ use outpost_policies::{Bundle, InForce, Permit, Policies, Principal};
 use outpost_serve::identify::{CertificateSubjects, NewApiKey};
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
-    FinishReason, GenerateRequest, Generation, GenerationEvent, Health, Identities, KeepAlive, Limits, LoadOutcome,
-    LoadedModel, LocalUsers, ModelCard, ModelDetail, NewModel, Progress, Prompt, Purpose, Said, ServeConfig, Served,
-    Server, Serving, Shape, Timings, TlsFiles, TokenIssuer, TokenScore, ToolChoice, Usage,
+    FinishReason, GenerateRequest, Generation, GenerationEvent, Governance, GovernanceError, Health, Identities,
+    KeepAlive, Limits, LoadOutcome, LoadedModel, LocalUsers, ModelCard, ModelDetail, NewModel, Progress, Prompt,
+    Purpose, Said, ServeConfig, Served, Server, Serving, Shape, Timings, TlsFiles, TokenIssuer, TokenScore, ToolChoice,
+    Usage,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -111,6 +112,7 @@ impl Fixture {
             policies: policies.clone(),
             identities: Arc::clone(&identities),
             backend: Arc::clone(&backend) as Arc<dyn Backend>,
+            governance: Arc::clone(&backend) as Arc<dyn Governance>,
             circumstances: Arc::new(move || Circumstances {
                 now_s: clock.load(Ordering::SeqCst),
                 ..Circumstances::default()
@@ -357,6 +359,40 @@ impl Scripted {
 
 fn served(model: &str) -> Served {
     Served { model: model.to_owned(), variant: "Q4_0".to_owned(), file_sha256: "ab".repeat(32) }
+}
+
+/// Takes a document as what it says that it is; one that says nothing is not approved.
+#[async_trait]
+impl Governance for Scripted {
+    async fn apply_locks(&self, permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
+        self.govern("apply_locks", &permit, &document)
+    }
+
+    async fn open_override(&self, permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
+        self.govern("open_override", &permit, &document)
+    }
+
+    async fn close_override(&self, permit: Permit) -> Result<Map<String, Value>, GovernanceError> {
+        self.govern("close_override", &permit, b"none")
+    }
+
+    async fn activate_policy(&self, permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
+        self.govern("activate_policy", &permit, &document)
+    }
+
+    async fn roll_back_policy(&self, permit: Permit) -> Result<Map<String, Value>, GovernanceError> {
+        self.govern("roll_back_policy", &permit, b"none")
+    }
+}
+
+impl Scripted {
+    fn govern(&self, word: &str, permit: &Permit, document: &[u8]) -> Result<Map<String, Value>, GovernanceError> {
+        if document == b"{}" {
+            return Err(GovernanceError::NotApproved("nobody has signed it".to_owned()));
+        }
+        self.acts.lock().unwrap().push(format!("{word} by {}", permit.principal().id));
+        Ok(Map::from_iter([("done".to_owned(), json!(word))]))
+    }
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use outpost_contract::limits::{DOCUMENT_BYTES, POLICY_BYTES};
+use outpost_contract::limits::{DOCUMENT_BYTES, SEALED_BYTES};
 use outpost_contract::{Sha256, TargetKind, TargetName};
 use serde_json::Value;
 use tough::schema::{self, Hashes, Metafile, Root, Signed, Snapshot, Targets, Timestamp};
@@ -206,7 +206,7 @@ pub(super) fn check_limits(bytes: &[u8], kind: &TargetKind) -> Result<(), &'stat
         return Err("its release counter is above any that is accepted");
     }
     match kind {
-        TargetKind::Policy(_) if bytes.len() as u64 > POLICY_BYTES => Err("it is larger than a policy bundle may be"),
+        TargetKind::Policy(_) if bytes.len() > SEALED_BYTES => Err("it is larger than a policy bundle may be"),
         TargetKind::Authority { .. } if bytes.len() > DOCUMENT_BYTES => Err("it is larger than a document may be"),
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use outpost_contract::{
 
 use super::{Accepted, Refusal};
 use crate::catalogue::Target;
-use crate::{Catalogue, VerifyingKey};
+use crate::{Catalogue, Signers, VerifyingKey};
 
 /// What may be activated: both the director and the offline keys said so.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Agreed {
     pub authority: Authority,
     /// The director keys of `authority`, read.
     pub director_keys: Vec<VerifyingKey>,
+    /// The signers of `authority`, read.
+    pub signers: Signers,
     /// The allowed variants of the desired model, in the director's order; empty if no model is to run.
     pub variants: Vec<(TargetPin, VariantFacts, Manifest)>,
     /// The policy bundle to enforce; `None` keeps the one in force.
@@ -42,7 +44,7 @@ pub struct AgreedPolicy {
 /// [`ReasonCode::BadSignature`] if the catalogue's authority document no longer lists the director's key,
 /// [`ReasonCode::Unloadable`] if a listed manifest or the authority contradicts itself.
 pub fn agree(accepted: &Accepted, catalogue: &Catalogue) -> Result<Agreed, Refusal> {
-    let (authority, director_keys) = read_authority(catalogue)?;
+    let (authority, director_keys, signers) = read_authority(catalogue)?;
     // The envelope is verified again, now with the keys that the offline side vouches for.
     accepted.envelope.verify(PAYLOAD_TYPE, &director_keys).map_err(|error| {
         Refusal::new(ReasonCode::BadSignature, format!("the catalogue's authority does not know the director: {error}"))
@@ -50,10 +52,10 @@ pub fn agree(accepted: &Accepted, catalogue: &Catalogue) -> Result<Agreed, Refus
     let Desired { model, policy, .. } = &accepted.desired;
     let variants = model.as_ref().map(|model| agree_variants(model, catalogue)).transpose()?.unwrap_or_default();
     let policy = policy.as_ref().map(|pin| agree_policy(pin, catalogue)).transpose()?;
-    Ok(Agreed { authority, director_keys, variants, policy })
+    Ok(Agreed { authority, director_keys, signers, variants, policy })
 }
 
-fn read_authority(catalogue: &Catalogue) -> Result<(Authority, Vec<VerifyingKey>), Refusal> {
+fn read_authority(catalogue: &Catalogue) -> Result<(Authority, Vec<VerifyingKey>, Signers), Refusal> {
     let mut documents =
         catalogue.targets.iter().filter(|(_, target)| matches!(target.kind, TargetKind::Authority { .. }));
     let (Some((name, target)), None) = (documents.next(), documents.next()) else {
@@ -66,7 +68,8 @@ fn read_authority(catalogue: &Catalogue) -> Result<(Authority, Vec<VerifyingKey>
     }
     let keys = authority.director_keys.iter().map(|key| key.parse()).collect::<Result<Vec<VerifyingKey>, _>>();
     let keys = keys.map_err(|error| unreadable(error.to_string()))?;
-    Ok((authority, keys))
+    let signers = Signers::new(&authority.signers).map_err(|error| unreadable(error.to_string()))?;
+    Ok((authority, keys, signers))
 }
 
 fn agree_variants(

@@ -168,7 +168,8 @@ async fn no_authority_document_or_two_are_refused() {
 
     let mut fleet = Fleet::new();
     let mut two = targets(2, &director_of(&fleet));
-    let thief = Authority { v: 1, director_keys: vec![director_of(&fleet)], token_issuers: Vec::new() };
+    let thief =
+        Authority { v: 1, director_keys: vec![director_of(&fleet)], token_issuers: Vec::new(), signers: Vec::new() };
     let kind = TargetKind::Authority { release: 2 };
     two.push((name("authority-2.json"), serde_json::to_vec(&thief).unwrap(), kind));
     fleet.release_targets(two);

@@ -196,7 +196,12 @@ pub(crate) fn till() -> DeviceId {
 
 /// Two variants of one model, a policy bundle and the authority; their bytes differ per release.
 pub(crate) fn targets(release: u64, director_hex: &str) -> Vec<(TargetName, Vec<u8>, TargetKind)> {
-    let authority = Authority { v: 1, director_keys: vec![director_hex.to_owned()], token_issuers: Vec::new() };
+    let authority = Authority {
+        v: 1,
+        director_keys: vec![director_hex.to_owned()],
+        token_issuers: Vec::new(),
+        signers: Vec::new(),
+    };
     let policy = TargetKind::Policy(PolicyFacts { release, version: release });
     vec![
         variant("guide-Q8_0.json", "Q8_0", release, 2_000 + release),
