@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use outpost_audit::ObjectRef;
 use outpost_contract::{ModelId, Sha256, TargetName};
+use outpost_engine::dialect::Dialect;
 use serde::{Deserialize, Serialize};
 
 use crate::template_worker::TemplateWorker;
@@ -58,8 +59,19 @@ pub struct Loaded {
     pub worker: Worker,
     /// What runs its chat template, if it has one.
     pub template: Option<TemplateWorker>,
+    /// How it writes reasoning and calls; told once from its template, and asked at every request.
+    pub dialect: Dialect,
     /// What it is.
     pub card: Card,
+}
+
+impl Loaded {
+    /// A loaded model.
+    #[must_use]
+    pub fn new(worker: Worker, template: Option<TemplateWorker>, card: Card) -> Self {
+        let dialect = Dialect::of(worker.model().template().map(|template| template.source()));
+        Self { worker, template, dialect, card }
+    }
 }
 
 /// The slot. A caller takes the model with [`Active::current`] and keeps it for its whole request, so a replaced

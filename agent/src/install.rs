@@ -223,7 +223,7 @@ impl Installer {
             return Err(reason(ReasonCode::InsufficientSpace, &card.model, error.to_string()));
         }
         *self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let old = self.active.replace(Some(Arc::new(Loaded { worker, template, card: card.clone() })));
+        let old = self.active.replace(Some(Arc::new(Loaded::new(worker, template, card.clone()))));
         self.readiness.send_replace(Readiness::Serving);
         tokio::task::spawn_blocking(move || drop(old));
         self.announcer.say(Progress::Serving {

@@ -30,4 +30,5 @@ pub mod state;
 mod status;
 mod telemetry;
 pub mod template_worker;
+mod time_zone;
 pub mod worker;

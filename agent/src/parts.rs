@@ -33,6 +33,7 @@ use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
 use crate::state::StateDir;
 use crate::status::Status;
+use crate::time_zone::utc_offsets;
 
 /// The ledger of the model that served last.
 pub(crate) const ACTIVE_MODEL: &str = "active-model";
@@ -283,10 +284,11 @@ fn identities(state: &StateDir, config: &Config) -> Result<Identities> {
 /// The device's situation, asked at every request: memory only, never the network.
 fn circumstances(clock: Clock, link: Option<LinkHandle>) -> Arc<dyn Fn() -> Circumstances + Send + Sync> {
     let connectivity = link.map(|link| link.connectivity());
+    let utc_offset_s = utc_offsets();
     Arc::new(move || {
         let now_s = clock.now_s();
         let offline_s = connectivity.as_ref().map_or(0, |watched| watched.borrow().offline_s(now_s));
-        Circumstances { now_s, offline_s, policy_age_s: offline_s }
+        Circumstances { now_s, utc_offset_s: utc_offset_s(now_s), offline_s, policy_age_s: offline_s }
     })
 }
 

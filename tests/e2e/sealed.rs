@@ -134,7 +134,9 @@ async fn a_policy_comes_into_force_with_as_many_people_as_the_one_before_it_asks
     ensure!(version(&shop)? == Some(2));
     let third = write(&shop, "3.json", &bundle(3, 0))?;
     ensure!(shop.refused(&["policy", "activate", &third])?.contains("asks for 2 approvals, and nobody"));
-    let (sealed, key) = (shop.path("3.sealed"), |name: &str| shop.path(&format!("{name}.key")));
+    let folder = shop.folder.path().to_owned();
+    let key = |name: &str| folder.join(format!("{name}.key")).display().to_string();
+    let sealed = shop.path("3.sealed");
     shop.run(&["seal", "policy", &third, "--key", &key("ada"), "--out", &sealed])?;
     for same in ["ada", "eve"] {
         shop.run(&["seal", "again", &sealed, "--key", &key(same)])?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_audit::{Kind, Outcome, Record};
-use outpost_policies::{Permit, Resource};
+use outpost_policies::Permit;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -14,18 +14,25 @@ use crate::queue::{Place, Refused, Wish};
 use crate::quota::{Exceeded, Hold, Need};
 use crate::{Timings, Usage, converse, record};
 
-/// What the code of somebody is who left before an answer.
-const CLIENT_LEFT: u16 = 499;
-
 /// What a request would take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Demand {
+    /// What names the model in the queue.
+    pub(crate) lane: String,
     pub(crate) prompt_bytes: usize,
     /// Tokens of the prompt, where they were counted.
     pub(crate) prompt_tokens: Option<u32>,
     pub(crate) max_tokens: u32,
     /// Whether fewer will do, because the caller did not say how many.
     pub(crate) fewer_will_do: bool,
+}
+
+/// Somebody within the caller's limits, with a place in the queue. Dropping it gives both back, which is recorded.
+pub(crate) struct Queued {
+    hold: Hold,
+    place: Place,
+    prompt_tokens: u32,
+    leaving: Leaving,
 }
 
 /// Somebody whose turn it is. Dropping it gives everything back that was not recorded.
@@ -41,35 +48,51 @@ pub(crate) struct Admitted {
 ///
 /// # Errors
 /// 429 or 503 with `Retry-After`, once the refusal is on record.
-pub(crate) async fn admit(app: &Arc<App>, call: &Call, permit: &Permit, tokens: u32) -> Result<Admitted, ApiError> {
+pub(crate) async fn admit(
+    app: &Arc<App>,
+    call: &Call,
+    permit: &Permit,
+    lane: String,
+    tokens: u32,
+) -> Result<Admitted, ApiError> {
     let demand = Demand {
+        lane,
         prompt_bytes: (tokens as usize).saturating_mul(4),
         prompt_tokens: Some(tokens),
         max_tokens: 0,
         fewer_will_do: false,
     };
-    admit_for(app, call, permit, demand).await
+    enter(app, call, permit, demand).await?.turn().await
 }
 
-/// Admits a request: limits, then the queue.
+/// Admits what needs the model in memory and none of its slots, as loading it and counting tokens do: in a lane of its own,
+/// so that it does not wait for those who have the slots.
 ///
 /// # Errors
 /// As [`admit`].
-pub(crate) async fn admit_for(
+pub(crate) async fn admit_beside(
     app: &Arc<App>,
     call: &Call,
     permit: &Permit,
-    demand: Demand,
+    lane: &str,
 ) -> Result<Admitted, ApiError> {
+    admit(app, call, permit, format!("beside {lane}"), 0).await
+}
+
+/// Takes what a request needs of the caller's limits, and a place in the queue.
+///
+/// # Errors
+/// As [`admit`].
+pub(crate) async fn enter(app: &Arc<App>, call: &Call, permit: &Permit, demand: Demand) -> Result<Queued, ApiError> {
     let refused = |error| {
         let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
         converse::refuse(app, call, permit.action(), object, Some(decision), error)
     };
-    let (tenant, model) = (tenant(app, call), lane(app, permit.resource()).await);
-    let estimate = || app.queue.prompt_tokens(&model, demand.prompt_bytes);
+    let tenant = tenant(app, call);
+    let estimate = || app.queue.prompt_tokens(&demand.lane, demand.prompt_bytes);
     let prompt_tokens = demand.prompt_tokens.unwrap_or_else(estimate);
     let need = Need { prompt_tokens, max_tokens: demand.max_tokens, fewer_will_do: demand.fewer_will_do };
-    let (limits, now) = (permit.limits(), app.serving.audit.moment());
+    let (limits, now) = (permit.limits(), app.moment());
     let hold = match app.quotas.take(&tenant, limits, now, need) {
         Ok(hold) => hold,
         Err(exceeded) => {
@@ -81,32 +104,14 @@ pub(crate) async fn admit_for(
     let wish = Wish {
         tenant,
         class: permit.priority(),
-        model,
+        model: demand.lane,
         prompt_bytes: demand.prompt_bytes,
         max_tokens: hold.max_tokens(),
     };
-    let leaving = Leaving::new(app, call, permit);
-    let place = tokio::select! {
-        place = app.queue.enter(wish) => place,
-        () = app.giving_up.cancelled() => {
-            leaving.stays();
-            let error = ApiError::unavailable("shutting_down", "the device is shutting down: ask again in a minute");
-            return Err(refused(error).await);
-        }
-    };
-    leaving.stays();
-    match place {
-        Ok(place) => Ok(Admitted { hold, prompt_tokens, waited: place.waited(), place: Some(place) }),
+    match app.queue.enter(wish) {
+        Ok(place) => Ok(Queued { hold, place, prompt_tokens, leaving: Leaving::new(app, call, permit) }),
         Err(full) => Err(refused(full_error(app, full)).await),
     }
-}
-
-/// What names the model in the queue: all names of one file have the same slots.
-async fn lane(app: &App, resource: &Resource) -> String {
-    let id = resource.id();
-    let models = app.serving.backend.models().await;
-    let file = models.into_iter().find(|model| model.id == id).map(|model| model.file_sha256);
-    file.filter(|file| !file.is_empty()).unwrap_or_else(|| id.to_owned())
 }
 
 fn exceeded_error(app: &App, exceeded: Exceeded) -> ApiError {
@@ -146,6 +151,26 @@ fn full_error(app: &App, refused: Refused) -> ApiError {
                 format!("the device has more to do than it can begin in time: try again in {retry_after_s} s");
             ApiError::busy(retry_after_s, message)
         }
+    }
+}
+
+impl Queued {
+    /// Waits for its turn.
+    ///
+    /// # Errors
+    /// 503 if the device shuts down meanwhile, once that is on record.
+    pub(crate) async fn turn(self) -> Result<Admitted, ApiError> {
+        let Self { hold, mut place, prompt_tokens, leaving } = self;
+        let giving_up = leaving.app.giving_up.clone();
+        tokio::select! {
+            () = place.turn() => {}
+            () = giving_up.cancelled() => {
+                let message = "the device is shutting down: ask again in a minute";
+                return Err(leaving.refused(ApiError::unavailable("shutting_down", message)).await);
+            }
+        }
+        leaving.stays();
+        Ok(Admitted { hold, prompt_tokens, waited: place.waited(), place: Some(place) })
     }
 }
 
@@ -224,21 +249,30 @@ impl std::fmt::Debug for Admitted {
     }
 }
 
-/// A handler is dropped when its client leaves. This then writes the record that nobody waits for.
-pub(crate) struct Leaving<'a> {
-    app: &'a Arc<App>,
+/// What is asked is dropped when its client leaves, or when it is given up. This then writes the record that nobody waits
+/// for.
+pub(crate) struct Leaving {
+    app: Arc<App>,
+    call: Call,
     record: Option<Record>,
 }
 
-impl<'a> Leaving<'a> {
-    pub(crate) fn new(app: &'a Arc<App>, call: &Call, permit: &Permit) -> Self {
-        let outcome = Outcome { status: Some(CLIENT_LEFT), err: "client_left".to_owned(), ..Outcome::default() };
+impl Leaving {
+    pub(crate) fn new(app: &Arc<App>, call: &Call, permit: &Permit) -> Self {
         let record = record::of_call(&app.serving, call, Kind::InferDenied)
             .act(permit.action().word())
             .object(record::object(call, permit.resource()))
-            .decision(record::allowed(permit))
-            .result(outcome);
-        Self { app, record: Some(record) }
+            .decision(record::allowed(permit));
+        Self { app: Arc::clone(app), call: call.clone(), record: Some(record) }
+    }
+
+    /// It is refused while the client is there: the refusal, once it is on record.
+    async fn refused(mut self, error: ApiError) -> ApiError {
+        let Some(record) = self.record.take() else { return error };
+        match self.app.serving.audit.append(record.result(record::refused(&error))).await {
+            Ok(_) => error,
+            Err(lost) => record::lost(&self.call, &lost),
+        }
     }
 
     /// The client is still there.
@@ -247,14 +281,16 @@ impl<'a> Leaving<'a> {
     }
 }
 
-impl Drop for Leaving<'_> {
+impl Drop for Leaving {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
-        self.app.metrics.refused("client_left");
-        let appended = self.app.serving.audit.append(record);
+        let (status, because) = self.call.given_up.reason();
+        self.app.metrics.refused(because);
+        let outcome = Outcome { status: Some(status), err: because.to_owned(), ..Outcome::default() };
+        let appended = self.app.serving.audit.append(record.result(outcome));
         self.app.tasks.spawn(async move {
             if let Err(error) = appended.await {
-                tracing::error!(%error, "that a client left before its turn could not be recorded");
+                tracing::error!(%error, because, "that nobody waits for an answer any more could not be recorded");
             }
         });
     }

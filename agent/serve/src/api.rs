@@ -11,6 +11,8 @@ pub(crate) mod manage;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod outpost;
+pub(crate) mod stop;
+pub(crate) mod tools;
 
 /// One route, as tests walk them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

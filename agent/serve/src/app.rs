@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use outpost_audit::{AuditLog, Pseudonyms};
+use outpost_audit::{AuditLog, Moment, Pseudonyms};
 use outpost_policies::InForce;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub struct Serving {
 pub struct Circumstances {
     /// Seconds since 1970-01-01 UTC, by the device's clock with its floor.
     pub now_s: i64,
+    /// What local time is ahead of UTC, in seconds; 0 where the machine names no time zone.
+    pub utc_offset_s: i32,
     /// Seconds since the fleet was last heard from; 0 on a device that belongs to none.
     pub offline_s: u64,
     /// Seconds since the policy in force was last confirmed.
@@ -80,6 +82,13 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn circumstances(&self) -> Circumstances {
         (self.serving.circumstances)()
+    }
+
+    /// Now, as limits count it: the wall clock shows local time, since their days are local.
+    pub(crate) fn moment(&self) -> Moment {
+        let now = self.serving.audit.moment();
+        let ahead_ms = i64::from(self.circumstances().utc_offset_s) * 1000;
+        Moment { wall_ms: now.wall_ms.saturating_add(ahead_ms), ..now }
     }
 
     /// What is in force beside the policies: locks, an open override, and a certificate that could not be renewed.

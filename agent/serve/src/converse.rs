@@ -10,22 +10,23 @@ use axum::body::Body;
 use axum::http::Request;
 use outpost_audit::{DecisionRef, Kind, ObjectRef, Record};
 use outpost_policies::content::Direction;
-use outpost_policies::{Action, ModelClass, ModelFacts, Permit, Resource};
+use outpost_policies::{Action, Permit};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::admit::{Admitted, Demand, Leaving, admit_for};
+use crate::admit::{self, Admitted, Demand, Leaving, Queued};
 use crate::app::App;
 use crate::content::{self, Filter, Found};
 use crate::drive::{self, Piece, Turn};
 use crate::error::ApiError;
 use crate::handle::Call;
 use crate::metrics::Course;
-use crate::permit::{self, Wanted};
+use crate::model::{self, Meant};
+use crate::permit::{self, Manner, Wanted};
 use crate::request_id::RequestId;
 use crate::{
-    BackendError, Ending, GenerateRequest, Generation, KeepAlive, ModelCard, Prompt, Said, Sampling, Served, Shape,
-    TokenScore, ToolCall,
+    BackendError, Ending, GenerateRequest, Generation, KeepAlive, Prompt, Said, Sampling, Served, Shape, TokenScore,
+    ToolCall,
 };
 use crate::{body, record};
 
@@ -72,6 +73,11 @@ impl Asked {
             keep_alive: None,
             stream: false,
         }
+    }
+
+    /// How it is asked, as rules see it.
+    fn manner(&self) -> Manner {
+        Manner { stream: self.stream, tools: self.prompt.offers_tools() }
     }
 
     /// Adds to a record what was asked for, apart from the content.
@@ -161,38 +167,17 @@ pub(crate) fn model_name(name: Option<String>) -> Result<String, ApiError> {
     Ok(name)
 }
 
-/// The model as policies see it, by the name of what it was made from: no alias gets around a rule about a model. Of one
-/// that is not here nothing is known but its name.
-pub(crate) async fn model(app: &App, name: &str) -> Resource {
-    let cards = app.serving.backend.models().await;
-    let Some(mut card) = meant(&cards, name) else {
-        return Resource::Model(ModelFacts { id: name.to_owned(), ..ModelFacts::default() });
-    };
-    // A chain of parents is no longer than the list.
-    for _ in 0..cards.len() {
-        match card.parent.as_deref().and_then(|parent| meant(&cards, parent)) {
-            Some(parent) => card = parent,
-            None => break,
-        }
-    }
-    Resource::Model(ModelFacts {
-        id: card.id.clone(),
-        licence: card.licence.clone(),
-        family: card.family.clone(),
-        quantisation: card.variant.clone(),
-        class: ModelClass::of_parameters(card.parameters),
-        ..ModelFacts::default()
-    })
-}
-
-/// The model that a name means, with a tag or without.
-fn meant<'a>(cards: &'a [ModelCard], name: &str) -> Option<&'a ModelCard> {
-    let name = name.strip_suffix(":latest").unwrap_or(name);
-    let tagged = |card: &ModelCard| {
-        let variant = name.strip_prefix(card.id.as_str()).and_then(|rest| rest.strip_prefix(':'));
-        variant.is_some_and(|variant| variant.eq_ignore_ascii_case(&card.variant))
-    };
-    cards.iter().find(|card| card.id == name).or_else(|| cards.iter().find(|card| tagged(card)))
+/// A question with its place in the queue: all that can be refused before its turn was not. Dropping it gives it up, which is
+/// recorded.
+pub(crate) struct Waiting {
+    app: Arc<App>,
+    call: Call,
+    meant: Meant,
+    permit: Permit,
+    prompt: Prompt,
+    found: Found,
+    filter: Option<Filter>,
+    queued: Queued,
 }
 
 /// Begins an answer. When this returns, its start is on record and text may leave.
@@ -200,63 +185,80 @@ fn meant<'a>(cards: &'a [ModelCard], name: &str) -> Option<&'a ModelCard> {
 /// # Errors
 /// Every refusal, once it is on record.
 pub(crate) async fn begin(app: &Arc<App>, call: &Call, asked: &Asked) -> Result<Answer, ApiError> {
-    let permit = authorize(app, call, asked).await?;
-    let may_store = permit.may_store();
-    let (served, mut pieces) = start(app, call, permit, asked).await?;
-    // What comes first says whether anything may leave at all.
-    match pieces.recv().await {
-        Some(Piece::Started) => {}
-        Some(Piece::Failed(error)) => return Err(error),
-        Some(Piece::Said(_) | Piece::End(_)) | None => return Err(ApiError::internal()),
-    }
-    let (id, model) = (call.id.clone(), asked.model.clone());
-    Ok(Answer { id, model, served, created_s: app.circumstances().now_s, may_store, pieces })
+    let meant = model::find(app, &asked.model).await;
+    enter(app, call, &meant, asked).await?.begin(asked).await
 }
 
-async fn authorize(app: &App, call: &Call, asked: &Asked) -> Result<Permit, ApiError> {
-    let resource = model(app, &asked.model).await;
-    permit::require(app, call, Wanted { action: Action::Infer, resource, max_tokens: asked.max_tokens }).await
-}
-
-/// Looks through what was asked, waits for a turn, starts the backend, and the task that sees the answer through to its
-/// record.
-async fn start(
-    app: &Arc<App>,
-    call: &Call,
-    permit: Permit,
-    asked: &Asked,
-) -> Result<(Served, mpsc::Receiver<Piece>), ApiError> {
-    let decision = record::allowed(&permit);
+/// Asks whether the caller may, looks through what was asked, and takes a place in the queue for it.
+///
+/// # Errors
+/// Every refusal, once it is on record.
+pub(crate) async fn enter(app: &Arc<App>, call: &Call, meant: &Meant, asked: &Asked) -> Result<Waiting, ApiError> {
+    let permit = authorize(app, call, meant, asked).await?;
     let filter = Filter::new(permit.content().clone());
     let (prompt, found) = look_through(app, call, &permit, asked, filter.is_some()).await?;
-    let demand = demand(app, call, &permit, asked, &prompt).await?;
-    let mut admitted = admit_for(app, call, &permit, demand).await?;
-    let began = Instant::now();
-    let (generation, max_tokens) = generate(app, call, permit, asked, prompt, &mut admitted).await?;
-    let served = generation.served().clone();
-    let object = ObjectRef {
-        model: served.model.clone(),
-        variant: served.variant.clone(),
-        file_sha256: served.file_sha256.clone(),
-        endpoint: call.endpoint.to_owned(),
-    };
-    let course = Course {
-        model: served.model.clone(),
-        operation: if matches!(asked.prompt, Prompt::Chat(_)) { "chat" } else { "text_completion" },
-        endpoint: call.endpoint,
-        max_tokens,
-        came: call.started,
-        waited: admitted.waited(),
-        began,
-        first: None,
-    };
-    let mut turn = Turn { app: Arc::clone(app), call: call.clone(), object, decision, admitted, filter, course };
-    // Appended here, while the worker reads the prompt: what waits for the disk is the first token, not the prefill.
-    let record = found.describe(asked.describe(turn.record(Kind::InferStart), max_tokens), Direction::Input);
-    let started = app.serving.audit.append(turn.admitted.reserve(record));
-    let (sender, pieces) = mpsc::channel(PIECES);
-    app.tasks.spawn(drive::drive(turn, generation, started, sender));
-    Ok((served, pieces))
+    let demand = demand(app, call, &permit, meant, asked, &prompt).await?;
+    let queued = admit::enter(app, call, &permit, demand).await?;
+    let (app, call, meant) = (Arc::clone(app), call.clone(), meant.clone());
+    Ok(Waiting { app, call, meant, permit, prompt, found, filter, queued })
+}
+
+async fn authorize(app: &App, call: &Call, meant: &Meant, asked: &Asked) -> Result<Permit, ApiError> {
+    let wanted = Wanted { action: Action::Infer, resource: meant.resource.clone(), max_tokens: asked.max_tokens };
+    permit::require_asked(app, call, wanted, asked.manner()).await
+}
+
+impl Waiting {
+    /// Begins the answer when its turn comes. When this returns, its start is on record and text may leave.
+    ///
+    /// # Errors
+    /// Every refusal, once it is on record.
+    pub(crate) async fn begin(self, asked: &Asked) -> Result<Answer, ApiError> {
+        let (app, id) = (Arc::clone(&self.app), self.call.id.clone());
+        let may_store = self.permit.may_store();
+        let (served, mut pieces) = self.start(asked).await?;
+        // What comes first says whether anything may leave at all.
+        match pieces.recv().await {
+            Some(Piece::Started) => {}
+            Some(Piece::Failed(error)) => return Err(error),
+            Some(Piece::Said(_) | Piece::End(_)) | None => return Err(ApiError::internal()),
+        }
+        let model = asked.model.clone();
+        Ok(Answer { id, model, served, created_s: app.circumstances().now_s, may_store, pieces })
+    }
+
+    /// Waits for its turn, starts the backend, and the task that sees the answer through to its record.
+    async fn start(self, asked: &Asked) -> Result<(Served, mpsc::Receiver<Piece>), ApiError> {
+        let Self { app, call, meant, permit, prompt, found, filter, queued } = self;
+        let decision = record::allowed(&permit);
+        let mut admitted = queued.turn().await?;
+        let began = Instant::now();
+        let (generation, max_tokens) = generate(&app, &call, permit, (&meant, asked), prompt, &mut admitted).await?;
+        let served = generation.served().clone();
+        let object = ObjectRef {
+            model: served.model.clone(),
+            variant: served.variant.clone(),
+            file_sha256: served.file_sha256.clone(),
+            endpoint: call.endpoint.to_owned(),
+        };
+        let course = Course {
+            model: served.model.clone(),
+            operation: if matches!(asked.prompt, Prompt::Chat(_)) { "chat" } else { "text_completion" },
+            endpoint: call.endpoint,
+            max_tokens,
+            came: call.started,
+            waited: admitted.waited(),
+            began,
+            first: None,
+        };
+        let mut turn = Turn { app: Arc::clone(&app), call, object, decision, admitted, filter, course };
+        // Appended here, while the worker reads the prompt: what waits for the disk is the first token, not the prefill.
+        let record = found.describe(asked.describe(turn.record(Kind::InferStart), max_tokens), Direction::Input);
+        let started = app.serving.audit.append(turn.admitted.reserve(record));
+        let (sender, pieces) = mpsc::channel(PIECES);
+        app.tasks.spawn(drive::drive(turn, generation, started, sender));
+        Ok((served, pieces))
+    }
 }
 
 /// The prompt as it may go to a model, and what was found in it.
@@ -282,15 +284,23 @@ async fn look_through(
 }
 
 /// What an answer would take. Where the caller's context is limited, the prompt is counted for it.
-async fn demand(app: &App, call: &Call, permit: &Permit, asked: &Asked, prompt: &Prompt) -> Result<Demand, ApiError> {
+async fn demand(
+    app: &App,
+    call: &Call,
+    permit: &Permit,
+    meant: &Meant,
+    asked: &Asked,
+    prompt: &Prompt,
+) -> Result<Demand, ApiError> {
     let mut demand = Demand {
+        lane: meant.lane.clone(),
         prompt_bytes: bytes(prompt),
         prompt_tokens: None,
         max_tokens: permit.max_tokens(),
         fewer_will_do: asked.max_tokens.is_none(),
     };
     let Some(most) = permit.limits().context_tokens else { return Ok(demand) };
-    let counting = authorize(app, call, asked).await?;
+    let counting = authorize(app, call, meant, asked).await?;
     let counted = app.serving.backend.count(counting, &asked.model, prompt.clone()).await;
     let fits = counted.and_then(|tokens| {
         let left = most.checked_sub(tokens).filter(|left| *left > 0);
@@ -314,7 +324,7 @@ async fn generate(
     app: &Arc<App>,
     call: &Call,
     mut permit: Permit,
-    asked: &Asked,
+    (meant, asked): (&Meant, &Asked),
     prompt: Prompt,
     admitted: &mut Admitted,
 ) -> Result<(Generation, u32), ApiError> {
@@ -322,7 +332,7 @@ async fn generate(
     loop {
         // What is allowed may have changed while it waited.
         if permit.policy_version() != app.serving.policies.now().version() {
-            permit = authorize(app, call, asked).await?;
+            permit = authorize(app, call, meant, asked).await?;
         }
         let max_tokens = admitted.max_tokens().min(permit.max_tokens());
         let request = GenerateRequest {
@@ -357,7 +367,7 @@ async fn generate(
                 }
             }
             leaving.stays();
-            permit = authorize(app, call, asked).await?;
+            permit = authorize(app, call, meant, asked).await?;
             continue;
         }
         leaving.stays();

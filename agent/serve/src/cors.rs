@@ -24,7 +24,9 @@ pub(crate) fn preflight() -> Response {
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, x-api-key, api-key, anthropic-version"),
+        HeaderValue::from_static(
+            "authorization, content-type, x-api-key, api-key, anthropic-version, x-outpost-data-class",
+        ),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response

@@ -66,7 +66,8 @@ enum Fate {
     Finished(Ending),
     Unrecorded(AuditError),
     ContentBlocked(Blocked),
-    ClientLeft,
+    /// The client left, or the answer was given up with others of its request.
+    NobodyThere,
     ClientStalled,
     Shutdown,
     WorkerFailed(String),
@@ -120,7 +121,7 @@ async fn run(
         return Fate::Unrecorded(error);
     }
     if pieces.send(Piece::Started).await.is_err() {
-        return Fate::ClientLeft;
+        return Fate::NobodyThere;
     }
     // What the client has not taken yet. The model does not wait for it, and neither does whoever's turn is next; it is
     // bounded by the request's token limit.
@@ -134,10 +135,10 @@ async fn run(
         }
         let event = tokio::select! {
             biased;
-            () = pieces.closed() => return Fate::ClientLeft,
+            () = pieces.closed() => return Fate::NobodyThere,
             () = turn.app.giving_up.cancelled() => return Fate::Shutdown,
             room = pieces.reserve(), if !waiting.is_empty() => {
-                let (Ok(room), Some(said)) = (room, waiting.pop_front()) else { return Fate::ClientLeft };
+                let (Ok(room), Some(said)) = (room, waiting.pop_front()) else { return Fate::NobodyThere };
                 room.send(Piece::Said(said));
                 moved = tokio::time::Instant::now();
                 continue;
@@ -188,7 +189,10 @@ async fn conclude(turn: &mut Turn, outcome: Fate, progress: &Progress, pieces: m
             abort(turn, progress, 403, "content_blocked").await;
             Piece::Failed(blocked.error(Direction::Output))
         }
-        Fate::ClientLeft => return abort(turn, progress, 499, "client_left").await,
+        Fate::NobodyThere => {
+            let (status, because) = turn.call.given_up.reason();
+            return abort(turn, progress, status, because).await;
+        }
         Fate::ClientStalled => return abort(turn, progress, 499, "client_stalled").await,
         Fate::Shutdown => {
             abort(turn, progress, 503, "shutdown").await;

@@ -15,6 +15,7 @@ use crate::content::{self, Found};
 use crate::converse;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
 use crate::{EmbedInput, EmbedRequest, Embeddings, Prompt, Timings, Usage, record};
 
@@ -26,7 +27,7 @@ const TOKEN_BYTES: usize = 4;
 /// # Errors
 /// Every refusal and failure, once it is on record.
 pub(crate) async fn embed(app: &Arc<App>, call: &Call, mut request: EmbedRequest) -> Result<Embeddings, ApiError> {
-    let resource = converse::model(app, &request.model).await;
+    let Meant { resource, lane } = model::find(app, &request.model).await;
     let permit = permit::require(app, call, Wanted { action: Action::Embed, resource, max_tokens: None }).await?;
     let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
     let mut found = Found::default();
@@ -35,7 +36,7 @@ pub(crate) async fn embed(app: &Arc<App>, call: &Call, mut request: EmbedRequest
     if let Err(error) = looked {
         return Err(converse::refuse(app, call, Action::Embed, object, Some(decision), error).await);
     }
-    let admitted = admit::admit(app, call, &permit, tokens(&request)).await?;
+    let admitted = admit::admit(app, call, &permit, lane, tokens(&request)).await?;
     let making = Making { app: Arc::clone(app), call: call.clone(), object, decision, admitted, found };
     let (sender, made) = oneshot::channel();
     app.tasks.spawn(making.run(permit, request, sender));

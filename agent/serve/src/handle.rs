@@ -16,7 +16,9 @@ use crate::api::{self, Endpoint};
 use crate::app::App;
 use crate::cors;
 use crate::error::ApiError;
+use crate::given_up::GivenUp;
 use crate::identify::{Caller, Peer, Tally};
+use crate::label::Label;
 use crate::quota::Told;
 use crate::request_id::RequestId;
 
@@ -28,11 +30,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Call {
     pub(crate) id: RequestId,
     pub(crate) caller: Caller,
+    /// What the caller says of its data.
+    pub(crate) label: Label,
     /// The route as it is written in the table, never what the caller wrote.
     pub(crate) endpoint: &'static str,
     pub(crate) started: Instant,
     /// What the answer's headers say beside the answer.
     pub(crate) told: Told,
+    /// Whether what is being answered was given up.
+    pub(crate) given_up: GivenUp,
 }
 
 /// Answers one request.
@@ -93,7 +99,15 @@ async fn answer(
                 return Err(refuse_unidentified(app, &peer, unidentified.code, error).await);
             }
         };
-        let call = Call { id: id.clone(), caller, endpoint: endpoint.path, started, told: told.clone() };
+        let call = Call {
+            id: id.clone(),
+            caller,
+            label: Label::of(request.headers()),
+            endpoint: endpoint.path,
+            started,
+            told: told.clone(),
+            given_up: GivenUp::default(),
+        };
         request.extensions_mut().insert(call);
     }
     let router = app.router.clone().with_state(Arc::clone(app));

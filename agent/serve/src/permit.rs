@@ -1,12 +1,12 @@
 //! May they: the one place where routes ask the policies, and where a denial is recorded before it is told.
 
 use outpost_audit::Kind;
-use outpost_policies::{Action, Ask, Context, Denial, Permit, Resource};
+use outpost_policies::{Action, Ask, Context, DataClass, Denial, Permit, Resource};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::record;
+use crate::{converse, record};
 
 /// The rule that a key's own scope is, in answers and records.
 const SCOPE_RULE: &str = "api-key-scope";
@@ -19,6 +19,13 @@ pub(crate) struct Wanted {
     pub(crate) max_tokens: Option<u32>,
 }
 
+/// How a model is asked, as far as rules look at it; in no special way where nothing is generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manner {
+    pub(crate) stream: bool,
+    pub(crate) tools: bool,
+}
+
 /// Whose use is counted together: a caller by its pseudonym, so that no name is written down with what it used.
 pub(crate) fn tenant(app: &App, call: &Call) -> String {
     let principal = &call.caller.principal;
@@ -28,25 +35,45 @@ pub(crate) fn tenant(app: &App, call: &Call) -> String {
 /// Asks the policies.
 ///
 /// # Errors
-/// 403 with the rule, once the denial is durable; 503 if it cannot be recorded.
+/// 403 with the rule, once the denial is durable; 400 if a model is asked with data that is labelled with no class that
+/// there is; 503 if it cannot be recorded.
 pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Permit, ApiError> {
+    require_asked(app, call, wanted, Manner::default()).await
+}
+
+/// Asks the policies about a question to a model.
+///
+/// # Errors
+/// As [`require`].
+pub(crate) async fn require_asked(app: &App, call: &Call, wanted: Wanted, manner: Manner) -> Result<Permit, ApiError> {
     let circumstances = app.circumstances();
-    let (action, now) = (wanted.action, app.serving.audit.moment());
+    let (action, now) = (wanted.action, app.moment());
+    let data_class = match call.label.class() {
+        Ok(class) => class,
+        Err(error) if action.is_inference() => {
+            return Err(converse::refuse(app, call, action, record::object(call, &wanted.resource), None, error).await);
+        }
+        // No rule about another act looks at it.
+        Err(_) => DataClass::default(),
+    };
     let ask = Ask {
         principal: call.caller.principal.clone(),
         action,
         resource: wanted.resource,
         context: Context {
             now_s: circumstances.now_s,
+            utc_offset_s: circumstances.utc_offset_s,
             offline_s: circumstances.offline_s,
             policy_age_s: circumstances.policy_age_s,
             auth_method: call.caller.method,
             network: call.caller.network,
             max_tokens: wanted.max_tokens,
+            stream: manner.stream,
+            tools: manner.tools,
+            data_class,
             time_trusted: now.clock_is_trusted,
             tokens_today: app.quotas.tokens_today(&tenant(app, call), now),
             endpoint: call.endpoint.to_owned(),
-            ..Context::default()
         },
     };
     let policies = app.serving.policies.now();

@@ -87,11 +87,9 @@ impl Queue {
         Arc::new(Self { state: Mutex::new(state), start_within: limits.start_within, began: Instant::now() })
     }
 
-    /// Takes a place and waits for its turn. Dropping the future, or the place, gives it up.
-    pub(crate) async fn enter(self: &Arc<Self>, wish: Wish) -> Result<Place, Refused> {
-        let (mut place, turn) = self.arrive(wish, self.now_ms())?;
-        place.wait(turn).await;
-        Ok(place)
+    /// Takes a place, which then waits for its [`turn`](Place::turn). Dropping it gives it up.
+    pub(crate) fn enter(self: &Arc<Self>, wish: Wish) -> Result<Place, Refused> {
+        self.arrive(wish, self.now_ms())
     }
 
     /// How many run and wait.
@@ -105,7 +103,7 @@ impl Queue {
         u32::try_from(self.lock().speeds.prompt_tokens(model, bytes)).unwrap_or(u32::MAX)
     }
 
-    fn arrive(self: &Arc<Self>, wish: Wish, now_ms: u64) -> Result<(Place, oneshot::Receiver<()>), Refused> {
+    fn arrive(self: &Arc<Self>, wish: Wish, now_ms: u64) -> Result<Place, Refused> {
         let (tenant, model): (Arc<str>, Arc<str>) = (wish.tenant.into(), wish.model.into());
         let mut state = self.lock();
         let starts_at_once = state.fair.has_room(&model);
@@ -131,7 +129,7 @@ impl Queue {
         state.pump(now_ms);
         drop(state);
         let arrived = Instant::now();
-        let place = Place {
+        Ok(Place {
             queue: Arc::clone(self),
             id,
             model,
@@ -139,8 +137,8 @@ impl Queue {
             took: expected,
             arrived,
             waited: Duration::ZERO,
-        };
-        Ok((place, turn))
+            turn,
+        })
     }
 
     fn now_ms(&self) -> u64 {
@@ -213,9 +211,17 @@ pub(crate) struct Place {
     took: Work,
     arrived: Instant,
     waited: Duration,
+    turn: oneshot::Receiver<()>,
 }
 
 impl Place {
+    /// Waits for its turn.
+    pub(crate) async fn turn(&mut self) {
+        // The sender is dropped only after its message, or with the place itself.
+        let _ = (&mut self.turn).await;
+        self.waited = self.arrived.elapsed();
+    }
+
     /// How long it waited for its turn.
     pub(crate) fn waited(&self) -> Duration {
         self.waited
@@ -229,6 +235,7 @@ impl Place {
     /// The model takes no more now: waits for another turn, before all that came later.
     pub(crate) async fn again(&mut self) {
         let (sender, turn) = oneshot::channel();
+        self.turn = turn;
         {
             let mut state = self.queue.lock();
             state.fair.back(self.id);
@@ -238,7 +245,7 @@ impl Place {
             state.waiters.insert(self.id, sender);
             state.pump(self.queue.now_ms());
         }
-        self.wait(turn).await;
+        self.turn().await;
     }
 
     /// It came to its end: what it took is learned from.
@@ -250,12 +257,6 @@ impl Place {
     /// It was broken off after so many generated tokens.
     pub(crate) fn broke_off(&mut self, generated: u64) {
         self.took.generated = self.took.generated.min(generated);
-    }
-
-    async fn wait(&mut self, turn: oneshot::Receiver<()>) {
-        // The sender is dropped only after its message, or with the place itself.
-        let _ = turn.await;
-        self.waited = self.arrived.elapsed();
     }
 }
 

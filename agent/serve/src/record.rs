@@ -18,6 +18,9 @@ pub(crate) fn of_call(serving: &Serving, call: &Call, kind: Kind) -> Record {
         let claimed = format!("{} for {claimed}", call.caller.principal.id);
         record = record.detail("on_behalf_of", serving.pseudonyms.of(&claimed));
     }
+    if let Some(class) = call.label.said() {
+        record = record.detail("data_class", class.word());
+    }
     match call.caller.credential.as_str() {
         "" => record,
         credential => record.detail("credential", credential),

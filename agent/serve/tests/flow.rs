@@ -5,8 +5,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use outpost_policies::RoleLimits;
 use outpost_policies::content::{Act, Content, ContentRule, Pattern, RoleContent};
-use outpost_policies::{Bundle, Policies, RoleLimits};
 use outpost_serve::Limits;
 use serde_json::{Value, json};
 
@@ -18,16 +18,8 @@ async fn with_generations(generations: usize) -> Fixture {
     Fixture::start_with(Options { limits, ..Options::default() }).await
 }
 
-/// Puts other policies in force.
-fn change(fixture: &Fixture, change: impl FnOnce(&mut Bundle)) {
-    let mut bundle = Bundle::default_bundle();
-    bundle.version = 2;
-    change(&mut bundle);
-    fixture.policies.replace(Policies::activate(bundle).unwrap());
-}
-
 fn limit(fixture: &Fixture, limit: impl FnOnce(&mut RoleLimits)) {
-    change(fixture, |bundle| limit(bundle.limits.get_mut("operator").unwrap()));
+    fixture.change(|bundle| limit(bundle.limits.get_mut("operator").unwrap()));
 }
 
 /// Removes greetings from answers and card numbers from questions, and lets no e-mail address go in.
@@ -38,7 +30,7 @@ fn look_through(fixture: &Fixture) {
         output: vec![rule("greeting", Act::Redact)],
     };
     let greeting = Pattern { matches: "Hello".to_owned(), whole_word: true };
-    change(fixture, |bundle| {
+    fixture.change(|bundle| {
         bundle.content = Content {
             pattern: BTreeMap::from([("greeting".to_owned(), greeting)]),
             role: BTreeMap::from([("operator".to_owned(), role)]),
@@ -90,6 +82,94 @@ async fn who_leaves_while_waiting_frees_the_place_and_is_on_record() {
     let denied = fixture.wait_for("infer.denied", 1).await;
     assert_eq!((&denied[0]["res"]["err"], &denied[0]["res"]["status"]), (&json!("client_left"), &json!(499)));
     assert_eq!(fixture.backend.started.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_comes_though_another_of_its_request_waits() {
+    let fixture = with_generations(1).await;
+    let token = fixture.token("operator");
+    let mut asked = streamed("wait");
+    asked["n"] = json!(2);
+    let mut answers = fixture.open(&token, &asked).await;
+    assert!(answers.until("first").await.contains("\"index\":0"));
+    until_waiting(&fixture, &token, 1).await;
+    fixture.backend.go_on.notify_one();
+    let second = answers.until("first").await;
+    assert!(second.contains(" last") && second.contains("\"index\":1"), "{second}");
+    fixture.backend.go_on.notify_one();
+    answers.until("[DONE]").await;
+    assert_eq!(fixture.records(&["infer.end"]).len(), 2);
+}
+
+/// Waits until so many answers ended for a reason; with which statuses.
+async fn ended(fixture: &Fixture, reason: &str, count: usize) -> Vec<u64> {
+    let waiting = async {
+        loop {
+            let mut ended = fixture.records(&["infer.denied", "infer.aborted"]);
+            ended.retain(|record| record["res"]["err"] == reason);
+            if ended.len() >= count {
+                return ended.iter().map(|record| record["res"]["status"].as_u64().unwrap()).collect();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("they end")
+}
+
+#[tokio::test]
+async fn answers_that_are_given_up_with_another_are_not_recorded_as_left_by_their_client() {
+    let fixture = Fixture::start().await;
+    let callers = [(fixture.token("operator"), false), (fixture.api_key("operator"), true)];
+    for (count, (token, stream)) in (1..).zip(&callers) {
+        let both = json!({ "model": "demo", "prompt": ["wait", "fail"], "stream": stream });
+        let reply = fixture.post("/v1/completions", token, &both).await;
+        assert!(reply.text.contains("internal_error"), "{}", reply.text);
+        assert_eq!(ended(&fixture, "worker_failed", count).await, vec![500; count]);
+        assert_eq!(ended(&fixture, "choice_given_up", count).await, vec![500; count]);
+    }
+    // The first takes the one place that a caller may have at once; the second is refused, and the first with it.
+    limit(&fixture, |limits| limits.concurrent = Some(1));
+    let callers = [(fixture.api_key("operator"), false), (fixture.api_key("operator"), true)];
+    for (count, (token, stream)) in (1..).zip(&callers) {
+        let mut both = question("wait");
+        (both["n"], both["stream"]) = (json!(2), json!(stream));
+        let reply = fixture.post(CHAT, token, &both).await;
+        assert_eq!((reply.status, reply.code().as_str()), (429, "rate_limit_exceeded"), "{}", reply.text);
+        assert_eq!(ended(&fixture, "rate_limit_exceeded", count).await, vec![429; count]);
+        assert_eq!(ended(&fixture, "choice_given_up", 2 + count).await[2..], vec![429; count]);
+    }
+    assert!(ended(&fixture, "client_left", 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn loading_a_model_and_counting_tokens_take_their_turn_and_are_requests_like_others() {
+    let fixture = with_generations(1).await;
+    let token = fixture.token("operator");
+    let mut first = fixture.open(&token, &streamed("wait")).await;
+    first.until("first").await;
+    let (wanted, counted) = (json!({ "model": "demo", "messages": [] }), question("hello"));
+    let count = "/v1/messages/count_tokens";
+    for (path, asked) in [("/api/chat", &wanted), ("/models/load/demo", &wanted), (count, &counted)] {
+        let loading = fixture.post(path, &token, asked);
+        tokio::select! {
+            _ = loading => panic!("there is no place"),
+            () = until_waiting(&fixture, &token, 1) => {}
+        }
+        until_waiting(&fixture, &token, 0).await;
+    }
+    assert!(fixture.backend.acts.lock().unwrap().is_empty());
+    fixture.backend.go_on.notify_one();
+    first.until("[DONE]").await;
+    limit(&fixture, |limits| limits.requests_per_minute = Some(3));
+    let statuses = [
+        fixture.post(count, &token, &counted).await.status,
+        fixture.post("/api/chat", &token, &wanted).await.status,
+        fixture.post("/models/load/demo", &token, &json!({})).await.status,
+        fixture.post("/openai/load/demo", &token, &json!({})).await.status,
+    ];
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    assert_eq!(fixture.backend.acts.lock().unwrap().len(), 2);
+    assert_eq!(fixture.records(&["admin.act"]).len(), 4, "a load that is refused has not begun");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{DEFAULT_MODEL, LocalBackend, Meant, failed, served};
 use crate::active::Loaded;
-use crate::models::shelf::{keys, knows_tools, thinks};
+use crate::models::shelf::keys;
 use crate::models::{Engine, Entry, Preset, sources};
 
 /// Bytes of a name that a model is given.
@@ -270,7 +270,6 @@ fn cannot_embed(error: &EmbedError) -> BackendError {
 
 fn planned_card(loaded: &Loaded, name: &str) -> ModelCard {
     let (card, info) = (&loaded.card, loaded.worker.model().info());
-    let template = loaded.worker.model().template().map_or("", |template| template.source());
     ModelCard {
         id: name.to_owned(),
         created_s: card.installed_at_s,
@@ -283,8 +282,8 @@ fn planned_card(loaded: &Loaded, name: &str) -> ModelCard {
         parameters: info.parameters,
         width: info.embedding_length,
         purpose: Purpose::Generation,
-        tools: knows_tools(template),
-        thinking: thinks(template),
+        tools: loaded.dialect.knows_tools(),
+        thinking: loaded.dialect.reasons(),
         parent: None,
         loaded: true,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use outpost_engine::batch::Refusal;
-use outpost_engine::dialect::{Choice, Dialect, Reader, Tool, Wish};
+use outpost_engine::dialect::{Choice, Reader, Tool, Wish};
 use outpost_engine::encode_chat_with;
 use outpost_engine::generate::{Cancel, Request, Sampling};
 use outpost_engine::grammar::{self, Grammar, GrammarError};
@@ -127,7 +127,7 @@ fn prepare_chat(
 ) -> Result<Prepared, BackendError> {
     let model = loaded.worker.model();
     let tokenizer = model.tokenizer();
-    let dialect = Dialect::of(model.template().map(|template| template.source()));
+    let dialect = loaded.dialect;
     let tools: Vec<Tool> = chat
         .tools
         .iter()

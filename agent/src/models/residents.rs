@@ -251,7 +251,7 @@ impl Residents {
             Ok(Read::Generator(worker, template)) => match self_test::run(&worker).await {
                 Ok(speed) => {
                     card.tokens_per_second_milli = speed;
-                    Ok(Engine::Generator(Arc::new(Loaded { worker, template, card: card.clone() })))
+                    Ok(Engine::Generator(Arc::new(Loaded::new(worker, template, card.clone()))))
                 }
                 Err(error) => Err(error),
             },

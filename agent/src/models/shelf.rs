@@ -33,6 +33,7 @@ pub(crate) struct Entry {
     pub(crate) installed_at_s: i64,
     pub(crate) purpose: Purpose,
     pub(crate) template: String,
+    pub(crate) dialect: Dialect,
     pub(crate) keys: Map<String, serde_json::Value>,
 }
 
@@ -43,13 +44,15 @@ impl Entry {
         let modified = std::fs::metadata(&stored.path).and_then(|facts| facts.modified()).ok();
         let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let purpose = if info.architecture == "bert" { Purpose::Embedding } else { Purpose::Generation };
+        let template = gguf.text("tokenizer.chat_template").map(str::to_owned);
         Ok(Self {
             blake3: stored.blake3,
             sha256: stored.sha256,
             model: facts::model_id(&stored.path, &info)?,
             installed_at_s: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             purpose,
-            template: gguf.text("tokenizer.chat_template").unwrap_or_default().to_owned(),
+            dialect: Dialect::of(template.as_deref()),
+            template: template.unwrap_or_default(),
             keys: keys(&gguf),
             info,
         })
@@ -87,22 +90,12 @@ impl Entry {
             parameters: self.info.parameters,
             width: self.info.embedding_length,
             purpose: self.purpose,
-            tools: knows_tools(&self.template),
-            thinking: thinks(&self.template),
+            tools: self.dialect.knows_tools(),
+            thinking: self.dialect.reasons(),
             parent: None,
             loaded,
         }
     }
-}
-
-/// Whether a chat template speaks of tools by itself.
-pub(crate) fn knows_tools(template: &str) -> bool {
-    template.contains("tools")
-}
-
-/// Whether a model of this chat template thinks before it answers.
-pub(crate) fn thinks(template: &str) -> bool {
-    Dialect::of(Some(template)).reasons()
 }
 
 /// A file's keys as JSON, what is long told by its length.

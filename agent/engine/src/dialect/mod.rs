@@ -115,6 +115,12 @@ impl Dialect {
         }
     }
 
+    /// Whether the model was taught to call tools: its template is given them. Any other is told of them in a message.
+    #[must_use]
+    pub fn knows_tools(&self) -> bool {
+        self.style != Style::Told
+    }
+
     /// Whether the model writes reasoning apart from its answer.
     #[must_use]
     pub fn reasons(&self) -> bool {

@@ -40,6 +40,9 @@ fn a_dialect_is_told_from_its_template() {
     let hermes = Dialect::of(Some(HERMES_TEMPLATE));
     assert!(hermes.reasons() && hermes.has_switch());
     assert!(!Dialect::of(Some(LLAMA_TEMPLATE)).reasons());
+    let knows_tools = |template: &str| Dialect::of(Some(template)).knows_tools();
+    assert!([HERMES_TEMPLATE, LLAMA_TEMPLATE, PHI_TEMPLATE].into_iter().all(knows_tools));
+    assert!(!knows_tools(PLAIN_TEMPLATE) && !knows_tools("{{ tools }}<tool_call><function=name>"));
 }
 
 #[test]

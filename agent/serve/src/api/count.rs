@@ -5,21 +5,26 @@ use std::sync::Arc;
 use outpost_audit::{Io, Kind, Outcome};
 use outpost_policies::Action;
 
+use crate::admit;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::permit::{self, Wanted};
-use crate::{Prompt, converse, record};
+use crate::model::{self, Meant};
+use crate::permit::{self, Manner, Wanted};
+use crate::{Prompt, Timings, Usage, converse, record};
 
 /// Tokens of a prompt.
 ///
 /// # Errors
 /// Every refusal, once it is on record.
-pub(crate) async fn count(app: &Arc<App>, call: &Call, model: &str, prompt: Prompt) -> Result<u32, ApiError> {
-    let resource = converse::model(app, model).await;
-    let permit = permit::require(app, call, Wanted { action: Action::Infer, resource, max_tokens: None }).await?;
+pub(crate) async fn count(app: &Arc<App>, call: &Call, name: &str, prompt: Prompt) -> Result<u32, ApiError> {
+    let Meant { resource, lane } = model::find(app, name).await;
+    let wanted = Wanted { action: Action::Infer, resource, max_tokens: None };
+    let manner = Manner { stream: false, tools: prompt.offers_tools() };
+    let permit = permit::require_asked(app, call, wanted, manner).await?;
     let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
-    let tokens = match app.serving.backend.count(permit, model, prompt).await {
+    let mut turn = admit::admit_beside(app, call, &permit, &lane).await?;
+    let tokens = match app.serving.backend.count(permit, name, prompt).await {
         Ok(tokens) => tokens,
         Err(error) => {
             return Err(converse::refuse(app, call, Action::Infer, object, Some(decision), error.into()).await);
@@ -35,7 +40,9 @@ pub(crate) async fn count(app: &Arc<App>, call: &Call, model: &str, prompt: Prom
     let io = Io { input_tokens: Some(tokens.into()), output_tokens: Some(0), ..Io::default() };
     let result =
         Outcome { status: Some(200), ms: Some(record::milliseconds_since(call.started)), ..Outcome::default() };
-    for record in [of_count(Kind::InferStart), of_count(Kind::InferEnd).io(io).result(result)] {
+    let started = turn.reserve(of_count(Kind::InferStart));
+    let ended = of_count(Kind::InferEnd).io(io).result(result);
+    for record in [started, turn.finish(ended, &Usage::default(), &Timings::default())] {
         app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
     }
     Ok(tokens)

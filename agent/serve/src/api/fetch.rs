@@ -16,7 +16,7 @@ use crate::api::manage::Act;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::{Progress, converse};
+use crate::{Progress, model};
 
 /// News that waits for a client who reads slowly.
 const NEWS: usize = 32;
@@ -36,10 +36,10 @@ pub(crate) enum News {
 ///
 /// # Errors
 /// Every refusal, once it is on record.
-pub(crate) async fn fetch(app: &Arc<App>, call: &Call, model: &str) -> Result<mpsc::Receiver<News>, ApiError> {
-    let resource = converse::model(app, model).await;
-    let (permit, act) = Act::begin(app, call, Action::PullModel, "pull_model", resource).await?;
-    let progress = match app.serving.backend.pull(permit, model).await {
+pub(crate) async fn fetch(app: &Arc<App>, call: &Call, name: &str) -> Result<mpsc::Receiver<News>, ApiError> {
+    let resource = model::find(app, name).await.resource;
+    let (permit, mut act) = Act::begin(app, call, Action::PullModel, "pull_model", resource).await?;
+    let progress = match app.serving.backend.pull(permit, name).await {
         Ok(progress) => progress,
         Err(error) => {
             act.end::<()>(Err(error.into())).await?;

@@ -8,11 +8,13 @@ use outpost_audit::{DecisionRef, Kind, ObjectRef, Outcome, Record};
 use outpost_policies::{Action, Permit, Resource};
 use serde_json::{Map, Value};
 
+use crate::admit::{self, Admitted};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
-use crate::{Backend, BackendError, body, record};
+use crate::{Backend, BackendError, KeepAlive, LoadOutcome, Timings, Usage, body, record};
 
 /// An allowed act whose intention is on record.
 pub(crate) struct Act {
@@ -22,6 +24,8 @@ pub(crate) struct Act {
     decision: DecisionRef,
     /// What is done, as in `load`; the action says only what it takes.
     word: &'static str,
+    /// Its turn in the queue, where it takes one.
+    turn: Option<Admitted>,
 }
 
 impl Act {
@@ -37,17 +41,29 @@ impl Act {
         resource: Resource,
     ) -> Result<(Permit, Self), ApiError> {
         let permit = permit::require(app, call, Wanted { action, resource, max_tokens: None }).await?;
-        let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
-        let act = Self { app: Arc::clone(app), call: call.clone(), object, decision, word };
-        act.append(act.record("begin")).await?;
+        let act = Self::of(app, call, &permit, word, None).await?;
         Ok((permit, act))
+    }
+
+    /// Records the intention of what was allowed.
+    async fn of(
+        app: &Arc<App>,
+        call: &Call,
+        permit: &Permit,
+        word: &'static str,
+        turn: Option<Admitted>,
+    ) -> Result<Self, ApiError> {
+        let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
+        let act = Self { app: Arc::clone(app), call: call.clone(), object, decision, word, turn };
+        act.append(act.record("begin")).await?;
+        Ok(act)
     }
 
     /// Records the outcome.
     ///
     /// # Errors
     /// The outcome's own, or 503 if it cannot be recorded.
-    pub(crate) async fn end<T>(&self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+    pub(crate) async fn end<T>(&mut self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
         let result = match &outcome {
             Ok(_) => Outcome { status: Some(200), ..Outcome::default() },
             Err(error) => record::refused(error),
@@ -57,15 +73,20 @@ impl Act {
     }
 
     /// Records that the caller left before the end.
-    pub(crate) async fn left(&self) {
+    pub(crate) async fn left(&mut self) {
         let result = Outcome { status: Some(499), err: "client_left".to_owned(), ..Outcome::default() };
         // Nobody is left to be told; that the record is missing is in the log.
         let _ = self.concluded(result).await;
     }
 
-    async fn concluded(&self, result: Outcome) -> Result<(), ApiError> {
+    async fn concluded(&mut self, result: Outcome) -> Result<(), ApiError> {
         let result = Outcome { ms: Some(record::milliseconds_since(self.call.started)), ..result };
-        self.append(self.record("end").result(result)).await
+        let record = self.record("end").result(result);
+        let record = match &mut self.turn {
+            Some(turn) => turn.finish(record, &Usage::default(), &Timings::default()),
+            None => record,
+        };
+        self.append(record).await
     }
 
     async fn append(&self, record: Record) -> Result<(), ApiError> {
@@ -99,8 +120,25 @@ where
     F: Future<Output = Result<T, BackendError>> + Send + 'static,
 {
     let (permit, act) = Act::begin(app, call, action, word, resource).await?;
-    let doing = doing(Arc::clone(&app.serving.backend), permit);
-    see_through(app, call, act, doing).await
+    see_through(act, doing(Arc::clone(&app.serving.backend), permit)).await
+}
+
+/// Loads a model. Asking it loads it as well, so who may ask may load, within the same limits and in turn.
+///
+/// # Errors
+/// Every refusal and failure, once it is on record.
+pub(crate) async fn load(
+    app: &Arc<App>,
+    call: &Call,
+    name: String,
+    keep: Option<KeepAlive>,
+) -> Result<LoadOutcome, ApiError> {
+    let Meant { resource, lane } = model::find(app, &name).await;
+    let permit = permit::require(app, call, Wanted { action: Action::Infer, resource, max_tokens: None }).await?;
+    let turn = admit::admit_beside(app, call, &permit, &lane).await?;
+    let act = Act::of(app, call, &permit, "load_model", Some(turn)).await?;
+    let backend = Arc::clone(&app.serving.backend);
+    see_through(act, async move { backend.load(permit, &name, keep).await }).await
 }
 
 /// Sees an act through in a task of its own, to its outcome on record.
@@ -108,17 +146,15 @@ where
 /// # Errors
 /// The act's own, once it is on record.
 pub(crate) async fn see_through<T, E>(
-    app: &Arc<App>,
-    call: &Call,
-    act: Act,
+    mut act: Act,
     doing: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, ApiError>
 where
     T: Send + 'static,
     E: std::fmt::Display + Into<ApiError> + Send,
 {
-    let id = call.id.clone();
-    let seen_through = app.tasks.spawn(async move {
+    let (tasks, id) = (act.app.tasks.clone(), act.call.id.clone());
+    let seen_through = tasks.spawn(async move {
         let outcome = doing.await.map_err(|error| {
             tracing::warn!(request = %id, act = act.word, %error, "an act failed");
             error.into()

@@ -4,8 +4,8 @@ mod chat;
 mod choices;
 mod completions;
 mod embeddings;
-mod format;
-mod logprobs;
+pub(in crate::api) mod format;
+pub(in crate::api) mod logprobs;
 mod models;
 mod parts;
 mod responses;
@@ -33,6 +33,7 @@ const RESPONSE: &str = "/v1/responses/{id}";
 const RESPONSE_INPUT: &str = "/v1/responses/{id}/input_items";
 const RESPONSE_CANCEL: &str = "/v1/responses/{id}/cancel";
 
+pub(in crate::api) use chat::conversation;
 pub(crate) use responses::Store as Responses;
 
 pub(crate) const ROUTES: &[Route] = &[

@@ -41,6 +41,14 @@ pub enum Prompt {
     Tokens(Vec<u32>),
 }
 
+impl Prompt {
+    /// Whether the model is told of tools that it could call.
+    #[must_use]
+    pub fn offers_tools(&self) -> bool {
+        matches!(self, Self::Chat(chat) if !chat.tools.is_empty())
+    }
+}
+
 /// A conversation and what the model may do in it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Chat {

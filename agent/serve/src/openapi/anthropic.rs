@@ -2,11 +2,11 @@
 
 use utoipa::openapi::ComponentsBuilder;
 
-use super::openai::{harmless, model_name};
+use super::openai::{harmless, model_name, stop};
 use super::operation::{Described, EVENTS};
 use super::schema::{
     Fields, Form, above_zero, answer, any_object, anything, at_least, count, either, empty, flag, list, list_of, named,
-    nullable, number, request, text, text_like, text_of, words,
+    nullable, number, request, text, text_like, words,
 };
 use crate::api::ceilings::{MESSAGES, TOOLS};
 
@@ -71,7 +71,7 @@ fn messages() -> Form {
         ("temperature", number(0.0, 1.0)),
         ("top_p", above_zero(1.0)),
         ("top_k", count(0)),
-        ("stop_sequences", list_of(text_of(1, 256), 0, 16)),
+        ("stop_sequences", stop()),
     ]);
     request(needed, optional)
 }

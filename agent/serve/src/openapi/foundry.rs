@@ -14,6 +14,7 @@ pub(super) fn operations() -> Vec<Described> {
     let load = |path| {
         Described::post(path, "Loads a model.")
             .acts()
+            .may(&[429])
             .query("ttl", count(0), "Seconds that it stays after it was last asked.")
             .answers(state(&["loaded", "already_loaded"]))
     };
@@ -91,7 +92,5 @@ fn download() -> Form {
 }
 
 fn token_count() -> Form {
-    let roles = words(&["system", "developer", "user", "assistant"]);
-    let message = request(vec![("role", roles), ("content", text())], harmless(&["name"]));
-    request(vec![("model", model_name()), ("messages", list_of(message, 1, MESSAGES))], vec![])
+    request(vec![("model", model_name()), ("messages", list_of(named("ChatMessage"), 1, MESSAGES))], vec![])
 }

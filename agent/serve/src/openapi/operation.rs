@@ -8,8 +8,9 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, Required, ResponseBuilder};
 
 use super::errors;
-use super::schema::{Form, named, text};
+use super::schema::{Form, named, text, words};
 use crate::api::{self, Endpoint};
+use crate::label;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
@@ -80,7 +81,13 @@ impl Described {
     }
 
     /// Asks a model: it may not be here, be busy, or not be for this caller now.
-    pub(super) fn asks(self) -> Self {
+    pub(super) fn asks(mut self) -> Self {
+        let class = ParameterBuilder::new()
+            .name(label::HEADER_AS_WRITTEN)
+            .parameter_in(ParameterIn::Header)
+            .description(Some("What kind of data is sent, for the rules that decide by it; `internal` if not said."))
+            .schema(Some(words(&label::words())));
+        self.operation = self.operation.parameter(class);
         self.may(&[404, 409, 429])
     }
 

@@ -55,11 +55,12 @@ struct Speed {
 impl Speeds {
     /// Learns from an answer to a prompt of so many bytes.
     pub(crate) fn learn(&mut self, model: &Arc<str>, prompt_bytes: usize, usage: &Usage, timings: &Timings) {
-        if !self.0.contains_key(model) && self.0.len() >= MODELS {
+        let work = Work::of(usage);
+        // Nothing was worked at, perhaps for a name that is no model's.
+        if work == Work::default() || !self.0.contains_key(model) && self.0.len() >= MODELS {
             return;
         }
         let speed = self.0.entry(Arc::clone(model)).or_default();
-        let work = Work::of(usage);
         let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
         if work.read > 0 {
             mix(&mut speed.read_ms, milliseconds(timings.prompt) / work.read as f64);
@@ -88,6 +89,10 @@ impl Speeds {
 
     /// How long that takes; `None` while nothing is known of the model.
     pub(crate) fn takes_ms(&self, model: &str, work: Work) -> Option<u64> {
+        // Loading and counting: what is foreseen of the others does not wait until that is known too.
+        if work == Work::default() {
+            return Some(0);
+        }
         let speed = self.0.get(model)?;
         let read = work.read as f64 * speed.read_ms?;
         let generate = if work.generated == 0 { 0.0 } else { work.generated as f64 * speed.generate_ms? };
@@ -124,5 +129,7 @@ mod tests {
         assert_eq!(speeds.expect("demo", 10, 8).generated, 8, "never more than it may");
         assert_eq!(speeds.prompt_tokens("demo", 300), 100);
         assert_eq!(Work::of(&usage).cost(), 50 + 4 * 20);
+        speeds.learn(&Arc::from("nothing"), 0, &Usage::default(), &Timings::default());
+        assert!(speeds.0.len() == 1 && speeds.takes_ms("nothing", Work::default()) == Some(0));
     }
 }

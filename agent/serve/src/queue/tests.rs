@@ -11,6 +11,14 @@ fn wish(tenant: &str) -> Wish {
     Wish { tenant, class: Priority::Normal, model, prompt_bytes: 40, max_tokens: 100 }
 }
 
+impl Queue {
+    async fn have_turn(self: &Arc<Self>, wish: Wish) -> Result<Place, Refused> {
+        let mut place = self.enter(wish)?;
+        place.turn().await;
+        Ok(place)
+    }
+}
+
 /// Ten bytes are two tokens and a half; a token read takes 10 ms, a generated one 100 ms, an answer has 20.
 fn teach(queue: &Arc<Queue>) {
     let usage = Usage { prompt_tokens: 10, cached_tokens: 0, generated_tokens: 20, reasoning_tokens: 0 };
@@ -22,9 +30,9 @@ fn teach(queue: &Arc<Queue>) {
 #[tokio::test]
 async fn who_leaves_while_waiting_frees_the_place_at_once() {
     let queue = Queue::new(&limits(1));
-    let first = queue.enter(wish("a")).await.unwrap();
+    let first = queue.have_turn(wish("a")).await.unwrap();
     {
-        let waiting = queue.enter(wish("b"));
+        let waiting = queue.have_turn(wish("b"));
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         assert_eq!(queue.load(), Load { running: 1, waiting: 1 });
@@ -38,8 +46,8 @@ async fn who_leaves_while_waiting_frees_the_place_at_once() {
 #[tokio::test]
 async fn who_waits_is_woken_when_a_place_comes_free() {
     let queue = Queue::new(&limits(1));
-    let first = queue.enter(wish("a")).await.unwrap();
-    let waiting = queue.enter(wish("b"));
+    let first = queue.have_turn(wish("a")).await.unwrap();
+    let waiting = queue.have_turn(wish("b"));
     tokio::pin!(waiting);
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
     drop(first);
@@ -51,10 +59,10 @@ async fn who_waits_is_woken_when_a_place_comes_free() {
 #[tokio::test]
 async fn a_model_that_takes_no_more_puts_the_request_back_before_those_who_came_later() {
     let queue = Queue::new(&limits(2));
-    let first = queue.enter(wish("a")).await.unwrap();
-    let mut bounced = queue.enter(wish("a")).await.unwrap();
+    let first = queue.have_turn(wish("a")).await.unwrap();
+    let mut bounced = queue.have_turn(wish("a")).await.unwrap();
     assert!(bounced.has_company());
-    let later = queue.enter(wish("a"));
+    let later = queue.have_turn(wish("a"));
     tokio::pin!(later);
     assert!(futures_util::poll!(later.as_mut()).is_pending());
     {

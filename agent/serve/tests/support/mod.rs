@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,6 +51,8 @@ pub struct Fixture {
     pub keys: ApiKeys,
     pub backend: Arc<Scripted>,
     pub now_s: Arc<AtomicI64>,
+    /// What local time is ahead of UTC.
+    pub utc_offset_s: Arc<AtomicI32>,
     pub policies: InForce,
     pub identities: Arc<Identities>,
     signer: Ed25519KeyPair,
@@ -92,7 +94,8 @@ impl Fixture {
         let policies = InForce::new(Policies::activate(Bundle::default_bundle()).unwrap());
         let backend = Arc::new(Scripted::default());
         let now_s = Arc::new(AtomicI64::new(NOW_S));
-        let clock = Arc::clone(&now_s);
+        let utc_offset_s = Arc::new(AtomicI32::new(0));
+        let (clock, zone) = (Arc::clone(&now_s), Arc::clone(&utc_offset_s));
         let unix = directory.path().join("outpost.sock");
         let server = Server::bind(ServeConfig {
             tcp: Some(([127, 0, 0, 1], 0).into()),
@@ -115,6 +118,7 @@ impl Fixture {
             governance: Arc::clone(&backend) as Arc<dyn Governance>,
             circumstances: Arc::new(move || Circumstances {
                 now_s: clock.load(Ordering::SeqCst),
+                utc_offset_s: zone.load(Ordering::SeqCst),
                 ..Circumstances::default()
             }),
         };
@@ -131,6 +135,7 @@ impl Fixture {
             keys,
             backend,
             now_s,
+            utc_offset_s,
             policies,
             identities,
             signer,
@@ -182,6 +187,13 @@ impl Fixture {
         self.call("POST", path, &json_headers(token), body.to_string()).await
     }
 
+    /// A request that labels its data.
+    pub async fn post_labelled(&self, path: &str, token: &str, labels: &[&str], body: &Value) -> Reply {
+        let mut headers: Vec<(&str, &str)> = json_headers(token).to_vec();
+        headers.extend(labels.iter().map(|label| ("x-outpost-data-class", *label)));
+        self.call("POST", path, &headers, body.to_string()).await
+    }
+
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
         let stream = TcpStream::connect(self.address).await.unwrap();
         Reply::of(send(stream, method, path, headers, body.into()).await).await
@@ -196,6 +208,14 @@ impl Fixture {
     pub async fn open(&self, token: &str, body: &Value) -> Open {
         let stream = TcpStream::connect(self.address).await.unwrap();
         Open { response: send(stream, "POST", CHAT, &json_headers(token), body.to_string().into()).await }
+    }
+
+    /// Puts other policies in force: the default ones, changed.
+    pub fn change(&self, change: impl FnOnce(&mut Bundle)) {
+        let mut bundle = Bundle::default_bundle();
+        bundle.version = 2;
+        change(&mut bundle);
+        self.policies.replace(Policies::activate(bundle).unwrap());
     }
 
     /// The records of these types, as JSON, in order.
@@ -340,6 +360,10 @@ pub struct Scripted {
     pub askers: std::sync::Mutex<Vec<Principal>>,
     /// What was done beside answering, as in `load demo`.
     pub acts: std::sync::Mutex<Vec<String>>,
+    /// Models beside the two that are always there.
+    pub more: std::sync::Mutex<Vec<ModelCard>>,
+    /// How often the list of models was asked for.
+    pub listed: AtomicUsize,
     /// Told when a generation was cancelled, and its flag was set.
     pub cancelled: Arc<Notify>,
     /// Lets a generation that waits go on.
@@ -353,7 +377,37 @@ impl Scripted {
 
     async fn known(&self, model: &str) -> Result<ModelCard, BackendError> {
         let unknown = || BackendError::UnknownModel { model: model.to_owned() };
-        self.models().await.into_iter().find(|card| card.id == model).ok_or_else(unknown)
+        self.cards().into_iter().find(|card| card.id == model).ok_or_else(unknown)
+    }
+
+    fn cards(&self) -> Vec<ModelCard> {
+        let demo = ModelCard {
+            id: "demo".to_owned(),
+            created_s: NOW_S,
+            licence: "Apache-2.0".to_owned(),
+            variant: "Q4_0".to_owned(),
+            family: "llama".to_owned(),
+            file_sha256: "ab".repeat(32),
+            file_bytes: 3_000_000,
+            context_tokens: 512,
+            parameters: 5_000_000,
+            width: 256,
+            tools: true,
+            thinking: true,
+            loaded: true,
+            ..ModelCard::default()
+        };
+        let vectors = ModelCard {
+            id: "vectors".to_owned(),
+            purpose: Purpose::Embedding,
+            family: "bert".to_owned(),
+            width: 4,
+            loaded: false,
+            tools: false,
+            thinking: false,
+            ..demo.clone()
+        };
+        [demo, vectors].into_iter().chain(self.more.lock().unwrap().iter().cloned()).collect()
     }
 }
 
@@ -398,33 +452,8 @@ impl Scripted {
 #[async_trait]
 impl Backend for Scripted {
     async fn models(&self) -> Vec<ModelCard> {
-        let demo = ModelCard {
-            id: "demo".to_owned(),
-            created_s: NOW_S,
-            licence: "Apache-2.0".to_owned(),
-            variant: "Q4_0".to_owned(),
-            family: "llama".to_owned(),
-            file_sha256: "ab".repeat(32),
-            file_bytes: 3_000_000,
-            context_tokens: 512,
-            parameters: 5_000_000,
-            width: 256,
-            tools: true,
-            thinking: true,
-            loaded: true,
-            ..ModelCard::default()
-        };
-        let vectors = ModelCard {
-            id: "vectors".to_owned(),
-            purpose: Purpose::Embedding,
-            family: "bert".to_owned(),
-            width: 4,
-            loaded: false,
-            tools: false,
-            thinking: false,
-            ..demo.clone()
-        };
-        vec![demo, vectors]
+        self.listed.fetch_add(1, Ordering::SeqCst);
+        self.cards()
     }
 
     async fn health(&self) -> Health {
@@ -510,7 +539,7 @@ impl Backend for Scripted {
     }
 
     async fn loaded(&self) -> Vec<LoadedModel> {
-        let card = self.models().await.remove(0);
+        let card = self.cards().remove(0);
         let expires_in = Some(Duration::from_secs(300));
         vec![LoadedModel { card, memory_bytes: 50_000_000, expires_in, running: 0, waiting: 0 }]
     }

@@ -7,13 +7,6 @@ use crate::fields::Fields;
 use crate::{Message, Role, ToolCall};
 
 const BLOCKS: usize = 4096;
-const NAME_BYTES: usize = 128;
-
-/// Whether templates and grammars can carry this name.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-}
 
 /// A text, or blocks of text.
 pub(super) fn text(place: &str, value: Value) -> Result<String, ApiError> {

@@ -1,13 +1,18 @@
 //! What a request for a message may say.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::content;
-use crate::api::ceilings::{MESSAGES, STOP_BYTES, STOPS, TOOLS};
+use crate::api::ceilings::MESSAGES;
+use crate::api::openai::format::bounded;
+use crate::api::{stop, tools};
 use crate::converse::{Asked, model_name};
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
 use crate::{Chat, Message, Prompt, Role, Sampling, Shape, Tool, ToolChoice};
+
+/// Bytes of a tool's name.
+const NAME_BYTES: usize = 128;
 
 /// Understands a request for an answer.
 ///
@@ -26,7 +31,7 @@ pub(super) fn parse(object: Map<String, Value>) -> Result<Asked, ApiError> {
     }
     let temperature = fields.number("temperature", 0.0, 1.0)?;
     let sampling = Sampling { temperature, top_p, top_k: fields.count("top_k", 0)?, ..Sampling::default() };
-    let stop = stop(&mut fields)?;
+    let stop = stop::read(&mut fields, "stop_sequences")?;
     fields.ignore(&["metadata", "service_tier", "inference_geo"]);
     let asked = conversation(fields)?;
     Ok(Asked { max_tokens, stream, sampling, stop, ..asked })
@@ -55,7 +60,7 @@ fn conversation(mut fields: Fields) -> Result<Asked, ApiError> {
         }
         _ => return Err(fields.wrong("messages", &format!("has to be a list of 1 to {MESSAGES} messages"))),
     }
-    let tools = tools(&mut fields)?;
+    let tools = tools::list(&mut fields, tool)?;
     let (tool_choice, parallel_calls) = choice(&mut fields, &tools)?;
     let thinking = thinking(&mut fields)?;
     // What marks a prompt for a cache changes no answer; prompts are kept here without being asked.
@@ -91,50 +96,23 @@ fn shape(fields: &mut Fields) -> Result<Shape, ApiError> {
     let Some(schema @ Value::Object(_)) = format.take("schema") else {
         return Err(format.wrong("schema", "has to be a JSON Schema"));
     };
-    format.finish()?;
-    Ok(Shape::Schema(schema))
+    let shape = bounded(&format, "schema", schema)?;
+    format.finish().map(|()| shape)
 }
 
-fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
-    let texts = match fields.take("stop_sequences") {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(list)) if list.len() <= STOPS => {
-            list.into_iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        }
-        Some(_) => None,
-    };
-    texts.filter(|texts| texts.iter().all(|text| (1..=STOP_BYTES).contains(&text.len()))).ok_or_else(|| {
-        let what = format!("has to be a list of up to {STOPS} texts, each of 1 to {STOP_BYTES} bytes");
-        fields.wrong("stop_sequences", &what)
-    })
-}
-
-fn tools(fields: &mut Fields) -> Result<Vec<Tool>, ApiError> {
-    let list = match fields.take("tools") {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(list)) if list.len() <= TOOLS => list,
-        Some(_) => return Err(fields.wrong("tools", &format!("has to be a list of up to {TOOLS} tools"))),
-    };
-    let tool = |(index, value)| {
-        let mut tool = Fields::within(format!("tools[{index}]"), value)?;
-        if !matches!(tool.text("type")?.as_deref(), None | Some("custom")) {
-            return Err(tool.not_served("type", "has to be `custom`: no tools are run here"));
-        }
-        let name = tool.text("name")?.filter(|name| content::is_name(name));
-        let name = name.ok_or_else(|| tool.wrong("name", "has to be 1 to 128 letters, digits, `_` and `-`"))?;
-        let description = tool.text("description")?.unwrap_or_default();
-        let parameters = match tool.take("input_schema") {
-            Some(Value::Object(mut schema)) => {
-                schema.entry("type").or_insert_with(|| json!("object"));
-                Value::Object(schema)
-            }
-            _ => return Err(tool.wrong("input_schema", "has to be a JSON Schema of type `object`")),
-        };
-        tool.ignore(&["cache_control", "strict", "input_examples", "eager_input_streaming"]);
-        tool.finish()?;
-        Ok(Tool { name, description, parameters })
-    };
-    list.into_iter().enumerate().map(tool).collect()
+fn tool(mut tool: Fields) -> Result<Tool, ApiError> {
+    if !matches!(tool.text("type")?.as_deref(), None | Some("custom")) {
+        return Err(tool.not_served("type", "has to be `custom`: no tools are run here"));
+    }
+    let name = tools::name(&mut tool, NAME_BYTES)?;
+    let description = tool.text("description")?.unwrap_or_default();
+    if !tool.has("input_schema") {
+        return Err(tool.wrong("input_schema", "has to be a JSON Schema of type `object`"));
+    }
+    let parameters = tools::parameters(&mut tool, "input_schema")?;
+    tool.ignore(&["cache_control", "strict", "input_examples", "eager_input_streaming"]);
+    tool.finish()?;
+    Ok(Tool { name, description, parameters })
 }
 
 fn choice(fields: &mut Fields, tools: &[Tool]) -> Result<(ToolChoice, bool), ApiError> {
@@ -177,9 +155,35 @@ fn thinking(fields: &mut Fields) -> Result<Option<bool>, ApiError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
-    use crate::api::anything::any_json;
+    use crate::api::anything::{any_json, holds};
+
+    #[test]
+    fn any_conversation_to_count_is_read_or_refused() {
+        let good = json!({
+            "model": "demo", "system": "Be brief.", "messages": [{ "role": "user", "content": "hello" }],
+            "tools": [{ "name": "weather", "input_schema": { "type": "object" } }], "tool_choice": { "type": "auto" },
+            "thinking": { "type": "disabled" }, "mcp_servers": [], "output_config": { "effort": "low" },
+            "output_format": { "type": "json_schema", "schema": {} },
+        });
+        holds(&good, parse_count);
+    }
+
+    #[test]
+    fn tools_have_names_of_their_own() {
+        let tool = json!({ "name": "weather", "input_schema": {} });
+        let asked = |tools: Value| {
+            let object =
+                json!({ "model": "demo", "messages": [{ "role": "user", "content": "hello" }], "tools": tools });
+            let Value::Object(object) = object else { unreachable!() };
+            parse_count(object)
+        };
+        let Prompt::Chat(chat) = asked(json!([tool])).unwrap().prompt else { unreachable!() };
+        assert_eq!(chat.tools[0].parameters, json!({ "type": "object" }));
+        assert!(asked(json!([tool, tool])).is_err());
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]

@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::Request;
 use serde_json::{Map, Value, json};
 
-use crate::api::ceilings::MESSAGES;
 use crate::api::count;
+use crate::api::openai::conversation;
 use crate::app::App;
 use crate::converse::{self, model_name};
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::{Chat, Message, Prompt, Role};
+use crate::{Chat, Prompt};
 
 pub(crate) async fn count(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Json<Value>, ApiError> {
     let (call, (model, prompt)) = converse::read(&app, request, parse).await?;
@@ -25,26 +25,18 @@ pub(crate) async fn count(State(app): State<Arc<App>>, request: Request<Body>) -
 fn parse(object: Map<String, Value>) -> Result<(String, Prompt), ApiError> {
     let mut fields = Fields::new(object);
     let model = model_name(fields.text("model")?)?;
-    let messages = match fields.take("messages") {
-        Some(Value::Array(list)) if (1..=MESSAGES).contains(&list.len()) => {
-            list.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?
-        }
-        _ => return Err(fields.wrong("messages", &format!("has to be a list of 1 to {MESSAGES} messages"))),
-    };
+    let messages = conversation(&mut fields)?;
     fields.finish()?;
     Ok((model, Prompt::Chat(Chat { messages, ..Chat::default() })))
 }
 
-fn message((index, value): (usize, Value)) -> Result<Message, ApiError> {
-    let mut message = Fields::within(format!("messages[{index}]"), value)?;
-    let role = match message.text("role")?.as_deref() {
-        Some("system" | "developer") => Role::System,
-        Some("user") => Role::User,
-        Some("assistant") => Role::Assistant,
-        _ => return Err(message.wrong("role", "has to be `system`, `user` or `assistant`: only text is counted")),
-    };
-    let content = message.text("content")?.ok_or_else(|| message.wrong("content", "has to be a text"))?;
-    message.ignore(&["name"]);
-    message.finish()?;
-    Ok(Message::new(role, content))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::anything::holds;
+
+    #[test]
+    fn any_conversation_to_count_is_read_or_refused() {
+        holds(&json!({ "model": "demo", "messages": [{ "role": "user", "content": "hello" }] }), parse);
+    }
 }

@@ -53,3 +53,18 @@ fn line(news: News) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::anything::holds;
+
+    #[test]
+    fn any_wish_for_a_model_is_read_or_refused() {
+        let good = json!({
+            "model": { "Name": "demo", "Uri": "x" }, "token": "", "ignorePipeReport": true, "bufferSize": 1,
+            "customDirPath": "",
+        });
+        holds(&good, parse);
+    }
+}

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::api::manage::{self, look};
 use crate::app::App;
-use crate::converse::{self, model_name};
+use crate::converse::model_name;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::{KeepAlive, LoadOutcome, ModelCard, Purpose};
+use crate::{KeepAlive, LoadOutcome, ModelCard, Purpose, model};
 
 type Answer = Result<Json<Value>, ApiError>;
 type Named = Result<Path<String>, PathRejection>;
@@ -77,26 +77,21 @@ pub(crate) async fn load(
     named: Named,
     query: Result<Query<HashMap<String, String>>, QueryRejection>,
 ) -> Answer {
-    let model = model(named)?;
+    let model = name(named)?;
     let Ok(Query(query)) = query else { return Err(ApiError::invalid("ttl", "what goes after `?` cannot be read")) };
     let keep = match query.get("ttl").map(|ttl| ttl.parse::<u32>()) {
         None => None,
         Some(Ok(seconds)) => Some(KeepAlive::For(Duration::from_secs(seconds.into()))),
         Some(Err(_)) => return Err(ApiError::invalid("ttl", "`ttl` has to be a whole number of seconds")),
     };
-    let resource = converse::model(&app, &model).await;
-    // Asking a model loads it as well: who may ask may load.
-    let outcome = manage::act(&app, &call, (Action::Infer, "load_model"), resource, |backend, permit| async move {
-        backend.load(permit, &model, keep).await
-    });
-    Ok(Json(match outcome.await? {
+    Ok(Json(match manage::load(&app, &call, model, keep).await? {
         LoadOutcome::Loaded(_) => json!({ "status": "loaded" }),
         LoadOutcome::AlreadyLoaded => json!({ "status": "already_loaded" }),
     }))
 }
 
 pub(crate) async fn unload(State(app): State<Arc<App>>, Extension(call): Extension<Call>, named: Named) -> Answer {
-    let was_there = take_out(&app, &call, model(named)?).await?;
+    let was_there = take_out(&app, &call, name(named)?).await?;
     Ok(Json(json!({ "status": if was_there { "unloaded" } else { "not_loaded" } })))
 }
 
@@ -109,15 +104,15 @@ pub(crate) async fn unload_all(State(app): State<Arc<App>>, Extension(call): Ext
     Ok(Json(json!({ "status": "unloaded" })))
 }
 
-async fn take_out(app: &Arc<App>, call: &Call, model: String) -> Result<bool, ApiError> {
-    let resource = converse::model(app, &model).await;
+async fn take_out(app: &Arc<App>, call: &Call, name: String) -> Result<bool, ApiError> {
+    let resource = model::find(app, &name).await.resource;
     manage::act(app, call, (Action::SwitchModel, "unload_model"), resource, |backend, permit| async move {
-        backend.unload(permit, &model).await
+        backend.unload(permit, &name).await
     })
     .await
 }
 
-fn model(named: Named) -> Result<String, ApiError> {
+fn name(named: Named) -> Result<String, ApiError> {
     let Ok(Path(name)) = named else { return Err(ApiError::no_model("the model's name in the path is no text")) };
     model_name(Some(name))
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{models, tools};
 use crate::api::Family;
+use crate::api::openai::logprobs::finite;
 use crate::converse::{self, Answer};
 use crate::error::ApiError;
 use crate::handle::Call;
@@ -180,7 +181,7 @@ pub(super) fn nanoseconds(duration: Duration) -> u64 {
 }
 
 fn score(score: &TokenScore) -> Value {
-    let one = |bytes: &[u8], logprob: Option<f32>| json!({ "token": String::from_utf8_lossy(bytes), "bytes": bytes, "logprob": logprob.unwrap_or(0.0) });
+    let one = |bytes: &[u8], logprob: Option<f32>| json!({ "token": String::from_utf8_lossy(bytes), "bytes": bytes, "logprob": finite(logprob) });
     let mut written = one(&score.bytes, score.logprob);
     if !score.top.is_empty() {
         written["top_logprobs"] = score.top.iter().map(|other| one(&other.bytes, Some(other.logprob))).collect();

@@ -12,6 +12,7 @@ use super::answer::Form;
 use super::generate::{Question, answered, finish, no_images};
 use super::{names, options, tools};
 use crate::api::ceilings::MESSAGES;
+use crate::api::tools::list;
 use crate::app::App;
 use crate::converse;
 use crate::error::ApiError;
@@ -33,7 +34,7 @@ pub(super) fn parse(object: Map<String, Value>) -> Result<Question, ApiError> {
         }
         Some(_) => return Err(fields.wrong("messages", &format!("has to be a list of up to {MESSAGES} messages"))),
     };
-    let tools = tools::tools(&mut fields)?;
+    let tools = list(&mut fields, tools::tool)?;
     let thinking = options::think(&mut fields)?;
     let empty = messages.is_empty();
     let chat = Chat { messages, tools, thinking, parallel_calls: true, ..Chat::default() };

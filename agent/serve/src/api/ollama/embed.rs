@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::answer::nanoseconds;
 use super::{names, options};
-use crate::api::manage;
 use crate::app::App;
 use crate::converse;
 use crate::embed;
@@ -44,14 +43,8 @@ async fn vectors(
     request: Request<Body>,
     field: &'static str,
 ) -> Result<(String, Call, Embeddings), ApiError> {
-    let (call, parsed) = manage::read_quietly(app, request, |object| parse(object, field)).await?;
-    let (called, mut request) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let object = outpost_audit::ObjectRef { endpoint: call.endpoint.to_owned(), ..Default::default() };
-            return Err(converse::refuse(app, &call, Action::Embed, object, None, error).await);
-        }
-    };
+    let (call, (called, mut request)) =
+        converse::read_for(app, Action::Embed, request, |object| parse(object, field)).await?;
     request.request_id = call.id.to_string();
     let made = embed::embed(app, &call, request).await?;
     Ok((called, call, made))

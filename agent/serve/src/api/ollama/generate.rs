@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{self, Form};
 use super::{load, names, options};
+use crate::api::openai::logprobs;
 use crate::app::App;
 use crate::converse::{self, Asked};
 use crate::error::ApiError;
@@ -88,7 +89,7 @@ pub(super) fn finish(mut fields: Fields, called: String, prompt: Prompt, empty: 
     let options = options::options(&mut fields, "options")?;
     let shape = options::format(&mut fields)?;
     let keep_alive = options::keep_alive(&mut fields)?;
-    let scores = options::scores(&mut fields)?;
+    let scores = logprobs::read(&mut fields)?;
     let stream = fields.flag("stream")?.unwrap_or(true);
     fields.refuse("width", Neutral::Zero)?;
     fields.refuse("height", Neutral::Zero)?;

@@ -8,29 +8,25 @@ use outpost_policies::Action;
 use crate::KeepAlive;
 use crate::api::manage;
 use crate::app::App;
-use crate::converse;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::model;
 
 /// Loads or unloads; the word for it.
 pub(super) async fn load(
     app: &Arc<App>,
     call: &Call,
-    model: &str,
+    called: &str,
     keep: Option<KeepAlive>,
 ) -> Result<&'static str, ApiError> {
-    let resource = converse::model(app, model).await;
-    let name = model.to_owned();
+    let name = called.to_owned();
     if keep == Some(KeepAlive::For(Duration::ZERO)) {
+        let resource = model::find(app, called).await.resource;
         manage::act(app, call, (Action::SwitchModel, "unload_model"), resource, |backend, permit| async move {
             backend.unload(permit, &name).await
         })
         .await?;
         return Ok("unload");
     }
-    manage::act(app, call, (Action::Infer, "load_model"), resource, |backend, permit| async move {
-        backend.load(permit, &name, keep).await.map(|_| ())
-    })
-    .await
-    .map(|()| "load")
+    manage::load(app, call, name, keep).await.map(|_| "load")
 }

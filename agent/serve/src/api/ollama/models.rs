@@ -176,3 +176,16 @@ fn size(parameters: u64) -> String {
 pub(super) fn time(seconds: i64) -> String {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::anything::holds;
+
+    #[test]
+    fn any_question_about_a_model_is_read_or_refused() {
+        let good =
+            json!({ "model": "demo", "name": "demo", "verbose": true, "options": {}, "system": "", "template": "" });
+        holds(&good, parse);
+    }
+}

@@ -17,10 +17,11 @@ use super::options;
 use crate::NewModel;
 use crate::api::manage;
 use crate::app::App;
-use crate::converse::{self, model_name};
+use crate::converse::model_name;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::handle::Call;
+use crate::model;
 
 /// Reads a model's name, which older clients call `name`.
 pub(super) fn called(fields: &mut Fields, field: &'static str) -> Result<String, ApiError> {
@@ -54,17 +55,17 @@ pub(crate) async fn copy(State(app): State<Arc<App>>, request: Request<Body>) ->
 }
 
 pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request<Body>) -> Result<(), ApiError> {
-    let (call, model) = manage::read(&app, request, "delete_model", parse_name).await?;
-    let resource = converse::model(&app, &model).await;
+    let (call, called) = manage::read(&app, request, "delete_model", parse_name).await?;
+    let resource = model::find(&app, &called).await.resource;
     manage::act(&app, &call, (Action::DeleteModel, "delete_model"), resource, |backend, permit| async move {
-        backend.delete(permit, &model).await
+        backend.delete(permit, &called).await
     })
     .await
 }
 
 /// Makes a model: under its new name, with all that is known of the one that it comes from.
 async fn make(app: &Arc<App>, call: &Call, word: &'static str, new: NewModel) -> Result<(), ApiError> {
-    let mut resource = converse::model(app, &new.from).await;
+    let mut resource = model::find(app, &new.from).await.resource;
     if let Resource::Model(facts) = &mut resource {
         facts.id.clone_from(&new.name);
     }
@@ -131,5 +132,23 @@ fn blank(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::anything::holds;
+
+    #[test]
+    fn any_name_to_give_or_take_is_read_or_refused() {
+        let new = json!({
+            "model": "new", "from": "demo", "system": "Be brief.", "parameters": { "temperature": 0.5, "stop": ["END"] },
+            "stream": false, "files": {}, "adapters": {}, "quantize": "", "template": "", "license": [], "messages": [],
+            "modelfile": "", "path": "",
+        });
+        holds(&new, parse_new);
+        holds(&json!({ "source": "demo", "destination": "new:latest" }), parse_copy);
+        holds(&json!({ "model": "new:latest" }), parse_name);
     }
 }

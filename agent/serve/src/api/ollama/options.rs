@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::ceilings::{STOP_BYTES, STOPS};
+use crate::api::openai::format::bounded;
+use crate::api::stop;
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
 use crate::{KeepAlive, Sampling, Shape};
@@ -74,7 +75,7 @@ pub(super) fn options(fields: &mut Fields, field: &'static str) -> Result<Option
         seed: options.seed("seed")?.filter(|seed| *seed != u64::MAX),
         ..Sampling::default()
     };
-    let stop = stop(&mut options)?;
+    let stop = stop::read(&mut options, "stop")?;
     let max_tokens = predict(&mut options)?;
     options.finish()?;
     Ok(Options { sampling, stop, max_tokens })
@@ -105,31 +106,13 @@ fn predict(options: &mut Fields) -> Result<Option<u32>, ApiError> {
     }
 }
 
-fn stop(options: &mut Fields) -> Result<Vec<String>, ApiError> {
-    let wrong = |options: &Fields| {
-        let what = format!("has to be a text or up to {STOPS} texts, each of 1 to {STOP_BYTES} bytes");
-        options.wrong("stop", &what)
-    };
-    let texts = match options.take("stop") {
-        None => return Ok(Vec::new()),
-        Some(Value::String(text)) => vec![text],
-        Some(Value::Array(values)) if values.len() <= STOPS => {
-            let texts: Option<Vec<String>> =
-                values.into_iter().map(|value| value.as_str().map(str::to_owned)).collect();
-            texts.ok_or_else(|| wrong(options))?
-        }
-        Some(_) => return Err(wrong(options)),
-    };
-    if texts.iter().all(|text| (1..=STOP_BYTES).contains(&text.len())) { Ok(texts) } else { Err(wrong(options)) }
-}
-
 /// Reads `format`: nothing, `json`, or a JSON Schema.
 pub(super) fn format(fields: &mut Fields) -> Result<Shape, ApiError> {
     match fields.take("format") {
         None => Ok(Shape::Free),
         Some(Value::String(word)) if word.is_empty() => Ok(Shape::Free),
         Some(Value::String(word)) if word == "json" => Ok(Shape::Object),
-        Some(schema @ Value::Object(_)) => Ok(Shape::Schema(schema)),
+        Some(schema @ Value::Object(_)) => bounded(fields, "format", schema),
         Some(_) => Err(fields.wrong("format", "has to be `json` or a JSON Schema")),
     }
 }
@@ -142,16 +125,6 @@ pub(super) fn think(fields: &mut Fields) -> Result<Option<bool>, ApiError> {
         Some(Value::String(level)) if matches!(level.as_str(), "low" | "medium" | "high") => Ok(Some(true)),
         Some(_) => Err(fields.wrong("think", "has to be true, false, `low`, `medium` or `high`")),
     }
-}
-
-/// Reads `logprobs` and `top_logprobs`.
-pub(super) fn scores(fields: &mut Fields) -> Result<Option<u8>, ApiError> {
-    let wanted = fields.flag("logprobs")?.unwrap_or(false);
-    let top = fields.whole("top_logprobs", 0, 20)?.and_then(|top| u8::try_from(top).ok()).unwrap_or(0);
-    if top > 0 && !wanted {
-        return Err(fields.wrong("top_logprobs", "needs `logprobs` to be true"));
-    }
-    Ok(wanted.then_some(top))
 }
 
 /// Reads `keep_alive`: seconds, or a duration as in `1h30m`; below zero for ever.

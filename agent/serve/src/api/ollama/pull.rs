@@ -61,3 +61,15 @@ fn line(news: News) -> String {
     };
     format!("{line}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::anything::holds;
+
+    #[test]
+    fn any_wish_for_a_model_is_read_or_refused() {
+        let good = json!({ "model": "demo", "insecure": false, "username": "", "password": "", "stream": false });
+        holds(&good, parse);
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::ceilings::TOOLS;
+use crate::api::tools;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Tool, ToolCall};
@@ -19,18 +20,8 @@ pub(super) fn written(index: usize, call: &ToolCall) -> Option<Value> {
     Some(json!({ "id": call.id, "function": function }))
 }
 
-/// Reads `tools`.
-pub(super) fn tools(fields: &mut Fields) -> Result<Vec<Tool>, ApiError> {
-    let list = match fields.take("tools") {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(list)) if list.len() <= TOOLS => list,
-        Some(_) => return Err(fields.wrong("tools", &format!("has to be a list of up to {TOOLS} functions"))),
-    };
-    list.into_iter().enumerate().map(|(index, value)| tool(index, value)).collect()
-}
-
-fn tool(index: usize, value: Value) -> Result<Tool, ApiError> {
-    let mut outer = Fields::within(format!("tools[{index}]"), value)?;
+/// Reads one of `tools`.
+pub(super) fn tool(mut outer: Fields) -> Result<Tool, ApiError> {
     if !matches!(outer.text("type")?.as_deref(), None | Some("function")) {
         return Err(outer.not_served("type", "has to be `function`"));
     }
@@ -40,16 +31,7 @@ fn tool(index: usize, value: Value) -> Result<Tool, ApiError> {
     let mut function = Fields::within(path, inner)?;
     let name = name(&mut function)?;
     let description = function.text("description")?.unwrap_or_default();
-    let parameters = match function.take("parameters") {
-        None => json!({ "type": "object", "properties": {} }),
-        Some(Value::Object(mut schema)) => {
-            // What the client's own type leaves out.
-            schema.entry("type").or_insert_with(|| json!("object"));
-            schema.retain(|_, value| !value.is_null());
-            Value::Object(schema)
-        }
-        Some(_) => return Err(function.wrong("parameters", "has to be a JSON Schema of type `object`")),
-    };
+    let parameters = tools::parameters(&mut function, "parameters")?;
     function.ignore(&["strict"]);
     function.finish()?;
     Ok(Tool { name, description, parameters })

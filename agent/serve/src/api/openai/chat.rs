@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::converse;
 use crate::error::ApiError;
 
+pub(in crate::api) use messages::read as conversation;
 pub(super) use request::EFFORTS;
 
 pub(crate) async fn complete(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
@@ -24,7 +25,7 @@ pub(crate) async fn complete(State(app): State<Arc<App>>, request: Request<Body>
     let (n, top, include_usage) = (asked.n, asked.asked.scores, asked.include_usage);
     let questions: Vec<_> = choices::repeat(&asked.asked, n).collect();
     if asked.asked.stream {
-        let (common, answers) = choices::begin(&app, &call, &questions).await?;
+        let (common, answers) = choices::begin(&app, &call, questions).await?;
         return Ok(choices::respond(stream::Writer { common, n, include_usage, top }, answers));
     }
     let (common, answers) = choices::whole(&app, &call, &questions).await?;

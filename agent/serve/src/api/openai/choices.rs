@@ -1,4 +1,4 @@
-//! Several answers to one request: begun together, told apart by their index, given up together.
+//! Several answers to one request: each begins when its turn comes, told apart by their index, given up together.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,15 +6,17 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
-use tokio::sync::mpsc;
+use futures_util::stream::{self, BoxStream, SelectAll, Stream, StreamExt, TryStreamExt};
+use tokio::sync::oneshot;
 
 use crate::api::Family;
 use crate::app::App;
-use crate::converse::{self, Answer, Asked, Collected};
+use crate::converse::{self, Answer, Asked, Collected, Waiting};
 use crate::drive::Piece;
 use crate::error::ApiError;
+use crate::given_up::GivenUp;
 use crate::handle::Call;
+use crate::model::{self, Meant};
 use crate::request_id::RequestId;
 use crate::stream::{Carrier, KEEP_ALIVE, carry, event};
 use crate::{Ending, Said, Served, Usage};
@@ -53,29 +55,104 @@ pub(super) fn repeat(asked: &Asked, n: usize) -> impl Iterator<Item = Asked> + '
 /// # Errors
 /// The first refusal or failure; the other answers are given up with it.
 pub(super) async fn whole(app: &Arc<App>, call: &Call, asked: &[Asked]) -> Result<(Common, Vec<Collected>), ApiError> {
-    let calls = (0..asked.len()).map(|index| choice(call, index));
-    let futures: Vec<_> = calls.zip(asked).map(|(call, asked)| one(app, call, asked)).collect();
-    let answers: Vec<_> = stream::iter(futures).buffered(AT_ONCE).try_collect().await?;
-    let common = answers.first().map(|(common, _)| common.clone()).ok_or_else(ApiError::internal)?;
-    Ok((common, answers.into_iter().map(|(_, collected)| collected).collect()))
+    let meant = find(app, asked).await?;
+    let choices = asked.iter().enumerate().map(|(index, asked)| one(app, choice(call, index), &meant, (index, asked)));
+    let futures: Vec<_> = choices.collect();
+    // As they end, so that the first failure does not wait for the answers before it.
+    let mut answers: Vec<_> = stream::iter(futures).buffer_unordered(AT_ONCE).try_collect().await?;
+    answers.sort_by_key(|(index, ..)| *index);
+    let common = answers.first().map(|(_, common, _)| common.clone()).ok_or_else(ApiError::internal)?;
+    Ok((common, answers.into_iter().map(|(.., collected)| collected).collect()))
 }
 
-async fn one(app: &Arc<App>, call: Call, asked: &Asked) -> Result<(Common, Collected), ApiError> {
-    let answer = converse::begin(app, &call, asked).await?;
-    let common = common(&answer);
-    Ok((common, converse::collect(&answer.id, answer.pieces).await?))
+/// One of them. Its failure gives up the others, so that says it first.
+async fn one(
+    app: &Arc<App>,
+    call: Call,
+    meant: &Meant,
+    (index, asked): (usize, &Asked),
+) -> Result<(usize, Common, Collected), ApiError> {
+    let answered = async {
+        let answer = converse::enter(app, &call, meant, asked).await?.begin(asked).await?;
+        let common = common(&answer);
+        Ok((index, common, converse::collect(&answer.id, answer.pieces).await?))
+    };
+    answered.await.inspect_err(|error| call.given_up.with(error))
 }
 
-/// Begins all answers.
+/// The answers to one request, as they come.
+pub(super) struct Answers {
+    count: usize,
+    steps: SelectAll<BoxStream<'static, (usize, Step)>>,
+    given_up: GivenUp,
+}
+
+/// What happens to one answer.
+enum Step {
+    Begun(Common),
+    Piece(Piece),
+}
+
+/// Takes places in the queue for all answers, and waits until one has begun; the others follow when their turn comes.
 ///
 /// # Errors
-/// The first refusal; the other answers are given up with it.
-pub(super) async fn begin(app: &Arc<App>, call: &Call, asked: &[Asked]) -> Result<(Common, Vec<Answer>), ApiError> {
-    let calls: Vec<Call> = (0..asked.len()).map(|index| choice(call, index)).collect();
-    let beginning = calls.iter().zip(asked).map(|(call, asked)| converse::begin(app, call, asked));
-    let answers = try_join_all(beginning).await?;
-    let common = answers.first().map(common).ok_or_else(ApiError::internal)?;
-    Ok((common, answers))
+/// The first refusal; the other answers are given up with it. What is refused later ends the stream.
+pub(super) async fn begin(app: &Arc<App>, call: &Call, asked: Vec<Asked>) -> Result<(Common, Answers), ApiError> {
+    let meant = find(app, &asked).await?;
+    let entering = asked.iter().enumerate().map(|(index, asked)| {
+        let (call, meant) = (choice(call, index), &meant);
+        async move { converse::enter(app, &call, meant, asked).await.inspect_err(|error| call.given_up.with(error)) }
+    });
+    let waiting = try_join_all(entering).await?;
+    let count = waiting.len();
+    let choices = waiting.into_iter().zip(asked).enumerate();
+    let mut steps: SelectAll<_> =
+        choices.map(|(choice, (waiting, asked))| steps(app, choice, waiting, asked)).collect();
+    match steps.next().await {
+        Some((_, Step::Begun(common))) => {
+            // Whichever began first, the request's id is what the answers' ids are made from.
+            let common = Common { id: call.id.clone(), ..common };
+            Ok((common, Answers { count, steps, given_up: call.given_up.clone() }))
+        }
+        Some((_, Step::Piece(Piece::Failed(error)))) => {
+            call.given_up.with(&error);
+            Err(error)
+        }
+        Some((_, Step::Piece(_))) | None => Err(ApiError::internal()),
+    }
+}
+
+/// What happens to one answer from its turn to its end. A task of its own begins it: its turn does not wait for a client
+/// that is slow to take the others. Dropping this gives it up.
+fn steps(app: &App, choice: usize, waiting: Waiting, asked: Asked) -> BoxStream<'static, (usize, Step)> {
+    let (mut sender, begun) = oneshot::channel();
+    app.tasks.spawn(async move {
+        let answer = tokio::select! {
+            biased;
+            () = sender.closed() => return,
+            answer = waiting.begin(&asked) => answer,
+        };
+        // Whoever left by now drops the answer, which ends it.
+        let _ = sender.send(answer);
+    });
+    let steps = async move {
+        let (first, pieces) = match begun.await.unwrap_or_else(|_| Err(ApiError::internal())) {
+            Ok(answer) => (Step::Begun(common(&answer)), Some(answer.pieces)),
+            Err(error) => (Step::Piece(Piece::Failed(error)), None),
+        };
+        let pieces = stream::unfold(pieces, |pieces| async {
+            let mut pieces = pieces?;
+            Some((Step::Piece(pieces.recv().await?), Some(pieces)))
+        });
+        stream::iter([first]).chain(pieces)
+    };
+    stream::once(steps).flatten().map(move |step| (choice, step)).boxed()
+}
+
+/// The model that all answers are asked of.
+async fn find(app: &App, asked: &[Asked]) -> Result<Meant, ApiError> {
+    let first = asked.first().ok_or_else(ApiError::internal)?;
+    Ok(model::find(app, &first.model).await)
 }
 
 /// Each answer has records of its own, so each has an id of its own, made from the request's.
@@ -119,13 +196,13 @@ pub(super) trait Writer: Send + 'static {
 }
 
 /// Answers with one stream of all answers; what fails ends it, and a client that leaves gives all of them up.
-pub(super) fn respond(writer: impl Writer, answers: Vec<Answer>) -> Response {
-    carry(written(writer, answers.into_iter().map(|answer| answer.pieces).collect()), Carrier::Events)
+pub(super) fn respond(writer: impl Writer, answers: Answers) -> Response {
+    carry(written(writer, answers), Carrier::Events)
 }
 
-struct Telling<W, S> {
+struct Telling<W> {
     writer: W,
-    pieces: S,
+    answers: Answers,
     /// What each answer took, once it has ended.
     usages: Vec<Option<Usage>>,
     state: State,
@@ -137,18 +214,9 @@ enum State {
     Over,
 }
 
-fn written(
-    writer: impl Writer,
-    answers: Vec<mpsc::Receiver<Piece>>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    let usages = vec![None; answers.len()];
-    let pieces = stream::select_all(answers.into_iter().enumerate().map(|(choice, pieces)| {
-        let of_choice = move |mut pieces: mpsc::Receiver<Piece>| async move {
-            pieces.recv().await.map(|piece| ((choice, piece), pieces))
-        };
-        stream::unfold(pieces, of_choice).boxed()
-    }));
-    let telling = Telling { writer, pieces, usages, state: State::Opening };
+fn written(writer: impl Writer, answers: Answers) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    let usages = vec![None; answers.count];
+    let telling = Telling { writer, answers, usages, state: State::Opening };
     stream::unfold(telling, |mut telling| async move {
         loop {
             let text = telling.next().await?;
@@ -159,7 +227,7 @@ fn written(
     })
 }
 
-impl<W: Writer, S: Stream<Item = (usize, Piece)> + Unpin> Telling<W, S> {
+impl<W: Writer> Telling<W> {
     /// What is written next, perhaps nothing; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         match self.state {
@@ -170,11 +238,13 @@ impl<W: Writer, S: Stream<Item = (usize, Piece)> + Unpin> Telling<W, S> {
             }
             State::Going => {}
         }
-        Some(match tokio::time::timeout(KEEP_ALIVE, self.pieces.next()).await {
-            Err(_) => ": working\n\n".to_owned(),
-            Ok(Some((_, Piece::Started))) => String::new(),
-            Ok(Some((choice, Piece::Said(said)))) => self.writer.said(choice, said),
-            Ok(Some((choice, Piece::End(ending)))) => {
+        let Ok(step) = tokio::time::timeout(KEEP_ALIVE, self.answers.steps.next()).await else {
+            return Some(": working\n\n".to_owned());
+        };
+        Some(match step {
+            Some((_, Step::Begun(_) | Step::Piece(Piece::Started))) => String::new(),
+            Some((choice, Step::Piece(Piece::Said(said)))) => self.writer.said(choice, said),
+            Some((choice, Step::Piece(Piece::End(ending)))) => {
                 let mut text = self.writer.ended(choice, &ending);
                 self.usages[choice] = Some(ending.usage);
                 if let Some(usages) = self.usages.iter().copied().collect::<Option<Vec<_>>>() {
@@ -183,14 +253,15 @@ impl<W: Writer, S: Stream<Item = (usize, Piece)> + Unpin> Telling<W, S> {
                 }
                 text
             }
-            Ok(Some((_, Piece::Failed(error)))) => self.fail(&error),
-            Ok(None) => self.fail(&ApiError::internal()),
+            Some((_, Step::Piece(Piece::Failed(error)))) => self.fail(&error),
+            None => self.fail(&ApiError::internal()),
         })
     }
 
     /// An event of its own, and no `[DONE]`: no client takes half an answer for whole.
     fn fail(&mut self, error: &ApiError) -> String {
         self.state = State::Over;
+        self.answers.given_up.with(error);
         event(&error.to_json(Family::OpenAi))
     }
 }

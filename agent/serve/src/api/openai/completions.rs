@@ -22,7 +22,7 @@ pub(super) use request::tokens;
 pub(crate) async fn complete(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, ApiError> {
     let (call, asked) = converse::read(&app, request, request::parse).await?;
     let result = if asked.stream {
-        choices::begin(&app, &call, &asked.questions)
+        choices::begin(&app, &call, asked.questions.clone())
             .await
             .map(|(common, answers)| choices::respond(stream::Writer::new(common, asked), answers))
     } else {

@@ -137,7 +137,11 @@ fn schema_format(mut fields: Fields) -> Result<Shape, ApiError> {
     fields.finish().map(|()| shape)
 }
 
-fn bounded(fields: &Fields, field: &str, schema: Value) -> Result<Shape, ApiError> {
+/// A schema that is no larger than one may be.
+///
+/// # Errors
+/// 400, naming the field.
+pub(in crate::api) fn bounded(fields: &Fields, field: &str, schema: Value) -> Result<Shape, ApiError> {
     if !schema.is_object() && !schema.is_boolean() {
         return Err(fields.wrong(field, "has to be a JSON Schema: an object"));
     }

@@ -12,11 +12,11 @@ pub(super) const MOST: u64 = 20;
 /// What stands for a probability of nothing: JSON has no infinity.
 const IMPOSSIBLE: f64 = -9999.0;
 
-/// Reads `logprobs` and `top_logprobs` of a chat: alternatives for each token, if scores are wanted.
+/// Reads `logprobs` and `top_logprobs`: alternatives for each token, if scores are wanted.
 ///
 /// # Errors
 /// 400, naming the field.
-pub(super) fn read(fields: &mut Fields) -> Result<Option<u8>, ApiError> {
+pub(in crate::api) fn read(fields: &mut Fields) -> Result<Option<u8>, ApiError> {
     let wanted = fields.flag("logprobs")?.unwrap_or(false);
     let top = fields.whole("top_logprobs", 0, MOST)?.map_or(0, |top| u8::try_from(top).unwrap_or(0));
     match (wanted, top) {
@@ -39,6 +39,6 @@ pub(super) fn tokens(scores: &[TokenScore], top: u8) -> Vec<Value> {
 }
 
 /// A logarithm that JSON can carry.
-pub(super) fn finite(logprob: Option<f32>) -> f64 {
+pub(in crate::api) fn finite(logprob: Option<f32>) -> f64 {
     logprob.map(f64::from).filter(|logprob| logprob.is_finite()).map_or(IMPOSSIBLE, |logprob| logprob.max(IMPOSSIBLE))
 }

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::Sampling;
-use crate::api::ceilings::{STOP_BYTES, STOPS};
 use crate::error::ApiError;
 use crate::fields::Fields;
 
@@ -64,34 +63,6 @@ fn logit_bias(fields: &mut Fields) -> Result<Vec<(u32, f32)>, ApiError> {
 /// 400 for none or too many.
 pub(super) fn n(fields: &mut Fields) -> Result<usize, ApiError> {
     Ok(fields.whole("n", 1, CHOICES)?.map_or(1, |n| n as usize))
-}
-
-/// Reads the texts that end the answer.
-///
-/// # Errors
-/// 400 if they are none.
-pub(super) fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
-    let texts = match fields.take("stop") {
-        None => Some(Vec::new()),
-        Some(Value::String(text)) => Some(vec![text]),
-        Some(Value::Array(values)) => values.into_iter().map(text).collect(),
-        Some(_) => None,
-    };
-    let fits = |text: &String| (1..=STOP_BYTES).contains(&text.len());
-    match texts.filter(|texts| texts.len() <= STOPS && texts.iter().all(fits)) {
-        Some(texts) => Ok(texts),
-        None => {
-            let what = format!("has to be a text or up to {STOPS} texts, each of 1 to {STOP_BYTES} bytes");
-            Err(fields.wrong("stop", &what))
-        }
-    }
-}
-
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
 }
 
 /// Reads whether a stream ends with what it took.

@@ -1,16 +1,14 @@
 //! What a model may call: the list of tools and the choice among them, nested as in chats or flat as in responses.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::ceilings::TOOLS;
+use crate::api::tools;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Tool, ToolChoice};
 
 const NAME_BYTES: usize = 64;
-
-/// Bytes of all names, descriptions and schemas together.
-const BYTES: usize = 256 * 1024;
 
 /// How a function is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,29 +32,13 @@ pub(super) struct Tools {
 /// # Errors
 /// 400, naming the field.
 pub(super) fn read(fields: &mut Fields, form: Form) -> Result<Tools, ApiError> {
-    let mut list = Vec::<Tool>::new();
-    let mut bytes = 0;
-    for (index, value) in fields.list("tools", TOOLS)?.into_iter().enumerate() {
-        let tool = tool(&fields.path(&format!("tools[{index}]")), value, form)?;
-        bytes += tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
-        if list.iter().any(|other| other.name == tool.name) {
-            let what = format!("names `{}` a second time: each tool needs a name of its own", tool.name);
-            return Err(fields.wrong(&format!("tools[{index}]"), &what));
-        }
-        list.push(tool);
-    }
-    if bytes > BYTES {
-        return Err(
-            fields.wrong("tools", &format!("has more than {BYTES} bytes: leave tools out or describe them shorter"))
-        );
-    }
+    let mut list = tools::list(fields, |tool_fields| tool(tool_fields, form))?;
     let parallel = fields.flag("parallel_tool_calls")?.unwrap_or(true) && !list.is_empty();
     let choice = choose(fields, form, &mut list)?;
     Ok(Tools { list, choice, parallel })
 }
 
-fn tool(place: &str, value: Value, form: Form) -> Result<Tool, ApiError> {
-    let mut fields = Fields::within(place, value)?;
+fn tool(mut fields: Fields, form: Form) -> Result<Tool, ApiError> {
     match fields.text("type")?.as_deref() {
         Some("function") => {}
         Some(other) => {
@@ -70,19 +52,16 @@ fn tool(place: &str, value: Value, form: Form) -> Result<Tool, ApiError> {
     if form == Form::Flat {
         return function(fields);
     }
+    let place = fields.path("function");
     let Some(inner) = fields.take("function") else { return Err(fields.wrong("function", "has to be an object")) };
     fields.finish()?;
-    function(Fields::within(format!("{place}.function"), inner)?)
+    function(Fields::within(place, inner)?)
 }
 
 fn function(mut fields: Fields) -> Result<Tool, ApiError> {
     let name = name(&mut fields)?;
     let description = fields.text("description")?.unwrap_or_default();
-    let parameters = match fields.take("parameters") {
-        None => json!({ "type": "object", "properties": {} }),
-        Some(Value::Object(schema)) if schema.get("type").is_none_or(|kind| kind == "object") => Value::Object(schema),
-        Some(_) => return Err(fields.wrong("parameters", "has to be a JSON Schema of type `object`")),
-    };
+    let parameters = tools::parameters(&mut fields, "parameters")?;
     // Arguments are held to the schema token by token either way.
     fields.flag("strict")?;
     fields.finish()?;
@@ -94,11 +73,7 @@ fn function(mut fields: Fields) -> Result<Tool, ApiError> {
 /// # Errors
 /// 400 if it cannot be one.
 pub(super) fn name(fields: &mut Fields) -> Result<String, ApiError> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-    match fields.text("name")? {
-        Some(name) if (1..=NAME_BYTES).contains(&name.len()) && name.chars().all(fits) => Ok(name),
-        _ => Err(fields.wrong("name", "has to be 1 to 64 letters, digits, `_` or `-`")),
-    }
+    tools::name(fields, NAME_BYTES)
 }
 
 fn choose(fields: &mut Fields, form: Form, list: &mut Vec<Tool>) -> Result<ToolChoice, ApiError> {

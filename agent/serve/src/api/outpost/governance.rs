@@ -93,6 +93,5 @@ where
         _ => Resource::PolicyStore,
     };
     let (permit, act) = manage::Act::begin(app, call, action, word, resource).await?;
-    let doing = doing(Arc::clone(&app.serving.governance), permit);
-    manage::see_through(app, call, act, doing).await.map(Json)
+    manage::see_through(act, doing(Arc::clone(&app.serving.governance), permit)).await.map(Json)
 }

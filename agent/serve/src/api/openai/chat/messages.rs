@@ -17,7 +17,7 @@ const TEXT: [&str; 1] = ["text"];
 ///
 /// # Errors
 /// 400, naming the place.
-pub(super) fn read(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
+pub(in crate::api) fn read(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
     let list = fields.list("messages", MESSAGES)?;
     if list.is_empty() {
         return Err(fields.wrong("messages", "has to be a list of at least one message"));

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::messages;
 use crate::api::openai::{format, logprobs, sampling, tools};
+use crate::api::stop;
 use crate::converse::{Asked, model_name};
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
@@ -72,7 +73,7 @@ pub(super) fn parse(object: Map<String, Value>) -> Result<ChatCall, ApiError> {
     let scores = logprobs::read(&mut fields)?;
     let n = sampling::n(&mut fields)?;
     let sampling = sampling::sampling(&mut fields)?;
-    let stop = sampling::stop(&mut fields)?;
+    let stop = stop::read(&mut fields, "stop")?;
     let max_tokens = max_tokens(&mut fields)?;
     let stream = fields.flag("stream")?.unwrap_or(false);
     let include_usage = sampling::include_usage(&mut fields, stream)?;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::Prompt;
 use crate::api::openai::choices::{self, AT_ONCE};
 use crate::api::openai::{format, logprobs, sampling};
+use crate::api::stop;
 use crate::converse::{Asked, model_name};
 use crate::error::ApiError;
 use crate::fields::{Fields, Neutral};
@@ -66,7 +67,7 @@ pub(super) fn parse(object: Map<String, Value>) -> Result<Completion, ApiError> 
     let max_tokens = fields.count("max_tokens", u32::from(!echo))?.unwrap_or(MAX_TOKENS);
     let shape = format::read(&mut fields)?;
     let sampling = sampling::sampling(&mut fields)?;
-    let stop = sampling::stop(&mut fields)?;
+    let stop = stop::read(&mut fields, "stop")?;
     let stream = fields.flag("stream")?.unwrap_or(false);
     let include_usage = sampling::include_usage(&mut fields, stream)?;
     let most = if stream { AT_ONCE } else { ANSWERS };

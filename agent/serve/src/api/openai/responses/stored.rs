@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
 use crate::permit::{self, Wanted};
-use crate::{converse, record};
+use crate::{model, record};
 
 /// Items of one page, and of the largest.
 const PAGE: usize = 20;
@@ -82,8 +82,8 @@ fn text(id: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
 async fn open(app: &App, call: &Call, id: &str, act: &str) -> Result<Kept, ApiError> {
     let kept = app.responses.get(&Owner::of(&call.caller.principal), id, app.circumstances().now_s);
     // Whoever may not ask a model may not read what one said; without a response there is no model to name.
-    let model = kept.as_ref().map_or("", |kept| kept.model.as_str());
-    let resource = converse::model(app, model).await;
+    let name = kept.as_ref().map_or("", |kept| kept.model.as_str());
+    let resource = model::find(app, name).await.resource;
     let permit = permit::require(app, call, Wanted { action: Action::Infer, resource, max_tokens: None }).await?;
     let kept = kept.ok_or_else(|| missing(id))?;
     let record = record::of_call(&app.serving, call, Kind::AdminAct)
@@ -153,4 +153,28 @@ impl Page {
 /// Names and values of a query; ids and numbers need no decoding.
 fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_query_is_a_page_or_refused_by_name(
+            query in "((limit|order|after|x)=(asc|desc|item_[0-9]|[0-9]{0,4}|[ -~]{0,6})&?){0,4}|\\PC{0,30}",
+            count in 0_usize..150,
+        ) {
+            let items = (0..count).map(|index| json!({ "id": format!("item_{index}") })).collect();
+            match Page::read(Some(&query)).and_then(|page| page.of(items)) {
+                Ok(page) => prop_assert!(page["data"].as_array().is_some_and(|data| data.len() <= LARGEST_PAGE)),
+                Err(error) => {
+                    let told = error.to_json(crate::api::Family::OpenAi);
+                    prop_assert!(error.status == 400 && told["error"]["param"].is_string(), "{}", told);
+                }
+            }
+        }
+    }
 }
