@@ -18,6 +18,9 @@ pub(crate) fn of_call(serving: &Serving, call: &Call, kind: Kind) -> Record {
         let claimed = format!("{} for {claimed}", call.caller.principal.id);
         record = record.detail("on_behalf_of", serving.pseudonyms.of(&claimed));
     }
+    if let Some(age_s) = call.caller.keys_age_s {
+        record = record.detail("keys_age_s", age_s);
+    }
     match call.caller.credential.as_str() {
         "" => record,
         credential => record.detail("credential", credential),
