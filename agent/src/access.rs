@@ -1,23 +1,25 @@
 //! Who may come to the local API beside key holders and local accounts: what `outpost.toml` says, in the server's words.
 
-use std::path::Path;
-use std::sync::Arc;
+mod fetch;
+mod key_set;
+mod key_sets;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use outpost_disk::Clock;
 use outpost_policies::PrincipalKind;
 use outpost_serve::Identities;
-use outpost_serve::identify::{CertificateSubject, CertificateSubjects, JWKS_BYTES, OidcProvider, ProviderKeys};
-use tokio_util::sync::CancellationToken;
+use outpost_serve::identify::{CertificateSubject, CertificateSubjects, OidcProvider};
 
-use crate::config::{Api, Oidc};
+use crate::config::{Api, KeySource};
+
+pub(crate) use key_sets::KeySets;
 
 /// How often key files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-
-/// How long a key counts after it left a provider's set: longer than any access token lives.
-const KEEP_REMOVED_S: i64 = 24 * 3600;
 
 /// The names in client certificates and what they are.
 pub(crate) fn subjects(api: &Api) -> Result<CertificateSubjects> {
@@ -28,10 +30,14 @@ pub(crate) fn subjects(api: &Api) -> Result<CertificateSubjects> {
     named.collect()
 }
 
-/// Makes the configured providers known; each counts once its key file is read.
+/// Makes the configured providers known; each counts once its keys are.
 pub(crate) fn set_providers(identities: &Identities, api: &Api) -> Result<()> {
     let providers = api.oidc.iter().map(|oidc| {
         let kind = kind(&oidc.kind).with_context(|| format!("`api.oidc`: `{}`", oidc.issuer))?;
+        let (max_offline, refresh) = match oidc.key_source()? {
+            KeySource::File(_) => (None, LOOK_EVERY),
+            KeySource::Address(address) => (Some(address.max_offline), address.refresh),
+        };
         Ok(OidcProvider {
             issuer: oidc.issuer.clone(),
             audience: oidc.audience.clone(),
@@ -41,57 +47,12 @@ pub(crate) fn set_providers(identities: &Identities, api: &Api) -> Result<()> {
             authorized_parties: oidc.authorized_parties.clone(),
             tenant: oidc.tenant.clone(),
             kind,
-            max_offline: None,
-            refresh: LOOK_EVERY,
+            max_offline,
+            refresh,
         })
     });
     let providers = providers.collect::<Result<Vec<_>>>()?;
     identities.set_providers(&providers).context("`api.oidc`")
-}
-
-/// Reads the providers' key files, and reads them again for as long as the agent runs. Keys that left a file count for a
-/// day more; a file that cannot be used leaves what was known.
-pub(crate) async fn watch_keys(
-    providers: Vec<Oidc>,
-    identities: Arc<Identities>,
-    clock: Clock,
-    stop: CancellationToken,
-) {
-    if providers.is_empty() {
-        return;
-    }
-    let mut known = vec![ProviderKeys::default(); providers.len()];
-    let mut timer = tokio::time::interval(LOOK_EVERY);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = timer.tick() => {}
-        }
-        for (provider, keys) in providers.iter().zip(&mut known) {
-            match read(&provider.jwks_file, keys, clock.now_s()).await {
-                Ok(read) => {
-                    identities.set_provider_keys(&provider.issuer, &read);
-                    *keys = read;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        issuer = provider.issuer,
-                        error = format!("{error:#}"),
-                        "a provider's keys are not read"
-                    );
-                }
-            }
-        }
-    }
-}
-
-async fn read(file: &Path, known: &ProviderKeys, now_s: i64) -> Result<ProviderKeys> {
-    let size = tokio::fs::metadata(file).await.with_context(|| format!("cannot read `{}`", file.display()))?.len();
-    if size > JWKS_BYTES as u64 {
-        bail!("`{}` has {size} bytes, more than {JWKS_BYTES}", file.display());
-    }
-    let jwks = tokio::fs::read(file).await.with_context(|| format!("cannot read `{}`", file.display()))?;
-    known.updated(&jwks, now_s, KEEP_REMOVED_S).with_context(|| format!("`{}`", file.display()))
 }
 
 fn kind(word: &str) -> Result<PrincipalKind> {

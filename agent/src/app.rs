@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::KeySets;
 use crate::active::Card;
 use crate::backend::Readiness;
 use crate::config::Config;
@@ -22,7 +23,7 @@ use crate::progress::Progress;
 use crate::reconcile::Reconciler;
 use crate::state::StateDir;
 use crate::telemetry::{self, Collector};
-use crate::{access, key_watch, standalone};
+use crate::{key_watch, standalone};
 
 /// What a command asks for beside the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +77,8 @@ impl Agent {
         };
         let handle = link.as_ref().map(|(handle, _)| handle.clone());
         let backend = Arc::new(parts.backend(readiness.clone(), handle.clone()));
+        // Before the first request: a box without a network knows the keys that it kept.
+        let key_sets = KeySets::open(&config.api.oidc, &state.ledgers(), &parts.identities, &parts.clock)?;
         let (stop_serving, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
         let (traces, telling) = match &config.telemetry.otlp_endpoint {
             Some(endpoint) => {
@@ -93,12 +96,7 @@ impl Agent {
         let mut tasks = vec![
             tokio::spawn(server.serve(serving, stop_serving.clone().cancelled_owned())),
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
-            tokio::spawn(access::watch_keys(
-                config.api.oidc.clone(),
-                Arc::clone(&parts.identities),
-                parts.clock.clone(),
-                stop_serving.clone(),
-            )),
+            tokio::spawn(key_sets.watch(stop_serving.clone())),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
         ];
         tasks.extend(telling);
@@ -208,7 +206,7 @@ fn serve_config(state: &StateDir, config: &Config) -> Result<ServeConfig> {
         unix: config.api.unix_socket.then(|| state.socket()),
         tls,
         hosts: config.api.hosts.clone(),
-        origins: Vec::new(),
+        origins: config.api.origins.clone(),
         traces: None,
         limits: Limits { generations: config.model.slots as usize * 4, ..Limits::default() },
     })
@@ -236,4 +234,17 @@ async fn resume_alone(reconciler: Reconciler) {
 fn empty(directory: &Path) -> Result<()> {
     let emptied = std::fs::remove_dir_all(directory).and_then(|()| std::fs::create_dir(directory));
     emptied.with_context(|| format!("cannot empty `{}`", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configured_pages_are_the_ones_that_may_call() {
+        let state = StateDir::locate(Some(Path::new("state"))).unwrap();
+        let config = Config::parse("[api]\norigins = [\"https://console.example\"]\n").unwrap();
+        assert_eq!(serve_config(&state, &config).unwrap().origins, ["https://console.example"]);
+        assert!(serve_config(&state, &Config::default()).unwrap().origins.is_empty());
+    }
 }

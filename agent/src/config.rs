@@ -1,5 +1,8 @@
 //! `outpost.toml`: what was written, what it means, and what to say when a key is misspelt.
 
+mod oidc;
+mod origins;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use outpost_contract::Signer;
 use outpost_engine::Backend;
 use serde::Deserialize;
+
+pub use oidc::{KeyAddress, KeySource, Oidc};
 
 /// The file as a new state directory gets it: every key with its default and a word of explanation.
 pub const TEMPLATE: &str = include_str!("outpost.toml");
@@ -43,6 +48,8 @@ pub struct Api {
     pub unix_socket: bool,
     /// Host names, beside the loopback ones, that a request may name.
     pub hosts: Vec<String>,
+    /// Web origins, as in `https://console.example`, whose pages may call.
+    pub origins: Vec<String>,
     /// TLS certificate chain, PEM. Needed for any address that is not loopback.
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
@@ -82,50 +89,13 @@ fn service() -> String {
     "service".to_owned()
 }
 
-/// One OIDC provider.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Oidc {
-    /// The `iss` claim, compared exactly.
-    pub issuer: String,
-    /// The `aud` claim that tokens must carry.
-    pub audience: String,
-    /// The provider's public keys: a JWK set, read again when it changes.
-    pub jwks_file: PathBuf,
-    /// The claim that roles come from, as in `groups` or `realm_access.roles`.
-    #[serde(default = "roles")]
-    pub roles_claim: String,
-    /// Roles by the claim's value, as in a group's object id.
-    #[serde(default)]
-    pub roles: BTreeMap<String, Vec<String>>,
-    /// Values that begin with this count as the role that follows.
-    #[serde(default)]
-    pub role_prefix: String,
-    /// Clients (`azp`) whose tokens count; empty for all of the audience.
-    #[serde(default)]
-    pub authorized_parties: Vec<String>,
-    /// The tenant (`tid`) whose tokens count.
-    #[serde(default)]
-    pub tenant: Option<String>,
-    /// Whose tokens these are: `user` or `service`.
-    #[serde(default = "user")]
-    pub kind: String,
-}
-
-fn roles() -> String {
-    "roles".to_owned()
-}
-
-fn user() -> String {
-    "user".to_owned()
-}
-
 impl Default for Api {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8780".into(),
             unix_socket: true,
             hosts: Vec::new(),
+            origins: Vec::new(),
             certificate: None,
             private_key: None,
             local_users: BTreeMap::new(),
@@ -278,6 +248,8 @@ impl Config {
         if self.api.client_certificates.authority.is_some() && self.api.certificate.is_none() {
             bail!("`api.client_certificates.authority` needs TLS: give `api.certificate` and `api.private_key`");
         }
+        origins::check(&self.api.origins)?;
+        oidc::check(&self.api.oidc)?;
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
             crate::telemetry::Collector::parse(endpoint)?;
         }
@@ -332,10 +304,23 @@ mod tests {
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[api]\ncertificate = \"/x\"", "api.private_key"),
             ("[[signers]]\nname = \"ada\"\nkey = \"short\"\nmay = [\"policy\"]", "signers"),
+            ("[api]\norigins = [\"*\"]", "api.origins"),
+            ("[[api.oidc]]\nissuer = \"i\"\naudience = \"a\"", "api.oidc"),
             ("[telemetry]\notlp_endpoint = \"https://collector\"", "telemetry.otlp_endpoint"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn what_the_template_shows_of_a_provider_can_be_used_as_it_stands() {
+        let shown = TEMPLATE.lines().skip_while(|line| *line != "# [[api.oidc]]").take_while(|line| !line.is_empty());
+        let text: String = shown.filter_map(|line| line.strip_prefix("# ")).map(|line| format!("{line}\n")).collect();
+        let config = Config::parse(&text).unwrap();
+        let KeySource::Address(address) = config.api.oidc[0].key_source().unwrap() else { panic!("{text}") };
+        let bare = "[[api.oidc]]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://login.example/\"";
+        let KeySource::Address(bare) = Config::parse(bare).unwrap().api.oidc[0].key_source().unwrap() else { panic!() };
+        assert_eq!((address.refresh, address.max_offline), (bare.refresh, bare.max_offline), "the defaults are shown");
     }
 }

@@ -139,9 +139,13 @@ pub(crate) async fn tally_knock(app: &App, peer: &Peer, code: &'static str) {
 
 /// Failures of one source, as one record.
 pub(crate) fn failure_record(tally: &Tally) -> Record {
-    Record::new(Kind::AuthFail)
+    let record = Record::new(Kind::AuthFail)
         .who(Who { kind: "unknown".to_owned(), auth: "none".to_owned(), ..Who::default() })
         .result(Outcome { err: tally.code.to_owned(), ..Outcome::default() })
         .detail("source", tally.source.as_str())
-        .detail("count", tally.count)
+        .detail("count", tally.count());
+    match tally.reasons() {
+        Some(reasons) => record.detail("reasons", reasons),
+        None => record,
+    }
 }

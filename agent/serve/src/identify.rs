@@ -102,6 +102,8 @@ pub(crate) struct Caller {
     pub(crate) scope: Scope,
     /// For whom a trusted service says that it calls; a claim, for the record alone.
     pub(crate) on_behalf_of: Option<String>,
+    /// How long ago the keys of the provider that vouches for it were read, for the record.
+    pub(crate) keys_age_s: Option<u64>,
 }
 
 impl Caller {
@@ -115,6 +117,7 @@ impl Caller {
             device: None,
             scope: Scope::default(),
             on_behalf_of: None,
+            keys_age_s: None,
         }
     }
 }
@@ -196,7 +199,8 @@ impl Identities {
         *held = Arc::new(renewed.collect());
     }
 
-    /// Completes when a token came by a key that none of the providers' sets has: time to read them again.
+    /// Completes when a token came by a key that none of the providers' sets has, or whose set is too old: time to read them
+    /// again.
     pub async fn keys_wanted(&self) {
         self.keys_wanted.notified().await;
     }
@@ -224,8 +228,10 @@ impl Identities {
         let providers = Arc::clone(&self.providers.read().unwrap_or_else(PoisonError::into_inner));
         let trusted = Trusted { issuers: &issuers, providers: &providers };
         let identified = token::identify(credential, &trusted, now_s, network);
-        let unknown = |refusal: &Unidentified| matches!(refusal.code, "unknown_token_key" | "unknown_kid_offline");
-        if !providers.is_empty() && identified.as_ref().is_err_and(unknown) {
+        let wanting = |refusal: &Unidentified| {
+            matches!(refusal.code, "unknown_token_key" | "unknown_kid_offline" | "provider_keys_too_old")
+        };
+        if !providers.is_empty() && identified.as_ref().is_err_and(wanting) {
             self.keys_wanted.notify_one();
         }
         identified

@@ -21,6 +21,9 @@ pub(crate) fn of_call(serving: &Serving, call: &Call, kind: Kind) -> Record {
     if let Some(class) = call.label.said() {
         record = record.detail("data_class", class.word());
     }
+    if let Some(age_s) = call.caller.keys_age_s {
+        record = record.detail("keys_age_s", age_s);
+    }
     match call.caller.credential.as_str() {
         "" => record,
         credential => record.detail("credential", credential),

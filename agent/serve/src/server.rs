@@ -237,7 +237,7 @@ async fn watch_certificate(app: &App, stopping: &CancellationToken) {
 
 async fn record_failures(app: &App, tally: &crate::identify::Tally) {
     if let Err(error) = app.serving.audit.append(failure_record(tally)).await {
-        tracing::error!(%error, source = tally.source, count = tally.count, "failures to identify were not recorded");
+        tracing::error!(%error, source = tally.source, count = tally.count(), "failures to identify were not recorded");
     }
 }
 

@@ -45,8 +45,7 @@ use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub use backoff::BackOff;
-pub(crate) use backoff::Waits;
+pub use backoff::{BackOff, Waits};
 pub use connectivity::{Connectivity, Phase};
 pub use supervisor::{Link, LinkConfig, LinkEvent, LinkHandle};
 pub(crate) use wire::{Connector, Limits, Message, NotSent, Opening, Subscription, Wire, WireEvent};

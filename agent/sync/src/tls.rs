@@ -58,9 +58,9 @@ pub(crate) fn certificates(what: &'static str, pem: &str) -> Result<Vec<Certific
     Ok(found)
 }
 
-/// A box whose battery is dead wakes up in 1970; the floor knows better.
+/// The time that certificates are judged by: a box whose battery is dead wakes up in 1970; the floor knows better.
 #[derive(Debug)]
-struct FlooredTime(Clock);
+pub struct FlooredTime(pub Clock);
 
 impl TimeProvider for FlooredTime {
     fn current_time(&self) -> Option<UnixTime> {

@@ -1,7 +1,7 @@
 //! Failures to identify, counted together: at most one record per source in ten seconds, so that nobody can fill the
 //! disk by knocking.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,18 +21,35 @@ pub(crate) struct Failures(Mutex<HashMap<String, Window>>);
 #[derive(Debug)]
 struct Window {
     since: Instant,
-    /// Failures since the last record, not counting the one that it was written for.
-    unrecorded: u64,
+    /// Failures since the last record, not counting the one that it was written for, by their reason.
+    unrecorded: Reasons,
     /// What the last of them was.
     code: &'static str,
 }
+
+/// Failures by their code. Codes are this program's words, so there are never many.
+type Reasons = BTreeMap<&'static str, u64>;
 
 /// Failures to be written as one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) source: String,
+    /// The reason of the last of them.
     pub(crate) code: &'static str,
-    pub(crate) count: u64,
+    reasons: Reasons,
+}
+
+impl Tally {
+    /// How many failures.
+    pub(crate) fn count(&self) -> u64 {
+        self.reasons.values().sum()
+    }
+
+    /// Each reason and how often, if there was more than one: `token_expired 3, unknown_token_key 1`.
+    pub(crate) fn reasons(&self) -> Option<String> {
+        let reasons: Vec<_> = self.reasons.iter().map(|(code, count)| format!("{code} {count}")).collect();
+        (reasons.len() > 1).then(|| reasons.join(", "))
+    }
 }
 
 impl Failures {
@@ -40,30 +57,27 @@ impl Failures {
     pub(crate) fn count(&self, source: &str, code: &'static str, now: Instant) -> Option<Tally> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let source = if windows.len() < SOURCES || windows.contains_key(source) { source } else { OTHERS };
-        let window = windows.get_mut(source);
-        if let Some(window) = window {
-            if now.saturating_duration_since(window.since) < WINDOW {
-                window.unrecorded += 1;
+        let mut reasons = match windows.get_mut(source) {
+            Some(window) if now.saturating_duration_since(window.since) < WINDOW => {
+                *window.unrecorded.entry(code).or_default() += 1;
                 window.code = code;
                 return None;
             }
-            let count = window.unrecorded + 1;
-            *window = Window { since: now, unrecorded: 0, code };
-            return Some(Tally { source: source.to_owned(), code, count });
-        }
-        windows.insert(source.to_owned(), Window { since: now, unrecorded: 0, code });
-        Some(Tally { source: source.to_owned(), code, count: 1 })
+            Some(window) => std::mem::take(&mut window.unrecorded),
+            None => Reasons::new(),
+        };
+        *reasons.entry(code).or_default() += 1;
+        windows.insert(source.to_owned(), Window { since: now, unrecorded: Reasons::new(), code });
+        Some(Tally { source: source.to_owned(), code, reasons })
     }
 
     /// What windows that are over have not recorded yet; and forgets them.
     pub(crate) fn sweep(&self, now: Instant) -> Vec<Tally> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let over = |window: &Window| now.saturating_duration_since(window.since) >= WINDOW;
-        let tallies = windows
-            .iter()
-            .filter(|(_, window)| over(window) && window.unrecorded > 0)
-            .map(|(source, window)| Tally { source: source.clone(), code: window.code, count: window.unrecorded })
-            .collect();
+        let tallies =
+            windows.iter().filter(|(_, window)| over(window)).filter_map(|(source, window)| window.tally(source));
+        let tallies = tallies.collect();
         windows.retain(|_, window| !over(window));
         tallies
     }
@@ -71,11 +85,15 @@ impl Failures {
     /// Everything not recorded yet, whatever its window: for the shutdown.
     pub(crate) fn drain(&self) -> Vec<Tally> {
         let windows = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        windows
-            .into_iter()
-            .filter(|(_, window)| window.unrecorded > 0)
-            .map(|(source, window)| Tally { source, code: window.code, count: window.unrecorded })
-            .collect()
+        windows.iter().filter_map(|(source, window)| window.tally(source)).collect()
+    }
+}
+
+impl Window {
+    /// What is not recorded yet, if something is.
+    fn tally(&self, source: &str) -> Option<Tally> {
+        let (code, reasons) = (self.code, self.unrecorded.clone());
+        (!reasons.is_empty()).then(|| Tally { source: source.to_owned(), code, reasons })
     }
 }
 
@@ -83,15 +101,18 @@ impl Failures {
 mod tests {
     use super::*;
 
+    fn tally(source: &str, code: &'static str, reasons: &[(&'static str, u64)]) -> Tally {
+        Tally { source: source.to_owned(), code, reasons: reasons.iter().copied().collect() }
+    }
+
     #[test]
     fn one_record_per_source_and_window_carries_the_count() {
         let (failures, start) = (Failures::default(), Instant::now());
-        let tally = |source: &str, count| Tally { source: source.to_owned(), code: "x", count };
-        assert_eq!(failures.count("a", "x", start), Some(tally("a", 1)));
+        assert_eq!(failures.count("a", "x", start), Some(tally("a", "x", &[("x", 1)])));
         assert_eq!(failures.count("a", "x", start), None);
         assert_eq!(failures.count("a", "x", start + WINDOW / 2), None);
-        assert_eq!(failures.count("b", "x", start), Some(tally("b", 1)));
-        assert_eq!(failures.count("a", "x", start + WINDOW), Some(tally("a", 3)));
+        assert_eq!(failures.count("b", "x", start), Some(tally("b", "x", &[("x", 1)])));
+        assert_eq!(failures.count("a", "x", start + WINDOW), Some(tally("a", "x", &[("x", 3)])));
     }
 
     #[test]
@@ -100,8 +121,19 @@ mod tests {
         failures.count("a", "x", start);
         failures.count("a", "y", start);
         assert_eq!(failures.sweep(start), []);
-        assert_eq!(failures.sweep(start + WINDOW), [Tally { source: "a".to_owned(), code: "y", count: 1 }]);
+        assert_eq!(failures.sweep(start + WINDOW), [tally("a", "y", &[("y", 1)])]);
         assert_eq!(failures.sweep(start + WINDOW), []);
+    }
+
+    #[test]
+    fn no_reason_is_lost_among_the_failures_of_one_source() {
+        let (failures, start) = (Failures::default(), Instant::now());
+        for code in ["x", "y", "x", "z"] {
+            failures.count("a", code, start);
+        }
+        let tally = failures.count("a", "z", start + WINDOW).unwrap();
+        assert_eq!((tally.code, tally.count(), tally.reasons().as_deref()), ("z", 4, Some("x 1, y 1, z 2")));
+        assert_eq!(failures.count("b", "x", start).unwrap().reasons(), None);
     }
 
     #[test]
@@ -109,6 +141,6 @@ mod tests {
         let (failures, start) = (Failures::default(), Instant::now());
         let recorded = (0..5_000).filter(|number| failures.count(&number.to_string(), "x", start).is_some()).count();
         assert_eq!(recorded, SOURCES + 1);
-        assert_eq!(failures.drain().iter().map(|tally| tally.count).sum::<u64>() as usize, 5_000 - recorded);
+        assert_eq!(failures.drain().iter().map(Tally::count).sum::<u64>() as usize, 5_000 - recorded);
     }
 }

@@ -89,13 +89,20 @@ impl ProviderKeys {
             return Err(InvalidKeys("it has no key of RSA (2048 bits or more), P-256, P-384 or Ed25519".to_owned()));
         }
         for old in &self.keys {
-            let removed_s = old.removed_s.unwrap_or(now_s);
+            let removed = KeptKey { jwk: old.jwk.clone(), removed_s: Some(old.removed_s.unwrap_or(now_s)) };
             let is_listed = keys.iter().any(|key| key.jwk.kid == old.jwk.kid);
-            if !is_listed && removed_s.saturating_add(keep_s) > now_s && keys.len() < 2 * KEYS {
-                keys.push(KeptKey { jwk: old.jwk.clone(), removed_s: Some(removed_s) });
+            if !is_listed && removed.counts(now_s, keep_s) && keys.len() < 2 * KEYS {
+                keys.push(removed);
             }
         }
         Ok(Self { fetched_s: now_s, keys })
+    }
+
+    /// Without the keys that left the provider's set `keep_s` ago: for the time in which the set cannot be read.
+    #[must_use]
+    pub fn without_expired(&self, now_s: i64, keep_s: i64) -> Self {
+        let keys = self.keys.iter().filter(|key| key.counts(now_s, keep_s)).cloned();
+        Self { fetched_s: self.fetched_s, keys: keys.collect() }
     }
 
     /// Each key with each algorithm that it may be used with, and since when it is removed.
@@ -104,6 +111,12 @@ impl ProviderKeys {
             let pairs = kept.jwk.usable().into_iter();
             pairs.map(move |(algorithm, key)| (kept.jwk.kid.as_str(), algorithm, key, kept.removed_s))
         })
+    }
+}
+
+impl KeptKey {
+    fn counts(&self, now_s: i64, keep_s: i64) -> bool {
+        self.removed_s.is_none_or(|removed_s| removed_s.saturating_add(keep_s) > now_s)
     }
 }
 
@@ -182,6 +195,8 @@ mod tests {
         let kept: ProviderKeys = serde_json::from_str(&serde_json::to_string(&second).unwrap()).unwrap();
         assert_eq!(ids(&kept.updated(&set(&[ed("b")]), 2_599, 600).unwrap()), ["b", "a"]);
         assert_eq!(ids(&kept.updated(&set(&[ed("b")]), 2_600, 600).unwrap()), ["b"]);
+        assert_eq!(ids(&kept.without_expired(2_599, 600)), ["b", "a"]);
+        assert_eq!(ids(&kept.without_expired(2_600, 600)), ["b"], "also while the set cannot be read");
         assert_eq!(ids(&kept.updated(&set(&[ed("a")]), 2_600, 600).unwrap()), ["a", "b"], "a key may come back");
     }
 
@@ -214,6 +229,22 @@ mod tests {
         #[test]
         fn any_bytes_are_a_key_set_or_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = ProviderKeys::default().updated(&bytes, 0, 0);
+        }
+
+        #[test]
+        fn any_member_of_a_key_makes_it_one_or_none_and_what_is_kept_can_be_read_again(
+            member in "kty|kid|alg|use|crv|n|e|x|y",
+            value in "(RSA|EC|P-256|EdDSA|sig|enc|AQAB)|\\PC{0,60}|[A-Za-z0-9_-]{43}",
+            now_s: i64,
+            keep_s: i64,
+        ) {
+            let mut key = ed("b");
+            key[member] = json!(value);
+            let known = ProviderKeys::default().updated(&set(&[ed("a")]), 0, 0).unwrap();
+            let Ok(keys) = known.updated(&set(&[key]), now_s, keep_s) else { return Ok(()) };
+            let kept: ProviderKeys = serde_json::from_str(&serde_json::to_string(&keys).unwrap()).unwrap();
+            prop_assert_eq!(&kept, &keys);
+            prop_assert!(!ids(&kept).is_empty());
         }
     }
 }

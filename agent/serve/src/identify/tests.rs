@@ -131,7 +131,7 @@ fn a_providers_token_of_each_kind_of_key_identifies_with_the_roles_of_its_groups
             (caller.principal.roles.as_slice(), caller.credential.as_str()),
             (&["operator".to_owned()][..], "k")
         );
-        assert_eq!(caller.principal.id, format!("{ISSUER}|ada"));
+        assert_eq!((caller.principal.id, caller.keys_age_s), (format!("{ISSUER}|ada"), Some(0)));
         // The same signature under the name of every other algorithm.
         for other in ["RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256", "RS512", "none"] {
             if other != algorithm {
@@ -179,7 +179,8 @@ fn without_a_network_known_keys_count_within_a_bound_and_an_unknown_one_says_why
         call(&identities, &signer.token("EdDSA", kid, &claims), now_s)
     };
     let week_s = 7 * 24 * 3600;
-    assert!(at(NOW_S + week_s, "k", &signer).is_ok());
+    let age_s = at(NOW_S + week_s, "k", &signer).unwrap().keys_age_s;
+    assert_eq!(age_s, Some(week_s.unsigned_abs()));
     assert_eq!(at(NOW_S + week_s + 1, "k", &signer).unwrap_err(), "provider_keys_too_old");
     assert_eq!(at(NOW_S + 3600, "new", &new).unwrap_err(), "unknown_token_key");
     assert_eq!(at(NOW_S + 3601, "new", &new).unwrap_err(), "unknown_kid_offline");

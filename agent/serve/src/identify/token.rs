@@ -259,7 +259,8 @@ fn admit_provided(
     };
     let token_id = text("jti");
     let subject = text("sub").unwrap_or_default();
-    caller(key, &subject, roles, provider.settings.kind, token_id, network)
+    let caller = caller(key, &subject, roles, provider.settings.kind, token_id, network)?;
+    Ok(Caller { keys_age_s: provider.age_s(now_s), ..caller })
 }
 
 fn check_times(expires_s: i64, not_before_s: Option<i64>, now_s: i64) -> Result<(), Unidentified> {

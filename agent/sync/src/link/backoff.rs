@@ -19,14 +19,16 @@ impl Default for BackOff {
 
 /// The waits of one run of failures.
 #[derive(Debug)]
-pub(crate) struct Waits {
+pub struct Waits {
     bounds: BackOff,
     failures: u32,
     random: fn() -> u64,
 }
 
 impl Waits {
-    pub(crate) fn new(bounds: BackOff) -> Self {
+    /// None yet.
+    #[must_use]
+    pub fn new(bounds: BackOff) -> Self {
         Self::with_random(bounds, random)
     }
 
@@ -35,7 +37,8 @@ impl Waits {
     }
 
     /// The next wait; its bound doubles with each call.
-    pub(crate) fn next(&mut self) -> Duration {
+    #[allow(clippy::should_implement_trait, reason = "waits never end; nobody iterates over them")]
+    pub fn next(&mut self) -> Duration {
         let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1).min(32);
         let bound = self.bounds.base.saturating_mul(factor).min(self.bounds.cap);
@@ -44,7 +47,7 @@ impl Waits {
     }
 
     /// Things went well: start from the base again.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 }
