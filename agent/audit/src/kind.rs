@@ -82,6 +82,8 @@ kinds! {
     KeyRevoke = "key.revoke",
     /// Room for the log ran low, or came back.
     Capacity = "audit.capacity",
+    /// Witnesses cosigned a checkpoint; the record holds their lines.
+    Cosigned = "cosig",
 }
 
 impl fmt::Display for Kind {

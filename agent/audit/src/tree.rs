@@ -82,7 +82,7 @@ pub(crate) fn leaf_hash(bytes: &[u8]) -> Hash {
     sha256(&[&[0x00], bytes])
 }
 
-fn node_hash(left: &Hash, right: &Hash) -> Hash {
+pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[0x01], left, right])
 }
 
