@@ -6,10 +6,7 @@ use rusqlite::Connection;
 
 use super::ProofError;
 use crate::AuditError;
-use crate::tree::{Hash, Tree, node_hash};
-
-/// Stored nodes are at heights that are multiples of this.
-const TILE_HEIGHT: u32 = 8;
+use crate::tree::{Hash, TILE_HEIGHT, Tree, node_hash};
 
 /// The stored hashes of one state of a log.
 #[derive(Debug)]

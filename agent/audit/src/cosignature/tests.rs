@@ -110,6 +110,21 @@ fn a_known_key_that_fails_spoils_the_note_and_an_unknown_one_does_not() {
 }
 
 #[test]
+fn a_log_signs_for_itself_only() {
+    // One log's key over a head that names another, both trusted.
+    let (one, two) = (Ed25519KeyPair::generate().unwrap(), Ed25519KeyPair::generate().unwrap());
+    let public = |name: &str, pair: &Ed25519KeyPair| {
+        VerifierKey::new(name, pair.public_key().as_ref().try_into().unwrap()).unwrap()
+    };
+    let logs = [public("audit.example/dev-1/1", &one), public("audit.example/dev-2/1", &two)];
+    let text = Checkpoint { origin: "audit.example/dev-2/1".into(), size: 3, root: [7; 32] }.to_text();
+    let foreign = note::sign(&text, "audit.example/dev-1/1", &one);
+    let unsigned = Err(NoteError::NotSignedBy("audit.example/dev-2/1".into()));
+    assert_eq!(Cosigned::verify(&foreign, &logs, &[]), unsigned);
+    assert!(Cosigned::verify(&note::sign(&text, "audit.example/dev-2/1", &two), &logs, &[]).is_ok());
+}
+
+#[test]
 fn two_times_of_one_witness_count_as_the_earlier_and_a_time_after_the_limit_is_refused() {
     let (note, log) = signed();
     let logs = [log];
