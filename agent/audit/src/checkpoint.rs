@@ -71,7 +71,7 @@ impl Checkpoint {
 }
 
 /// Decimal without sign and leading zeroes, as the specification wants it.
-fn decimal(line: &str) -> Option<u64> {
+pub(crate) fn decimal(line: &str) -> Option<u64> {
     let plain = line.bytes().all(|byte| byte.is_ascii_digit()) && (line == "0" || !line.starts_with('0'));
     plain.then(|| line.parse().ok())?
 }

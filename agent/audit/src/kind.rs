@@ -88,6 +88,8 @@ kinds! {
     LocksActivate = "locks.activate",
     /// A sealed override was opened, or is over; `act` says which.
     BreakGlass = "breakglass",
+    /// Witnesses cosigned a checkpoint; the record holds their lines.
+    Cosigned = "cosig",
 }
 
 impl fmt::Display for Kind {

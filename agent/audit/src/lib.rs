@@ -19,6 +19,8 @@
 mod boot;
 mod canonical;
 pub mod checkpoint;
+pub mod consistency;
+pub mod cosignature;
 mod counter;
 pub mod error;
 mod identifier;
@@ -33,6 +35,7 @@ pub mod record;
 mod schema;
 mod tree;
 pub mod verify;
+pub mod witness;
 mod writer;
 
 pub use boot::{BootInfo, BootReport, Previous};

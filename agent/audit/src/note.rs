@@ -27,7 +27,7 @@ const MAX_NOTE_BYTES: usize = 256 * 1024;
 const MAX_SIGNATURES: usize = 64;
 
 /// What every signature line begins with: an em dash and a space.
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
 /// Why a note is not to be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,7 @@ impl VerifierKey {
         if !is_key_name(name) {
             return Err(NoteError::BadVerifierKey("the name is empty or holds a space or a `+`"));
         }
-        Ok(Self { name: name.to_owned(), id: key_id(name, &public), public })
+        Ok(Self { name: name.to_owned(), id: key_id(name, ED25519_TYPE, &public), public })
     }
 
     /// The key's name; for a log, its origin.
@@ -77,6 +77,11 @@ impl VerifierKey {
     #[must_use]
     pub fn public(&self) -> &[u8; 32] {
         &self.public
+    }
+
+    /// The id that signature lines of this key carry.
+    pub(crate) fn id(&self) -> [u8; 4] {
+        self.id
     }
 }
 
@@ -113,14 +118,15 @@ impl FromStr for VerifierKey {
 #[derive(Debug, Clone)]
 pub struct Note {
     text: String,
-    signatures: Vec<Signature>,
+    pub(crate) signatures: Vec<Signature>,
 }
 
+/// One signature line, unverified.
 #[derive(Debug, Clone)]
-struct Signature {
-    name: String,
-    id: [u8; 4],
-    bytes: Vec<u8>,
+pub(crate) struct Signature {
+    pub(crate) name: String,
+    pub(crate) id: [u8; 4],
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Note {
@@ -186,7 +192,7 @@ impl Signature {
 /// Signs `text` (which ends in a newline) under `name`.
 pub(crate) fn sign(text: &str, name: &str, key: &Ed25519KeyPair) -> String {
     debug_assert!(text.ends_with('\n') && is_key_name(name));
-    let mut signature = key_id(name, key.public_key().as_ref()).to_vec();
+    let mut signature = key_id(name, ED25519_TYPE, key.public_key().as_ref()).to_vec();
     signature.extend_from_slice(key.sign(text.as_bytes()).as_ref());
     format!("{text}\n{SIGNATURE_PREFIX}{name} {}\n", BASE64.encode(signature))
 }
@@ -196,10 +202,11 @@ pub(crate) fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '+')
 }
 
-fn key_id(name: &str, public: &[u8]) -> [u8; 4] {
+/// Names a key of one signature type, whose identifier byte is `kind`.
+pub(crate) fn key_id(name: &str, kind: u8, public: &[u8]) -> [u8; 4] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(name.as_bytes());
-    context.update(&[b'\n', ED25519_TYPE]);
+    context.update(&[b'\n', kind]);
     context.update(public);
     *context.finish().as_ref().first_chunk().expect("SHA-256 has more than four bytes")
 }

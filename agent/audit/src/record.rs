@@ -22,7 +22,7 @@ use crate::{AuditError, Change, Kind, identifier};
 pub const MAX_LEAF_BYTES: usize = 16 * 1024;
 
 /// Texts from outside are cut here, so that nobody can make a record too large to be written.
-const MAX_TEXT_BYTES: usize = 1024;
+pub(crate) const MAX_TEXT_BYTES: usize = 1024;
 
 /// Lists are cut here, for the same reason.
 const MAX_LIST_ITEMS: usize = 32;

@@ -14,7 +14,7 @@ use aws_lc_rs::digest;
 pub(crate) type Hash = [u8; 32];
 
 /// Nodes at heights that are multiples of this are stored: a tile of c2sp.org/tlog-tiles is 2^8 hashes wide.
-const TILE_HEIGHT: u32 = 8;
+pub(crate) const TILE_HEIGHT: u32 = 8;
 
 /// A tree by its size and the roots of its perfect subtrees, largest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +82,8 @@ pub(crate) fn leaf_hash(bytes: &[u8]) -> Hash {
     sha256(&[&[0x00], bytes])
 }
 
-fn node_hash(left: &Hash, right: &Hash) -> Hash {
+/// The hash of two sibling subtrees.
+pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[0x01], left, right])
 }
 
