@@ -82,6 +82,10 @@ kinds! {
     KeyRevoke = "key.revoke",
     /// Room for the log ran low, or came back.
     Capacity = "audit.capacity",
+    /// The content of one subject was destroyed; `keys` says under which keys it was sealed.
+    AuditErase = "audit.erase",
+    /// Content past its retention was destroyed; `keys` says under which keys it was sealed.
+    AuditPrune = "audit.prune",
 }
 
 impl fmt::Display for Kind {
