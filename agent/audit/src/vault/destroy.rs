@@ -16,7 +16,7 @@ pub(crate) struct Destruction {
 }
 
 impl Destruction {
-    fn new(keys: &[String]) -> Arc<Self> {
+    pub(crate) fn new(keys: &[String]) -> Arc<Self> {
         Arc::new(Self { keys: keys.to_vec(), old_root: Mutex::new(Ok(())) })
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod kill;
 mod search;
+mod waiting;
 
 use std::time::Duration;
 
