@@ -104,6 +104,9 @@ pub enum AuditError {
         /// What is wrong with it.
         cause: String,
     },
+    /// Sealed content or its keys failed.
+    #[error(transparent)]
+    Vault(#[from] crate::vault::VaultError),
     /// A file beside the database failed.
     #[error("{0}")]
     Disk(String),

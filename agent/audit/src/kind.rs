@@ -90,6 +90,10 @@ kinds! {
     BreakGlass = "breakglass",
     /// Witnesses cosigned a checkpoint; the record holds their lines.
     Cosigned = "cosig",
+    /// The content of one subject was destroyed; `keys` says under which keys it was sealed.
+    AuditErase = "audit.erase",
+    /// Content past its retention was destroyed; `keys` says under which keys it was sealed.
+    AuditPrune = "audit.prune",
 }
 
 impl fmt::Display for Kind {

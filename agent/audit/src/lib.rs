@@ -14,6 +14,9 @@
 //! * `audit.checkpoint`: the newest retained checkpoint, to be read with `cat`;
 //! * `lock`: held by the process that appends.
 //!
+//! Content that a rule asks to keep is sealed beside the records, in the same database, by the [`vault`]; its root key
+//! lies in a directory of its own.
+//!
 //! Writing and verifying share no hashing code: a bug cannot hide in both.
 
 mod boot;
@@ -34,6 +37,7 @@ pub mod reader;
 pub mod record;
 mod schema;
 mod tree;
+pub mod vault;
 pub mod verify;
 pub mod witness;
 mod writer;
@@ -50,4 +54,5 @@ pub use pseudonym::Pseudonyms;
 pub use queue::Appended;
 pub use reader::{Entry, Filter};
 pub use record::{DecisionRef, Io, ObjectRef, Outcome, Record, Who};
+pub use vault::{Content, EraseOrder, Erased, Level, Retention, VaultError};
 pub use writer::Health;

@@ -13,6 +13,7 @@ use crate::boot::Remains;
 use crate::queue::Appended;
 use crate::record::Stamp;
 use crate::tree::Tree;
+use crate::vault::{self, Act, Destruction, Keeper, Vault, VaultError};
 use crate::writer::{CheckpointPace, Shared, Tip, Writer};
 use crate::{
     AuditError, BootInfo, BootReport, Checkpoint, CheckpointKey, Counter, Entry, Filter, Health, Kind, Record,
@@ -72,14 +73,41 @@ impl AuditLog {
         info: BootInfo,
         pace: CheckpointPace,
     ) -> Result<(Self, BootReport), AuditError> {
+        Self::open_parts(directory, identity, info, pace, None)
+    }
+
+    /// Opens the log together with its vault, as [`open`](Self::open) does otherwise: records may carry
+    /// [content](Record::seal), sealed under keys that are wrapped under a root key in `root_directory` (made if missing,
+    /// mode 0700; of this log alone). Keep that directory elsewhere than the log: a copy of the log is then no copy of
+    /// its content. Finishes an erasure that a kill interrupted.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if the root key is missing, another one, or cannot be read.
+    pub fn open_with_vault(
+        directory: &Path,
+        identity: LogIdentity,
+        info: BootInfo,
+        root_directory: &Path,
+    ) -> Result<(Self, BootReport), AuditError> {
+        Self::open_parts(directory, identity, info, CheckpointPace::default(), Some(root_directory))
+    }
+
+    fn open_parts(
+        directory: &Path,
+        identity: LogIdentity,
+        info: BootInfo,
+        pace: CheckpointPace,
+        root_directory: Option<&Path>,
+    ) -> Result<(Self, BootReport), AuditError> {
         make_private_directory(directory)?;
         let lock = StateLock::acquire(directory)?;
         let connection = schema::open_writer(directory)?;
         let verifier_key = settle_identity(&connection, directory, &identity)?;
         let (tree, tip, kept_size) = load_tree(&connection, directory, &verifier_key)?;
         let remains = Remains::read(&connection, directory)?;
+        let keeper = root_directory.map(|roots| Keeper::open(&connection, directory, roots)).transpose()?;
         let boot = run_id()?;
-        let shared = Arc::new(Shared::new(tip));
+        let shared = Arc::new(Shared::new(tip, keeper.as_ref().map(|keeper| Arc::clone(&keeper.vault))));
         let writer = Writer {
             shared: Arc::clone(&shared),
             directory: directory.to_owned(),
@@ -90,6 +118,7 @@ impl AuditLog {
             pace,
             kept_size,
             due: None,
+            keeper,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -145,16 +174,33 @@ impl AuditLog {
         self.push(record, false)
     }
 
-    fn push(&self, mut record: Record, last: bool) -> Appended {
+    /// Appends a record that destroys keys, in a transaction of its own.
+    pub(crate) fn push_destruction(&self, record: Record, destruction: Arc<Destruction>) -> Appended {
+        self.push_act(record, Act::Destroy(destruction), false)
+    }
+
+    fn push(&self, record: Record, last: bool) -> Appended {
+        self.push_act(record, Act::None, last)
+    }
+
+    fn push_act(&self, mut record: Record, act: Act, last: bool) -> Appended {
         let inner = &*self.0;
         let Moment { wall_ms, clock_is_trusted, boot_us } = self.moment();
         let stamp =
             Stamp { wall_ms, clock_is_trusted, boot_us, boot: &inner.boot, agent: &inner.agent, device: &inner.device };
         let (effect, changes) = (record.effect(), record.take_changes());
-        match record.render(&stamp) {
-            Ok(leaf) => inner.shared.queue.push(leaf, effect, changes, last),
+        let sealed = match act {
+            Act::None => vault::seal(inner.shared.vault.as_deref(), &mut record, wall_ms),
+            act => Ok(act),
+        };
+        match sealed.and_then(|act| Ok((record.render(&stamp)?, act))) {
+            Ok((leaf, act)) => inner.shared.queue.push(leaf, effect, changes, act, last),
             Err(error) => Appended::failed(error),
         }
+    }
+
+    pub(crate) fn vault(&self) -> Result<&Vault, AuditError> {
+        Ok(self.0.shared.vault.as_deref().ok_or(VaultError::Closed)?)
     }
 
     /// The time as a record made now would carry it.
@@ -371,7 +417,7 @@ fn size_in_checkpoint_file(directory: &Path, verifier_key: &VerifierKey) -> u64 
     }
 }
 
-fn make_private_directory(directory: &Path) -> Result<(), AuditError> {
+pub(crate) fn make_private_directory(directory: &Path) -> Result<(), AuditError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|cause| {
         AuditError::Disk(format!("cannot make the audit directory `{}`: {cause}", directory.display()))
@@ -386,4 +432,4 @@ fn run_id() -> Result<String, AuditError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

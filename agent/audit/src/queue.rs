@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::record::{Effect, Unplaced};
+use crate::vault::Act;
 use crate::{AuditError, Change};
 
 /// More records than this do not wait in memory: the disk has stopped, and callers had better know.
@@ -16,6 +17,9 @@ const MAX_PENDING: usize = 65_536;
 
 /// The most records in one transaction: bounds how long the first of them waits for the last.
 const MAX_BATCH: usize = 4_096;
+
+/// More ciphertext than this does not wait in memory, for the same reason.
+const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
 
 /// The answer to one append: the record's index, once it is durable. Await it, or [`wait`](Self::wait) for it.
 ///
@@ -123,6 +127,7 @@ pub(crate) struct Pending {
     pub(crate) leaf: Unplaced,
     pub(crate) effect: Effect,
     pub(crate) changes: Vec<Change>,
+    pub(crate) act: Act,
     pub(crate) completion: Completion,
 }
 
@@ -143,21 +148,25 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     records: VecDeque<Pending>,
+    /// Ciphertext that they carry.
+    bytes: usize,
     stopping: bool,
 }
 
 impl Queue {
     /// Adds a record; after the `last` one, no more are taken.
-    pub(crate) fn push(&self, leaf: Unplaced, effect: Effect, changes: Vec<Change>, last: bool) -> Appended {
+    pub(crate) fn push(&self, leaf: Unplaced, effect: Effect, changes: Vec<Change>, act: Act, last: bool) -> Appended {
         let (completion, appended) = completion();
         let mut waiting = self.lock();
         if waiting.stopping {
             return Appended::failed(AuditError::Closed);
         }
-        if waiting.records.len() >= MAX_PENDING {
+        let bytes = act.bytes();
+        if waiting.records.len() >= MAX_PENDING || waiting.bytes.saturating_add(bytes) > MAX_PENDING_BYTES {
             return Appended::failed(AuditError::Busy { pending: waiting.records.len() });
         }
-        waiting.records.push_back(Pending { leaf, effect, changes, completion });
+        waiting.bytes += bytes;
+        waiting.records.push_back(Pending { leaf, effect, changes, act, completion });
         waiting.stopping = last;
         drop(waiting);
         self.changed.notify_one();
@@ -175,8 +184,13 @@ impl Queue {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = waiting.records.len().min(MAX_BATCH);
+        let most = waiting.records.len().min(MAX_BATCH);
+        let count = match waiting.records.iter().take(most).position(|pending| pending.act.is_exclusive()) {
+            Some(before) => before.max(1),
+            None => most,
+        };
         let batch: Vec<Pending> = waiting.records.drain(..count).collect();
+        waiting.bytes -= batch.iter().map(|pending| pending.act.bytes()).sum::<usize>();
         let stopping = waiting.stopping && waiting.records.is_empty();
         Work { batch, stopping }
     }

@@ -117,7 +117,9 @@ impl Snapshot {
         }
         let read = |error: rusqlite::Error| AuditError::database("read", directory, &error);
         let journal = journal_path(&database);
-        let has_journal = std::fs::metadata(&journal).is_ok_and(|metadata| metadata.len() > 0);
+        // An empty write-ahead log may have been cut a moment ago by a writer that lives: its index tells.
+        let has_journal =
+            std::fs::metadata(&journal).is_ok_and(|metadata| metadata.len() > 0) || beside(&database, "-shm").exists();
         if !has_journal && let Some(address) = immutable_address(&database) {
             // Nobody writes, so nothing needs to be locked and no file needs to be made beside the evidence.
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -140,7 +142,9 @@ impl Snapshot {
             let copy = tempfile::tempdir()?;
             let target = schema::database_path(copy.path());
             std::fs::copy(database, &target)?;
-            std::fs::copy(journal, journal_path(&target))?;
+            if journal.exists() {
+                std::fs::copy(journal, journal_path(&target))?;
+            }
             Ok(copy)
         })();
         let copy = copy.map_err(|cause: std::io::Error| {
@@ -165,8 +169,12 @@ fn begin(connection: Connection) -> rusqlite::Result<Connection> {
 
 /// SQLite's name for the write-ahead log of a database.
 fn journal_path(database: &Path) -> PathBuf {
+    beside(database, "-wal")
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     PathBuf::from(name)
 }
 

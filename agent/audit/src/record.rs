@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::canonical::{self, Value};
+use crate::vault::Unsealed;
 use crate::{AuditError, Change, Kind, identifier};
 
 /// The largest leaf, in bytes: far below the 65,535 that a tile entry can hold, so that a page of records stays small.
@@ -102,17 +103,27 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Record {
     kind: Kind,
+    id: Option<String>,
     request: Option<String>,
     members: BTreeMap<String, Value>,
     detail: BTreeMap<String, Value>,
     changes: Vec<Change>,
+    pub(crate) unsealed: Option<Unsealed>,
 }
 
 impl Record {
     /// A record of this type.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, request: None, members: Value::object(), detail: Value::object(), changes: Vec::new() }
+        Self {
+            kind,
+            id: None,
+            request: None,
+            members: Value::object(),
+            detail: Value::object(),
+            changes: Vec::new(),
+            unsealed: None,
+        }
     }
 
     /// Its type.
@@ -229,6 +240,35 @@ impl Record {
         std::mem::take(&mut self.changes)
     }
 
+    /// The id that the leaf will carry, made now: content is sealed for it.
+    pub(crate) fn settle_id(&mut self, wall_ms: i64) -> Result<String, AuditError> {
+        let id = match self.id.take() {
+            Some(id) => id,
+            None => identifier::fresh(wall_ms).map_err(|cause| AuditError::Disk(format!("no randomness: {cause}")))?,
+        };
+        self.id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Says what was sealed of one side.
+    pub(crate) fn note_sealed(&mut self, side: &str, digest: String, bytes: usize, key: &str) {
+        let io = self.members.entry("io".to_owned()).or_insert_with(|| Value::Object(Value::object()));
+        let Value::Object(sides) = io else { return };
+        let side = sides.entry(side.to_owned()).or_insert_with(|| Value::Object(Value::object()));
+        let Value::Object(side) = side else { return };
+        side.extend(present([
+            ("ct", Some(Value::Text(digest))),
+            ("len", Some(count(bytes as u64))),
+            ("key", Some(Value::Text(key.to_owned()))),
+        ]));
+    }
+
+    /// The keys that this record destroys. Their number is the caller's care: none is left out.
+    pub(crate) fn keys(mut self, ids: &[String]) -> Self {
+        self.members.insert("keys".to_owned(), Value::texts(ids));
+        self
+    }
+
     /// Takes a part over from an earlier leaf, as it stands there.
     pub(crate) fn copied(mut self, key: &str, value: Option<&Value>) -> Self {
         if let Some(value) = value {
@@ -254,8 +294,7 @@ impl Record {
     /// Everything of the leaf but its index, which only the writer knows.
     pub(crate) fn render(mut self, stamp: &Stamp<'_>) -> Result<Unplaced, AuditError> {
         let kind = self.kind.name();
-        let id =
-            identifier::fresh(stamp.wall_ms).map_err(|cause| AuditError::Disk(format!("no randomness: {cause}")))?;
+        let id = self.settle_id(stamp.wall_ms)?;
         let time = present([
             ("wall_ms", Some(Value::Integer(stamp.wall_ms))),
             ("boot_us", Some(Value::Integer(stamp.boot_us))),

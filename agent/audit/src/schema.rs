@@ -9,8 +9,9 @@
 //! | `open_requests` | requests with a start and no end, by the index of their start |
 //! | `meta` | `origin` and `vkey` of the log |
 //! | `counters` | what is counted beside the log, in the same transactions |
+//! | `vault_keys`, `tombstones`, `sealed` | content and its keys, see [`vault`](crate::vault) |
 //!
-//! Everything but `leaves`, the signatures and `counters` can be computed again; it is stored so that a start, a proof or a report
+//! Everything but `leaves`, the signatures, `counters` and the vault can be computed again; it is stored so that a start, a proof or a report
 //! does not read the whole log.
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::AuditError;
+use crate::{AuditError, vault};
 
 /// `OPau`: says whose SQLite file this is.
 const APPLICATION_ID: i64 = 0x4f50_6175;
@@ -27,7 +28,7 @@ const APPLICATION_ID: i64 = 0x4f50_6175;
 const SCHEMA_VERSION: i64 = 1;
 
 /// How long a writer waits for another process that holds a lock, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Came later than the others, and older agents can go on without it: made where it is missing, under the same version.
 const COUNTERS: &str = "
@@ -75,8 +76,11 @@ pub(crate) fn open_writer(directory: &Path) -> Result<Connection, AuditError> {
     connection.pragma_update(None, "fullfsync", true).map_err(open)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024).map_err(open)?;
     connection.pragma_update(None, "trusted_schema", false).map_err(open)?;
+    // What is deleted is overwritten: keys and ciphertext of the vault.
+    connection.pragma_update(None, "secure_delete", true).map_err(open)?;
     prepare(&connection, directory)?;
     connection.execute_batch(COUNTERS).map_err(open)?;
+    connection.execute_batch(vault::TABLES).map_err(open)?;
     Ok(connection)
 }
 

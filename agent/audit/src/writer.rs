@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::queue::{Pending, Queue};
 use crate::record::Effect;
 use crate::tree::{self, Hash, Tree};
+use crate::vault::{self, Keeper, Vault};
 use crate::{AuditError, Checkpoint, CheckpointKey, schema};
 
 /// Whether the log takes records.
@@ -52,17 +53,19 @@ pub(crate) struct Shared {
     pub(crate) tip: Mutex<Tip>,
     pub(crate) health: Mutex<Health>,
     pub(crate) commits: AtomicU64,
+    pub(crate) vault: Option<Arc<Vault>>,
     #[cfg(test)]
     pub(crate) fault: Mutex<Option<tests::Fault>>,
 }
 
 impl Shared {
-    pub(crate) fn new(tip: Tip) -> Self {
+    pub(crate) fn new(tip: Tip, vault: Option<Arc<Vault>>) -> Self {
         Self {
             queue: Queue::default(),
             tip: Mutex::new(tip),
             health: Mutex::new(Health::Recording),
             commits: AtomicU64::new(0),
+            vault,
             #[cfg(test)]
             fault: Mutex::new(None),
         }
@@ -94,6 +97,8 @@ pub(crate) struct Writer {
     pub(crate) kept_size: u64,
     /// When the next checkpoint is due; none while every record is under one.
     pub(crate) due: Option<Instant>,
+    /// Keeps content; none if the log was opened without a vault.
+    pub(crate) keeper: Option<Keeper>,
     /// Held as long as this process may write.
     pub(crate) _lock: StateLock,
 }
@@ -104,6 +109,9 @@ struct Abandon(Arc<Shared>);
 impl Drop for Abandon {
     fn drop(&mut self) {
         self.0.queue.abandon();
+        if let Some(vault) = &self.0.vault {
+            vault.sweep.abandon();
+        }
     }
 }
 
@@ -111,10 +119,12 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let _abandon = Abandon(Arc::clone(&self.shared));
         loop {
-            let work = self.shared.queue.take(self.due);
+            let is_sweeping = self.keeper.as_ref().is_some_and(Keeper::is_sweeping);
+            let work = self.shared.queue.take(if is_sweeping { Some(Instant::now()) } else { self.due });
             if !work.batch.is_empty() {
                 self.record(work.batch);
             }
+            self.sweep_vault();
             self.keep_checkpoint_if_due(work.stopping);
             if work.stopping {
                 break;
@@ -148,7 +158,7 @@ impl Writer {
         }
     }
 
-    fn note_failure(&mut self, error: &AuditError) {
+    pub(crate) fn note_failure(&mut self, error: &AuditError) {
         tracing::error!(%error, "audit records could not be written");
         match error {
             AuditError::Full { .. } if self.connection.is_autocommit() => self.shared.set_health(Health::Full),
@@ -167,10 +177,15 @@ impl Writer {
         }
         #[cfg(test)]
         self.inject_fault()?;
-        self.write(batch).map_err(|error| AuditError::database("write", &self.directory, &error))
+        let next_root = self.prepare_vault(batch)?;
+        let written = self
+            .write(batch, next_root.as_ref())
+            .map_err(|error| AuditError::database("write", &self.directory, &error));
+        self.settle_vault(batch, next_root, written.as_ref().err());
+        written
     }
 
-    fn write(&mut self, batch: &[Pending]) -> rusqlite::Result<(Tree, Tip)> {
+    fn write(&mut self, batch: &[Pending], next_root: Option<&vault::Root>) -> rusqlite::Result<(Tree, Tip)> {
         let mut tree = self.tree.clone();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
@@ -194,6 +209,7 @@ impl Writer {
                 for change in &pending.changes {
                     change.apply(&transaction)?;
                 }
+                vault::apply(self.keeper.as_ref(), next_root, &transaction, index, &pending.act)?;
             }
         }
         let checkpoint = Checkpoint { origin: self.origin.clone(), size: tree.size(), root: tree.root() };

@@ -74,7 +74,7 @@ fn end(request: &str) -> Record {
     Record::new(Kind::InferEnd).request(request)
 }
 
-fn inject(log: &AuditLog, fault: Fault) {
+pub(crate) fn inject(log: &AuditLog, fault: Fault) {
     *log.0.shared.fault.lock().unwrap() = Some(fault);
 }
 
