@@ -14,6 +14,9 @@
 //! * `audit.checkpoint`: the newest retained checkpoint, to be read with `cat`;
 //! * `lock`: held by the process that appends.
 //!
+//! It leaves as tiles (c2sp.org/tlog-tiles), as records in the form of another system with a manifest, or as the proof
+//! of one record (c2sp.org/tlog-proof); `FORMATS.md` names every byte.
+//!
 //! Writing and verifying share no hashing code: a bug cannot hide in both.
 
 mod boot;
@@ -21,16 +24,21 @@ mod canonical;
 pub mod checkpoint;
 mod counter;
 pub mod error;
+pub mod export;
+mod form;
 mod identifier;
 pub mod kind;
 pub mod leaf;
 pub mod log;
 pub mod note;
+mod proof;
 pub mod pseudonym;
 mod queue;
 pub mod reader;
 pub mod record;
 mod schema;
+mod source;
+mod tile;
 mod tree;
 pub mod verify;
 mod writer;
