@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -43,6 +43,20 @@ impl Client {
     pub async fn get(&self, path: &str) -> Result<Value> {
         let response = self.send("GET", path, None).await?;
         read_json(response).await
+    }
+
+    /// `GET path`, read as text.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn get_text(&self, path: &str) -> Result<String> {
+        let response = self.send("GET", path, None).await?;
+        let status = response.status();
+        let body = read_body(response).await?;
+        if !status.is_success() {
+            bail!(refusal(status, &serde_json::from_slice(&body).unwrap_or_default()));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Any request with a JSON body or none; the answer is read as JSON, an empty one as null.
@@ -113,18 +127,22 @@ impl Client {
 
 async fn read_json(response: Response<Incoming>) -> Result<Value> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!("the agent's answer could not be read: {error}"))?.to_bytes();
+    let body = read_body(response).await?;
     if status.is_success() && body.is_empty() {
         return Ok(Value::Null);
     }
     let value: Value =
         serde_json::from_slice(&body).with_context(|| format!("the agent answered {status} without JSON"))?;
-    if status.is_success() {
-        return Ok(value);
-    }
-    // Each family of routes has its own form of error.
+    if status.is_success() { Ok(value) } else { bail!(refusal(status, &value)) }
+}
+
+async fn read_body(response: Response<Incoming>) -> Result<Bytes> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+    Ok(body.map_err(|error| anyhow::anyhow!("the agent's answer could not be read: {error}"))?.to_bytes())
+}
+
+/// The agent's own words. Each family of routes has its own form of error.
+fn refusal(status: StatusCode, value: &Value) -> String {
     let told = value["error"]["message"].as_str().or_else(|| value["error"].as_str());
-    let message = told.unwrap_or("no reason given");
-    bail!("the agent refused ({status}): {message}")
+    format!("the agent refused ({status}): {}", told.unwrap_or("no reason given"))
 }

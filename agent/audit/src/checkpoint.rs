@@ -124,7 +124,12 @@ impl CheckpointKey {
 
     /// Signs a head. The caller keeps the promise never to sign two that contradict each other.
     pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
-        note::sign(&checkpoint.to_text(), &checkpoint.origin, &self.0)
+        self.sign_text(&checkpoint.to_text(), &checkpoint.origin)
+    }
+
+    /// Signs a text that nobody can take for a head: its first line is not the name of a log.
+    pub(crate) fn sign_text(&self, text: &str, origin: &str) -> String {
+        note::sign(text, origin, &self.0)
     }
 }
 

@@ -92,6 +92,26 @@ pub enum AuditError {
         /// The directory that was named.
         directory: PathBuf,
     },
+    /// Records were asked for that the log does not hold.
+    #[error("records {from} to {to} were asked for, and the log holds {size}; name indices from 0 to {size}")]
+    OutOfRange {
+        /// The first one.
+        from: u64,
+        /// The first one that was not wanted any more.
+        to: u64,
+        /// Records in the log.
+        size: u64,
+    },
+    /// A tree of tiles is of the whole log or of nothing.
+    #[error("tiles are always of the whole log: leave `from` and `to` out, or choose another format")]
+    TilesAreWhole,
+    /// Nothing that the verifier knows.
+    #[error("`{}` is neither an audit log (`audit.db`), nor an export (`manifest`), nor tiles (`checkpoint`), nor a \
+        proof (a file); name one of these", path.display())]
+    Unknown {
+        /// The path that was named.
+        path: PathBuf,
+    },
     /// A name that cannot be the origin of a log.
     #[error("`{origin}` cannot be the origin of an audit log: no spaces, no `+`, no control characters, not empty")]
     BadOrigin {

@@ -17,6 +17,9 @@
 //! Content that a rule asks to keep is sealed beside the records, in the same database, by the [`vault`]; its root key
 //! lies in a directory of its own.
 //!
+//! It leaves as tiles (c2sp.org/tlog-tiles), as records in the form of another system with a manifest, or as the proof
+//! of one record (c2sp.org/tlog-proof); `FORMATS.md` names every byte.
+//!
 //! Writing and verifying share no hashing code: a bug cannot hide in both.
 
 mod boot;
@@ -26,16 +29,21 @@ pub mod consistency;
 pub mod cosignature;
 mod counter;
 pub mod error;
+pub mod export;
+mod form;
 mod identifier;
 pub mod kind;
 pub mod leaf;
 pub mod log;
 pub mod note;
+mod proof;
 pub mod pseudonym;
 mod queue;
 pub mod reader;
 pub mod record;
 mod schema;
+mod source;
+mod tile;
 mod tree;
 pub mod vault;
 pub mod verify;

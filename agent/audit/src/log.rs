@@ -56,6 +56,17 @@ struct Inner {
 }
 
 impl AuditLog {
+    /// Makes an empty log in `directory` (made if missing, mode 0700), if there is none: its name, its key and the signed
+    /// head over no records. [`open`](Self::open) does the same by itself.
+    ///
+    /// # Errors
+    /// If the directory is in use or cannot be written, or holds the log of another key.
+    pub fn create(directory: &Path, identity: &LogIdentity) -> Result<VerifierKey, AuditError> {
+        make_private_directory(directory)?;
+        let _lock = StateLock::acquire(directory)?;
+        settle_identity(&schema::open_writer(directory)?, directory, identity)
+    }
+
     /// Opens the log in `directory` (made if missing, mode 0700) and records the start: a `boot` record that says how
     /// the last run ended, and an `infer.aborted` for each request that it left without an end. Both are durable when
     /// this returns. Blocks on the disk.
@@ -344,14 +355,17 @@ fn settle_identity(
         }
         Some(_) => {}
         None => {
-            let empty = Tree::default();
+            let empty = Checkpoint { origin: origin.clone(), size: 0, root: Tree::default().root() };
+            let quoted = |text: &str| text.replace('\'', "''");
             let insert = format!(
                 "BEGIN IMMEDIATE;
-                 INSERT INTO meta VALUES ('origin', '{}'), ('vkey', '{verifier_key}');
-                 INSERT INTO tree VALUES (1, 0, x'{}', x'', '');
+                 INSERT INTO meta VALUES ('origin', '{}'), ('vkey', '{}');
+                 INSERT INTO tree VALUES (1, 0, x'{}', x'', '{}');
                  COMMIT;",
-                origin.replace('\'', "''"),
-                hex::encode(empty.root()),
+                quoted(&origin),
+                quoted(&verifier_key.to_string()),
+                hex::encode(empty.root),
+                quoted(&identity.key.sign(&empty)),
             );
             connection.execute_batch(&insert).map_err(database("write"))?;
         }

@@ -46,6 +46,8 @@ pub struct Filter {
     pub request: Option<String>,
     /// By this pseudonym.
     pub who: Option<String>,
+    /// About this model.
+    pub model: Option<String>,
     /// Recorded at or after this wall time, milliseconds since 1970.
     pub since_ms: Option<i64>,
     /// Recorded before this wall time, milliseconds since 1970.
@@ -61,9 +63,10 @@ impl Filter {
         let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| leaf.kind() == Some(kind.name()));
         let request = self.request.is_none() || self.request.as_deref() == leaf.request();
         let who = self.who.is_none() || self.who.as_deref() == leaf.who();
+        let model = self.model.is_none() || self.model.as_deref() == leaf.text("obj.model");
         let wall_ms = leaf.wall_ms().unwrap_or_default();
         let time = self.since_ms.is_none_or(|since| wall_ms >= since) && self.before_ms.is_none_or(|end| wall_ms < end);
-        kind && request && who && time
+        kind && request && who && model && time
     }
 }
 

@@ -39,16 +39,22 @@ impl Tree {
 
     /// Adds a leaf by its hash; returns the stored nodes that it completes, lowest first.
     pub(crate) fn push(&mut self, leaf: Hash) -> Vec<TileNode> {
-        let index = self.size;
-        self.size += 1;
-        let mut hash = leaf;
+        self.push_subtree(0, leaf)
+    }
+
+    /// Adds 2^`height` leaves by the root over them, where the size is a multiple of that many.
+    pub(crate) fn push_subtree(&mut self, height: u32, root: Hash) -> Vec<TileNode> {
+        debug_assert!(self.size.trailing_zeros() >= height);
+        let index = self.size >> height;
+        self.size += 1 << height;
+        let mut hash = root;
         let mut completed = Vec::new();
         // Every trailing 1 of the old size is a perfect left sibling that waits for this subtree.
-        for height in 1..=index.trailing_ones() {
+        for above in 1..=index.trailing_ones() {
             let left = self.frontier.pop().expect("the frontier has one hash for each 1 in the size");
             hash = node_hash(&left, &hash);
-            if height % TILE_HEIGHT == 0 {
-                completed.push(TileNode { level: height / TILE_HEIGHT, index: index >> height, hash });
+            if (height + above) % TILE_HEIGHT == 0 {
+                completed.push(TileNode { level: (height + above) / TILE_HEIGHT, index: index >> above, hash });
             }
         }
         self.frontier.push(hash);

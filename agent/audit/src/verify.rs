@@ -10,20 +10,29 @@
 //! 5. that the log is not shorter than any signed checkpoint: those kept, the one in `audit.checkpoint`, and those that
 //!    the caller brings along from elsewhere.
 //!
+//! What left the log is checked in the same way: a tree of tiles, an export with its manifest, the proof of one record.
+//!
 //! What no check of one directory can show is that the whole directory is an old copy: bring a checkpoint from
 //! elsewhere ([`Options::checkpoints`]) for that.
 
+mod claims;
+mod files;
+mod proof;
+mod records;
 mod scan;
 mod signed;
+mod stack;
+mod tiles;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::export::manifest;
 use crate::reader::Snapshot;
-use crate::{AuditError, VerifierKey, schema};
+use crate::{AuditError, VerifierKey, schema, tile};
 
 /// More problems than this are counted, not listed.
 const MAX_PROBLEMS: usize = 1_000;
@@ -36,18 +45,38 @@ pub struct Options {
     pub verifier_key: Option<VerifierKey>,
     /// Signed checkpoints of this log that the auditor kept from earlier visits or got from a witness.
     pub checkpoints: Vec<String>,
+    /// The file with the record that a proof is about; beside the proof, ending in `json`, by default.
+    pub record: Option<PathBuf>,
+}
+
+/// What was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A log, as an agent writes it.
+    Log,
+    /// A log as a tree of tiles.
+    Tiles,
+    /// A range of records with its manifest.
+    Export,
+    /// One record with the proof that it is in the log.
+    Proof,
 }
 
 /// What a check found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
+    /// What was checked.
+    pub subject: Subject,
     /// Name of the log.
     pub origin: String,
     /// The key that signatures were checked with.
     pub verifier_key: String,
     /// Records read.
     pub records: u64,
-    /// RFC 6962 root over them, hexadecimal.
+    /// Index of the first of them.
+    pub first: u64,
+    /// RFC 6962 root that they lead to, hexadecimal: with the hashes of the manifest or the proof where they are a part.
     pub root_hex: String,
     /// Size of the largest signed head that verified; none in an empty log.
     pub checkpoint_size: Option<u64>,
@@ -100,6 +129,11 @@ impl Problems {
             self.further += 1;
         }
     }
+
+    /// Whether looking further is of no use: a signed size may be any number.
+    fn are_too_many(&self) -> bool {
+        self.further > 0
+    }
 }
 
 /// Checks the log in `directory` with the public key that lies beside it.
@@ -119,6 +153,25 @@ pub fn verify_with(directory: &Path, options: &Options) -> Result<Report, AuditE
     let beside = Beside::read(directory);
     let snapshot = Snapshot::open(directory)?;
     Ok(check(&snapshot.connection, &beside, options))
+}
+
+/// Checks whatever lies at `path`: a log, tiles, an export or a proof.
+///
+/// # Errors
+/// If nothing of that kind is there, or it cannot be read at all.
+pub fn verify_any(path: &Path, options: &Options) -> Result<Report, AuditError> {
+    let holds = |name: &str| path.join(name).is_file();
+    if path.is_file() {
+        proof::check(path, options)
+    } else if schema::database_path(path).is_file() {
+        verify_with(path, options)
+    } else if holds(manifest::FILE) {
+        records::check(path, options)
+    } else if holds(tile::CHECKPOINT) {
+        tiles::check(path, options)
+    } else {
+        Err(AuditError::Unknown { path: path.to_owned() })
+    }
 }
 
 /// The small files beside the database.
@@ -148,9 +201,11 @@ fn check(connection: &Connection, beside: &Beside, options: &Options) -> Report 
     let scan = scan::scan(connection, &heads, &mut problems);
     signed::compare(&heads, &scan, &mut problems);
     Report {
+        subject: Subject::Log,
         origin: key.as_ref().map(|key| key.name().to_owned()).unwrap_or_default(),
         verifier_key: key.as_ref().map(ToString::to_string).unwrap_or_default(),
         records: scan.records,
+        first: 0,
         root_hex: hex::encode(scan.root),
         checkpoint_size: heads.largest(),
         checkpoints: heads.count(),

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 pub use model::*;
+use outpost_audit::Kind;
+use outpost_audit::export::Format;
+use outpost_audit::leaf::Time;
 pub use seal::*;
 
 /// Offline-first local inference: measured, signed, recorded.
@@ -53,7 +56,7 @@ pub enum Command {
     /// Model files: list, import, inspect, quantise
     #[command(subcommand, after_help = "Example: outpost model quantize in-f16.gguf out-Q4_0.gguf --to Q4_0")]
     Model(Model),
-    /// The audit log: verify it, read it
+    /// The audit log: verify it, read it, hand it to an auditor
     #[command(subcommand, after_help = "Example: outpost audit verify")]
     Audit(Audit),
     /// Policies: check a bundle, run its cases, explain a decision of the built-in one
@@ -178,24 +181,114 @@ pub enum Key {
 /// `outpost audit …`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Check every record, the tree and the signatures; names the record that is wrong
-    #[command(after_help = "Example: outpost audit verify /mnt/copy/audit")]
+    /// Check a log, an export or a proof: every record, the tree, the signatures; names the record that is wrong
+    #[command(
+        after_help = "Exit code 4 if anything is wrong.\n\nExamples: outpost audit verify /mnt/copy/audit --key audit.vkey\n          \
+                            outpost audit verify 17.tlog-proof --key audit.vkey"
+    )]
     Verify {
-        /// An audit directory; the state directory's own by default
-        directory: Option<PathBuf>,
+        /// An audit directory, an export of any format, or a proof; the state directory's own log by default
+        path: Option<PathBuf>,
+        /// The log's verifier key, or a file that holds it, from elsewhere: the one beside the log detects damage only
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// A signed checkpoint that was kept from an earlier visit; may be given more than once
+        #[arg(long = "checkpoint", value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// The record of a proof [default: the file beside it that ends in `json`]
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
     /// Show records, newest last
-    #[command(after_help = "Example: outpost audit show --last 20 --kind infer.denied")]
-    Show {
+    #[command(
+        after_help = "Example: outpost audit show --last 20 --kind infer.denied --who p:9c1e\n\nWhere there are more, \
+                            standard error says how to ask for the next page."
+    )]
+    Show(Show),
+    /// Write the log for somebody else to check or to read; the act is itself recorded
+    #[command(
+        after_help = "Example: outpost audit export --format tiles --out audit-tiles\n\n`tiles` is the whole log in the form of \
+                            c2sp.org/tlog-tiles. The others are records with a signed manifest, by which `outpost audit verify` \
+                            shows that none of the range is missing."
+    )]
+    Export {
         /// An audit directory; the state directory's own by default
+        #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
-        /// How many
-        #[arg(long, default_value_t = 50)]
-        last: u64,
-        /// Only records of this type
-        #[arg(long)]
-        kind: Option<String>,
+        /// tiles, jsonl, csv, ocsf, cef or syslog
+        #[arg(long, value_parser = format)]
+        format: Format,
+        /// The folder to make; it must not exist
+        #[arg(long, value_name = "PATH")]
+        out: PathBuf,
+        /// First index
+        #[arg(long, value_name = "N")]
+        from: Option<u64>,
+        /// First index that is not wanted any more
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
     },
+    /// Write a proof that one record is in the log, to be checked anywhere without the log; the act is itself recorded
+    #[command(
+        after_help = "Example: outpost audit prove 17 --out 17.tlog-proof\n\nThe record is written beside it, as 17.json. The form is \
+                            c2sp.org/tlog-proof."
+    )]
+    Prove {
+        /// The record's index
+        #[arg(value_name = "N")]
+        index: u64,
+        /// An audit directory; the state directory's own by default
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// `outpost audit show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// An audit directory; the state directory's own by default
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// The newest so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50, conflicts_with = "first")]
+    pub last: usize,
+    /// The oldest so many instead
+    #[arg(long, value_name = "COUNT")]
+    pub first: Option<usize>,
+    /// From this index
+    #[arg(long, value_name = "N")]
+    pub from: Option<u64>,
+    /// Up to this index, which is not shown any more
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// Only from this moment on (UTC), as 2026-11-23 or 2026-11-23T05:40:10Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Time>,
+    /// Only before this moment
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<Time>,
+    /// Only records of this type; may be given more than once
+    #[arg(long = "kind", value_name = "TYPE", value_parser = kind)]
+    pub kinds: Vec<Kind>,
+    /// Only records of this pseudonym
+    #[arg(long, value_name = "PSEUDONYM")]
+    pub who: Option<String>,
+    /// Only records about this model
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    let known = || Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    Kind::from_name(name).ok_or_else(|| format!("it is not a type of records; known are {}", known()))
+}
+
+fn format(name: &str) -> Result<Format, String> {
+    let known = || Format::ALL.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
+    Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| format!("it is none of {}", known()))
 }
 
 /// `outpost lock …`

@@ -1,63 +1,125 @@
-//! `outpost audit …`: check the log, read it; works while the agent runs, and on a copy.
+//! `outpost audit …`: check the log, read it, hand it to an auditor; works while the agent runs, and on a copy.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use outpost_audit::export::{self, Exported, Format, Options};
 use outpost_audit::reader::list;
-use outpost_audit::verify::verify;
-use outpost_audit::{Entry, Filter, Kind};
+use outpost_audit::verify::{self, Report, Subject, verify_any};
+use outpost_audit::{Entry, Filter, Kind, Record, VerifierKey};
+use outpost_disk::{Clock, StateLock};
 use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
-use crate::args::Audit;
+use crate::args::{Audit, Show};
+use crate::client::{Client, NoAgent};
+use crate::keys;
+
+/// What is read of a key or a checkpoint file; larger ones are neither.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// Runs the command.
-pub(super) fn run(here: &Here, command: Audit) -> Result<Outcome> {
+pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
     match command {
-        Audit::Verify { directory } => check(here, directory),
-        Audit::Show { directory, last, kind } => show(here, directory, last, kind.as_deref()),
+        Audit::Verify { path, key, checkpoints, record } => {
+            let verifier_key = key.as_deref().map(verifier_key).transpose()?;
+            let checkpoints = checkpoints.iter().map(|path| read(path)).collect::<Result<_>>()?;
+            check(here, path, &verify::Options { verifier_key, checkpoints, record })
+        }
+        Audit::Show(show) => self::show(here, show),
+        Audit::Export { directory, format, out, from, to } => {
+            write_export(here, directory, format, &out, (from, to)).await
+        }
+        Audit::Prove { index, directory, out } => prove(here, index, directory, &out).await,
     }
 }
 
-fn check(here: &Here, directory: Option<PathBuf>) -> Result<Outcome> {
-    let directory = directory.unwrap_or_else(|| here.state.audit());
-    let report = verify(&directory).with_context(|| format!("cannot verify `{}`", directory.display()))?;
+fn check(here: &Here, path: Option<PathBuf>, options: &verify::Options) -> Result<Outcome> {
+    let path = path.unwrap_or_else(|| here.state.audit());
+    let report = verify_any(&path, options).with_context(|| format!("cannot verify `{}`", path.display()))?;
     if here.json {
-        let problems: Vec<_> =
-            report.problems.iter().map(|problem| json!({"index": problem.index, "what": problem.what})).collect();
-        say_json(&json!({
-            "origin": report.origin,
-            "verifier_key": report.verifier_key,
-            "records": report.records,
-            "root": report.root_hex,
-            "signed_size": report.checkpoint_size,
-            "checkpoints": report.checkpoints,
-            "problems": problems,
-            "further_problems": report.further_problems,
-        }))?;
+        say_json(&told(&report))?;
     } else {
         for problem in &report.problems {
             say(format!("PROBLEM  {problem}"))?;
         }
-        let verdict = if report.is_ok() { "the log verifies" } else { "the log does NOT verify" };
-        say(format!("{verdict}: {} records, root {}, log `{}`", report.records, report.root_hex, report.origin))?;
+        say(verdict(&report))?;
     }
     Ok(if report.is_ok() { Outcome::Done } else { Outcome::ProblemFound })
 }
 
-fn show(here: &Here, directory: Option<PathBuf>, last: u64, kind: Option<&str>) -> Result<Outcome> {
-    let directory = directory.unwrap_or_else(|| here.state.audit());
-    let kinds = match kind {
-        None => Vec::new(),
-        Some(name) => match Kind::from_name(name) {
-            Some(kind) => vec![kind],
-            None => bail!("`{name}` is not a record type; known are {}", known_kinds()),
-        },
+fn told(report: &Report) -> Value {
+    let problems: Vec<_> =
+        report.problems.iter().map(|problem| json!({"index": problem.index, "what": problem.what})).collect();
+    json!({
+        "subject": report.subject,
+        "origin": report.origin,
+        "verifier_key": report.verifier_key,
+        "first": report.first,
+        "records": report.records,
+        "root": report.root_hex,
+        "signed_size": report.checkpoint_size,
+        "checkpoints": report.checkpoints,
+        "problems": problems,
+        "further_problems": report.further_problems,
+    })
+}
+
+fn verdict(report: &Report) -> String {
+    let name = match report.subject {
+        Subject::Log => "the log",
+        Subject::Tiles => "the tiles",
+        Subject::Export => "the export",
+        Subject::Proof => "the proof",
     };
-    let limit = Some(usize::try_from(last).unwrap_or(usize::MAX));
-    let filter = Filter { kinds, limit, newest_first: true, ..Filter::default() };
+    let verdict = if report.is_ok() { "verifies" } else { "does NOT verify" };
+    let Report { records, first, root_hex, origin, .. } = report;
+    let what = match report.subject {
+        Subject::Log | Subject::Tiles => format!("{records} records"),
+        Subject::Export => format!("{records} records from {first} on"),
+        Subject::Proof => format!("record {first}"),
+    };
+    format!("{name} {verdict}: {what}, root {root_hex}, log `{origin}`")
+}
+
+/// A key as it was given: itself, or a file that holds it.
+fn verifier_key(given: &str) -> Result<VerifierKey> {
+    let line = if Path::new(given).is_file() { read(Path::new(given))? } else { given.to_owned() };
+    line.parse().with_context(|| format!("`{given}` is neither a verifier key nor a file with one"))
+}
+
+fn read(path: &Path) -> Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(text)
+}
+
+fn show(here: &Here, show: Show) -> Result<Outcome> {
+    let Show { directory, last, first, from, to, since, before, kinds, who, model } = show;
+    let directory = directory.unwrap_or_else(|| here.state.audit());
+    let (count, newest_first) = first.map_or((last, true), |first| (first, false));
+    // One more than is shown says whether there is another page.
+    let limit = Some(count.saturating_add(1));
+    let (since_ms, before_ms) = (since.map(|time| time.0), before.map(|time| time.0));
+    let filter =
+        Filter { from, until: to, since_ms, before_ms, kinds, who, model, limit, newest_first, ..Filter::default() };
     let mut entries = list(&directory, &filter).with_context(|| format!("cannot read `{}`", directory.display()))?;
-    entries.reverse();
+    let has_more = entries.len() > count;
+    entries.truncate(count);
+    if has_more && let Some(end) = entries.last() {
+        let next = match newest_first {
+            true => format!("--to {} --last {count}", end.index),
+            false => format!("--from {} --first {count}", end.index + 1),
+        };
+        // Talk, not data: nothing is lost with it.
+        let _ = writeln!(std::io::stderr(), "there are more: add `{next}`");
+    }
+    if newest_first {
+        entries.reverse();
+    }
     if here.json {
         let leaves: Vec<Value> =
             entries.iter().map(|entry| serde_json::from_slice(&entry.bytes).unwrap_or_default()).collect();
@@ -70,21 +132,89 @@ fn show(here: &Here, directory: Option<PathBuf>, last: u64, kind: Option<&str>) 
     Ok(Outcome::Done)
 }
 
-fn known_kinds() -> String {
-    Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
-}
-
 /// One record on one line; the JSON has the rest.
 fn line(entry: &Entry) -> String {
-    let leaf: Value = match serde_json::from_slice(&entry.bytes) {
-        Ok(leaf) => leaf,
-        Err(error) => return format!("{:>8}  not readable: {error}", entry.index),
+    match entry.leaf() {
+        Ok(leaf) => leaf.to_string(),
+        Err(error) => format!("{:>8}  not readable: {error}", entry.index),
+    }
+}
+
+async fn write_export(
+    here: &Here,
+    directory: Option<PathBuf>,
+    format: Format,
+    out: &Path,
+    (from, to): (Option<u64>, Option<u64>),
+) -> Result<Outcome> {
+    let (directory, is_own) = log_directory(here, directory);
+    let mut record = Record::new(Kind::AuditRead).act("export_audit").detail("format", format.name());
+    record = from.into_iter().fold(record, |record, from| record.detail("from", from));
+    record = to.into_iter().fold(record, |record, to| record.detail("to", to));
+    let key = if is_own {
+        put_on_record(here, record).await?;
+        Some(keys::log_identity(&here.state)?.key)
+    } else {
+        None
     };
-    let text = |pointer: &str| leaf.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let rules = leaf.pointer("/dec/rules").map(ToString::to_string).unwrap_or_default();
-    let status = leaf.pointer("/res/status").map(ToString::to_string).unwrap_or_default();
-    let mut parts =
-        vec![text("/who/pid"), text("/act"), text("/obj/model"), text("/dec/effect"), rules, status, text("/res/err")];
-    parts.retain(|part| !part.is_empty());
-    format!("{:>8}  {:<16} {}", entry.index, text("/type"), parts.join("  "))
+    if key.is_none() && format != Format::Tiles {
+        // Talk, not data: the manifest says so too.
+        let _ = writeln!(
+            std::io::stderr(),
+            "this is not the agent's own log: the manifest is not signed, and `verify` says so"
+        );
+    }
+    let options = Options { from, to, key: key.as_ref(), tool: concat!("outpost ", env!("CARGO_PKG_VERSION")).into() };
+    let exported = export::export(&directory, format, out, &options)
+        .with_context(|| format!("cannot export `{}`", directory.display()))?;
+    tell(here, &exported, out)
+}
+
+async fn prove(here: &Here, index: u64, directory: Option<PathBuf>, out: &Path) -> Result<Outcome> {
+    let (directory, is_own) = log_directory(here, directory);
+    if is_own {
+        put_on_record(here, Record::new(Kind::AuditRead).act("prove_record").detail("index", index)).await?;
+    }
+    let proven = export::prove(&directory, index, out)
+        .with_context(|| format!("cannot prove record {index} of `{}`", directory.display()))?;
+    tell(here, &proven, out)
+}
+
+fn tell(here: &Here, exported: &Exported, out: &Path) -> Result<Outcome> {
+    let Exported { origin, from, to, size, root } = exported;
+    let root = hex::encode(root);
+    if here.json {
+        say_json(&json!({"origin": origin, "from": from, "to": to, "signed_size": size, "root": root, "out": out}))?;
+    } else {
+        let (count, out) = (to - from, out.display());
+        say(format!("{count} records from {from} on in `{out}`, of {size} signed, root {root}, log `{origin}`"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The log to read, and whether it is the one of this state directory.
+fn log_directory(here: &Here, given: Option<PathBuf>) -> (PathBuf, bool) {
+    let own = here.state.audit();
+    let is_own = given.as_ref().is_none_or(|given| {
+        let same = |path: &Path| path.canonicalize().ok();
+        same(given).is_some_and(|given| Some(given) == same(&own))
+    });
+    (given.unwrap_or(own), is_own)
+}
+
+/// What leaves the log is recorded first, or does not leave: by the running agent, which knows who asks and whether they
+/// may, or in the log itself while none runs.
+async fn put_on_record(here: &Here, record: Record) -> Result<()> {
+    match Client::new(&here.state.socket()).get_text("/outpost/audit/checkpoint").await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is::<NoAgent>() => {
+            let log = here.state.audit();
+            // A log is not made by asking for one.
+            anyhow::ensure!(log.join("audit.db").is_file(), "`{}` holds no audit log yet", log.display());
+            let lock = StateLock::acquire(here.state.root())
+                .context("the act could not be recorded, so nothing is written")?;
+            here.record_alone(&lock, &Clock::open(here.state.ledgers())?, record)
+        }
+        Err(error) => Err(error.context("the running agent did not record the act, so nothing is written")),
+    }
 }

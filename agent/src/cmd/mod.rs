@@ -49,7 +49,14 @@ impl Here {
     /// Records an act of the command line. While an agent runs, the log is its own: it sees changed keys by itself, and a
     /// device is enrolled before its agent runs.
     fn record(&self, clock: &Clock, record: Record) -> Result<()> {
-        let Ok(_lock) = StateLock::acquire(self.state.root()) else { return Ok(()) };
+        match StateLock::acquire(self.state.root()) {
+            Ok(lock) => self.record_alone(&lock, clock, record),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Records an act in the log that nobody else can be writing.
+    fn record_alone(&self, _lock: &StateLock, clock: &Clock, record: Record) -> Result<()> {
         let info =
             BootInfo { agent: env!("CARGO_PKG_VERSION").into(), device: "command-line".into(), clock: clock.clone() };
         let opened = AuditLog::open(&self.state.audit(), keys::log_identity(&self.state)?, info);
@@ -79,7 +86,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Chat(arguments) => chat::run(&context, arguments).await,
         Command::Key(command) => key::run(&context, command),
         Command::Model(command) => model::run(&context, command).await,
-        Command::Audit(command) => audit::run(&context, command),
+        Command::Audit(command) => audit::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Lock(Lock::Apply { document }) => govern::apply_locks(&context, &document).await,
         Command::BreakGlass(BreakGlass::Open { document }) => govern::open_override(&context, &document).await,

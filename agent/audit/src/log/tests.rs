@@ -320,6 +320,9 @@ fn filters_find_records_by_type_request_person_time_and_page() {
     assert_eq!(indices(Filter { newest_first: true, limit: Some(2), ..Filter::default() }), [4, 3]);
     assert_eq!(log.list(1..3).unwrap().len(), 2);
     assert_eq!(log.tail(1).unwrap()[0].leaf().unwrap().index(), Some(4));
+    let object = crate::ObjectRef { model: "m".into(), ..crate::ObjectRef::default() };
+    log.append(start("c").object(object)).wait().unwrap();
+    assert_eq!(indices(Filter { model: Some("m".into()), ..Filter::default() }), [5]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One pass over all leaves: each against itself, its hash and its tile, and the roots at every signed size.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ct_merkle::HashableLeaf;
 use ct_merkle::digest::Update;
@@ -10,9 +10,10 @@ use rusqlite::Connection;
 use sha2::Sha256;
 
 use super::Problems;
+use super::claims::Claims;
 use super::signed::{Heads, parent};
+use crate::Kind;
 use crate::leaf::Leaf;
-use crate::{Kind, identifier};
 
 /// Leaves under one stored node of level 1, and nodes under one of the next level.
 const TILE_WIDTH: u64 = 256;
@@ -27,10 +28,10 @@ pub(super) struct Scan {
 }
 
 /// A leaf that the tree hashes once and does not keep: a log of millions must fit into memory.
-struct HashedOnce(RefCell<Vec<u8>>);
+pub(super) struct HashedOnce(RefCell<Vec<u8>>);
 
 impl HashedOnce {
-    fn new(bytes: &[u8]) -> Self {
+    pub(super) fn new(bytes: &[u8]) -> Self {
         Self(RefCell::new(bytes.to_vec()))
     }
 }
@@ -48,7 +49,7 @@ fn root(tree: &MerkleTree) -> [u8; 32] {
 }
 
 /// The hash of one leaf is the root of the tree that holds nothing else.
-fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
     let mut tree = MerkleTree::new();
     tree.push(HashedOnce::new(bytes));
     root(&tree)
@@ -74,7 +75,7 @@ struct Scanner<'a> {
     tile_roots: Vec<[u8; 32]>,
     /// Tiles with a record that is already named: their node need not be named as well.
     damaged_tiles: BTreeSet<u64>,
-    ids: HashSet<u128>,
+    claims: Claims,
     open: BTreeMap<String, u64>,
 }
 
@@ -88,7 +89,7 @@ impl<'a> Scanner<'a> {
             tile: MerkleTree::new(),
             tile_roots: Vec::new(),
             damaged_tiles: BTreeSet::new(),
-            ids: HashSet::new(),
+            claims: Claims::default(),
             open: BTreeMap::new(),
         };
         scanner.remember_root();
@@ -150,19 +151,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn content(&mut self, index: u64, leaf: &Leaf, problems: &mut Problems) {
-        match leaf.index() {
-            Some(claimed) if claimed == index => {}
-            Some(claimed) => problems.add(index, format!("it says that it is record {claimed}")),
-            None => problems.add(index, "it does not say which record it is"),
-        }
-        match leaf.id().and_then(identifier::decode) {
-            None => problems.add(index, "its id is missing or malformed"),
-            Some(id) if !self.ids.insert(id) => problems.add(index, "its id belongs to an earlier record"),
-            Some(_) => {}
-        }
-        if leaf.integer("v").is_none() || leaf.kind().is_none() || leaf.wall_ms().is_none() {
-            problems.add(index, "its version, type or time is missing");
-        }
+        self.claims.check(index, leaf, problems);
         if let (Some(kind), Some(request)) = (leaf.kind().and_then(Kind::from_name), leaf.request()) {
             match kind {
                 Kind::InferStart => drop(self.open.insert(request.to_owned(), index)),
@@ -239,7 +228,7 @@ fn read_nodes(connection: &Connection) -> rusqlite::Result<BTreeMap<(u32, u64), 
 }
 
 /// The root of a perfect subtree, by halves.
-fn perfect_root(hashes: &[[u8; 32]]) -> [u8; 32] {
+pub(super) fn perfect_root(hashes: &[[u8; 32]]) -> [u8; 32] {
     match hashes {
         [hash] => *hash,
         _ => {

@@ -34,8 +34,22 @@ impl Heads {
         self.0.contains_key(&size)
     }
 
-    fn add(&mut self, checkpoint: &Checkpoint, place: String) {
+    pub(super) fn add(&mut self, checkpoint: &Checkpoint, place: String) {
         self.0.entry(checkpoint.size).or_default().push(Head { root: checkpoint.root, place });
+    }
+
+    /// Adds a signed note if `key` signed it, and says so if not.
+    pub(super) fn add_note(&mut self, note: &str, place: &str, key: &VerifierKey, problems: &mut Problems) {
+        match Checkpoint::verify(note, key) {
+            Ok(checkpoint) => self.add(&checkpoint, place.to_owned()),
+            Err(cause) => problems.add(None, format!("{place}: {cause}")),
+        }
+    }
+
+    pub(super) fn add_brought_along(&mut self, options: &Options, key: &VerifierKey, problems: &mut Problems) {
+        for note in &options.checkpoints {
+            self.add_note(note, "the checkpoint that was brought along", key, problems);
+        }
     }
 }
 
@@ -87,14 +101,10 @@ pub(super) fn collect(
     let mut heads = Heads::default();
     collect_tree(connection, key, &mut heads, problems);
     collect_kept(connection, key, &mut heads, problems);
-    let elsewhere = options.checkpoints.iter().map(|note| (note, "the checkpoint that was brought along"));
-    let file = beside.checkpoint.iter().map(|note| (note, "`audit.checkpoint`"));
-    for (note, place) in file.chain(elsewhere) {
-        match Checkpoint::verify(note, key) {
-            Ok(checkpoint) => heads.add(&checkpoint, place.to_owned()),
-            Err(cause) => problems.add(None, format!("{place}: {cause}")),
-        }
+    if let Some(note) = &beside.checkpoint {
+        heads.add_note(note, "`audit.checkpoint`", key, problems);
     }
+    heads.add_brought_along(options, key, problems);
     heads
 }
 
