@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_audit::AuditLog;
-use outpost_disk::{Clock, RELEASE_FLOOR_S};
+use outpost_disk::Clock;
+use outpost_disk::clock::RELEASE_FLOOR_S;
 use outpost_serve::{ServeConfig, Server};
 use outpost_sync::BackOff;
 use serde_json::Value;
