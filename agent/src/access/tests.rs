@@ -5,7 +5,8 @@ mod provider;
 
 use std::time::Duration;
 
-use outpost_disk::{Clock, Ledger, RELEASE_FLOOR_S};
+use outpost_disk::clock::RELEASE_FLOOR_S;
+use outpost_disk::{Clock, Ledger};
 use outpost_serve::identify::{JWKS_BYTES, ProviderKeys};
 use tokio::net::TcpListener;
 

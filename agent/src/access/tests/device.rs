@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_audit::AuditLog;
-use outpost_disk::{Clock, RELEASE_FLOOR_S};
+use outpost_disk::Clock;
+use outpost_disk::clock::RELEASE_FLOOR_S;
 use outpost_serve::{ServeConfig, Server};
 use outpost_sync::BackOff;
 use serde_json::Value;
@@ -69,7 +70,7 @@ impl Device {
         let server = Server::bind(server).await.unwrap();
         let address = server.tcp_address().unwrap();
         let key_sets = KeySets::open(&config.api.oidc, ledgers, &parts.identities, &clock).unwrap();
-        let serving = parts.serving(Arc::new(parts.backend(readiness, None)), None).unwrap();
+        let serving = parts.serving(Arc::new(parts.backend(readiness, None)), None);
         let tasks = vec![
             tokio::spawn(server.serve(serving, stop.clone().cancelled_owned())),
             tokio::spawn(key_sets.asking(asking).watch(stop.clone())),
