@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A proof is made from the hashes that are stored, of leaves and of every 256^n leaves: at most 63 hashes, for each of
-//! which at most 128 rows per tree level are read. [`check`] does the other side's work, and with other hashing code.
+//! which at most 128 rows per tree level are read. [`check()`] does the other side's work, and with other hashing code.
 
 mod check;
 mod stored;
