@@ -52,6 +52,9 @@ fn killed_at(step: Step) {
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{step:?}: {status}");
 
+    if step == Step::Overwritten {
+        assert_nowhere(&device.path, std::slice::from_ref(&old_root));
+    }
     device.assert_verifies();
     let log = device.open();
     let erasures = log.find(&Filter { kinds: vec![Kind::AuditErase], ..Filter::default() }).unwrap().len();

@@ -1,5 +1,6 @@
 //! Looks for bytes in every file below a directory: as they are, in hexadecimal, and in base64.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -19,6 +20,26 @@ pub(crate) fn assert_nowhere(directory: &Path, needles: &[Vec<u8>]) {
 /// Whether one file holds these bytes.
 pub(crate) fn is_somewhere(directory: &Path, needle: &[u8]) -> bool {
     files(directory).iter().any(|file| holds(file, needle))
+}
+
+/// How many of these are found, as they are, in any file. All of one length.
+pub(crate) fn count_found(directory: &Path, needles: &[Vec<u8>]) -> usize {
+    let length = needles[0].len();
+    let wanted: HashSet<&[u8]> = needles.iter().map(Vec::as_slice).collect();
+    let mut begins = vec![false; 1 << 16];
+    wanted.iter().for_each(|needle| begins[usize::from(u16::from_ne_bytes([needle[0], needle[1]]))] = true);
+    let mut found = HashSet::new();
+    for file in files(directory) {
+        let bytes = std::fs::read(file).unwrap();
+        for window in bytes.windows(length) {
+            if begins[usize::from(u16::from_ne_bytes([window[0], window[1]]))]
+                && let Some(needle) = wanted.get(window)
+            {
+                found.insert(*needle);
+            }
+        }
+    }
+    found.len()
 }
 
 fn holds(file: &Path, needle: &[u8]) -> bool {
