@@ -45,12 +45,12 @@ impl Client {
         read_json(response).await
     }
 
-    /// `GET path`, read as text.
+    /// `GET path`, read as text, by the holder of a key or token instead of this account.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn get_text(&self, path: &str) -> Result<String> {
-        let response = self.send("GET", path, None).await?;
+    pub async fn get_text(&self, path: &str, token: Option<&str>) -> Result<String> {
+        let response = self.send_as("GET", path, None, token).await?;
         let status = response.status();
         let body = read_body(response).await?;
         if !status.is_success() {
@@ -95,16 +95,30 @@ impl Client {
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {
+        self.send_as(method, path, body, None).await
+    }
+
+    async fn send_as(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        token: Option<&str>,
+    ) -> Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|_| NoAgent(self.socket.clone()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .context("the agent does not speak HTTP")?;
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .header("content-type", "application/json")
+            .header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request
             .body(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))))
             .context("cannot build the request")?;
         sender.send_request(request).await.context("the agent did not answer")
