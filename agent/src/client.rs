@@ -45,12 +45,12 @@ impl Client {
         read_json(response).await
     }
 
-    /// `GET path`, read as text.
+    /// `GET path`, read as text, by the holder of a key or token instead of this account.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn get_text(&self, path: &str) -> Result<String> {
-        let response = self.send("GET", path, None).await?;
+    pub async fn get_text(&self, path: &str, token: Option<&str>) -> Result<String> {
+        let response = self.send_as("GET", path, Bytes::new(), token).await?;
         let status = response.status();
         let body = read_body(response).await?;
         if !status.is_success() {
@@ -73,7 +73,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn post(&self, path: &str, document: Vec<u8>) -> Result<Value> {
-        let response = self.send_bytes("POST", path, document.into()).await?;
+        let response = self.send_as("POST", path, document.into(), None).await?;
         read_json(response).await
     }
 
@@ -105,22 +105,24 @@ impl Client {
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {
         let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
-        self.send_bytes(method, path, body).await
+        self.send_as(method, path, body, None).await
     }
 
-    async fn send_bytes(&self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>> {
+    async fn send_as(&self, method: &str, path: &str, body: Bytes, token: Option<&str>) -> Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|_| NoAgent(self.socket.clone()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .context("the agent does not speak HTTP")?;
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .context("cannot build the request")?;
+            .header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body)).context("cannot build the request")?;
         sender.send_request(request).await.context("the agent did not answer")
     }
 }

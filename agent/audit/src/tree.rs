@@ -53,7 +53,7 @@ impl Tree {
         for above in 1..=index.trailing_ones() {
             let left = self.frontier.pop().expect("the frontier has one hash for each 1 in the size");
             hash = node_hash(&left, &hash);
-            if (height + above) % TILE_HEIGHT == 0 {
+            if (height + above).is_multiple_of(TILE_HEIGHT) {
                 completed.push(TileNode { level: (height + above) / TILE_HEIGHT, index: index >> above, hash });
             }
         }

@@ -227,6 +227,10 @@ pub enum Audit {
         /// First index that is not wanted any more
         #[arg(long, value_name = "N")]
         to: Option<u64>,
+        /// A file with an auditor's API key, for while the agent runs: its own account is an admin, and admins do not read
+        /// the record
+        #[arg(long, value_name = "FILE")]
+        auditor_key: Option<PathBuf>,
     },
     /// Write a proof that one record is in the log, to be checked anywhere without the log; the act is itself recorded
     #[command(
@@ -243,6 +247,9 @@ pub enum Audit {
         /// The file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// A file with an auditor's API key, as for `export`
+        #[arg(long, value_name = "FILE")]
+        auditor_key: Option<PathBuf>,
     },
 }
 

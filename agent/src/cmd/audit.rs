@@ -8,7 +8,7 @@ use outpost_audit::export::{self, Exported, Format, Options};
 use outpost_audit::reader::list;
 use outpost_audit::verify::{self, Report, Subject, verify_any};
 use outpost_audit::{Entry, Filter, Kind, Record, VerifierKey};
-use outpost_disk::{Clock, StateLock};
+use outpost_disk::{Clock, Secret, StateLock};
 use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
@@ -28,10 +28,12 @@ pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
             check(here, path, &verify::Options { verifier_key, checkpoints, record })
         }
         Audit::Show(show) => self::show(here, show),
-        Audit::Export { directory, format, out, from, to } => {
-            write_export(here, directory, format, &out, (from, to)).await
+        Audit::Export { directory, format, out, from, to, auditor_key } => {
+            write_export(here, directory, format, &out, (from, to), auditor_key.as_deref()).await
         }
-        Audit::Prove { index, directory, out } => prove(here, index, directory, &out).await,
+        Audit::Prove { index, directory, out, auditor_key } => {
+            prove(here, index, directory, &out, auditor_key.as_deref()).await
+        }
     }
 }
 
@@ -146,13 +148,14 @@ async fn write_export(
     format: Format,
     out: &Path,
     (from, to): (Option<u64>, Option<u64>),
+    auditor_key: Option<&Path>,
 ) -> Result<Outcome> {
     let (directory, is_own) = log_directory(here, directory);
     let mut record = Record::new(Kind::AuditRead).act("export_audit").detail("format", format.name());
     record = from.into_iter().fold(record, |record, from| record.detail("from", from));
     record = to.into_iter().fold(record, |record, to| record.detail("to", to));
     let key = if is_own {
-        put_on_record(here, record).await?;
+        put_on_record(here, record, auditor_key).await?;
         Some(keys::log_identity(&here.state)?.key)
     } else {
         None
@@ -170,10 +173,17 @@ async fn write_export(
     tell(here, &exported, out)
 }
 
-async fn prove(here: &Here, index: u64, directory: Option<PathBuf>, out: &Path) -> Result<Outcome> {
+async fn prove(
+    here: &Here,
+    index: u64,
+    directory: Option<PathBuf>,
+    out: &Path,
+    auditor_key: Option<&Path>,
+) -> Result<Outcome> {
     let (directory, is_own) = log_directory(here, directory);
     if is_own {
-        put_on_record(here, Record::new(Kind::AuditRead).act("prove_record").detail("index", index)).await?;
+        put_on_record(here, Record::new(Kind::AuditRead).act("prove_record").detail("index", index), auditor_key)
+            .await?;
     }
     let proven = export::prove(&directory, index, out)
         .with_context(|| format!("cannot prove record {index} of `{}`", directory.display()))?;
@@ -204,8 +214,11 @@ fn log_directory(here: &Here, given: Option<PathBuf>) -> (PathBuf, bool) {
 
 /// What leaves the log is recorded first, or does not leave: by the running agent, which knows who asks and whether they
 /// may, or in the log itself while none runs.
-async fn put_on_record(here: &Here, record: Record) -> Result<()> {
-    match Client::new(&here.state.socket()).get_text("/outpost/audit/checkpoint").await {
+async fn put_on_record(here: &Here, record: Record, auditor_key: Option<&Path>) -> Result<()> {
+    let secret = auditor_key.map(Secret::read).transpose()?;
+    let token = secret.as_ref().map(|secret| std::str::from_utf8(secret.expose())).transpose();
+    let token = token.context("the auditor's key is not text")?.map(str::trim);
+    match Client::new(&here.state.socket()).get_text("/outpost/audit/checkpoint", token).await {
         Ok(_) => Ok(()),
         Err(error) if error.is::<NoAgent>() => {
             let log = here.state.audit();
@@ -215,6 +228,8 @@ async fn put_on_record(here: &Here, record: Record) -> Result<()> {
                 .context("the act could not be recorded, so nothing is written")?;
             here.record_alone(&lock, &Clock::open(here.state.ledgers())?, record)
         }
-        Err(error) => Err(error.context("the running agent did not record the act, so nothing is written")),
+        Err(error) => Err(error.context(
+            "the running agent did not put the act on record, so nothing is written; `--auditor-key` says who asks",
+        )),
     }
 }
