@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use outpost_contract::SealedKind;
 use outpost_contract::limits::SEALED_BYTES;
-use outpost_disk::atomic;
+use outpost_disk::{Clock, atomic};
 use outpost_policies::{BreakGlass, Bundle, Locks, Policies};
 use outpost_trust::{Envelope, SigningKey, seal};
 use serde_json::{Value, json};
@@ -29,12 +29,12 @@ pub(super) fn run(here: &Here, command: Seal) -> Result<Outcome> {
             let mut list: Value = serde_json::from_slice(&read_bounded(&list, SEALED_BYTES)?)
                 .with_context(|| format!("`{}` is no JSON", list.display()))?;
             if let Some(list) = list.as_object_mut() {
-                list.entry("issued_s").or_insert(json!(now_s()?));
+                list.entry("issued_s").or_insert(json!(Clock::system().now_s()));
             }
             finish(here, SealedKind::Locks, list.to_string().as_bytes(), &sealing)
         }
         Seal::BreakGlass { id, roles, hours, reason, user, device, sealed_by, sealing } => {
-            let from_s = now_s()?;
+            let from_s = Clock::system().now_s();
             let until_s = from_s + i64::from(hours) * 3600;
             let glass = BreakGlass { id, roles, user, device, from_s, until_s, reason, sealed_by };
             let glass = serde_json::to_vec(&glass).context("the override cannot be written")?;
@@ -134,10 +134,4 @@ pub(super) fn read_bounded(path: &Path, most: usize) -> Result<Vec<u8>> {
         bail!("`{}` has more than {most} bytes", path.display());
     }
     Ok(bytes)
-}
-
-fn now_s() -> Result<i64> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let since = since.context("this computer's clock stands before 1970")?;
-    i64::try_from(since.as_secs()).context("this computer's clock stands beyond all years")
 }
