@@ -19,3 +19,9 @@ fn random(below: usize) -> usize {
     getrandom::fill(&mut bytes).unwrap();
     usize::try_from(u64::from_ne_bytes(bytes) % below.max(1) as u64).unwrap()
 }
+
+/// A figure of a campaign, for whoever asked for it.
+fn say(line: &str) {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "{line}").unwrap();
+}

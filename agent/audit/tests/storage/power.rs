@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::recorder::{Acknowledged, assert_nothing_is_lost, parse, run, under_strace};
 use crate::trace::{Event, read};
-use crate::{is_whole_campaign, random};
+use crate::{is_whole_campaign, random, say};
 
 const SECTOR: usize = 512;
 
@@ -200,5 +200,5 @@ fn whatever_a_power_cut_takes_of_what_was_not_synced_nothing_acknowledged_is_los
         assert_nothing_is_lost(folder.path(), &acknowledged, &format!("a cut after event {at} of {}", events.len()));
     }
     assert!(dropped > cuts && in_all > cuts, "{dropped} writes at stake, {in_all} records: nothing was tried");
-    eprintln!("{cuts} cuts: {dropped} writes not synced, {in_all} records acknowledged, none lost");
+    say(&format!("{cuts} cuts: {dropped} writes not synced, {in_all} records acknowledged, none lost"));
 }
