@@ -100,8 +100,8 @@ impl Device {
     /// The reason of the last failure on record.
     pub(super) fn recorded_reason(&self) -> Option<String> {
         let all = self.audit.list(0..u64::MAX).unwrap();
-        let records = all.iter().map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
-        let failure = records.filter(|record| record["type"] == "auth.fail").last()?;
+        let mut records = all.iter().map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
+        let failure = records.rfind(|record| record["type"] == "auth.fail")?;
         Some(failure["res"]["err"].as_str()?.to_owned())
     }
 
