@@ -2,6 +2,9 @@
 //! that does what the last message says.
 #![allow(dead_code, unreachable_pub, reason = "each test file is a program of its own and uses its part")]
 
+mod governed;
+mod reply;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,9 +16,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outpost_audit::{AuditLog, BootInfo, CheckpointKey, LogIdentity, Pseudonyms};
@@ -23,16 +26,17 @@ use outpost_policies::{Bundle, InForce, Permit, Policies, Principal};
 use outpost_serve::identify::{CertificateSubjects, NewApiKey};
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
-    FinishReason, GenerateRequest, Generation, GenerationEvent, Governance, GovernanceError, Health, Identities,
-    KeepAlive, Limits, LoadOutcome, LoadedModel, LocalUsers, ModelCard, ModelDetail, NewModel, Progress, Prompt,
-    Purpose, Said, ServeConfig, Served, Server, Serving, Shape, Timings, TlsFiles, TokenIssuer, TokenScore, ToolChoice,
-    Usage,
+    FinishReason, GenerateRequest, Generation, GenerationEvent, Governance, Health, Identities, KeepAlive, Limits,
+    LoadOutcome, LoadedModel, LocalUsers, ModelCard, ModelDetail, NewModel, Progress, Prompt, Purpose, Said,
+    ServeConfig, Served, Server, Serving, Shape, Timings, TlsFiles, TokenIssuer, TokenScore, ToolChoice, Usage,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+pub use reply::{Open, Reply};
 
 pub const NOW_S: i64 = 1_796_083_200;
 pub const ISSUER: &str = "https://control.example";
@@ -285,73 +289,6 @@ where
     tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("the server answers").unwrap()
 }
 
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub text: String,
-}
-
-impl Reply {
-    async fn of(response: Response<Incoming>) -> Self {
-        let (head, body) = response.into_parts();
-        let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the body ends").unwrap().to_bytes();
-        Self { status: head.status.as_u16(), headers: head.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
-    }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    /// The error's code, after checking that it has the shape that every error has.
-    pub fn code(&self) -> String {
-        let json = self.json();
-        let error = &json["error"];
-        assert_eq!(self.header("x-request-id").len(), 26);
-        if let Some(message) = error.as_str() {
-            assert!(message.len() > 10, "{json}");
-            return json["code"].as_str().unwrap().to_owned();
-        }
-        assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{json}");
-        assert!(error["type"].is_string() && (json["type"] == "error" || error.get("param").is_some()), "{json}");
-        error["code"].as_str().unwrap().to_owned()
-    }
-
-    pub fn message(&self) -> String {
-        let error = &self.json()["error"];
-        error.as_str().or_else(|| error["message"].as_str()).unwrap().to_owned()
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-/// An answer that is still coming.
-pub struct Open {
-    pub response: Response<Incoming>,
-}
-
-impl Open {
-    /// The next bytes; none at the end.
-    pub async fn next(&mut self) -> Option<String> {
-        loop {
-            let frame = tokio::time::timeout(PATIENCE, self.response.body_mut().frame()).await.expect("more comes")?;
-            if let Ok(data) = frame.ok()?.into_data() {
-                return Some(String::from_utf8(data.to_vec()).unwrap());
-            }
-        }
-    }
-
-    /// Reads until something contains `text`; what was read.
-    pub async fn until(&mut self, text: &str) -> String {
-        let mut read = String::new();
-        while !read.contains(text) {
-            read.push_str(&self.next().await.unwrap_or_else(|| panic!("`{text}` never came: {read}")));
-        }
-        read
-    }
-}
-
 /// A backend that does what the last message says.
 #[derive(Default)]
 pub struct Scripted {
@@ -413,40 +350,6 @@ impl Scripted {
 
 fn served(model: &str) -> Served {
     Served { model: model.to_owned(), variant: "Q4_0".to_owned(), file_sha256: "ab".repeat(32) }
-}
-
-/// Takes a document as what it says that it is; one that says nothing is not approved.
-#[async_trait]
-impl Governance for Scripted {
-    async fn apply_locks(&self, permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
-        self.govern("apply_locks", &permit, &document)
-    }
-
-    async fn open_override(&self, permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
-        self.govern("open_override", &permit, &document)
-    }
-
-    async fn close_override(&self, permit: Permit) -> Result<Map<String, Value>, GovernanceError> {
-        self.govern("close_override", &permit, b"none")
-    }
-
-    async fn activate_policy(&self, permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
-        self.govern("activate_policy", &permit, &document)
-    }
-
-    async fn roll_back_policy(&self, permit: Permit) -> Result<Map<String, Value>, GovernanceError> {
-        self.govern("roll_back_policy", &permit, b"none")
-    }
-}
-
-impl Scripted {
-    fn govern(&self, word: &str, permit: &Permit, document: &[u8]) -> Result<Map<String, Value>, GovernanceError> {
-        if document == b"{}" {
-            return Err(GovernanceError::NotApproved("nobody has signed it".to_owned()));
-        }
-        self.acts.lock().unwrap().push(format!("{word} by {}", permit.principal().id));
-        Ok(Map::from_iter([("done".to_owned(), json!(word))]))
-    }
 }
 
 #[async_trait]
