@@ -39,13 +39,10 @@ pub(super) async fn apply_locks(here: &Here, document: &Path) -> Result<Outcome>
 
 pub(super) async fn open_override(here: &Here, document: &Path) -> Result<Outcome> {
     let answer = post(here, "/outpost/break-glass", Some(read_sealed(document)?)).await?;
-    let id = answer["id"].as_str().unwrap_or_default();
-    let (roles, sealed) = (names(&answer["roles"], "its roles"), names(&answer["sealed_by"], ", sealed by"));
-    tell(
-        here,
-        &answer,
-        format!("override `{id}` is open until {} (seconds since 1970):{roles} count{sealed}", answer["until_s"]),
-    )
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let (roles, sealed) = (names(&answer["roles"], ""), names(&answer["sealed_by"], ", sealed by"));
+    let line = format!("override `{}` is open until {}{sealed}; it gives{roles}", text("id"), text("until"));
+    tell(here, &answer, line)
 }
 
 pub(super) async fn close_override(here: &Here) -> Result<Outcome> {

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use outpost_audit::leaf::Time;
 use outpost_contract::SealedKind;
 use outpost_contract::limits::SEALED_BYTES;
 use outpost_disk::{Clock, atomic};
@@ -90,7 +91,8 @@ fn described(kind: SealedKind, payload: &[u8]) -> Result<String> {
         }
         SealedKind::Locks => {
             let locks = Locks::parse(payload)?;
-            format!("list of locks number {}: {} locks, issued at {}", locks.seq(), locks.len(), locks.issued_s())
+            let issued = Time(locks.issued_s().saturating_mul(1000));
+            format!("list of locks number {}: {} locks, issued at {issued}", locks.seq(), locks.len())
         }
         SealedKind::BreakGlass => {
             let glass = BreakGlass::parse(payload)?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use outpost_audit::leaf::Time;
 use outpost_audit::{Kind, Record};
 use outpost_contract::SealedKind;
 use outpost_disk::Ledger;
@@ -78,11 +79,9 @@ impl Emergency {
         }
         let (now_s, device) = (self.around.clock.now_s(), self.around.device.as_str());
         if !(glass.from_s..glass.until_s).contains(&now_s) {
-            let why = format!(
-                "the override `{}` lasts from {} to {} and it is {now_s}",
-                glass.id, glass.from_s, glass.until_s
-            );
-            return Err(GovernanceError::Conflict(format!("{why} (seconds since 1970): have a new one sealed")));
+            let (from, until, now) = (said(glass.from_s), said(glass.until_s), said(now_s));
+            let why = format!("the override `{}` lasts from {from} to {until}, and it is {now}", glass.id);
+            return Err(GovernanceError::Conflict(format!("{why}: have a new one sealed")));
         }
         if glass.device.as_ref().is_some_and(|named| named != device) {
             return Err(GovernanceError::Conflict(format!("the override `{}` is for another device", glass.id)));
@@ -187,7 +186,13 @@ impl Open {
             ("id", json!(self.id)),
             ("roles", json!(self.roles)),
             ("until_s", json!(self.until_s)),
+            ("until", json!(said(self.until_s))),
             ("sealed_by", json!(self.sealed_by)),
         ])
     }
+}
+
+/// A moment for people.
+fn said(second: i64) -> String {
+    Time(second.saturating_mul(1000)).to_string()
 }
