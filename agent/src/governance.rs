@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use emergency::Emergency;
 use locks::LockKeeper;
 use policy::PolicyKeeper;
-pub(crate) use policy::{PolicyRefusal, kept_policies};
+pub(crate) use policy::kept_policies;
 pub(crate) use signers::SignersInForce;
 
 use crate::progress::Announcer;
@@ -93,12 +93,12 @@ impl Governance for Keepers {
 
     async fn activate_policy(&self, _permit: Permit, document: Bytes) -> Result<Map<String, Value>, GovernanceError> {
         let (policy, signers) = (Arc::clone(&self.policy), self.signers.now());
-        aside(move || Ok(policy.take_local(&document, &signers)?)).await
+        aside(move || policy.take_local(&document, &signers)).await
     }
 
     async fn roll_back_policy(&self, _permit: Permit) -> Result<Map<String, Value>, GovernanceError> {
         let policy = Arc::clone(&self.policy);
-        aside(move || Ok(policy.roll_back()?)).await
+        aside(move || policy.roll_back()).await
     }
 }
 

@@ -8,14 +8,14 @@ use outpost_contract::limits::CATALOGUE_BYTES;
 use outpost_contract::{Authority, Desired, Reason, ReasonCode, TargetKind};
 use outpost_disk::Clock;
 use outpost_planner::Plan;
-use outpost_serve::{Identities, TokenIssuer};
+use outpost_serve::{GovernanceError, Identities, TokenIssuer};
 use outpost_store::{Source, Store};
 use outpost_sync::{AcceptedSlot, Identity, SyncError};
 use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
 
 use crate::active::Card;
 use crate::chunks::Nowhere;
-use crate::governance::{Keepers, PolicyRefusal};
+use crate::governance::Keepers;
 use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
 use crate::progress::{Announcer, Progress};
@@ -301,12 +301,12 @@ impl Reconciler {
         let (keeper, signers) = (Arc::clone(&self.keepers.policy), self.keepers.signers.now());
         let document = document.to_vec();
         let taking = tokio::task::spawn_blocking(move || keeper.take_assigned(&document, &signers));
-        let taken = taking.await.unwrap_or_else(|error| Err(PolicyRefusal::Failed(error.to_string())));
+        let taken = taking.await.unwrap_or_else(|error| Err(GovernanceError::Failed(error.to_string())));
         taken.map_err(|refusal| {
             let code = match refusal {
-                PolicyRefusal::NotApproved(_) => ReasonCode::BadSignature,
-                PolicyRefusal::Invalid(_) | PolicyRefusal::Conflict(_) => ReasonCode::PolicyInvalid,
-                PolicyRefusal::Failed(_) => ReasonCode::Unavailable,
+                GovernanceError::NotApproved(_) => ReasonCode::BadSignature,
+                GovernanceError::Invalid(_) | GovernanceError::Conflict(_) => ReasonCode::PolicyInvalid,
+                GovernanceError::Failed(_) => ReasonCode::Unavailable,
             };
             reason(code, "policy", refusal.to_string())
         })

@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 use outpost_audit::{Kind, Record};
 use outpost_contract::SealedKind;
 use outpost_disk::Ledger;
-use outpost_policies::{BUNDLE_BYTES, Bundle, Policies};
+use outpost_policies::{Bundle, Policies};
 use outpost_serve::GovernanceError;
 use outpost_trust::Signers;
 use outpost_trust::sealed::is_sealed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Surroundings, facts};
+use super::{Surroundings, facts, failed};
 use crate::progress::Progress;
 
 const LEDGER: &str = "policy";
@@ -41,34 +41,6 @@ struct Held {
     bundle: String,
     version: u64,
     approved_by: BTreeSet<String>,
-}
-
-/// Why a bundle does not come into force; the one before it stays.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PolicyRefusal {
-    /// It is none, or does not hold.
-    #[error("{0}")]
-    Invalid(String),
-    /// Too few have signed it.
-    #[error("{0}")]
-    NotApproved(String),
-    /// It contradicts what is in force.
-    #[error("{0}")]
-    Conflict(String),
-    /// The disk or the record.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<PolicyRefusal> for GovernanceError {
-    fn from(refusal: PolicyRefusal) -> Self {
-        match refusal {
-            PolicyRefusal::Invalid(why) => Self::Invalid(why),
-            PolicyRefusal::NotApproved(why) => Self::NotApproved(why),
-            PolicyRefusal::Conflict(why) => Self::Conflict(why),
-            PolicyRefusal::Failed(why) => Self::Failed(why),
-        }
-    }
 }
 
 /// Keeps the policy of one device.
@@ -122,7 +94,7 @@ impl PolicyKeeper {
     }
 
     /// Takes the bundle that the fleet assigns; the one in force already changes nothing.
-    pub(crate) fn take_assigned(&self, document: &[u8], signers: &Signers) -> Result<(), PolicyRefusal> {
+    pub(crate) fn take_assigned(&self, document: &[u8], signers: &Signers) -> Result<(), GovernanceError> {
         if self.held().1.as_ref().is_some_and(|kept| kept.now.document.as_bytes() == document) {
             return Ok(());
         }
@@ -130,7 +102,7 @@ impl PolicyKeeper {
     }
 
     /// Takes a bundle that somebody brought to a box of its own.
-    pub(super) fn take_local(&self, document: &[u8], signers: &Signers) -> Result<Map<String, Value>, PolicyRefusal> {
+    pub(super) fn take_local(&self, document: &[u8], signers: &Signers) -> Result<Map<String, Value>, GovernanceError> {
         self.of_its_own()?;
         let floor = self.held().1.as_ref().map_or_else(|| self.around.policies.now().version(), |kept| kept.floor);
         let held = self.take(document, signers, floor)?;
@@ -138,19 +110,19 @@ impl PolicyKeeper {
     }
 
     /// Goes back to the bundle before.
-    pub(super) fn roll_back(&self) -> Result<Map<String, Value>, PolicyRefusal> {
+    pub(super) fn roll_back(&self) -> Result<Map<String, Value>, GovernanceError> {
         self.of_its_own()?;
         let asked = self.around.policies.now().required_approvals();
         if asked > 0 {
             let why = format!("the policy in force asks for {asked} approvals, and a way back would need none");
-            return Err(PolicyRefusal::Conflict(format!("{why}: have the earlier rules signed as a newer version")));
+            return Err(GovernanceError::Conflict(format!("{why}: have the earlier rules signed as a newer version")));
         }
         let mut held = self.held();
         let Some((kept, before)) = held.1.as_ref().and_then(|kept| Some((kept, kept.before.clone()?))) else {
             let why = "no other policy was in force before: bring one with `outpost policy activate`";
-            return Err(PolicyRefusal::Conflict(why.to_owned()));
+            return Err(GovernanceError::Conflict(why.to_owned()));
         };
-        let policies = again(&before).map_err(|error| PolicyRefusal::Invalid(format!("{error:#}")))?;
+        let policies = again(&before).map_err(|error| GovernanceError::Invalid(format!("{error:#}")))?;
         let record = Record::new(Kind::PolicyRollback)
             .detail("version", before.version)
             .detail("from_version", kept.now.version);
@@ -160,16 +132,16 @@ impl PolicyKeeper {
         Ok(facts([("version", json!(before.version)), ("approved_by", json!(before.approved_by))]))
     }
 
-    fn of_its_own(&self) -> Result<(), PolicyRefusal> {
+    fn of_its_own(&self) -> Result<(), GovernanceError> {
         if self.around.enrolled {
             let why = "this device belongs to a fleet, which assigns its policy";
-            return Err(PolicyRefusal::Conflict(why.to_owned()));
+            return Err(GovernanceError::Conflict(why.to_owned()));
         }
         Ok(())
     }
 
     /// Checks it, and then: on record, on disk, in force.
-    fn take(&self, document: &[u8], signers: &Signers, floor: u64) -> Result<Held, PolicyRefusal> {
+    fn take(&self, document: &[u8], signers: &Signers, floor: u64) -> Result<Held, GovernanceError> {
         // Held from the first look to the change, so that of two bundles at once the second is judged by the first.
         let mut held = self.held();
         let checked = self.check(document, signers, floor);
@@ -199,20 +171,14 @@ impl PolicyKeeper {
         Ok(taken)
     }
 
-    fn check(&self, document: &[u8], signers: &Signers, floor: u64) -> Result<(Held, Policies), PolicyRefusal> {
-        let invalid = |error: &dyn std::fmt::Display| PolicyRefusal::Invalid(error.to_string());
+    fn check(&self, document: &[u8], signers: &Signers, floor: u64) -> Result<(Held, Policies), GovernanceError> {
+        let invalid = |error: &dyn std::fmt::Display| GovernanceError::Invalid(error.to_string());
         let (bytes, approved_by) = if is_sealed(document) {
-            let opened = super::signers::open(signers, SealedKind::Policy, document).map_err(|error| match error {
-                GovernanceError::NotApproved(why) => PolicyRefusal::NotApproved(why),
-                other => PolicyRefusal::Invalid(other.to_string()),
-            })?;
+            let opened = super::signers::open(signers, SealedKind::Policy, document)?;
             (opened.payload, opened.signed_by)
         } else {
             (document.to_vec(), BTreeSet::new())
         };
-        if bytes.len() > BUNDLE_BYTES {
-            return Err(PolicyRefusal::Invalid(format!("the policy bundle has more than {BUNDLE_BYTES} bytes")));
-        }
         let asked = usize::from(self.around.policies.now().required_approvals());
         if approved_by.len() < asked {
             let have = match approved_by.len() {
@@ -220,21 +186,21 @@ impl PolicyKeeper {
                 _ => approved_by.iter().cloned().collect::<Vec<_>>().join(" and "),
             };
             let why = format!("the policy in force asks for {asked} approvals, and {have} who may has signed this one");
-            return Err(PolicyRefusal::NotApproved(format!("{why}: `outpost seal again` adds a signature")));
+            return Err(GovernanceError::NotApproved(format!("{why}: `outpost seal again` adds a signature")));
         }
         let bundle = Bundle::parse(&bytes).map_err(|error| invalid(&error))?;
         if bundle.version <= floor {
             let why = format!("the bundle has version {}, which is not above {floor}", bundle.version);
-            return Err(PolicyRefusal::Conflict(format!("{why}: give it a higher one")));
+            return Err(GovernanceError::Conflict(format!("{why}: give it a higher one")));
         }
         let (next, people) = (usize::from(bundle.required_approvals), signers.people(SealedKind::Policy));
         if next > people {
             let why =
                 format!("the bundle asks for {next} approvals of the next one, and {people} people may sign one here");
-            return Err(PolicyRefusal::Invalid(format!("{why}: nobody could replace it; list more signers first")));
+            return Err(GovernanceError::Invalid(format!("{why}: nobody could replace it; list more signers first")));
         }
         let version = bundle.version;
-        let policies = Policies::activate(bundle).map_err(|findings| PolicyRefusal::Invalid(said(&findings)))?;
+        let policies = Policies::activate(bundle).map_err(|findings| GovernanceError::Invalid(said(&findings)))?;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|error| invalid(&error));
         let held = Held { document: text(document.to_vec())?, bundle: text(bytes)?, version, approved_by };
         Ok((held, policies))
@@ -245,8 +211,8 @@ impl PolicyKeeper {
         held: &mut (Ledger<Kept>, Option<Kept>),
         next: Kept,
         policies: Policies,
-    ) -> Result<(), PolicyRefusal> {
-        held.0.commit(&next).map_err(|error| PolicyRefusal::Failed(error.to_string()))?;
+    ) -> Result<(), GovernanceError> {
+        held.0.commit(&next).map_err(failed)?;
         let version = next.now.version;
         held.1 = Some(next);
         self.around.policies.replace(policies);
@@ -254,9 +220,9 @@ impl PolicyKeeper {
         Ok(())
     }
 
-    fn append(&self, record: Record) -> Result<(), PolicyRefusal> {
+    fn append(&self, record: Record) -> Result<(), GovernanceError> {
         let appended = self.around.audit.append(record).wait();
-        appended.map(|_| ()).map_err(|error| PolicyRefusal::Failed(error.to_string()))
+        appended.map(|_| ()).map_err(failed)
     }
 
     fn held(&self) -> MutexGuard<'_, (Ledger<Kept>, Option<Kept>)> {
