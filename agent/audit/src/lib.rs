@@ -35,6 +35,7 @@ mod identifier;
 pub mod kind;
 pub mod leaf;
 pub mod log;
+pub mod mirror;
 pub mod note;
 mod proof;
 pub mod pseudonym;

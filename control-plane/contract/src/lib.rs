@@ -3,6 +3,7 @@
 //! Every type here crosses a border that this project owns. What arrives from a wire is parsed into these types
 //! once; a value of one of them is well-formed, though not yet trusted: trust is `outpost-trust`'s word.
 
+pub mod audit;
 pub mod blob;
 pub mod catalogue;
 pub mod desired;
@@ -16,6 +17,7 @@ pub mod reported;
 pub mod sealed;
 pub mod topic;
 
+pub use audit::{AuditAnswer, AuditAsk};
 pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, Manifest};
 pub use catalogue::{Authority, ModelFacts, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
 pub use desired::{Desired, DesiredModel, TargetPin};

@@ -23,3 +23,6 @@ pub const SEALED_BYTES: usize = 1536 * 1024;
 
 /// Largest body of an enrolment request or answer.
 pub const ENROL_BYTES: usize = 64 * 1024;
+
+/// Largest package of audit records, compressed and with its heading: one MQTT packet.
+pub const AUDIT_PACKAGE_BYTES: usize = CHUNK_BYTES;

@@ -24,6 +24,10 @@ pub enum Down {
     HelloAck,
     /// Chunks of one transfer; QoS 0.
     Blob(u32),
+    /// What the witness says to a checkpoint; QoS 1.
+    AuditCheckpoint,
+    /// What the mirror says to records; QoS 1.
+    AuditEntries,
 }
 
 /// From one device to the control plane.
@@ -37,6 +41,10 @@ pub enum Up {
     Reported,
     /// A request for chunks; QoS 1.
     BlobRequest,
+    /// A checkpoint of the audit log, to be cosigned; QoS 1.
+    AuditCheckpoint,
+    /// Records of the audit log, to be kept; QoS 1.
+    AuditEntries,
 }
 
 /// The last part of a topic.
@@ -97,10 +105,14 @@ impl fmt::Display for Topic {
             Leaf::Down(Down::Desired) => formatter.write_str("down/desired"),
             Leaf::Down(Down::HelloAck) => formatter.write_str("down/hello-ack"),
             Leaf::Down(Down::Blob(transfer)) => write!(formatter, "down/blob/{transfer}"),
+            Leaf::Down(Down::AuditCheckpoint) => formatter.write_str("down/audit/checkpoint"),
+            Leaf::Down(Down::AuditEntries) => formatter.write_str("down/audit/entries"),
             Leaf::Up(Up::Hello) => formatter.write_str("up/hello"),
             Leaf::Up(Up::Presence) => formatter.write_str("up/presence"),
             Leaf::Up(Up::Reported) => formatter.write_str("up/reported"),
             Leaf::Up(Up::BlobRequest) => formatter.write_str("up/blob/req"),
+            Leaf::Up(Up::AuditCheckpoint) => formatter.write_str("up/audit/checkpoint"),
+            Leaf::Up(Up::AuditEntries) => formatter.write_str("up/audit/entries"),
         }
     }
 }
@@ -120,6 +132,10 @@ impl FromStr for Topic {
             "up/presence" => Leaf::Up(Up::Presence),
             "up/reported" => Leaf::Up(Up::Reported),
             "up/blob/req" => Leaf::Up(Up::BlobRequest),
+            "down/audit/checkpoint" => Leaf::Down(Down::AuditCheckpoint),
+            "down/audit/entries" => Leaf::Down(Down::AuditEntries),
+            "up/audit/checkpoint" => Leaf::Up(Up::AuditCheckpoint),
+            "up/audit/entries" => Leaf::Up(Up::AuditEntries),
             other => {
                 let transfer = other.strip_prefix("down/blob/").ok_or_else(unknown)?;
                 let number: u32 = transfer.parse().map_err(|_| unknown())?;
@@ -144,10 +160,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_topic_survives_a_round_trip(tenant in "[a-z0-9][a-z0-9-]{0,20}", device in "[a-z0-9][a-z0-9-]{0,20}", transfer: u32, which in 0usize..7) {
+        fn any_topic_survives_a_round_trip(tenant in "[a-z0-9][a-z0-9-]{0,20}", device in "[a-z0-9][a-z0-9-]{0,20}", transfer: u32, which in 0usize..11) {
             let leaf = [
                 Leaf::Down(Down::Desired), Leaf::Down(Down::HelloAck), Leaf::Down(Down::Blob(transfer)),
                 Leaf::Up(Up::Hello), Leaf::Up(Up::Presence), Leaf::Up(Up::Reported), Leaf::Up(Up::BlobRequest),
+                Leaf::Down(Down::AuditCheckpoint), Leaf::Down(Down::AuditEntries), Leaf::Up(Up::AuditCheckpoint),
+                Leaf::Up(Up::AuditEntries),
             ][which];
             let topic = Topic { tenant: tenant.parse().unwrap(), device: device.parse().unwrap(), leaf };
             prop_assert_eq!(topic.to_string().parse::<Topic>(), Ok(topic));

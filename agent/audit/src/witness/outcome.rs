@@ -29,8 +29,14 @@ pub enum Outcome {
 
 /// An answer that no witness gives.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is not the answer of a witness: {0}")]
+#[error("this is no answer of a witness or a mirror: {0}")]
 pub struct BadAnswer(String);
+
+impl BadAnswer {
+    pub(crate) fn new(status: u16, cause: &str) -> Self {
+        Self(format!("status {status}, {cause}"))
+    }
+}
 
 impl Outcome {
     /// The status, as HTTP numbers it.
@@ -71,7 +77,7 @@ impl Outcome {
     /// # Errors
     /// If no witness answers so.
     pub fn parse(status: u16, body: &[u8]) -> Result<Self, BadAnswer> {
-        let bad = |cause: &str| BadAnswer(format!("status {status}, {cause}"));
+        let bad = |cause: &str| BadAnswer::new(status, cause);
         if body.len() > MAX_ANSWER_BYTES {
             return Err(bad("the body is too large"));
         }
