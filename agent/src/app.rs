@@ -23,7 +23,7 @@ use crate::progress::Progress;
 use crate::reconcile::Reconciler;
 use crate::state::StateDir;
 use crate::telemetry::{self, Collector};
-use crate::{key_watch, standalone};
+use crate::{key_watch, standalone, succession};
 
 /// What a command asks for beside the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -148,6 +148,18 @@ impl Agent {
         &self.parts.audit
     }
 
+    /// Waits until the audit log must not go on, because a witness remembers another past: says why. The agent is then to
+    /// be stopped and started again, which begins a new log.
+    pub async fn log_ended(&self) -> String {
+        let mut ended = self.parts.ended.subscribe();
+        match ended.wait_for(Option::is_some).await.ok().and_then(|ended| ended.as_ref().map(|ended| ended.why.clone()))
+        {
+            Some(why) => why.to_string(),
+            // The sender lives in `self`.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until a model serves.
     ///
     /// # Errors
@@ -161,7 +173,8 @@ impl Agent {
         }
     }
 
-    /// Stops in good order: no new requests, answers in progress get their time, the log gets its `shutdown`.
+    /// Stops in good order: no new requests, answers in progress get their time, the log gets its `shutdown`. A log that
+    /// must not go on gets nothing more; it is noted that the next start begins a new one.
     pub async fn stop(self) {
         self.stop_serving.cancel();
         self.stop_fleet.cancel();
@@ -170,12 +183,16 @@ impl Agent {
                 tracing::error!(%error, "a part of the agent failed");
             }
         }
-        let Parts { active, residents, audit, clock, .. } = self.parts;
+        let Parts { active, residents, audit, clock, state, ended, .. } = self.parts;
+        let ended = ended.borrow().clone();
         let ending = tokio::task::spawn_blocking(move || {
             drop(active.replace(None));
             residents.clear();
             clock.persist().map_err(anyhow::Error::new)?;
-            audit.shutdown("stopped").map_err(anyhow::Error::new)
+            match ended {
+                Some(ended) => succession::end(&state, &ended),
+                None => audit.shutdown("stopped").map_err(anyhow::Error::new),
+            }
         });
         match ending.await {
             Ok(Ok(())) => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{BootId, Reported};
+use outpost_contract::{AuditAnswer, BootId, Down, Reported};
 use outpost_disk::Clock;
 use outpost_sync::{LinkEvent, LinkHandle};
 use tokio::sync::{mpsc, watch};
@@ -16,6 +16,7 @@ use crate::chunks::FleetChunks;
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
+use crate::witnessing::Witnessing;
 
 /// A report without news goes out this often.
 const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -34,6 +35,8 @@ pub(crate) struct Fleet {
     pub(crate) audit: AuditLog,
     pub(crate) clock: Clock,
     pub(crate) announcer: Announcer,
+    /// Has the audit log vouched for, and hears what is answered to that; none if nobody vouches.
+    pub(crate) witnessing: Option<(Witnessing, mpsc::Sender<(Down, AuditAnswer)>)>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -43,6 +46,8 @@ impl Fleet {
         let resumed = self.reconciler.resume().await.unwrap_or_default();
         let (wanted, asked) = watch::channel(None::<Bytes>);
         let (standing, mut told) = watch::channel(resumed);
+        let (witnessing, answers) = self.witnessing.take().unzip();
+        let witnessing = witnessing.map(|witnessing| tokio::spawn(witnessing.run()));
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, standing);
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let stop = self.stop.clone();
@@ -50,6 +55,10 @@ impl Fleet {
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = self.events.recv() => match event {
+                    Some(LinkEvent::Audit { down, answer }) => {
+                        // Full only if answers come that nobody asked for.
+                        let _ = answers.as_ref().map(|answers| answers.try_send((down, answer)));
+                    }
                     Some(event) => {
                         let standing = told.borrow().clone();
                         self.hear(event, &wanted, &standing).await;
@@ -67,6 +76,11 @@ impl Fleet {
             }
         }
         reconciling.abort();
+        if let Some(witnessing) = witnessing
+            && let Err(error) = witnessing.await
+        {
+            tracing::error!(%error, "the audit log is not vouched for any more");
+        }
         self.link.stop().await;
     }
 
@@ -99,6 +113,8 @@ impl Fleet {
                 self.reporter.stored(sequence);
                 self.announcer.say(Progress::Reported(sequence));
             }
+            // Handed on before.
+            LinkEvent::Audit { .. } => {}
             LinkEvent::Undeliverable { sequence, reason } => {
                 tracing::error!(sequence, reason, "a report was given up");
             }

@@ -28,6 +28,11 @@ pub fn log_identity(state: &StateDir) -> Result<LogIdentity> {
     Ok(LogIdentity { origin, key })
 }
 
+/// Gives the audit log another name: the next one of a device whose log ended.
+pub(crate) fn set_log_origin(state: &StateDir, origin: &str) -> Result<()> {
+    Ok(atomic::write(state.keys().join("audit.origin"), origin.as_bytes())?)
+}
+
 /// The public half of the audit key, as a C2SP verifier key: what enrolment tells the control plane.
 ///
 /// # Errors

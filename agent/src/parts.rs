@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms};
-use outpost_contract::BootId;
+use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms, VerifierKey};
+use outpost_contract::{AuditAnswer, BootId, Down};
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
@@ -33,10 +33,15 @@ use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
 use crate::state::StateDir;
 use crate::status::Status;
+use crate::succession;
 use crate::time_zone::utc_offsets;
+use crate::witnessing::{Ended, Standing, Witnessing};
 
 /// The ledger of the model that served last.
 pub(crate) const ACTIVE_MODEL: &str = "active-model";
+
+/// Answers of witness and mirror that may wait: one is asked for at a time.
+const ANSWERS: usize = 8;
 
 /// The agent's version, as it says it to everybody.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -49,6 +54,11 @@ pub(crate) struct Parts {
     pub(crate) device: String,
     pub(crate) clock: Clock,
     pub(crate) audit: AuditLog,
+    log_key: VerifierKey,
+    /// How far others vouch for the log.
+    vouched: watch::Sender<Standing>,
+    /// That the log must not go on.
+    pub(crate) ended: watch::Sender<Option<Ended>>,
     pub(crate) policies: InForce,
     pub(crate) identities: Arc<Identities>,
     keepers: Keepers,
@@ -79,8 +89,13 @@ impl Parts {
         let clock = Clock::open(state.ledgers())?;
         let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
         let info = BootInfo { agent: VERSION.into(), device: device.clone(), clock: clock.clone() };
+        let succession = succession::begin(state)?;
         let opened = AuditLog::open(&state.audit(), keys::log_identity(state)?, info);
         let (audit, boot_report) = opened.context("cannot open the audit log")?;
+        let log_key: VerifierKey = boot_report.verifier_key.parse().context("the audit log's public key")?;
+        if let Some(succession) = succession {
+            succession.record(&audit, &log_key)?;
+        }
         let (readiness, ready) = watch::channel(Readiness::Preparing);
         let announcer = Announcer::default();
         let active = Arc::new(Active::default());
@@ -135,6 +150,9 @@ impl Parts {
             state: state.clone(),
             clock,
             audit,
+            log_key,
+            vouched: watch::Sender::default(),
+            ended: watch::Sender::default(),
             announcer,
             active,
             store,
@@ -194,6 +212,7 @@ impl Parts {
             active: Arc::clone(&self.active),
             policies: self.policies.clone(),
             audit: self.audit.clone(),
+            vouched: link.as_ref().map(|_| self.vouched.subscribe()),
             link,
             clock: self.clock.clone(),
         }
@@ -241,8 +260,9 @@ impl Parts {
         };
         Ok(Fleet {
             boot: self.boot.clone(),
-            link,
             events,
+            witnessing: self.witnessing(&identity, &link, &stop)?,
+            link,
             chunks: FleetChunks(Arc::new(chunks.context("cannot use the device's identity")?)),
             reconciler: Arc::new(self.reconciler(identity)?),
             reporter,
@@ -251,6 +271,33 @@ impl Parts {
             announcer: self.announcer.clone(),
             stop,
         })
+    }
+
+    /// What has the audit log vouched for; none for a device that enrolled where nobody vouches.
+    fn witnessing(
+        &self,
+        identity: &Identity,
+        link: &LinkHandle,
+        stop: &CancellationToken,
+    ) -> Result<Option<(Witnessing, mpsc::Sender<(Down, AuditAnswer)>)>> {
+        let Some((witness, mirror)) = identity.audit_cosigners() else {
+            tracing::warn!("this device enrolled before logs were mirrored: its audit log stays here; enrol it again");
+            return Ok(None);
+        };
+        let (sender, answers) = mpsc::channel(ANSWERS);
+        let witnessing = Witnessing {
+            link: link.clone(),
+            answers,
+            audit: self.audit.clone(),
+            log_key: self.log_key.clone(),
+            witness: witness.parse().context("the witness's key in the device's identity")?,
+            mirror: mirror.parse().context("the mirror's key in the device's identity")?,
+            standing: self.vouched.clone(),
+            ended: self.ended.clone(),
+            stop: stop.clone(),
+            number: 0,
+        };
+        Ok(Some((witnessing, sender)))
     }
 
     fn sync_database(&self) -> Result<SyncDatabase> {

@@ -76,6 +76,18 @@ impl StateDir {
         self.0.join("audit")
     }
 
+    /// Says that the audit log ended, until the next one has begun.
+    #[must_use]
+    pub fn audit_notice(&self) -> PathBuf {
+        self.0.join("audit-ended.json")
+    }
+
+    /// Audit logs that ended, by number.
+    #[must_use]
+    pub fn ended_audit(&self) -> PathBuf {
+        self.0.join("audit-ended")
+    }
+
     /// Model files by content.
     #[must_use]
     pub fn store(&self) -> PathBuf {

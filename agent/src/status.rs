@@ -7,9 +7,11 @@ use outpost_disk::Clock;
 use outpost_policies::InForce;
 use outpost_sync::LinkHandle;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::active::Active;
 use crate::backend::StatusSource;
+use crate::witnessing::Standing;
 
 /// Where the facts come from.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) policies: InForce,
     pub(crate) audit: AuditLog,
     pub(crate) link: Option<LinkHandle>,
+    /// How far others vouch for the log; none on a box that belongs to no fleet.
+    pub(crate) vouched: Option<watch::Receiver<Standing>>,
     pub(crate) clock: Clock,
 }
 
@@ -46,6 +50,7 @@ impl StatusSource for Status {
             "fleet": fleet,
             "audit_records": self.audit.size(),
             "audit_root": hex::encode(self.audit.root()),
+            "audit_vouched": self.vouched.as_ref().map(|vouched| vouched.borrow().clone()),
         })
     }
 }

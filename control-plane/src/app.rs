@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Desk;
 use crate::blobs::BlobServer;
 use crate::broker::{Admission, BULK_SUFFIX, Broker, CONTROL_PLANE, Guard};
 use crate::clock::Clock;
@@ -20,6 +21,9 @@ use crate::{api, http, tls};
 
 /// Requests for chunks that may wait to be sorted by device.
 const QUESTIONS: usize = 1024;
+
+/// Questions about audit logs that may wait: a device has one at a time, and asks again.
+const AUDIT_REQUESTS: usize = 256;
 
 /// Starts control planes.
 #[derive(Debug)]
@@ -86,9 +90,12 @@ impl ControlPlane {
             filters: filters.iter().map(|leaf| format!("op/1/{}/d/+/up/{leaf}", config.tenant)).collect(),
         };
 
-        let (sender, heard) = link::start(options("", &["hello", "presence", "reported"]), stop.clone());
+        let leaves = ["hello", "presence", "reported", "audit/checkpoint", "audit/entries"];
+        let (sender, heard) = link::start(options("", &leaves), stop.clone());
         let (connections, connected) = watch::channel(0);
-        tasks.spawn(Ingest { fleet: fleet.clone(), sender: sender.clone(), connections }.run(heard));
+        let (audit, requests) = mpsc::channel(AUDIT_REQUESTS);
+        tasks.spawn(Ingest { fleet: fleet.clone(), sender: sender.clone(), connections, audit }.run(heard));
+        tasks.spawn(Desk { fleet: fleet.clone(), sender: sender.clone() }.run(requests));
         let director =
             Director { fleet: fleet.clone(), sender, broker: broker.clone(), connections: connected.clone() };
         tasks.spawn(director.run());

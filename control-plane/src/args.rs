@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// Devices: enrolment codes, inventory, assignment, revocation
     #[command(subcommand, after_help = "Example: outpost-control device code till-7")]
     Device(Device),
+    /// Audit logs of the devices: mirrors, cosignatures, evidence
+    #[command(subcommand, after_help = "Example: outpost-control audit ls")]
+    Audit(Audit),
     /// People and services: tokens for the devices' APIs
     #[command(subcommand, after_help = "Example: outpost-control user token ada --role operator")]
     User(User),
@@ -133,6 +136,24 @@ pub(crate) enum Device {
         /// The device
         device: String,
     },
+}
+
+/// `outpost-control audit …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List the mirrored logs: how far they are mirrored, cosigned and reported, and what is held against them
+    #[command(after_help = "`outpost audit show`, `export` and `report` read the directories that this names.\n\n\
+                      Example: outpost-control audit ls")]
+    Ls,
+    /// Verify the mirrors of a device, every record
+    #[command(after_help = "Example: outpost-control audit verify till-7")]
+    Verify {
+        /// The device
+        device: String,
+    },
+    /// Show the public keys that cosign, for an auditor's policy file
+    #[command(after_help = "Example: outpost-control audit keys")]
+    Keys,
 }
 
 /// `outpost-control user …`

@@ -153,6 +153,8 @@ impl Fleet {
             trusted_root: String::from_utf8_lossy(root).into_owned(),
             director_keys: vec![inner.keys.director.verifying_key().to_hex()],
             broker: self.broker_address(),
+            audit_witness: inner.audit.witness_key().to_owned(),
+            audit_mirror: inner.audit.mirror_key(),
         })
     }
 

@@ -12,6 +12,7 @@ use outpost_contract::{DeviceId, Reported};
 use outpost_trust::catalogue::{PublishError, RootPlan};
 use tokio::sync::watch;
 
+use crate::audit::Keeper;
 use crate::blobs::{BlobError, Blobs};
 use crate::broker::{BrokerError, CONTROL_PLANE};
 use crate::ca::{Authority, CaError};
@@ -124,6 +125,15 @@ pub enum FleetError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The mirror of an audit log, or a key that cosigns.
+    #[error(transparent)]
+    Audit(#[from] outpost_audit::AuditError),
+    /// The memory of the witness.
+    #[error(transparent)]
+    Witness(#[from] outpost_audit::witness::StateError),
+    /// A proof from the mirror of an audit log.
+    #[error(transparent)]
+    Proof(#[from] outpost_audit::consistency::ProofError),
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
@@ -144,6 +154,7 @@ pub(crate) struct Inner {
     pub(crate) authority: Authority,
     pub(crate) keys: OnlineKeys,
     pub(crate) blobs: Blobs,
+    pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
@@ -208,6 +219,7 @@ impl Fleet {
             authority: Authority::load(&dir.join("tls"))?,
             keys: OnlineKeys::load(&dir.join("keys"))?,
             blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
+            audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
             broker: RwLock::new(None),
             changed: watch::Sender::new(0),

@@ -6,6 +6,7 @@ use outpost_contract::topic::{Leaf, Topic};
 use outpost_contract::{BootId, ChunkRequest, DeviceId, Down, Hello, HelloAck, Presence, Reported, Up};
 use tokio::sync::{mpsc, watch};
 
+use crate::audit::Request;
 use crate::blobs::Question;
 use crate::db::Contact;
 use crate::fleet::{Fleet, FleetError};
@@ -17,6 +18,8 @@ pub(crate) struct Ingest {
     pub(crate) sender: Sender,
     /// Counts connections, for the director.
     pub(crate) connections: watch::Sender<u64>,
+    /// Where questions about audit logs are answered.
+    pub(crate) audit: mpsc::Sender<Request>,
 }
 
 impl Ingest {
@@ -37,6 +40,12 @@ impl Ingest {
 
     async fn take(&self, topic: &str, payload: Bytes) -> Result<(), FleetError> {
         let Some((device, up)) = sender_of(topic, &self.fleet) else { return Ok(()) };
+        if matches!(up, Up::AuditCheckpoint | Up::AuditEntries) {
+            if self.audit.try_send(Request { device, up, payload }).is_err() {
+                tracing::warn!(topic, "too many questions about audit logs; this one is dropped and comes again");
+            }
+            return Ok(());
+        }
         if payload.len() > DOCUMENT_BYTES {
             tracing::warn!(topic, bytes = payload.len(), "a document above the limit was ignored");
             return Ok(());
@@ -54,8 +63,8 @@ impl Ingest {
                 Some(reported) if reported.v == 1 && reported.device == device => self.on_reported(reported).await,
                 _ => Ok(()),
             },
-            // Comes over the other connection.
-            Up::BlobRequest => Ok(()),
+            // Chunks are asked for over the other connection; audit logs are answered elsewhere.
+            Up::BlobRequest | Up::AuditCheckpoint | Up::AuditEntries => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod api;
 mod app;
+mod audit;
 mod blobs;
 pub mod broker;
 pub mod ca;
@@ -24,6 +25,7 @@ mod tls;
 mod tokens;
 
 pub use app::{ControlPlane, Running};
+pub use audit::{Incident, MirrorSummary};
 pub use blobs::BlobError;
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use clock::Clock;

@@ -1,6 +1,7 @@
 //! Stories of the whole product, told with the real programs over real sockets.
 
 mod kills;
+mod mirror;
 mod model_files;
 mod offline;
 mod sealed;

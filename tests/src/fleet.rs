@@ -1,5 +1,6 @@
 //! A whole fleet in one process, on loopback: a control plane that can be taken away and brought back, and devices.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,9 +41,18 @@ impl Fleet {
     /// # Errors
     /// If anything of it cannot be made or started.
     pub async fn start(directory: &Path) -> Result<Self> {
+        Self::start_reached_at(directory, None).await
+    }
+
+    /// Starts one whose broker devices reach at another address than its own: by a wire that a story lays.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_reached_at(directory: &Path, broker: Option<SocketAddr>) -> Result<Self> {
         let mut config = Config::new(directory.join("control-plane"));
         config.http_listen = "127.0.0.1:0".parse()?;
         config.mqtt_listen = "127.0.0.1:0".parse()?;
+        config.broker_address = broker.map(|address| address.to_string());
         let made = ControlFleet::init(config, Clock::system()).context("cannot make a fleet")?;
         let running =
             ControlPlane::start_fleet(made.fleet.clone()).await.context("the control plane does not start")?;
@@ -58,13 +68,13 @@ impl Fleet {
 
     /// Where the HTTPS API answers, also while it is stopped.
     #[must_use]
-    pub fn http_address(&self) -> std::net::SocketAddr {
+    pub fn http_address(&self) -> SocketAddr {
         self.config.http_listen
     }
 
     /// Where the broker listens, also while it is stopped.
     #[must_use]
-    pub fn mqtt_address(&self) -> std::net::SocketAddr {
+    pub fn mqtt_address(&self) -> SocketAddr {
         self.config.mqtt_listen
     }
 

@@ -1,5 +1,6 @@
 //! The whole house at once: what the demo, the stories and the campaigns share.
 
+pub mod bad_wire;
 pub mod fleet;
 pub mod process;
 pub mod question;

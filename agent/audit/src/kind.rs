@@ -94,6 +94,8 @@ kinds! {
     AuditErase = "audit.erase",
     /// Content past its retention was destroyed; `keys` says under which keys it was sealed.
     AuditPrune = "audit.prune",
+    /// Log and witness, or log and mirror, do not remember the same past; `reason` says whose memory is short.
+    SyncDivergence = "sync.divergence",
 }
 
 impl fmt::Display for Kind {

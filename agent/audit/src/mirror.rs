@@ -25,7 +25,7 @@ mod store;
 pub use self::cut::next_package;
 pub use self::package::{BadPackage, MAX_PACKAGE_BYTES, Package};
 pub use self::receipt::Receipt;
-pub use self::store::{Mirror, Taken};
+pub use self::store::{Mirror, Taken, head};
 
 #[cfg(test)]
 mod tests;

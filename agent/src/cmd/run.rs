@@ -1,7 +1,7 @@
 //! `outpost run`: the agent, until a signal asks it to stop.
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Here, Outcome};
 use crate::app::{Agent, Overrides};
@@ -21,8 +21,20 @@ pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
     let _logs = logging::start(&config.logs, &here.state)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let agent =
-        Agent::start(here.state.clone(), config, Overrides { model: arguments.model, ..Overrides::default() }).await?;
+    let overrides = Overrides { model: arguments.model, ..Overrides::default() };
+    loop {
+        let agent = Agent::start(here.state.clone(), config.clone(), overrides.clone()).await?;
+        let ended = follow(here, &agent, &mut terminate, &mut interrupt).await;
+        tracing::info!("stopping: answers in progress get their time");
+        agent.stop().await;
+        if !ended {
+            return Ok(Outcome::Done);
+        }
+    }
+}
+
+/// Tells what happens until the agent is to stop: true if it is to start again, with a new audit log.
+async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &mut Signal) -> bool {
     let found = agent.boot_report();
     tracing::info!(previous = ?found.previous, aborted = found.aborted.len(), records = found.records, "the audit log is open");
     match agent.address() {
@@ -32,8 +44,12 @@ pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
     let mut progress = agent.progress();
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => return false,
+            _ = interrupt.recv() => return false,
+            why = agent.log_ended() => {
+                tracing::error!(why, "the audit log must not go on: the agent starts again with a new one");
+                return true;
+            }
             happened = progress.recv() => {
                 if let Ok(happened) = happened {
                     tell(&happened);
@@ -41,9 +57,6 @@ pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
             }
         }
     }
-    tracing::info!("stopping: answers in progress get their time");
-    agent.stop().await;
-    Ok(Outcome::Done)
 }
 
 /// The operations log's words for what happened.

@@ -178,6 +178,14 @@ impl Identity {
         &self.enrolled.authority
     }
 
+    /// The keys that cosign this device's audit log, as C2SP verifier keys: the witness's and the mirror's. None for a device
+    /// that enrolled with a control plane that does neither.
+    #[must_use]
+    pub fn audit_cosigners(&self) -> Option<(&str, &str)> {
+        let (witness, mirror) = (self.enrolled.audit_witness.as_str(), self.enrolled.audit_mirror.as_str());
+        (!witness.is_empty() && !mirror.is_empty()).then_some((witness, mirror))
+    }
+
     /// The control plane's address, as it was given at enrolment.
     #[must_use]
     pub fn server(&self) -> &str {

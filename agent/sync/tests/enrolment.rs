@@ -59,6 +59,8 @@ impl Authority {
             trusted_root: "{}".into(),
             director_keys: vec!["ab".repeat(32)],
             broker: "127.0.0.1:8883".into(),
+            audit_witness: String::new(),
+            audit_mirror: String::new(),
         }
     }
 }

@@ -42,6 +42,12 @@ pub struct EnrolResponse {
     pub director_keys: Vec<String>,
     /// `host:port` of the broker (MQTT 5 over TLS).
     pub broker: String,
+    /// The key that cosigns checkpoints of the audit log, as a C2SP verifier key; empty if nobody does.
+    #[serde(default)]
+    pub audit_witness: String,
+    /// The key that cosigns what the mirror of the audit log keeps; empty if there is none.
+    #[serde(default)]
+    pub audit_mirror: String,
 }
 
 /// Why enrolment was refused; the body of a 4xx answer.

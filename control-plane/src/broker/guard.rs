@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use outpost_contract::limits::DOCUMENT_BYTES;
+use outpost_contract::limits::{AUDIT_PACKAGE_BYTES, DOCUMENT_BYTES};
 use outpost_contract::topic::{Leaf, Topic};
 use outpost_contract::{DeviceId, TenantId, Up};
 use rmqtt::codec::v5::SubscribeAckReason;
@@ -69,7 +69,8 @@ impl Guard {
         let own = topic.tenant == self.tenant && topic.device == *device;
         // Retained messages stay with the broker: only presence may, or a device could fill its memory.
         let kept_rightly = !retain || topic.leaf == Leaf::Up(Up::Presence);
-        own && matches!(topic.leaf, Leaf::Up(_)) && kept_rightly && bytes <= DOCUMENT_BYTES
+        let most = if topic.leaf == Leaf::Up(Up::AuditEntries) { AUDIT_PACKAGE_BYTES } else { DOCUMENT_BYTES };
+        own && matches!(topic.leaf, Leaf::Up(_)) && kept_rightly && bytes <= most
     }
 
     fn may_subscribe(&self, client: &Client, filter: &str) -> bool {
@@ -182,6 +183,8 @@ mod tests {
         assert!(may("op/1/acme/d/till-1/up/presence", true, 10));
         assert!(!may("op/1/acme/d/till-1/up/reported", true, 10));
         assert!(!may("op/1/acme/d/till-1/up/reported", false, DOCUMENT_BYTES + 1));
+        assert!(may("op/1/acme/d/till-1/up/audit/entries", false, AUDIT_PACKAGE_BYTES));
+        assert!(!may("op/1/acme/d/till-1/up/audit/entries", false, AUDIT_PACKAGE_BYTES + 1));
         for topic in [
             "op/1/acme/d/till-2/up/reported",
             "op/1/other/d/till-1/up/reported",

@@ -1,5 +1,6 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
+mod audit;
 mod catalogue;
 mod device;
 mod serve;
@@ -33,6 +34,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Keys(command) => setup::keys(config, &command, json),
         Command::Catalogue(command) => catalogue::run(config, command, json),
         Command::Device(command) => device::run(config, command, json),
+        Command::Audit(command) => audit::run(config, command, json),
         Command::User(command) => user::run(config, command, json),
     }
 }

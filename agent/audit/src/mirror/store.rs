@@ -7,6 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::Package;
 use crate::leaf::Leaf;
+use crate::note::{Note, NoteError};
+use crate::reader::Snapshot;
 use crate::tree::{self, Tree};
 use crate::{AuditError, Checkpoint, Kind, VerifierKey, log, schema};
 
@@ -226,6 +228,25 @@ impl Mirror {
     fn failed(&self, act: &'static str, error: &rusqlite::Error) -> AuditError {
         AuditError::database(act, &self.directory, error)
     }
+}
+
+/// The head that the copy in `directory` reaches to, as it was verified when it was taken; none if all of its records still
+/// wait for theirs. Works while the mirror is in use.
+///
+/// # Errors
+/// If there is no copy, or it cannot be read.
+pub fn head(directory: &Path) -> Result<Option<Checkpoint>, AuditError> {
+    let snapshot = Snapshot::open(directory)?;
+    let read = |query| snapshot.connection.query_row(query, (), |row| row.get::<_, String>(0)).optional();
+    let failed = |error| AuditError::database("read", directory, &error);
+    // A copy that is being made has no tables for a moment.
+    if read("SELECT name FROM sqlite_schema WHERE name = 'tree'").map_err(failed)?.is_none() {
+        return Ok(None);
+    }
+    let note = read("SELECT note FROM tree").map_err(failed)?;
+    let damaged = |cause: NoteError| AuditError::Damaged { directory: directory.to_owned(), what: cause.to_string() };
+    note.map(|note| Checkpoint::parse_text(Note::parse(&note).map_err(damaged)?.unverified_text()).map_err(damaged))
+        .transpose()
 }
 
 /// Keeps the list of open requests as the log's own writer does, from what the records say.

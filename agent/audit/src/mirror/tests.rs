@@ -36,7 +36,9 @@ impl Device {
                 self.log.append(Record::new(kind).request(&request).detail("text", detail(number)))
             })
             .collect();
-        waiting.into_iter().for_each(|appended| drop(appended.wait().unwrap()));
+        for appended in waiting {
+            appended.wait().unwrap();
+        }
     }
 
     fn mirror(&self) -> Mirror {

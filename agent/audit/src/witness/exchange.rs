@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AddCheckpoint, Outcome};
 use crate::consistency::ProofError;
 use crate::cosignature::{Cosigned, CosignerKey};
@@ -34,7 +36,8 @@ pub enum Next {
 }
 
 /// A past that log and witness do not share.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Divergence {
     /// The witness cosigned more records than this log has: an old image of the device was restored.
     DeviceRolledBack {

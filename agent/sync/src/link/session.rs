@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::topic::{Leaf, Topic};
-use outpost_contract::{Down, Hello, HelloAck, Presence, Up};
+use outpost_contract::{AuditAnswer, Down, Hello, HelloAck, Presence, Up};
 use tokio::time::{Instant, sleep_until};
 
 use super::mailbox::Mailbox;
@@ -99,7 +99,8 @@ impl<'a> Session<'a> {
     /// Asks for what is for this device: precise topics, so that chunks never travel on this connection.
     fn begin(&mut self) -> Result<(), End> {
         let names = &self.shared.names;
-        let subscriptions = [Down::Desired, Down::HelloAck].map(|down| Subscription {
+        let subscriptions = [Down::Desired, Down::HelloAck, Down::AuditCheckpoint, Down::AuditEntries];
+        let subscriptions = subscriptions.map(|down| Subscription {
             filter: Topic::down(&names.tenant, &names.device, down).to_string(),
             acknowledged: true,
         });
@@ -115,7 +116,7 @@ impl<'a> Session<'a> {
             let step = tokio::select! {
                 event = self.wire.next() => self.on_event(event),
                 () = self.shared.stop.cancelled() => return End::Stopped,
-                () = self.shared.news.notified() => self.send_letters(),
+                () = self.shared.news.notified() => self.send(),
                 () = self.mailbox.room() => { self.mailbox.hand_over(); Ok(()) }
                 () = sleep_until(ask_at) => self.ask(),
                 () = sleep_until(gate) => Err(End::Lost("the broker did not answer the subscription".to_owned())),
@@ -182,6 +183,13 @@ impl<'a> Session<'a> {
                     Ok(())
                 }
             },
+            Some(Leaf::Down(down @ (Down::AuditCheckpoint | Down::AuditEntries))) => {
+                match AuditAnswer::parse(&payload) {
+                    Some(answer) => self.mailbox.put(LinkEvent::Audit { down, answer }),
+                    None => tracing::warn!(topic, "an answer that cannot be read was ignored"),
+                }
+                Ok(())
+            }
             _ => {
                 tracing::debug!(topic, "a message that is not for this connection was ignored");
                 Ok(())
@@ -219,7 +227,7 @@ impl<'a> Session<'a> {
             // Whatever the broker had taken and the control plane does not know of was lost between them.
             self.sent.retain(|_, (_, taken)| !*taken);
         }
-        self.send_letters()
+        self.send()
     }
 
     fn on_taken(&mut self, number: u64) -> Result<(), End> {
@@ -230,7 +238,39 @@ impl<'a> Session<'a> {
                 self.ask_at.get_or_insert_with(|| Instant::now() + self.asking_every);
             }
         }
-        self.send_letters()
+        self.send()
+    }
+
+    /// Hands over what waits, as far as there is room.
+    fn send(&mut self) -> Result<(), End> {
+        self.send_letters()?;
+        self.send_asked()
+    }
+
+    /// Hands over the question of the audit exchange, if one waits. Whether it arrived, only its answer tells.
+    fn send_asked(&mut self) -> Result<(), End> {
+        if self.phase != Phase::Online {
+            return Ok(());
+        }
+        let Some((up, payload)) = self.shared.asked.take() else { return Ok(()) };
+        let message =
+            Message { topic: self.shared.names.up(up), payload: payload.clone(), retain: false, expiry_s: None };
+        match self.wire.publish(message) {
+            Ok(_) => Ok(()),
+            Err(NotSent::NoRoom) => {
+                self.shared.asked.put_back(up, payload);
+                Ok(())
+            }
+            Err(NotSent::TooLarge { bytes, most }) => {
+                tracing::error!(
+                    bytes,
+                    most,
+                    "records of the audit log do not fit the broker's packets; raise its limit"
+                );
+                Ok(())
+            }
+            Err(NotSent::Closed) => Err(End::Lost("the connection ended".to_owned())),
+        }
     }
 
     /// Hands over every letter that this connection has not had yet, as far as there is room.

@@ -1,11 +1,11 @@
 //! Keeps one connection alive for as long as the agent runs: attempt, session, back-off, again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::topic::Topic;
-use outpost_contract::{BootId, DeviceId, HelloAck, Reported, TenantId, Up};
+use outpost_contract::{AuditAnswer, AuditAsk, BootId, DeviceId, Down, HelloAck, Reported, TenantId, Up};
 use outpost_disk::Clock;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -86,6 +86,14 @@ pub enum LinkEvent {
         /// The sequence.
         sequence: u64,
     },
+    /// An answer in the audit exchange: to a checkpoint ([`Down::AuditCheckpoint`]) or to records
+    /// ([`Down::AuditEntries`]).
+    Audit {
+        /// To what.
+        down: Down,
+        /// The answer.
+        answer: AuditAnswer,
+    },
     /// A report could not be sent and was given up.
     Undeliverable {
         /// Its sequence.
@@ -158,14 +166,15 @@ impl Link {
             database: database.clone(),
             clock: clock.clone(),
             connectivity,
+            asked: Asked::default(),
             news: Arc::new(Notify::new()),
             stop: CancellationToken::new(),
         };
-        let (news, stop) = (Arc::clone(&shared.news), shared.stop.clone());
+        let (asked, news, stop) = (shared.asked.clone(), Arc::clone(&shared.news), shared.stop.clone());
         let supervisor =
             Supervisor { connector, opening, config, shared, mailbox: Mailbox::new(sender), connection: 0 };
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(supervisor.run()))));
-        (LinkHandle { database: database.clone(), news, stop, connectivity: watched, task }, events)
+        (LinkHandle { database: database.clone(), asked, news, stop, connectivity: watched, task }, events)
     }
 }
 
@@ -173,6 +182,7 @@ impl Link {
 #[derive(Debug, Clone)]
 pub struct LinkHandle {
     database: SyncDatabase,
+    asked: Asked,
     news: Arc<Notify>,
     stop: CancellationToken,
     connectivity: watch::Receiver<Connectivity>,
@@ -192,6 +202,14 @@ impl LinkHandle {
         self.database.outbox().put(Class::Reported, &reported.boot, reported.sequence, &payload)?;
         self.news.notify_one();
         Ok(())
+    }
+
+    /// Asks in the audit exchange: `up` is [`Up::AuditCheckpoint`] or [`Up::AuditEntries`]. Sent once, as soon as the link
+    /// is online; a newer question takes the place of one that has not left. The answer comes as [`LinkEvent::Audit`], or
+    /// never: the log is the truth, and who asked asks again.
+    pub fn ask(&self, up: Up, ask: &AuditAsk) {
+        self.asked.put(up, ask.to_bytes());
+        self.news.notify_one();
     }
 
     /// Where the link stands, now and from now on.
@@ -224,6 +242,25 @@ impl Names {
     }
 }
 
+/// The one question of the audit exchange that has not left; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked(Arc<Mutex<Option<(Up, Bytes)>>>);
+
+impl Asked {
+    pub(super) fn put(&self, up: Up, message: Bytes) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((up, message));
+    }
+
+    pub(super) fn take(&self) -> Option<(Up, Bytes)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Puts back what could not leave, unless something newer came.
+    pub(super) fn put_back(&self, up: Up, message: Bytes) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((up, message));
+    }
+}
+
 /// What every session of the link needs.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -234,7 +271,8 @@ pub(super) struct Shared {
     pub(super) database: SyncDatabase,
     pub(super) clock: Clock,
     pub(super) connectivity: watch::Sender<Connectivity>,
-    /// Something was put into the outbox.
+    pub(super) asked: Asked,
+    /// Something was put into the outbox, or asked.
     pub(super) news: Arc<Notify>,
     pub(super) stop: CancellationToken,
 }

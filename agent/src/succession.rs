@@ -1,0 +1,92 @@
+//! A log that must not go on is set aside as evidence, and the next one begins: its first words say which it follows, and why.
+//!
+//! ```text
+//! <state>/audit-ended.json      written when witness and log did not agree; gone when the new log says so
+//! <state>/audit-ended/<number>  the old log, as it was
+//! <state>/audit                 the new one; its name ends in the next number, its key is the same
+//! ```
+//!
+//! Every step can be repeated: a kill between two of them is finished at the next start.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use outpost_audit::cosignature::Cosigned;
+use outpost_audit::witness::{next_origin, succession};
+use outpost_audit::{AuditLog, VerifierKey};
+use outpost_disk::atomic;
+
+use crate::keys;
+use crate::state::StateDir;
+use crate::witnessing::Ended;
+
+/// Larger than any such file.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// A log that takes the place of another.
+#[derive(Debug)]
+pub(crate) struct Succession {
+    ended: Ended,
+    notice: PathBuf,
+}
+
+/// Notes that the log ended: the next start begins a new one.
+pub(crate) fn end(state: &StateDir, ended: &Ended) -> Result<()> {
+    let text = serde_json::to_vec_pretty(ended).context("why the log ended cannot be written")?;
+    Ok(atomic::write_private(state.audit_notice(), text)?)
+}
+
+/// Sets aside a log that ended and names the next one; `None` if the log may go on. Before the log is opened.
+///
+/// # Errors
+/// If something cannot be read, moved or written; the next start tries again.
+pub(crate) fn begin(state: &StateDir) -> Result<Option<Succession>> {
+    let notice = state.audit_notice();
+    let Some(text) = read(&notice)? else { return Ok(None) };
+    let ended: Ended = serde_json::from_str(&text).with_context(|| format!("`{}` cannot be read", notice.display()))?;
+    let origin = next_origin(&ended.origin).with_context(|| format!("`{}` has no number to follow", ended.origin))?;
+    let number = ended.origin.rsplit('/').next().unwrap_or_default();
+    if is_of(&state.audit(), &ended.origin)? {
+        let aside = state.ended_audit();
+        std::fs::create_dir_all(&aside).with_context(|| format!("cannot make `{}`", aside.display()))?;
+        let aside = aside.join(number);
+        std::fs::rename(state.audit(), &aside)
+            .with_context(|| format!("cannot set the ended audit log aside in `{}`", aside.display()))?;
+        atomic::sync_directory(state.root())?;
+    }
+    keys::set_log_origin(state, &origin)?;
+    tracing::warn!(previous = ended.origin, origin, reason = ended.why.name(), "a new audit log begins");
+    Ok(Some(Succession { ended, notice }))
+}
+
+impl Succession {
+    /// Says in the new log which one it follows, and why.
+    pub(crate) fn record(&self, log: &AuditLog, key: &VerifierKey) -> Result<()> {
+        let old = VerifierKey::new(&self.ended.origin, *key.public()).context("the name of the ended log")?;
+        let last = self.ended.last.as_deref().and_then(|note| Cosigned::verify(note, &[old], &[]).ok());
+        log.append(succession(&self.ended.origin, &self.ended.why, last.as_ref()))
+            .wait()
+            .context("the new audit log cannot say which one it follows")?;
+        std::fs::remove_file(&self.notice).with_context(|| format!("cannot remove `{}`", self.notice.display()))
+    }
+}
+
+/// Whether the log in this directory has this name.
+fn is_of(directory: &Path, origin: &str) -> Result<bool> {
+    let key = read(&directory.join("audit.vkey"))?;
+    Ok(key.is_some_and(|key| key.trim().parse::<VerifierKey>().is_ok_and(|key| key.name() == origin)))
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    use std::io::Read;
+    let cannot = || format!("cannot read `{}`", path.display());
+    match std::fs::File::open(path) {
+        Ok(file) => {
+            let mut text = String::new();
+            file.take(MOST_BYTES).read_to_string(&mut text).with_context(cannot)?;
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(cannot),
+    }
+}

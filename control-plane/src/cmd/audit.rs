@@ -1,0 +1,60 @@
+//! `outpost-control audit …`: the mirrors of the devices' audit logs, and what is held against a log.
+
+use anyhow::{Result, bail};
+use outpost_control::{Config, MirrorSummary};
+use serde_json::json;
+
+use super::{open, say, say_json};
+use crate::args::Audit;
+
+/// Runs the command.
+pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
+    let fleet = open(config)?;
+    match command {
+        Audit::Ls => {
+            let mirrors = fleet.audit_mirrors()?;
+            if as_json {
+                return say_json(&mirrors);
+            }
+            mirrors.iter().try_for_each(|mirror| say(line(mirror)))
+        }
+        Audit::Verify { device } => {
+            let reports = fleet.verify_mirrors(&device.parse()?)?;
+            if reports.is_empty() {
+                bail!("no audit log of `{device}` is mirrored; `outpost-control audit ls` shows those that are");
+            }
+            let mut damaged = 0;
+            for report in &reports {
+                for problem in &report.problems {
+                    say(format!("PROBLEM  {problem}"))?;
+                }
+                let verdict = if report.is_ok() { "verifies" } else { "does NOT verify" };
+                damaged += usize::from(!report.is_ok());
+                say(format!("`{}` {verdict}: {} records, root {}", report.origin, report.records, report.root_hex))?;
+            }
+            if damaged > 0 { bail!("{damaged} of {} mirrors do not verify", reports.len()) } else { Ok(()) }
+        }
+        Audit::Keys => {
+            let (witness, mirror) = fleet.audit_keys();
+            if as_json {
+                return say_json(&json!({"witness": witness, "mirror": mirror}));
+            }
+            say(format!("witness {witness}\nmirror  {mirror}"))
+        }
+    }
+}
+
+/// One log on one line: how far it is mirrored, cosigned and reported, where it lies, what is held against it.
+fn line(mirror: &MirrorSummary) -> String {
+    let MirrorSummary { device, origin, directory, mirrored, cosigned, reported, incidents } = mirror;
+    let reported = reported.map_or_else(|| "-".to_owned(), |reported| reported.to_string());
+    let against = match incidents.last() {
+        None => String::new(),
+        Some(incident) => format!("  INCIDENTS {} (last: {}; --json has both heads)", incidents.len(), incident.kind),
+    };
+    format!(
+        "{:<20} {origin:<40} mirrored {mirrored:>9}  cosigned {cosigned:>9}  reported {reported:>9}  {}{against}",
+        device.as_str(),
+        directory.display()
+    )
+}
