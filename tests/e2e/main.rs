@@ -4,6 +4,7 @@ mod kills;
 mod mirror;
 mod model_files;
 mod offline;
+mod rollback;
 mod sealed;
 mod strangers;
 mod templates;
