@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{AuditAnswer, BootId, Down, Reported};
+use outpost_contract::{BootId, Reported};
 use outpost_disk::Clock;
 use outpost_sync::{LinkEvent, LinkHandle};
 use tokio::sync::{mpsc, watch};
@@ -16,7 +16,7 @@ use crate::chunks::FleetChunks;
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
-use crate::witnessing::Witnessing;
+use crate::witnessing::{Answers, Witnessing};
 
 /// A report without news goes out this often.
 const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -36,7 +36,7 @@ pub(crate) struct Fleet {
     pub(crate) clock: Clock,
     pub(crate) announcer: Announcer,
     /// Has the audit log vouched for, and hears what is answered to that; none if nobody vouches.
-    pub(crate) witnessing: Option<(Witnessing, mpsc::Sender<(Down, AuditAnswer)>)>,
+    pub(crate) witnessing: Option<(Witnessing, Answers)>,
     pub(crate) stop: CancellationToken,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms, VerifierKey};
-use outpost_contract::{AuditAnswer, BootId, Down};
+use outpost_contract::BootId;
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
@@ -35,7 +35,7 @@ use crate::state::StateDir;
 use crate::status::Status;
 use crate::succession;
 use crate::time_zone::utc_offsets;
-use crate::witnessing::{Ended, Standing, Witnessing};
+use crate::witnessing::{Answers, Ended, Standing, Witnessing};
 
 /// The ledger of the model that served last.
 pub(crate) const ACTIVE_MODEL: &str = "active-model";
@@ -279,7 +279,7 @@ impl Parts {
         identity: &Identity,
         link: &LinkHandle,
         stop: &CancellationToken,
-    ) -> Result<Option<(Witnessing, mpsc::Sender<(Down, AuditAnswer)>)>> {
+    ) -> Result<Option<(Witnessing, Answers)>> {
         let Some((witness, mirror)) = identity.audit_cosigners() else {
             tracing::warn!("this device enrolled before logs were mirrored: its audit log stays here; enrol it again");
             return Ok(None);

@@ -13,6 +13,7 @@
 mod standing;
 
 use std::path::PathBuf;
+use std::slice;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +45,9 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(300);
 
 /// How often witness and log may correct each other about where they stand, within one exchange.
 const CORRECTIONS: usize = 4;
+
+/// Where answers are handed on to.
+pub(crate) type Answers = mpsc::Sender<(Down, AuditAnswer)>;
 
 /// Everything that the exchange works with.
 pub(crate) struct Witnessing {
@@ -185,7 +189,8 @@ impl Witnessing {
             match receipt.map_err(|error| Broken::Refused(error.to_string()))? {
                 Receipt::Kept { next: then, lines } => {
                     let note = head.ok_or_else(|| Broken::Refused("the mirror cosigned no head".to_owned()))?;
-                    let cosigned = Cosigned::join(&note, &lines, &[self.log_key.clone()], &[self.mirror.clone()]);
+                    let (logs, mirrors) = (slice::from_ref(&self.log_key), slice::from_ref(&self.mirror));
+                    let cosigned = Cosigned::join(&note, &lines, logs, mirrors);
                     let cosigned = cosigned.map_err(|error| Broken::Refused(error.to_string()))?;
                     if cosigned.cosignatures.is_empty() || cosigned.checkpoint.size != then {
                         return Err(Broken::Refused("the mirror did not cosign what it says it keeps".to_owned()));

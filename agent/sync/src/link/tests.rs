@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
-use outpost_contract::{Activity, BootId, Hello, HelloAck, Presence, Reported};
+use outpost_contract::{Activity, AuditAnswer, AuditAsk, BootId, Down, Hello, HelloAck, Presence, Reported, Up};
 use outpost_disk::Clock;
 use tokio::sync::mpsc;
 
@@ -121,7 +121,8 @@ async fn a_device_subscribes_then_says_hello_and_is_online_when_the_control_plan
     bench.phase(Phase::Connecting).await;
     let Said::Subscribe(subscriptions) = broker.said().await else { panic!("expected a subscription") };
     let filters: Vec<_> = subscriptions.iter().map(|subscription| subscription.filter.as_str()).collect();
-    assert_eq!(filters, ["op/1/acme/d/till-7/down/desired", "op/1/acme/d/till-7/down/hello-ack"]);
+    let own = ["desired", "hello-ack", "audit/checkpoint", "audit/entries"];
+    assert_eq!(filters, own.map(|leaf| format!("op/1/acme/d/till-7/down/{leaf}")));
 
     // Nothing is said before the broker took the subscription.
     bench.handle.report(&reported(1)).unwrap();
@@ -330,4 +331,22 @@ async fn an_absence_is_counted_across_restarts_of_the_agent() {
 fn broker_that_listens() -> (Arc<super::fake::FakeConnector>, mpsc::UnboundedReceiver<Attempt>) {
     let (connector, attempts) = broker();
     (Arc::new(connector), attempts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_about_the_audit_log_leaves_once_the_control_plane_is_there_and_its_answer_arrives() {
+    let mut bench = start();
+    let ask = |number| AuditAsk { number, body: Bytes::from_static(b"records") };
+    bench.handle.ask(Up::AuditEntries, &ask(1));
+    // Newer, so the first one is not sent at all.
+    bench.handle.ask(Up::AuditEntries, &ask(2));
+    let mut broker = bench.online(1).await;
+    let (_, message) = broker.published("up/audit/entries").await;
+    assert_eq!((AuditAsk::parse(&message.payload), message.retain), (Some(ask(2)), false));
+    let answer = AuditAnswer { number: 2, status: 409, body: Bytes::from_static(b"7\n") };
+    broker.hear_message("op/1/acme/d/till-7/down/audit/entries", Bytes::from_static(b"no answer"), None);
+    broker.hear_message("op/1/acme/d/till-8/down/audit/entries", answer.to_bytes(), None);
+    broker.hear_message("op/1/acme/d/till-7/down/audit/entries", answer.to_bytes(), None);
+    assert_eq!(bench.event().await, LinkEvent::Audit { down: Down::AuditEntries, answer });
+    assert_eq!(broker.said_already(), None, "it is not sent again by itself");
 }
