@@ -11,9 +11,13 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::log::tests::inject;
+use crate::mirror::{self, Mirror, Taken};
 use crate::verify::verify;
 use crate::writer::tests::Fault;
-use crate::{AuditError, AuditLog, BootInfo, CheckpointKey, Filter, Io, Kind, LogIdentity, Record, Who, reader};
+use crate::{
+    AuditError, AuditLog, BootInfo, CheckpointKey, Filter, Io, Kind, LogIdentity, Record, VerifierKey, Who, export,
+    reader,
+};
 use search::{assert_nowhere, count_found, is_somewhere};
 
 /// 2026-11-22.
@@ -490,6 +494,17 @@ fn a_subject_with_ten_thousand_records_is_erased_and_nowhere_to_be_found() {
         let sealed = |index| table::sealed(&snapshot.connection, index, content::Side::Input).unwrap().unwrap();
         adas.iter().step_by(100).map(|&index| sealed(index)[20..60].to_vec()).collect()
     };
+    // What left the log before the erasure: exports and a mirror, searched with the rest.
+    let options = || export::Options { from: None, to: None, key: None, tool: "test".into() };
+    for format in export::Format::ALL {
+        export::export(&device.log_directory(), format, &device.path.join(format.name()), &options()).unwrap();
+    }
+    let key: VerifierKey = std::fs::read_to_string(device.log_directory().join("audit.vkey")).unwrap().parse().unwrap();
+    let mut mirror = Mirror::open(&device.path.join("mirror"), &key).unwrap();
+    while let Some(package) = mirror::next_package(&device.log_directory(), mirror.next().unwrap()).unwrap() {
+        assert!(matches!(mirror.take(&package).unwrap(), Taken::Kept { .. }));
+    }
+    assert_eq!(mirror.size().unwrap(), log.size());
     // What is looked for later can be found at all.
     assert!(is_somewhere(&device.path, &old_root));
     assert_eq!(count_found(&device.path, &ciphertexts), 100);
