@@ -97,6 +97,15 @@ fn of_each_leaf_hash_in_the_database() {
     });
 }
 
+/// The same bytes as text instead of a blob, which no reader takes: in front of them stand the types of both cells.
+#[test]
+fn of_the_types_of_each_leaf_and_hash() {
+    let places = places_in_database(large());
+    each_byte_of_each_record(("large log, types of cells", "store", 4), &[2; 10_000], &|copy, index, cell| {
+        copy.flip("audit.db", places[index] - [1, 3][cell], 1);
+    });
+}
+
 #[test]
 fn of_each_leaf_in_the_tiles() {
     let lengths = lengths(large());

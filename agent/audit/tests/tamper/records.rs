@@ -113,8 +113,11 @@ fn deleted_and_doubled_with_the_rest_moved() {
     .run();
 }
 
-/// In the tiles, one record of each bundle at a time: `tamper` changes the records of a bundle and says which must be named.
-fn in_the_tiles(name: &str, tamper: &(dyn Fn(&mut Vec<&[u8]>, usize) -> Option<usize> + Sync)) {
+/// Changes the records of a bundle at a place, and says which one must be named.
+type InBundle<'a> = &'a (dyn Fn(&mut Vec<&[u8]>, usize) -> Option<usize> + Sync);
+
+/// In the tiles, one record of each bundle at a time.
+fn in_the_tiles(name: &str, tamper: InBundle<'_>) {
     let subject = large();
     let path = subject.path("tiles");
     Trial {

@@ -102,7 +102,7 @@ fn record(number: usize) -> Record {
     let kind = if number % 7 < 4 { Kind::InferStart } else { Kind::InferEnd };
     let who = Who { kind: "user".into(), id: format!("p:{:04}", number % 50), roles: vec![], auth: "key".into() };
     let record = Record::new(kind).request(format!("r{}", number / 2)).act("infer").who(who);
-    if number % 10 == 0 { record.detail("noise", "n".repeat(number % 61)) } else { record }
+    if number.is_multiple_of(10) { record.detail("noise", "n".repeat(number % 61)) } else { record }
 }
 
 /// The head with the word of a witness, and a policy that wants it.
