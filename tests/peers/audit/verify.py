@@ -23,7 +23,12 @@ WIDTH = 256  # hashes in a full tile
 
 
 class Wrong(Exception):
-    """Something that is not as it must be."""
+    """Something that is not as it must be, and that ends the check."""
+
+
+def need(condition, what):
+    if not condition:
+        raise Wrong(what)
 
 
 def leaf_hash(record):
@@ -36,17 +41,14 @@ def node_hash(left, right):
 
 def root_of(hashes):
     """RFC 6962, section 2.1: split at the largest power of two below the count."""
-    if not hashes:
-        return hashlib.sha256(b"").digest()
-    if len(hashes) == 1:
-        return hashes[0]
+    if len(hashes) < 2:
+        return hashes[0] if hashes else hashlib.sha256(b"").digest()
     split = 1 << (len(hashes) - 1).bit_length() - 1
     return node_hash(root_of(hashes[:split]), root_of(hashes[split:]))
 
 
 def decimal(text):
-    if not re.fullmatch(r"0|[1-9][0-9]{0,18}", text):
-        raise Wrong(f"{text!r} is not a number")
+    need(re.fullmatch(r"0|[1-9][0-9]{0,18}", text), f"{text!r} is not a number")
     return int(text)
 
 
@@ -56,98 +58,98 @@ def decode(text, length=None):
     except ValueError:
         raise Wrong(f"{text[:80]!r} is not base64") from None
     # One spelling for each value: spare bits must be zero.
-    if base64.b64encode(data).decode() != text or length not in (None, len(data)):
-        raise Wrong(f"{text[:80]!r} is not base64 of the right length")
+    need(base64.b64encode(data).decode() == text, f"{text[:80]!r} is not the one spelling of its bytes")
+    need(length in (None, len(data)), f"{text[:80]!r} has {len(data)} bytes instead of {length}")
     return data
 
 
 def read_key(line):
     """name+id+key: the id is a hash of name and key, so a mistyped key is noticed."""
-    try:
-        name, key_id, key = line.strip().split("+", 2)
-    except ValueError:
-        raise Wrong("the key is not `name+id+key`") from None
-    typed = decode(key, 33)
-    expected = hashlib.sha256(name.encode() + b"\n" + typed).digest()[:4]
-    if typed[0] != 1 or expected.hex() != key_id:
-        raise Wrong("the key is not of type Ed25519, or its id does not belong to it")
-    return name, expected, Ed25519PublicKey.from_public_bytes(typed[1:])
+    match = re.fullmatch(r"([^ +]+)\+([0-9a-f]{8})\+(\S+)", line.strip())
+    need(match, "the key is not `name+id+key`")
+    name, key = match[1], decode(match[3], 33)
+    key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
+    need(key[0] == 1 and key_id.hex() == match[2], "the key is not of type Ed25519, or its id does not belong to it")
+    return name, key_id, Ed25519PublicKey.from_public_bytes(key[1:])
 
 
 def read_checkpoint(note, key):
     """Returns size and root, if the key signed them."""
     name, key_id, public = key
     text, blank, lines = note.rpartition("\n\n")
-    if not blank or not lines.endswith("\n"):
-        raise Wrong("the checkpoint is no signed note")
-    text += "\n"
+    need(blank and lines.endswith("\n"), "the checkpoint is no signed note")
     signed = False
     for line in lines[:-1].split("\n"):
         match = re.fullmatch(r"— ([^ +]+) (\S+)", line)
-        if not match:
-            raise Wrong("a signature line of the checkpoint is malformed")
+        need(match, "a signature line of the checkpoint is malformed")
         signature = decode(match[2])
         if match[1] == name and signature[:4] == key_id:
             try:
-                public.verify(signature[4:], text.encode())
+                public.verify(signature[4:], (text + "\n").encode())
             except InvalidSignature:
                 raise Wrong("the signature of the checkpoint is not by the log's key") from None
             signed = True
-    if not signed:
-        raise Wrong("the checkpoint is not signed by the log's key")
-    origin, size, root, *_ = text.split("\n") + ["", ""]
-    if origin != name:
-        raise Wrong("the checkpoint is of another log")
+    need(signed, "the checkpoint is not signed by the log's key")
+    origin, size, root, *_ = f"{text}\n\n".split("\n")
+    need(origin == name, "the checkpoint is of another log")
     return decimal(size), decode(root, 32)
 
 
 def path_of(row, number, width):
     """1234067 is x001/x234/067; a tile that is not full ends in .p/WIDTH."""
-    digits = f"{number:03}"
-    digits = digits.zfill(-(-len(digits) // 3) * 3)
-    parts = [digits[at : at + 3] for at in range(0, len(digits), 3)]
-    name = "/".join(["x" + part for part in parts[:-1]] + parts[-1:])
+    groups = re.findall("...", str(number).zfill(-(-len(str(number)) // 3) * 3))
+    name = "".join(f"x{group}/" for group in groups[:-1]) + groups[-1]
     return f"tile/{row}/{name}" + (f".p/{width}" if width < WIDTH else "")
+
+
+def chunks(items, size):
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def records_of(bundle):
+    """Each record stands behind its length in two bytes."""
+    at = 0
+    while at < len(bundle):
+        start, end = at + 2, at + 2 + int.from_bytes(bundle[at : at + 2], "big")
+        need(end <= len(bundle), "ends within a record")
+        yield bundle[start:end]
+        at = end
 
 
 def check_tiles(folder, key, problems):
     size, root = read_checkpoint((folder / "checkpoint").read_bytes().decode(), key)
     files = {path.relative_to(folder).as_posix() for path in (folder / "tile").rglob("*") if not path.is_dir()}
-    level, hashes = 0, []
+    hashes = []
     # Where records are missing, nothing above them can be computed: that ends the check.
-    for number in range(-(-size // WIDTH)):
-        width = min(WIDTH, size - number * WIDTH)
-        name = path_of("entries", number, width)
-        if name not in files:
-            raise Wrong(f"{name} is missing: records {number * WIDTH} to {number * WIDTH + width - 1}")
+    for first in range(0, size, WIDTH):
+        width = min(WIDTH, size - first)
+        name = path_of("entries", first // WIDTH, width)
+        need(name in files, f"{name} is missing: records {first} to {first + width - 1}")
         files.discard(name)
-        data, at, records = (folder / name).read_bytes(), 0, []
-        while at + 2 <= len(data) and at + 2 + (length := int.from_bytes(data[at : at + 2], "big")) <= len(data):
-            records.append(data[at + 2 : at + 2 + length])
-            at += 2 + length
-        if at != len(data) or len(records) != width:
-            first, last = number * WIDTH, number * WIDTH + width - 1
-            raise Wrong(f"{name}: {len(records)} whole records instead of {width}: not all of {first} to {last}")
-        hashes += map(leaf_hash, records)
+        try:
+            found = list(map(leaf_hash, records_of((folder / name).read_bytes())))
+            need(len(found) == width, f"holds {len(found)} records instead of {width}")
+        except Wrong as wrong:
+            raise Wrong(f"{name} {wrong}: not all of {first} to {first + width - 1}") from None
+        hashes += found
     if root_of(hashes) != root:
         problems.append("the records do not lead to the signed root")
+    level = 0
     while hashes:
-        for number in range(-(-len(hashes) // WIDTH)):
-            expected = hashes[number * WIDTH : (number + 1) * WIDTH]
+        for number, expected in enumerate(chunks(hashes, WIDTH)):
             name = path_of(level, number, len(expected))
             if name not in files:
                 problems.append(f"{name} is missing")
                 continue
             files.discard(name)
-            data = (folder / name).read_bytes()
-            found = [data[at : at + 32] for at in range(0, len(data), 32)]
-            for position, pair in enumerate(zip(expected, found)):
-                if pair[0] != pair[1]:
+            found = chunks((folder / name).read_bytes(), 32)
+            for position, (right, stored) in enumerate(zip(expected, found)):
+                if right != stored:
                     first = (number * WIDTH + position) * WIDTH**level
                     problems.append(f"{name}: hash {position} is not that of what begins with record {first}")
             if len(found) != len(expected):
-                problems.append(f"{name}: {len(data)} bytes instead of {32 * len(expected)}")
-        hashes = [root_of(hashes[at : at + WIDTH]) for at in range(0, len(hashes) - WIDTH + 1, WIDTH)]
+                problems.append(f"{name} holds {len(found)} hashes instead of {len(expected)}")
+        hashes = [root_of(tile) for tile in chunks(hashes, WIDTH) if len(tile) == WIDTH]
         level += 1
     problems.extend(f"{name} is not a part of a log of {size} records" for name in sorted(files))
     return f"{size} records, root {root.hex()}"
@@ -155,22 +157,16 @@ def check_tiles(folder, key, problems):
 
 def check_proof(file, record_file, key, problems):
     head, _, checkpoint = file.read_bytes().decode().partition("\n\n")
-    lines = head.split("\n")
-    if lines.pop(0) != "c2sp.org/tlog-proof@v1":
-        raise Wrong("this is no tlog-proof")
-    if lines and lines[0].startswith("extra "):
-        decode(lines.pop(0)[6:])
-    if not lines or not lines[0].startswith("index "):
-        raise Wrong("the proof names no index")
-    index, path = decimal(lines.pop(0)[6:]), [decode(line, 32) for line in lines]
+    match = re.fullmatch(r"c2sp\.org/tlog-proof@v1\n(?:extra (.*)\n)?index (.*)((?:\n.+)*)", head)
+    need(match, "this is no tlog-proof")
+    decode(match[1] or "")
+    index, path = decimal(match[2]), [decode(line, 32) for line in match[3].split("\n")[1:]]
     size, root = read_checkpoint(checkpoint, key)
-    if index >= size:
-        raise Wrong(f"the proof is of record {index} of {size}")
+    need(index < size, f"the proof is of record {index} of {size}")
     # RFC 9162, section 2.1.3.2: the same tree as RFC 6962's, with the algorithm written out.
     at, last, found = index, size - 1, leaf_hash(record_file.read_bytes())
     for sibling in path:
-        if last == 0:
-            raise Wrong("the proof has too many hashes")
+        need(last > 0, "the proof has too many hashes")
         if at & 1 or at == last:
             found = node_hash(sibling, found)
             while not at & 1 and at:
@@ -189,14 +185,13 @@ def main():
     parser.add_argument("paths", nargs="+", type=pathlib.Path, metavar="PATH")
     parser.add_argument("--key", required=True)
     arguments = parser.parse_args()
-    if len(arguments.paths) != (1 if arguments.what == "tiles" else 2):
+    check, count = {"tiles": (check_tiles, 1), "proof": (check_proof, 2)}[arguments.what]
+    if len(arguments.paths) != count:
         parser.error("tiles are one directory; a proof is two files, the proof and its record")
-    problems, verdict = [], ""
+    problems, verdict = [], "nothing is shown"
     try:
-        key = arguments.key
-        key = read_key(key if "+" in key else pathlib.Path(key).read_text())
-        check = check_tiles if arguments.what == "tiles" else check_proof
-        verdict = check(*arguments.paths, key, problems)
+        key = arguments.key if "+" in arguments.key else pathlib.Path(arguments.key).read_text()
+        verdict = check(*arguments.paths, read_key(key), problems)
     except (Wrong, UnicodeDecodeError) as wrong:
         problems.append(str(wrong))
     except OSError as error:
@@ -204,7 +199,7 @@ def main():
         return 2
     for problem in problems[:50] + [f"and {len(problems) - 50} more"] * (len(problems) > 50):
         print(f"PROBLEM  {problem}")
-    print(f"{'does NOT hold' if problems else 'holds'}: {verdict or 'nothing is shown'}")
+    print(f"{'does NOT hold' if problems else 'holds'}: {verdict}")
     return 1 if problems else 0
 
 

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use super::Problems;
 use super::claims::Claims;
 use super::signed::{Heads, parent};
+use super::stack::Stack;
 use crate::Kind;
 use crate::leaf::Leaf;
 
@@ -27,7 +28,7 @@ pub(super) struct Scan {
     pub(super) roots: BTreeMap<u64, [u8; 32]>,
 }
 
-/// A leaf that the tree hashes once and does not keep: a log of millions must fit into memory.
+/// A leaf that a tree hashes once and does not keep.
 pub(super) struct HashedOnce(RefCell<Vec<u8>>);
 
 impl HashedOnce {
@@ -42,17 +43,11 @@ impl HashableLeaf for HashedOnce {
     }
 }
 
-type MerkleTree = MemoryBackedTree<Sha256, HashedOnce>;
-
-fn root(tree: &MerkleTree) -> [u8; 32] {
-    (*tree.root().as_bytes()).into()
-}
-
-/// The hash of one leaf is the root of the tree that holds nothing else.
+/// The hash of one leaf, by `ct-merkle`: the root of the tree that holds nothing else.
 pub(super) fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
-    let mut tree = MerkleTree::new();
+    let mut tree = MemoryBackedTree::<Sha256, HashedOnce>::new();
     tree.push(HashedOnce::new(bytes));
-    root(&tree)
+    (*tree.root().as_bytes()).into()
 }
 
 pub(super) fn scan(connection: &Connection, heads: &Heads, problems: &mut Problems) -> Scan {
@@ -62,16 +57,17 @@ pub(super) fn scan(connection: &Connection, heads: &Heads, problems: &mut Proble
     }
     scanner.check_nodes(connection, problems);
     scanner.check_open_requests(connection, problems);
-    Scan { records: scanner.tree.len(), root: root(&scanner.tree), roots: scanner.roots }
+    Scan { records: scanner.tree.size(), root: scanner.tree.root(), roots: scanner.roots }
 }
 
 struct Scanner<'a> {
     heads: &'a Heads,
     roots: BTreeMap<u64, [u8; 32]>,
-    tree: MerkleTree,
+    tree: Stack,
     /// The index that the next record must have.
     next: u64,
-    tile: MerkleTree,
+    /// Hashes of the tile that is not full yet.
+    tile: Vec<[u8; 32]>,
     tile_roots: Vec<[u8; 32]>,
     /// Tiles with a record that is already named: their node need not be named as well.
     damaged_tiles: BTreeSet<u64>,
@@ -84,9 +80,9 @@ impl<'a> Scanner<'a> {
         let mut scanner = Self {
             heads,
             roots: BTreeMap::new(),
-            tree: MerkleTree::new(),
+            tree: Stack::default(),
             next: 0,
-            tile: MerkleTree::new(),
+            tile: Vec::new(),
             tile_roots: Vec::new(),
             damaged_tiles: BTreeSet::new(),
             claims: Claims::default(),
@@ -100,9 +96,9 @@ impl<'a> Scanner<'a> {
         let mut statement = connection.prepare("SELECT idx, hash, bytes FROM leaves ORDER BY idx")?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            // The raw cells: a damaged row may hold any type.
-            let stored_hash = row.get_ref(1)?.as_bytes().unwrap_or_default();
-            let bytes = row.get_ref(2)?.as_bytes().unwrap_or_default();
+            // The raw cells: a damaged row may hold any type. What is no blob is not what a reader would be given.
+            let stored_hash = row.get_ref(1)?.as_blob().unwrap_or_default();
+            let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
             self.leaf(row.get(0)?, stored_hash, bytes, problems);
         }
         Ok(())
@@ -112,8 +108,8 @@ impl<'a> Scanner<'a> {
         let leaf = Leaf::parse(bytes);
         let claimed = leaf.as_ref().ok().and_then(Leaf::index);
         let index = self.place(stored_index, claimed, problems);
-        let before = problems.listed.len();
-        if leaf_hash(bytes) != stored_hash {
+        let (before, hash) = (problems.listed.len(), leaf_hash(bytes));
+        if hash != stored_hash {
             problems.add(index, "its bytes do not have the hash that was stored with them");
         }
         match &leaf {
@@ -121,9 +117,9 @@ impl<'a> Scanner<'a> {
             Err(cause) => problems.add(index, format!("it does not parse: {cause}")),
         }
         if problems.listed.len() > before || problems.further > 0 {
-            self.damaged_tiles.insert(self.tree.len() / TILE_WIDTH);
+            self.damaged_tiles.insert(self.tree.size() / TILE_WIDTH);
         }
-        self.grow(bytes);
+        self.grow(hash);
     }
 
     /// Which record this is, by the order of the rows; says so where indices have gaps or are out of place.
@@ -161,20 +157,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn grow(&mut self, bytes: &[u8]) {
-        self.tree.push(HashedOnce::new(bytes));
+    fn grow(&mut self, hash: [u8; 32]) {
+        self.tree.push(0, hash);
         self.remember_root();
-        self.tile.push(HashedOnce::new(bytes));
-        if self.tile.len() == TILE_WIDTH {
-            self.tile_roots.push(root(&self.tile));
-            self.tile = MerkleTree::new();
+        self.tile.push(hash);
+        if self.tile.len() as u64 == TILE_WIDTH {
+            self.tile_roots.push(perfect_root(&self.tile));
+            self.tile.clear();
         }
     }
 
     fn remember_root(&mut self) {
-        let size = self.tree.len();
+        let size = self.tree.size();
         if self.heads.is_of_size(size) {
-            self.roots.insert(size, root(&self.tree));
+            self.roots.insert(size, self.tree.root());
         }
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ct_merkle::digest::Digest;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
 use sha2::Sha256;
 
 use super::scan::Scan;
@@ -63,7 +64,7 @@ pub(super) fn choose_key(
     let stored = text(connection, "SELECT value FROM meta WHERE key = 'vkey'", "the public key in the log", problems);
     let key = match (&options.verifier_key, &beside.verifier_key) {
         (Some(key), _) => Some(key.clone()),
-        (None, Some(line)) => match line.trim_end().parse() {
+        (None, Some(line)) => match line.parse() {
             Ok(key) => Some(key),
             Err(cause) => {
                 problems.add(None, format!("`audit.vkey`: {cause}"));
@@ -80,7 +81,7 @@ pub(super) fn choose_key(
     if stored.is_some_and(|stored| stored != line) {
         problems.add(None, "the public key in the log is not the key that signatures are checked with");
     }
-    if beside.verifier_key.as_ref().is_some_and(|beside| beside.trim_end() != line) {
+    if beside.verifier_key.as_ref().is_some_and(|beside| beside.trim_end_matches('\n') != line) {
         problems.add(None, "`audit.vkey` is not the key that signatures are checked with");
     }
     let origin = text(connection, "SELECT value FROM meta WHERE key = 'origin'", "the origin in the log", problems);
@@ -110,8 +111,8 @@ pub(super) fn collect(
 
 /// The one row of `tree`: its parts must agree with each other and with the note over them.
 fn collect_tree(connection: &Connection, key: &VerifierKey, heads: &mut Heads, problems: &mut Problems) {
-    let row = connection.query_row("SELECT size, root, frontier, CAST(note AS BLOB) FROM tree", (), |row| {
-        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?, row.get::<_, Vec<u8>>(3)?))
+    let row = connection.query_row("SELECT size, root, frontier, note FROM tree", (), |row| {
+        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?, note(row, 3)?))
     });
     let (size, root, frontier, note) = match row {
         Ok(row) => row,
@@ -123,7 +124,7 @@ fn collect_tree(connection: &Connection, key: &VerifierKey, heads: &mut Heads, p
     if size == 0 && note.is_empty() {
         return;
     }
-    match Checkpoint::verify(&String::from_utf8_lossy(&note), key) {
+    match Checkpoint::verify(&note, key) {
         Ok(checkpoint) => {
             if (checkpoint.size, checkpoint.root.as_slice()) != (size, root.as_slice()) {
                 problems.add(None, "the signed head of the tree is of another tree than the stored one");
@@ -135,18 +136,16 @@ fn collect_tree(connection: &Connection, key: &VerifierKey, heads: &mut Heads, p
 }
 
 fn collect_kept(connection: &Connection, key: &VerifierKey, heads: &mut Heads, problems: &mut Problems) {
-    let kept = connection.prepare("SELECT size, CAST(note AS BLOB) FROM checkpoints ORDER BY size").and_then(
-        |mut statement| {
-            let rows = statement.query_map((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-            rows.collect::<Result<Vec<_>, _>>()
-        },
-    );
+    let kept = connection.prepare("SELECT size, note FROM checkpoints ORDER BY size").and_then(|mut statement| {
+        let rows = statement.query_map((), |row| Ok((row.get::<_, i64>(0)?, note(row, 1)?)))?;
+        rows.collect::<Result<Vec<_>, _>>()
+    });
     let kept = match kept {
         Ok(kept) => kept,
         Err(cause) => return problems.add(None, format!("the kept checkpoints cannot be read: {cause}")),
     };
     for (size, note) in kept {
-        match Checkpoint::verify(&String::from_utf8_lossy(&note), key) {
+        match Checkpoint::verify(&note, key) {
             Ok(checkpoint) if i64::try_from(checkpoint.size) == Ok(size) => {
                 heads.add(&checkpoint, format!("the checkpoint at {size} records"));
             }
@@ -156,6 +155,15 @@ fn collect_kept(connection: &Connection, key: &VerifierKey, heads: &mut Heads, p
             }
             Err(cause) => problems.add(None, format!("the checkpoint at {size} records: {cause}")),
         }
+    }
+}
+
+/// The text of a note. Damaged text is replaced, for its signature to fail; a cell of another type is no note, whatever its
+/// bytes are: nobody else would read it.
+fn note(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    match row.get_ref(column)? {
+        ValueRef::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        other => Err(rusqlite::Error::InvalidColumnType(column, "note".to_owned(), other.data_type())),
     }
 }
 

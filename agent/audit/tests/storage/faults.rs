@@ -1,14 +1,15 @@
-//! Each system call that touches the disk, once refused and once never answered: afterwards the log verifies, goes on, and
-//! has what it acknowledged.
+//! Each system call by which a program reaches the disk, once refused and once never answered: every case of a program is
+//! tried in a folder of its own, and somebody judges what is left there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
-use crate::recorder::{assert_nothing_is_lost, run, under_strace};
+use crate::recorder::run_for_lines;
 use crate::{is_whole_campaign, random, say};
 
-/// The system calls by which the log and its files reach the disk.
-const CALLS: [&str; 12] = [
+/// The system calls by which a log, an export or a root key reaches the disk.
+const CALLS: [&str; 14] = [
     "openat",
     "pwrite64",
     "write",
@@ -18,7 +19,9 @@ const CALLS: [&str; 12] = [
     "ftruncate",
     "rename",
     "unlink",
+    "unlinkat",
     "mkdir",
+    "rmdir",
     "fallocate",
     "close",
 ];
@@ -26,18 +29,83 @@ const CALLS: [&str; 12] = [
 /// What happens instead of the call.
 const FAULTS: [&str; 4] = ["error=EIO", "error=ENOSPC", "error=EINTR", "signal=SIGKILL"];
 
-/// Records of one run: enough for several transactions, and a checkpoint at its end.
-const RECORDS: u64 = 6;
+/// A program whose storage fails, and what it starts from.
+pub(crate) struct Campaign<'a> {
+    pub(crate) name: &'a str,
+    /// Lays ready what the program finds.
+    pub(crate) prepare: &'a dyn Fn(&Path),
+    /// The program in a folder, under `strace` with these options.
+    pub(crate) program: &'a dyn Fn(&Path, &[&str]) -> Command,
+    /// Looks at the folder afterwards, and at what the program had acknowledged.
+    pub(crate) judge: &'a dyn Fn(&Path, &[String], &Fault),
+    /// Runs in the short form.
+    pub(crate) short: usize,
+}
 
-/// Runs in the short form.
-const SHORT: usize = 40;
+/// One fault: which call, the how-manieth of a thread, and what happens instead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    call: &'static str,
+    when: usize,
+    instead: &'static str,
+}
 
-/// How often the recorder calls each of them in a run without faults, on whichever thread calls it most.
-fn count(folder: &Path) -> BTreeMap<&'static str, usize> {
-    let out = folder.join("trace");
-    let (out, traced) = (out.display().to_string(), format!("trace={}", CALLS.join(",")));
-    run(folder, under_strace(folder, &["--output", &out, &format!("--trace={}", &traced[6..])], 1, RECORDS));
-    let trace = std::fs::read_to_string(&out).unwrap();
+impl Fault {
+    /// Whether it ends the program at once.
+    pub(crate) fn kills(&self) -> bool {
+        self.instead.starts_with("signal")
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} number {}: {}", self.call, self.when, self.instead)
+    }
+}
+
+impl Campaign<'_> {
+    /// Tries every fault, or some of them in the short form; the lines that were acknowledged in all.
+    pub(crate) fn run(&self) -> usize {
+        let mut plan = self.plan();
+        let all = plan.len();
+        if !is_whole_campaign() {
+            plan = (0..self.short).map(|_| plan[random(all)]).collect();
+        }
+        let mut acknowledged = 0;
+        for fault in &plan {
+            let folder = tempfile::tempdir().unwrap();
+            (self.prepare)(folder.path());
+            let inject = format!("--inject={}:{}:when={}", fault.call, fault.instead, fault.when);
+            let command = (self.program)(folder.path(), &["--output=/dev/null", &inject]);
+            let lines = run_for_lines(folder.path(), command);
+            (self.judge)(folder.path(), &lines, fault);
+            acknowledged += lines.len();
+        }
+        say(&format!("{}: {} of {all} faults; {acknowledged} acknowledged, none lost", self.name, plan.len()));
+        assert!(acknowledged > plan.len() / 4, "{acknowledged} in {} runs: nothing was tried", plan.len());
+        acknowledged
+    }
+
+    /// Every call of a run without faults, as often as the thread makes it that makes it most often.
+    fn plan(&self) -> Vec<Fault> {
+        let folder = tempfile::tempdir().unwrap();
+        (self.prepare)(folder.path());
+        let out = folder.path().join("trace");
+        let (out, traced) = (out.display().to_string(), format!("--trace={}", CALLS.join(",")));
+        let lines = run_for_lines(folder.path(), (self.program)(folder.path(), &["--output", &out, &traced]));
+        assert!(!lines.is_empty(), "{}: nothing is acknowledged even without faults", self.name);
+        let most = most_by_one_thread(&std::fs::read_to_string(&out).unwrap());
+        let syncs: usize = ["fsync", "fdatasync"].iter().filter_map(|call| most.get(call)).sum();
+        assert!(syncs > 3, "{}: {most:?}", self.name);
+        let each = |(call, count)| {
+            FAULTS.into_iter().flat_map(move |instead| (1..=count).map(move |when| Fault { call, when, instead }))
+        };
+        most.into_iter().flat_map(each).collect()
+    }
+}
+
+/// How often each call is made, on whichever thread makes it most often: `strace` counts by thread too.
+fn most_by_one_thread(trace: &str) -> BTreeMap<&'static str, usize> {
     let mut counts: BTreeMap<(&str, &'static str), usize> = BTreeMap::new();
     for line in trace.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
@@ -51,33 +119,4 @@ fn count(folder: &Path) -> BTreeMap<&'static str, usize> {
         *held = count.max(*held);
     }
     most
-}
-
-#[test]
-fn every_system_call_may_fail_or_be_the_last_and_nothing_acknowledged_is_lost() {
-    let counting = tempfile::tempdir().unwrap();
-    let counts = count(counting.path());
-    let syncs: usize = ["fsync", "fdatasync"].iter().filter_map(|call| counts.get(call)).sum();
-    assert!(syncs > 3, "{counts:?}");
-    let mut plan: Vec<(&str, &str, usize)> = Vec::new();
-    for (call, count) in counts {
-        for fault in FAULTS {
-            plan.extend((1..=count).map(|when| (call, fault, when)));
-        }
-    }
-    let all = plan.len();
-    if !is_whole_campaign() {
-        plan = (0..SHORT).map(|_| plan[random(all)]).collect();
-    }
-    let mut acknowledged_in_all = 0;
-    for (call, fault, when) in &plan {
-        let folder = tempfile::tempdir().unwrap();
-        let inject = format!("--inject={call}:{fault}:when={when}");
-        let acknowledged =
-            run(folder.path(), under_strace(folder.path(), &["--output=/dev/null", &inject], 1, RECORDS));
-        assert_nothing_is_lost(folder.path(), &acknowledged, &format!("{call} number {when}: {fault}"));
-        acknowledged_in_all += acknowledged.len();
-    }
-    assert!(acknowledged_in_all > plan.len() / 2, "{acknowledged_in_all} in {} runs: nothing was tried", plan.len());
-    say(&format!("{} of {all} faults: {acknowledged_in_all} records acknowledged, none lost", plan.len()));
 }

@@ -1,11 +1,14 @@
 //! The log on storage that fails: system calls that are refused or never come back, and power that goes.
 //!
-//! Both campaigns run a recorder under `strace`. The short form runs with the other tests; the whole one is
-//! `OUTPOST_STORAGE=all cargo test -p outpost-audit --test storage`.
+//! Every campaign runs a program under `strace`: one that records, one that exports, one that erases and prunes. The short
+//! form runs with the other tests; the whole one is `OUTPOST_STORAGE=all cargo test -p outpost-audit --test storage`.
 
+mod destroying;
+mod exporting;
 mod faults;
 mod power;
 mod recorder;
+mod recording;
 mod trace;
 
 /// Whether the whole campaign is asked for.

@@ -21,10 +21,15 @@ const RECORDS: &str = "OUTPOST_TEST_STORAGE_RECORDS";
 /// What was acknowledged: the number that the recorder gave a record, by its index.
 pub(crate) type Acknowledged = BTreeMap<u64, u64>;
 
+/// Who signs the log in a folder.
+pub(crate) fn identity(folder: &Path) -> Result<LogIdentity, AuditError> {
+    let key = CheckpointKey::read_or_create(folder.join("key"))?;
+    Ok(LogIdentity { origin: "audit.example/storage/1".to_owned(), key })
+}
+
 /// Opens the log in a folder, as after a start.
 pub(crate) fn open(folder: &Path) -> Result<AuditLog, AuditError> {
-    let key = CheckpointKey::read_or_create(folder.join("key"))?;
-    let identity = LogIdentity { origin: "audit.example/storage/1".to_owned(), key };
+    let identity = identity(folder)?;
     let info = BootInfo { agent: "0.1.0".to_owned(), device: "storage".to_owned(), clock: Clock::system() };
     AuditLog::open(&folder.join("audit"), identity, info).map(|(log, _)| log)
 }
@@ -54,34 +59,47 @@ fn recorder() {
     let _ = log.shutdown("done");
 }
 
-/// What `strace` is told, before the program that it runs.
+/// The recorder under `strace`, told so before the program that it runs.
 pub(crate) fn under_strace(folder: &Path, options: &[&str], threads: u64, records: u64) -> Command {
+    let mut command = program_under_strace("recorder::recorder", options);
+    command.env(FOLDER, folder).env(THREADS, threads.to_string()).env(RECORDS, records.to_string());
+    command
+}
+
+/// One of the tests here as a program of its own, under `strace`.
+pub(crate) fn program_under_strace(test: &str, options: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command
         .args(["--follow-forks", "--quiet=all", "--signal=none"])
         .args(options)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "recorder::recorder"])
-        .env(FOLDER, folder)
-        .env(THREADS, threads.to_string())
-        .env(RECORDS, records.to_string())
+        .args(["--exact", test])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null());
     command
 }
 
 /// Runs a recorder to its end, whatever it is, and gathers what it acknowledged.
-pub(crate) fn run(folder: &Path, mut command: Command) -> Acknowledged {
+pub(crate) fn run(folder: &Path, command: Command) -> Acknowledged {
+    let mut acknowledged = Acknowledged::new();
+    for line in run_for_lines(folder, command) {
+        let (index, named) = parse(&line);
+        assert_eq!(acknowledged.insert(index, named), None, "index {index} was given twice");
+    }
+    acknowledged
+}
+
+/// Runs a program to its end, whatever it is, and gathers what it said over the socket.
+pub(crate) fn run_for_lines(folder: &Path, mut command: Command) -> Vec<String> {
     let socket = UnixDatagram::bind(folder.join("acknowledged")).unwrap();
     socket.set_nonblocking(true).unwrap();
     let mut child = command.spawn().expect("strace is installed; `tests/run tools` installs it");
-    let mut acknowledged = Acknowledged::new();
+    let mut lines = Vec::new();
     loop {
         let ended = child.try_wait().unwrap().is_some();
         let mut line = [0; 64];
         while let Ok(length) = socket.recv(&mut line) {
-            let (index, named) = parse(std::str::from_utf8(&line[..length]).unwrap());
-            assert_eq!(acknowledged.insert(index, named), None, "index {index} was given twice");
+            lines.push(String::from_utf8(line[..length].to_vec()).unwrap());
         }
         if ended {
             break;
@@ -89,7 +107,7 @@ pub(crate) fn run(folder: &Path, mut command: Command) -> Acknowledged {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     std::fs::remove_file(folder.join("acknowledged")).unwrap();
-    acknowledged
+    lines
 }
 
 /// `index named`, as the recorder sends it.
