@@ -94,6 +94,12 @@ kinds! {
     AuditErase = "audit.erase",
     /// Content past its retention was destroyed; `keys` says under which keys it was sealed.
     AuditPrune = "audit.prune",
+    /// The clock was set: it and the time since the machine's start went apart. Written by the log itself.
+    TimeStep = "time.step",
+    /// How many records of each type there are since the last of these. Written by the log itself, hourly.
+    Summary = "summary",
+    /// The log stopped after a storage error, looked at what the disk has, and goes on. Written by the log itself.
+    Integrity = "audit.integrity",
 }
 
 impl fmt::Display for Kind {

@@ -47,14 +47,11 @@ pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64, DiskError> {
 /// If it cannot be made; nothing stays then. [`DiskError::Full`] when there is not so much room.
 pub fn set_aside(path: impl AsRef<Path>, bytes: u64) -> Result<(), DiskError> {
     let path = path.as_ref();
-    let made = File::create(path).and_then(|mut file| match rustix::fs::fallocate(
-        &file,
-        rustix::fs::FallocateFlags::empty(),
-        0,
-        bytes,
-    ) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(&mut file, bytes),
-        answer => Ok(answer?),
+    let made = File::create(path).and_then(|mut file| {
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(&mut file, bytes),
+            answer => Ok(answer?),
+        }
     });
     made.map_err(|source| {
         // Best effort: the error that matters is the one being returned.

@@ -13,7 +13,10 @@ use super::*;
 use crate::log::tests::inject;
 use crate::verify::verify;
 use crate::writer::tests::Fault;
-use crate::{AuditError, AuditLog, BootInfo, CheckpointKey, Filter, Io, Kind, LogIdentity, Record, Who, reader};
+use crate::{
+    AuditError, AuditLog, BootInfo, CheckpointKey, Filter, Io, Kind, LogIdentity, LogOptions, Record, SpaceOptions,
+    Who, reader,
+};
 use search::{assert_nowhere, count_found, is_somewhere};
 
 /// 2026-11-22.
@@ -60,8 +63,10 @@ impl Device {
     }
 
     fn try_open(&self) -> Result<AuditLog, AuditError> {
-        let opened = AuditLog::open_with_vault(&self.log_directory(), self.identity(), self.info(), &self.roots());
-        opened.map(|(log, _)| log)
+        // Without a reserve: there is nothing in it to look for, and looking takes its time.
+        let space = SpaceOptions { reserve_bytes: 0, ..SpaceOptions::default() };
+        let options = LogOptions { space, vault: Some(self.roots()) };
+        AuditLog::open_with(&self.log_directory(), self.identity(), self.info(), &options).map(|(log, _)| log)
     }
 
     fn sql(&self, statement: &str) {

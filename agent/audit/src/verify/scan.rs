@@ -12,6 +12,7 @@ use sha2::Sha256;
 use super::Problems;
 use super::claims::Claims;
 use super::signed::{Heads, parent};
+use super::summaries::Summaries;
 use crate::Kind;
 use crate::leaf::Leaf;
 
@@ -76,6 +77,7 @@ struct Scanner<'a> {
     /// Tiles with a record that is already named: their node need not be named as well.
     damaged_tiles: BTreeSet<u64>,
     claims: Claims,
+    summaries: Summaries,
     open: BTreeMap<String, u64>,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Scanner<'a> {
             tile_roots: Vec::new(),
             damaged_tiles: BTreeSet::new(),
             claims: Claims::default(),
+            summaries: Summaries::from(0),
             open: BTreeMap::new(),
         };
         scanner.remember_root();
@@ -120,6 +123,7 @@ impl<'a> Scanner<'a> {
             Ok(leaf) => self.content(index, leaf, problems),
             Err(cause) => problems.add(index, format!("it does not parse: {cause}")),
         }
+        self.summaries.check(index, leaf.as_ref().ok(), problems);
         if problems.listed.len() > before || problems.further > 0 {
             self.damaged_tiles.insert(self.tree.len() / TILE_WIDTH);
         }
