@@ -15,10 +15,24 @@ pub enum AuditError {
         /// Directory of the log.
         directory: PathBuf,
     },
+    /// There is too little room for a record of this type, though not for all: see [`SpaceLevel`](crate::SpaceLevel). The
+    /// log goes on by itself once there is more.
+    #[error("the audit log in `{}` has {free_bytes} bytes left ({level}) and records no {kind} any more; free space \
+        there, raise its quota or prune its content, and it goes on by itself", directory.display())]
+    NoRoom {
+        /// Directory of the log.
+        directory: PathBuf,
+        /// Type of the record.
+        kind: &'static str,
+        /// How much room there is.
+        level: crate::SpaceLevel,
+        /// What was left at the last measure.
+        free_bytes: u64,
+    },
     /// Storage failed in a way after which nothing is certain: whether the last records are on disk is unknown until
-    /// the log is opened again, so nothing more is accepted.
-    #[error("the audit log in `{}` stopped accepting records after a storage error ({cause}); check the disk, run \
-        `outpost audit verify`, then restart the agent", directory.display())]
+    /// the log has read it again. It does so by itself after a while, and goes on if all is there that it acknowledged.
+    #[error("the audit log in `{}` accepts no records after a storage error ({cause}); check the disk: once it works, \
+        the log checks what is on it and goes on by itself", directory.display())]
     Latched {
         /// Directory of the log.
         directory: PathBuf,
@@ -150,7 +164,7 @@ impl AuditError {
     /// Whether freeing space would cure this.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
+        matches!(self, Self::Full { .. } | Self::NoRoom { .. })
     }
 }
 

@@ -96,6 +96,12 @@ kinds! {
     AuditPrune = "audit.prune",
     /// Log and witness, or log and mirror, do not remember the same past; `reason` says whose memory is short.
     SyncDivergence = "sync.divergence",
+    /// The clock was set: it and the time since the machine's start went apart. Written by the log itself.
+    TimeStep = "time.step",
+    /// How many records of each type there are since the last of these. Written by the log itself, hourly.
+    Summary = "summary",
+    /// The log stopped after a storage error, looked at what the disk has, and goes on. Written by the log itself.
+    Integrity = "audit.integrity",
 }
 
 impl fmt::Display for Kind {

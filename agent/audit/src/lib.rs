@@ -12,7 +12,8 @@
 //! * `audit.db` (SQLite, write-ahead log): the truth;
 //! * `audit.vkey`: the public key that checkpoints verify with, one line, C2SP form;
 //! * `audit.checkpoint`: the newest retained checkpoint, to be read with `cat`;
-//! * `lock`: held by the process that appends.
+//! * `lock`: held by the process that appends;
+//! * `reserve`: holds nothing but room for the last records, see [`space`].
 //!
 //! Content that a rule asks to keep is sealed beside the records, in the same database, by the [`vault`]; its root key
 //! lies in a directory of its own.
@@ -22,6 +23,7 @@
 //!
 //! Writing and verifying share no hashing code: a bug cannot hide in both.
 
+mod author;
 mod boot;
 mod canonical;
 pub mod checkpoint;
@@ -44,6 +46,8 @@ pub mod reader;
 pub mod record;
 mod schema;
 mod source;
+pub mod space;
+mod tally;
 mod tile;
 mod tree;
 pub mod vault;
@@ -63,5 +67,6 @@ pub use pseudonym::Pseudonyms;
 pub use queue::Appended;
 pub use reader::{Entry, Filter};
 pub use record::{DecisionRef, Io, ObjectRef, Outcome, Record, Who};
+pub use space::{Admission, CapacityMode, LogOptions, Space, SpaceLevel, SpaceOptions};
 pub use vault::{Content, EraseOrder, Erased, Level, Retention, VaultError};
 pub use writer::Health;

@@ -6,18 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use outpost_disk::{Clock, StateLock, atomic, clock};
+use outpost_disk::{StateLock, atomic};
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::author::Author;
 use crate::boot::Remains;
-use crate::queue::Appended;
-use crate::record::Stamp;
+use crate::cosignature::Cosigned;
+use crate::queue::{Appended, Draft};
+use crate::space::Gauge;
+use crate::tally::Tally;
 use crate::tree::Tree;
 use crate::vault::{self, Act, Destruction, Keeper, Vault, VaultError};
-use crate::writer::{CheckpointPace, Shared, Tip, Writer};
+use crate::witness::{self, TooLong};
+use crate::writer::{Memory, Pace, Shared, Tip, Writer};
 use crate::{
-    AuditError, BootInfo, BootReport, Checkpoint, CheckpointKey, Counter, Entry, Filter, Health, Kind, Record,
-    VerifierKey, reader, schema,
+    Admission, AuditError, BootInfo, BootReport, CapacityMode, Checkpoint, CheckpointKey, Counter, Entry, Filter,
+    Health, Kind, LogOptions, Record, Space, VerifierKey, reader, schema,
 };
 
 /// The name of a log and the key that signs its heads.
@@ -48,10 +52,7 @@ pub struct AuditLog(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     directory: PathBuf,
-    boot: String,
-    agent: String,
-    device: String,
-    clock: Clock,
+    author: Arc<Author>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -75,16 +76,21 @@ impl AuditLog {
     /// If the directory is in use, the log is of another key, damaged, shorter than its newest checkpoint, or the disk
     /// is full.
     pub fn open(directory: &Path, identity: LogIdentity, info: BootInfo) -> Result<(Self, BootReport), AuditError> {
-        Self::open_at_pace(directory, identity, info, CheckpointPace::default())
+        Self::open_with(directory, identity, info, &LogOptions::default())
     }
 
-    pub(crate) fn open_at_pace(
+    /// Opens the log with a quota, a reserve or a vault of one's own choice, as [`open`](Self::open) and
+    /// [`open_with_vault`](Self::open_with_vault) do otherwise.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn open_with(
         directory: &Path,
         identity: LogIdentity,
         info: BootInfo,
-        pace: CheckpointPace,
+        options: &LogOptions,
     ) -> Result<(Self, BootReport), AuditError> {
-        Self::open_parts(directory, identity, info, pace, None)
+        Self::open_at_pace(directory, identity, info, options, Pace::default())
     }
 
     /// Opens the log together with its vault, as [`open`](Self::open) does otherwise: records may carry
@@ -100,15 +106,16 @@ impl AuditLog {
         info: BootInfo,
         root_directory: &Path,
     ) -> Result<(Self, BootReport), AuditError> {
-        Self::open_parts(directory, identity, info, CheckpointPace::default(), Some(root_directory))
+        let options = LogOptions { vault: Some(root_directory.to_owned()), ..LogOptions::default() };
+        Self::open_with(directory, identity, info, &options)
     }
 
-    fn open_parts(
+    pub(crate) fn open_at_pace(
         directory: &Path,
         identity: LogIdentity,
         info: BootInfo,
-        pace: CheckpointPace,
-        root_directory: Option<&Path>,
+        options: &LogOptions,
+        pace: Pace,
     ) -> Result<(Self, BootReport), AuditError> {
         make_private_directory(directory)?;
         let lock = StateLock::acquire(directory)?;
@@ -116,9 +123,14 @@ impl AuditLog {
         let verifier_key = settle_identity(&connection, directory, &identity)?;
         let (tree, tip, kept_size) = load_tree(&connection, directory, &verifier_key)?;
         let remains = Remains::read(&connection, directory)?;
-        let keeper = root_directory.map(|roots| Keeper::open(&connection, directory, roots)).transpose()?;
-        let boot = run_id()?;
-        let shared = Arc::new(Shared::new(tip, keeper.as_ref().map(|keeper| Arc::clone(&keeper.vault))));
+        let tally =
+            Tally::load(&connection, tree.size()).map_err(|error| AuditError::database("read", directory, &error))?;
+        let keeper = options.vault.as_deref().map(|roots| Keeper::open(&connection, directory, roots)).transpose()?;
+        let BootInfo { agent, device, clock } = info;
+        let author = Arc::new(Author { boot: run_id()?, agent, device, clock });
+        let (gauge, memory) = (Gauge::new(directory, options.space, pace.space), Memory::new(tally));
+        let vault = keeper.as_ref().map(|keeper| Arc::clone(&keeper.vault));
+        let shared = Arc::new(Shared::new(tip, vault, gauge.space(CapacityMode::Strict)));
         let writer = Writer {
             shared: Arc::clone(&shared),
             directory: directory.to_owned(),
@@ -126,25 +138,23 @@ impl AuditLog {
             tree,
             origin: verifier_key.name().to_owned(),
             key: identity.key,
+            author: Arc::clone(&author),
             pace,
             kept_size,
             due: None,
             keeper,
+            gauge,
+            memory,
+            latch: None,
+            patience: None,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
             .name("outpost-audit".to_owned())
             .spawn(move || writer.run())
             .map_err(|cause| AuditError::Disk(format!("cannot start the thread that writes the audit log: {cause}")))?;
-        let log = Self(Arc::new(Inner {
-            shared,
-            directory: directory.to_owned(),
-            boot,
-            agent: info.agent,
-            device: info.device,
-            clock: info.clock,
-            writer: Mutex::new(Some(thread)),
-        }));
+        let log =
+            Self(Arc::new(Inner { shared, directory: directory.to_owned(), author, writer: Mutex::new(Some(thread)) }));
         let report = log.record_boot(remains, &verifier_key)?;
         Ok((log, report))
     }
@@ -152,7 +162,7 @@ impl AuditLog {
     fn record_boot(&self, remains: Remains, verifier_key: &VerifierKey) -> Result<BootReport, AuditError> {
         let (previous, aborted) = (remains.previous, remains.open_requests());
         let appended: Vec<Appended> =
-            remains.records(clock::boot_ns() / 1000).into_iter().map(|record| self.append(record)).collect();
+            remains.records(self.moment().boot_us).into_iter().map(|record| self.append(record)).collect();
         for answer in appended {
             answer.wait()?;
         }
@@ -161,7 +171,7 @@ impl AuditLog {
             aborted,
             records: self.size(),
             origin: verifier_key.name().to_owned(),
-            boot: self.0.boot.clone(),
+            boot: self.0.author.boot.clone(),
             verifier_key: verifier_key.to_string(),
         })
     }
@@ -174,11 +184,17 @@ impl AuditLog {
     /// [`Latched`](AuditError::Latched), the record is not in the log. Records answered or not, the order of indices is
     /// the order of calls on one thread, and there are no gaps.
     ///
+    /// The one exception is chosen by policy and recorded: where room is critical in the mode
+    /// [`Availability`](CapacityMode::Availability), a request is counted durably instead of recorded, and the answer is the
+    /// index from which on the `summary` with that count stands.
+    ///
     /// Many callers share one fsync: a call does not block, and appending from many threads is cheaper than in turn.
     ///
     /// # Errors
-    /// [`Full`](AuditError::Full) when the disk is full (the log goes on by itself once it is not);
-    /// [`Latched`](AuditError::Latched) after a storage error, for every record until the log is opened again;
+    /// [`Full`](AuditError::Full) when the disk is full, [`NoRoom`](AuditError::NoRoom) when too little is left for a
+    /// record of this type (the log goes on by itself once it is not); [`Latched`](AuditError::Latched) after a storage
+    /// error, until the log has checked what the disk has, which it does by itself;
+    /// [`Damaged`](AuditError::Damaged) if that is not what was acknowledged;
     /// [`TooLarge`](AuditError::TooLarge), [`Busy`](AuditError::Busy), [`Closed`](AuditError::Closed). A caller that
     /// needs the record must not go on without it.
     pub fn append(&self, record: Record) -> Appended {
@@ -194,20 +210,91 @@ impl AuditLog {
         self.push_act(record, Act::None, last)
     }
 
-    fn push_act(&self, mut record: Record, act: Act, last: bool) -> Appended {
-        let inner = &*self.0;
-        let Moment { wall_ms, clock_is_trusted, boot_us } = self.moment();
-        let stamp =
-            Stamp { wall_ms, clock_is_trusted, boot_us, boot: &inner.boot, agent: &inner.agent, device: &inner.device };
-        let (effect, changes) = (record.effect(), record.take_changes());
-        let sealed = match act {
-            Act::None => vault::seal(inner.shared.vault.as_deref(), &mut record, wall_ms),
-            act => Ok(act),
-        };
-        match sealed.and_then(|act| Ok((record.render(&stamp)?, act))) {
-            Ok((leaf, act)) => inner.shared.queue.push(leaf, effect, changes, act, last),
+    fn push_act(&self, record: Record, act: Act, last: bool) -> Appended {
+        match self.draft(record, act) {
+            Ok(draft) => self.0.shared.queue.push(draft, last),
             Err(error) => Appended::failed(error),
         }
+    }
+
+    /// The record as the writer takes it. Where room is scarce, its content stays behind, and it says so.
+    fn draft(&self, mut record: Record, act: Act) -> Result<Draft, AuditError> {
+        let (inner, kind, moment) = (&*self.0, record.kind(), self.moment());
+        let space = inner.shared.space();
+        if space.level.admits(space.mode, kind) == Admission::Refused {
+            let (directory, kind) = (inner.directory.clone(), kind.name());
+            return Err(AuditError::NoRoom { directory, kind, level: space.level, free_bytes: space.free_bytes });
+        }
+        if !space.level.keeps_content() && record.unsealed.take().is_some() {
+            record = record.detail("content_dropped", space.level.name());
+        }
+        let (effect, changes) = (record.effect(), record.take_changes());
+        let act = match act {
+            Act::None => vault::seal(inner.shared.vault.as_deref(), &mut record, moment.wall_ms)?,
+            act => act,
+        };
+        let leaf = inner.author.render(record, moment)?;
+        Ok(Draft { effect, changes, act, ..Draft::plain(kind, moment, leaf) })
+    }
+
+    /// Appends the record of a cosigned checkpoint, and raises the floor of the clock to the time at which it was cosigned:
+    /// that moment has passed. Of several witnesses the earliest counts, so that none alone can move the clock ahead.
+    ///
+    /// # Errors
+    /// If a name in it is so long that the record could not hold its line; the floor is raised even then.
+    pub fn append_cosigned(&self, cosigned: &Cosigned) -> Result<Appended, TooLong> {
+        let earliest = cosigned.cosignatures.iter().map(|cosignature| cosignature.time_s).min();
+        if let Some(time_s) = earliest.and_then(|time_s| i64::try_from(time_s).ok())
+            && let Err(error) = self.0.author.clock.raise_floor(time_s)
+        {
+            tracing::warn!(%error, "the time of a cosignature is the clock's floor in this run only");
+        }
+        Ok(self.append(witness::record(cosigned)?))
+    }
+
+    /// How the log stands for room. Reads memory only.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.0.shared.space()
+    }
+
+    /// Whether a record of this type would be taken now, so that work which needs it can be refused before it begins. What
+    /// this admits may still be refused when it is appended. Reads memory only.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append) would answer.
+    pub fn admits(&self, kind: Kind) -> Result<(), AuditError> {
+        let directory = || self.0.directory.clone();
+        match self.health() {
+            Health::Latched(cause) => return Err(AuditError::Latched { directory: directory(), cause }),
+            Health::Failed(what) => return Err(AuditError::Damaged { directory: directory(), what }),
+            Health::Recording | Health::Full => {}
+        }
+        let Space { level, free_bytes, mode, .. } = self.space();
+        match level.admits(mode, kind) {
+            Admission::Leaf | Admission::Counted => Ok(()),
+            Admission::Refused => {
+                Err(AuditError::NoRoom { directory: directory(), kind: kind.name(), level, free_bytes })
+            }
+        }
+    }
+
+    /// Chooses what matters more once room is critical, because of this (the version of a policy, say). The choice is a
+    /// record, and counts from when on that is durable; a run begins with [`Strict`](CapacityMode::Strict). None if it is in
+    /// force already.
+    pub fn choose_capacity_mode(&self, mode: CapacityMode, because: &str) -> Option<Appended> {
+        if self.space().mode == mode {
+            return None;
+        }
+        let record = Record::new(Kind::Capacity)
+            .act("mode")
+            .detail("mode", mode.name())
+            .detail("was", self.space().mode.name())
+            .detail("because", because);
+        Some(match self.draft(record, Act::None) {
+            Ok(draft) => self.0.shared.queue.push(Draft { mode: Some(mode), ..draft }, false),
+            Err(error) => Appended::failed(error),
+        })
     }
 
     pub(crate) fn vault(&self) -> Result<&Vault, AuditError> {
@@ -217,8 +304,7 @@ impl AuditLog {
     /// The time as a record made now would carry it.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        let clock = &self.0.clock;
-        Moment { wall_ms: clock.now_ms(), clock_is_trusted: clock.is_trusted(), boot_us: clock::boot_ns() / 1000 }
+        self.0.author.moment()
     }
 
     /// Every counter that records have changed, as the disk has them: what is appended meanwhile may be in or not. Reads
@@ -380,7 +466,7 @@ fn settle_identity(
 
 /// Loads the tree and refuses to go on from one that contradicts itself: what is signed next must extend what was
 /// signed before.
-fn load_tree(
+pub(crate) fn load_tree(
     connection: &Connection,
     directory: &Path,
     verifier_key: &VerifierKey,

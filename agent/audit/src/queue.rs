@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::record::{Effect, Unplaced};
 use crate::vault::Act;
-use crate::{AuditError, Change};
+use crate::{AuditError, CapacityMode, Change, Kind, Moment};
 
 /// More records than this do not wait in memory: the disk has stopped, and callers had better know.
 const MAX_PENDING: usize = 65_536;
@@ -122,13 +122,36 @@ pub(crate) fn completion() -> (Completion, Appended) {
     (Completion(Some(Arc::clone(&slot))), Appended(slot))
 }
 
-/// A record on its way to the writer.
-pub(crate) struct Pending {
+/// A record as the thread that appends it leaves it.
+pub(crate) struct Draft {
+    pub(crate) kind: Kind,
+    pub(crate) moment: Moment,
     pub(crate) leaf: Unplaced,
     pub(crate) effect: Effect,
     pub(crate) changes: Vec<Change>,
     pub(crate) act: Act,
+    /// The mode that is chosen by this record, from when on it is durable.
+    pub(crate) mode: Option<CapacityMode>,
+}
+
+impl Draft {
+    /// A record that changes nothing beside the log.
+    pub(crate) fn plain(kind: Kind, moment: Moment, leaf: Unplaced) -> Self {
+        Self { kind, moment, leaf, effect: Effect::None, changes: Vec::new(), act: Act::None, mode: None }
+    }
+}
+
+/// A record on its way to the writer.
+pub(crate) struct Pending {
+    pub(crate) draft: Draft,
     pub(crate) completion: Completion,
+}
+
+impl From<Draft> for Pending {
+    /// One for whose index nobody waits.
+    fn from(draft: Draft) -> Self {
+        Self { draft, completion: completion().0 }
+    }
 }
 
 /// What the writer is to do next.
@@ -155,18 +178,18 @@ struct Waiting {
 
 impl Queue {
     /// Adds a record; after the `last` one, no more are taken.
-    pub(crate) fn push(&self, leaf: Unplaced, effect: Effect, changes: Vec<Change>, act: Act, last: bool) -> Appended {
+    pub(crate) fn push(&self, draft: Draft, last: bool) -> Appended {
         let (completion, appended) = completion();
         let mut waiting = self.lock();
         if waiting.stopping {
             return Appended::failed(AuditError::Closed);
         }
-        let bytes = act.bytes();
+        let bytes = draft.act.bytes();
         if waiting.records.len() >= MAX_PENDING || waiting.bytes.saturating_add(bytes) > MAX_PENDING_BYTES {
             return Appended::failed(AuditError::Busy { pending: waiting.records.len() });
         }
         waiting.bytes += bytes;
-        waiting.records.push_back(Pending { leaf, effect, changes, act, completion });
+        waiting.records.push_back(Pending { draft, completion });
         waiting.stopping = last;
         drop(waiting);
         self.changed.notify_one();
@@ -185,12 +208,12 @@ impl Queue {
             waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let most = waiting.records.len().min(MAX_BATCH);
-        let count = match waiting.records.iter().take(most).position(|pending| pending.act.is_exclusive()) {
+        let count = match waiting.records.iter().take(most).position(|pending| pending.draft.act.is_exclusive()) {
             Some(before) => before.max(1),
             None => most,
         };
         let batch: Vec<Pending> = waiting.records.drain(..count).collect();
-        waiting.bytes -= batch.iter().map(|pending| pending.act.bytes()).sum::<usize>();
+        waiting.bytes -= batch.iter().map(|pending| pending.draft.act.bytes()).sum::<usize>();
         let stopping = waiting.stopping && waiting.records.is_empty();
         Work { batch, stopping }
     }

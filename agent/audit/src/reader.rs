@@ -1,6 +1,7 @@
 //! Reading a log that another process may be writing, or a copy of one on a stick: never changes a record.
 
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -110,6 +111,21 @@ pub(crate) struct Snapshot {
     pub(crate) connection: Connection,
     /// Where the log had to be copied to be read; goes with the snapshot.
     _copy: Option<tempfile::TempDir>,
+    /// Let go of last.
+    _reading: RwLockReadGuard<'static, ()>,
+}
+
+/// Held by every reader of this process. The locks by which SQLite's connections respect each other are the process's, not
+/// the connection's: whoever opens and closes the database's file past SQLite takes them from all readers.
+static READERS: RwLock<()> = RwLock::new(());
+
+/// That nobody in this process reads a log, as long as it is held; none if somebody does.
+pub(crate) fn alone() -> Option<RwLockWriteGuard<'static, ()>> {
+    match READERS.try_write() {
+        Ok(alone) => Some(alone),
+        Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 impl Snapshot {
@@ -119,6 +135,7 @@ impl Snapshot {
             return Err(AuditError::Missing { directory: directory.to_owned() });
         }
         let read = |error: rusqlite::Error| AuditError::database("read", directory, &error);
+        let reading = READERS.read().unwrap_or_else(PoisonError::into_inner);
         let journal = journal_path(&database);
         // An empty write-ahead log may have been cut a moment ago by a writer that lives: its index tells.
         let has_journal =
@@ -127,20 +144,25 @@ impl Snapshot {
             // Nobody writes, so nothing needs to be locked and no file needs to be made beside the evidence.
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(address, flags).and_then(begin).map_err(read)?;
-            return Ok(Self { connection, _copy: None });
+            return Ok(Self { connection, _copy: None, _reading: reading });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         match Connection::open_with_flags(&database, flags).and_then(begin) {
-            Ok(connection) => Ok(Self { connection, _copy: None }),
+            Ok(connection) => Ok(Self { connection, _copy: None, _reading: reading }),
             // A copy on read-only media: SQLite cannot make the index of the write-ahead log beside it.
             Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
-                Self::open_copy(directory, &database, &journal)
+                Self::open_copy(directory, &database, &journal, reading)
             }
             Err(error) => Err(read(error)),
         }
     }
 
-    fn open_copy(directory: &Path, database: &Path, journal: &Path) -> Result<Self, AuditError> {
+    fn open_copy(
+        directory: &Path,
+        database: &Path,
+        journal: &Path,
+        reading: RwLockReadGuard<'static, ()>,
+    ) -> Result<Self, AuditError> {
         let copy = (|| {
             let copy = tempfile::tempdir()?;
             let target = schema::database_path(copy.path());
@@ -157,7 +179,7 @@ impl Snapshot {
         let connection = Connection::open_with_flags(schema::database_path(copy.path()), flags)
             .and_then(begin)
             .map_err(|error| AuditError::database("read a copy of", directory, &error))?;
-        Ok(Self { connection, _copy: Some(copy) })
+        Ok(Self { connection, _copy: Some(copy), _reading: reading })
     }
 }
 
@@ -171,7 +193,7 @@ fn begin(connection: Connection) -> rusqlite::Result<Connection> {
 }
 
 /// SQLite's name for the write-ahead log of a database.
-fn journal_path(database: &Path) -> PathBuf {
+pub(crate) fn journal_path(database: &Path) -> PathBuf {
     beside(database, "-wal")
 }
 

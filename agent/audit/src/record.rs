@@ -269,6 +269,13 @@ impl Record {
         self
     }
 
+    /// How many of each type.
+    pub(crate) fn counts(mut self, key: &str, counts: &BTreeMap<String, u64>) -> Self {
+        let counts = counts.iter().map(|(kind, number)| (kind.clone(), count(*number))).collect();
+        self.members.insert(key.to_owned(), Value::Object(counts));
+        self
+    }
+
     /// Takes a part over from an earlier leaf, as it stands there.
     pub(crate) fn copied(mut self, key: &str, value: Option<&Value>) -> Self {
         if let Some(value) = value {

@@ -9,9 +9,10 @@
 //! | `open_requests` | requests with a start and no end, by the index of their start |
 //! | `meta` | `origin` and `vkey` of the log |
 //! | `counters` | what is counted beside the log, in the same transactions |
+//! | `tally` | one row: how many records of each type there are since the last `summary` |
 //! | `vault_keys`, `tombstones`, `sealed` | content and its keys, see [`vault`](crate::vault) |
 //!
-//! Everything but `leaves`, the signatures, `counters` and the vault can be computed again; it is stored so that a start, a proof or a report
+//! Everything but `leaves`, the signatures, `counters`, what `tally` counts without leaves, and the vault can be computed again; it is stored so that a start, a proof or a report
 //! does not read the whole log.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{AuditError, vault};
+use crate::{AuditError, tally, vault};
 
 /// `OPau`: says whose SQLite file this is.
 const APPLICATION_ID: i64 = 0x4f50_6175;
@@ -62,12 +63,24 @@ pub(crate) fn checkpoint_path(directory: &Path) -> PathBuf {
     directory.join("audit.checkpoint")
 }
 
+/// The file that keeps room on the disk for the last records of the log in `directory`.
+pub(crate) fn reserve_path(directory: &Path) -> PathBuf {
+    directory.join("reserve")
+}
+
 /// Opens the database for the one writer, making it if it is not there.
 pub(crate) fn open_writer(directory: &Path) -> Result<Connection, AuditError> {
     let open = |error: rusqlite::Error| AuditError::database("open", directory, &error);
     let path = database_path(directory);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
+    if connection.is_readonly("main").map_err(open)? {
+        return Err(AuditError::Database {
+            act: "write to",
+            directory: directory.to_owned(),
+            cause: "it may only be read here".to_owned(),
+        });
+    }
     connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
     // FULL: the write-ahead log is fsynced at every commit. That fsync is the promise of `append`.
@@ -80,6 +93,7 @@ pub(crate) fn open_writer(directory: &Path) -> Result<Connection, AuditError> {
     connection.pragma_update(None, "secure_delete", true).map_err(open)?;
     prepare(&connection, directory)?;
     connection.execute_batch(COUNTERS).map_err(open)?;
+    connection.execute_batch(tally::TABLE).map_err(open)?;
     connection.execute_batch(vault::TABLES).map_err(open)?;
     Ok(connection)
 }

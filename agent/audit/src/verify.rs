@@ -7,7 +7,8 @@
 //! 2. every stored node against the leaves below it, so that a changed leaf is found even with its hash changed too;
 //! 3. the root over all leaves against the signed head, and against every checkpoint ever kept, at that size;
 //! 4. every signature, by the log's public key;
-//! 5. that the log is not shorter than any signed checkpoint: those kept, the one in `audit.checkpoint`, and those that
+//! 5. every `summary` against the records that it counts;
+//! 6. that the log is not shorter than any signed checkpoint: those kept, the one in `audit.checkpoint`, and those that
 //!    the caller brings along from elsewhere.
 //!
 //! What left the log is checked in the same way: a tree of tiles, an export with its manifest, the proof of one record.
@@ -22,6 +23,7 @@ mod records;
 mod scan;
 mod signed;
 mod stack;
+mod summaries;
 mod tiles;
 
 use std::fmt;

@@ -38,7 +38,7 @@ struct State {
 #[derive(Debug)]
 enum Source {
     System,
-    Fixed { now_ms: i64 },
+    Fixed { now_ms: i64, boot_ns: i64 },
 }
 
 impl Clock {
@@ -66,7 +66,7 @@ impl Clock {
     /// A clock that stands at `now_s` until [`advance`](Self::advance)d: for tests. Its floor starts at `now_s`.
     #[must_use]
     pub fn fixed(now_s: i64) -> Self {
-        Self::new(now_s, Source::Fixed { now_ms: now_s.saturating_mul(1000) }, None)
+        Self::new(now_s, Source::Fixed { now_ms: now_s.saturating_mul(1000), boot_ns: boot_ns() }, None)
     }
 
     fn new(floor_s: i64, source: Source, file: Option<PathBuf>) -> Self {
@@ -131,10 +131,28 @@ impl Clock {
         self.raise_floor(self.now_s())
     }
 
-    /// Moves a [`fixed`](Self::fixed) clock on. The system clock does not obey.
+    /// Microseconds since this machine started, time asleep included: what nobody can set.
+    #[must_use]
+    pub fn boot_us(&self) -> i64 {
+        match self.state().source {
+            Source::System => boot_ns() / 1000,
+            Source::Fixed { boot_ns, .. } => boot_ns / 1000,
+        }
+    }
+
+    /// Moves a [`fixed`](Self::fixed) clock on, as time does. The system clock does not obey.
     pub fn advance(&self, by: Duration) {
-        if let Source::Fixed { now_ms } = &mut self.state().source {
+        if let Source::Fixed { now_ms, boot_ns } = &mut self.state().source {
             *now_ms = now_ms.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+            *boot_ns = boot_ns.saturating_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets a [`fixed`](Self::fixed) clock forward or back by so much, as somebody may who sets the time: no time passes.
+    /// The system clock does not obey.
+    pub fn step_ms(&self, by_ms: i64) {
+        if let Source::Fixed { now_ms, .. } = &mut self.state().source {
+            *now_ms = now_ms.saturating_add(by_ms);
         }
     }
 
@@ -148,7 +166,7 @@ impl State {
     fn source_ms(&self) -> i64 {
         match self.source {
             Source::System => system_ms(),
-            Source::Fixed { now_ms } => now_ms,
+            Source::Fixed { now_ms, .. } => now_ms,
         }
     }
 
@@ -222,6 +240,17 @@ mod tests {
         clock.raise_floor(2000).unwrap();
         clock.advance(Duration::from_secs(5000));
         assert_eq!((clock.now_s(), clock.is_trusted()), (6000, true));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_leaves_the_time_since_the_start_alone() {
+        let clock = Clock::fixed(1000);
+        let (wall_ms, boot_us) = (clock.now_ms(), clock.boot_us());
+        clock.advance(Duration::from_secs(5));
+        assert_eq!((clock.now_ms() - wall_ms, clock.boot_us() - boot_us), (5_000, 5_000_000));
+        clock.step_ms(60_000);
+        assert_eq!((clock.now_ms() - wall_ms, clock.boot_us() - boot_us), (65_000, 5_000_000));
+        assert!(Clock::system().boot_us() > 0);
     }
 
     #[test]

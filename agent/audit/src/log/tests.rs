@@ -1,7 +1,15 @@
 //! The log as its users meet it: promises kept through restarts, faults and many threads.
 
+mod latch;
+mod space;
+mod summary;
+mod time;
+
+use outpost_disk::Clock;
+
 use super::*;
 use crate::verify::verify;
+use crate::writer::CheckpointPace;
 use crate::writer::tests::Fault;
 use crate::{Leaf, Previous, Who};
 
@@ -44,9 +52,14 @@ impl Device {
     }
 
     fn open_at_pace(&self, records: u64, interval: std::time::Duration) -> AuditLog {
-        AuditLog::open_at_pace(&self.path(), self.identity(), self.info(), CheckpointPace { records, interval })
-            .unwrap()
-            .0
+        self.open_with(
+            &LogOptions::default(),
+            Pace { checkpoint: CheckpointPace { records, interval }, ..Pace::default() },
+        )
+    }
+
+    fn open_with(&self, options: &LogOptions, pace: Pace) -> AuditLog {
+        AuditLog::open_at_pace(&self.path(), self.identity(), self.info(), options, pace).unwrap().0
     }
 
     fn leaves(&self) -> Vec<Leaf> {
@@ -55,6 +68,11 @@ impl Device {
 
     fn kinds(&self) -> Vec<String> {
         self.leaves().iter().map(|leaf| leaf.kind().unwrap().to_owned()).collect()
+    }
+
+    /// That what is there is in order, open or not.
+    fn assert_verifies_so_far(&self) {
+        assert_eq!(verify(&self.path()).unwrap().problems, []);
     }
 
     fn assert_verifies(&self, records: u64) {

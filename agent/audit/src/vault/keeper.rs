@@ -60,6 +60,29 @@ impl Keeper {
         Ok(Self { vault, root, sweeping })
     }
 
+    /// Reads the vault again, after a transaction of which nobody knew whether it was durable.
+    pub(crate) fn reopen(&mut self, connection: &Connection, log_directory: &Path) -> Result<(), AuditError> {
+        let read = |error: rusqlite::Error| AuditError::database("read the vault of", log_directory, &error);
+        let found = Self::open(connection, log_directory, &self.vault.directory)?;
+        {
+            let mut fresh = found.vault.keys();
+            let mut keys = self.vault.keys();
+            // Some may be in use and not stored yet.
+            for key in keys.iter() {
+                if !fresh.holds(&key.id) && table::tombstone(connection, &key.id).map_err(read)?.is_none() {
+                    fresh.add(Arc::clone(key));
+                }
+            }
+            *keys = std::mem::take(&mut *fresh);
+        }
+        self.root = found.root;
+        self.sweeping = found.sweeping;
+        if self.sweeping {
+            self.vault.sweep.begin();
+        }
+        Ok(())
+    }
+
     pub(crate) fn is_sweeping(&self) -> bool {
         self.sweeping
     }
@@ -124,7 +147,7 @@ impl Writer {
     /// Gets the root key ready that replaces the present one, if this batch destroys keys.
     pub(crate) fn prepare_vault(&self, batch: &[Pending]) -> Result<Option<Root>, AuditError> {
         let Some(keeper) = &self.keeper else { return Ok(None) };
-        if !batch.iter().any(|pending| pending.act.is_exclusive()) {
+        if !batch.iter().any(|pending| pending.draft.act.is_exclusive()) {
             return Ok(None);
         }
         reached(Step::Ordered);
@@ -143,7 +166,7 @@ impl Writer {
                 let destroyed = old.destroy();
                 reached(Step::OldRootGone);
                 for pending in batch {
-                    let Act::Destroy(destruction) = &pending.act else { continue };
+                    let Act::Destroy(destruction) = &pending.draft.act else { continue };
                     keeper.vault.keys().forget(&destruction.keys);
                     destruction.settle(destroyed.clone());
                 }
@@ -165,7 +188,7 @@ impl Writer {
     /// Removes some ciphertext of destroyed keys, if there is any.
     pub(crate) fn sweep_vault(&mut self) {
         let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.sweeping) else { return };
-        if let Health::Latched(cause) = self.shared.health() {
+        if let Health::Latched(cause) | Health::Failed(cause) = self.shared.health() {
             keeper.sweeping = false;
             keeper.vault.sweep.end(Err(cause));
             return;

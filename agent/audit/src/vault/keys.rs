@@ -105,6 +105,10 @@ impl Keys {
         }
     }
 
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// Every key, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<SubjectKey>> {
         self.by_id.values()

@@ -15,8 +15,8 @@ use crate::mirror::{self, Mirror, Taken};
 use crate::verify::verify;
 use crate::writer::tests::Fault;
 use crate::{
-    AuditError, AuditLog, BootInfo, CheckpointKey, Filter, Io, Kind, LogIdentity, Record, VerifierKey, Who, export,
-    reader,
+    AuditError, AuditLog, BootInfo, CheckpointKey, Filter, Io, Kind, LogIdentity, LogOptions, Record, SpaceOptions,
+    VerifierKey, Who, export, reader,
 };
 use search::{assert_nowhere, count_found, is_somewhere};
 
@@ -64,8 +64,10 @@ impl Device {
     }
 
     fn try_open(&self) -> Result<AuditLog, AuditError> {
-        let opened = AuditLog::open_with_vault(&self.log_directory(), self.identity(), self.info(), &self.roots());
-        opened.map(|(log, _)| log)
+        // Without a reserve: there is nothing in it to look for, and looking takes its time.
+        let space = SpaceOptions { reserve_bytes: 0, ..SpaceOptions::default() };
+        let options = LogOptions { space, vault: Some(self.roots()) };
+        AuditLog::open_with(&self.log_directory(), self.identity(), self.info(), &options).map(|(log, _)| log)
     }
 
     fn sql(&self, statement: &str) {

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use super::claims::Claims;
 use super::scan::leaf_hash;
 use super::stack::Stack;
+use super::summaries::Summaries;
 use super::{Options, Problems, Report, Subject, files};
 use crate::export::manifest::{self, HASHES, Manifest};
 use crate::leaf::Leaf;
@@ -130,6 +131,7 @@ struct Lines<'a> {
     manifest: &'a Manifest,
     hashes: Option<File>,
     claims: Claims,
+    summaries: Summaries,
     /// The index that the next record must have.
     next: u64,
     stack: Stack,
@@ -154,6 +156,7 @@ impl<'a> Lines<'a> {
             manifest,
             hashes,
             claims: Claims::default(),
+            summaries: Summaries::from(manifest.from),
             next: manifest.from,
             stack: Stack::default(),
             counts: BTreeMap::new(),
@@ -227,6 +230,7 @@ impl<'a> Lines<'a> {
             }
             Err(cause) => problems.add(index, format!("it does not parse: {cause}")),
         }
+        self.summaries.check(index, leaf.as_ref().ok(), problems);
         self.stack.push(0, hash);
         self.next = self.next.max(index + 1);
     }

@@ -13,6 +13,7 @@ use super::Problems;
 use super::claims::Claims;
 use super::signed::{Heads, parent};
 use super::stack::Stack;
+use super::summaries::Summaries;
 use crate::Kind;
 use crate::leaf::Leaf;
 
@@ -72,6 +73,7 @@ struct Scanner<'a> {
     /// Tiles with a record that is already named: their node need not be named as well.
     damaged_tiles: BTreeSet<u64>,
     claims: Claims,
+    summaries: Summaries,
     open: BTreeMap<String, u64>,
 }
 
@@ -86,6 +88,7 @@ impl<'a> Scanner<'a> {
             tile_roots: Vec::new(),
             damaged_tiles: BTreeSet::new(),
             claims: Claims::default(),
+            summaries: Summaries::from(0),
             open: BTreeMap::new(),
         };
         scanner.remember_root();
@@ -116,6 +119,7 @@ impl<'a> Scanner<'a> {
             Ok(leaf) => self.content(index, leaf, problems),
             Err(cause) => problems.add(index, format!("it does not parse: {cause}")),
         }
+        self.summaries.check(index, leaf.as_ref().ok(), problems);
         if problems.listed.len() > before || problems.further > 0 {
             self.damaged_tiles.insert(self.tree.size() / TILE_WIDTH);
         }

@@ -7,6 +7,7 @@ use super::claims::Claims;
 use super::scan::{Scan, leaf_hash, perfect_root};
 use super::signed::{Heads, compare};
 use super::stack::Stack;
+use super::summaries::Summaries;
 use super::{Options, Problems, Report, Subject, files};
 use crate::leaf::Leaf;
 use crate::tile::{self, Row, WIDTH};
@@ -79,6 +80,7 @@ struct Walk<'a> {
     /// Files that no one asked for yet.
     present: BTreeSet<String>,
     claims: Claims,
+    summaries: Summaries,
     stack: Stack,
     roots: BTreeMap<u64, Hash>,
     /// The roots of full tiles of the level that was walked last.
@@ -96,6 +98,7 @@ impl<'a> Walk<'a> {
             problems,
             present,
             claims: Claims::default(),
+            summaries: Summaries::from(0),
             stack: Stack::default(),
             roots: BTreeMap::new(),
             full: Vec::new(),
@@ -148,10 +151,12 @@ impl<'a> Walk<'a> {
                     break;
                 }
             }
-            match Leaf::parse(entry) {
-                Ok(leaf) => self.claims.check(index, &leaf, self.problems),
+            let leaf = Leaf::parse(entry);
+            match &leaf {
+                Ok(leaf) => self.claims.check(index, leaf, self.problems),
                 Err(cause) => self.problems.add(index, format!("it does not parse: {cause}")),
             }
+            self.summaries.check(index, leaf.as_ref().ok(), self.problems);
             hashes.push(hash);
         }
         if is_shifted {

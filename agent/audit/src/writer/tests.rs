@@ -13,13 +13,19 @@ pub(crate) enum Fault {
     SpaceAgain,
     /// The next fsync fails.
     Fsync,
+    /// The next fsync fails, though everything reached the disk.
+    LateFsync,
+    /// The next try to go on after a storage error fails.
+    Reopen,
+}
+
+fn failed_fsync() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None)
 }
 
 impl Writer {
     pub(super) fn inject_fault(&mut self) -> Result<(), AuditError> {
-        let fault = self.shared.fault.lock().unwrap().take();
-        match fault {
-            None => Ok(()),
+        match self.take_fault(|fault| matches!(fault, Fault::Full | Fault::SpaceAgain | Fault::Fsync)) {
             Some(Fault::Full) => {
                 self.connection.pragma_update(None, "max_page_count", 1).unwrap();
                 Ok(())
@@ -28,10 +34,21 @@ impl Writer {
                 self.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
                 Ok(())
             }
-            Some(Fault::Fsync) => {
-                let error = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
-                Err(AuditError::database("write", &self.directory, &error))
-            }
+            Some(Fault::Fsync) => Err(AuditError::database("write", &self.directory, &failed_fsync())),
+            _ => Ok(()),
         }
+    }
+
+    pub(super) fn inject_late_fault(&self) -> rusqlite::Result<()> {
+        self.take_fault(|fault| matches!(fault, Fault::LateFsync)).map_or(Ok(()), |_| Err(failed_fsync()))
+    }
+
+    pub(super) fn inject_fault_into_reopening(&self) -> Result<(), AuditError> {
+        let error = AuditError::database("open", &self.directory, &failed_fsync());
+        self.take_fault(|fault| matches!(fault, Fault::Reopen)).map_or(Ok(()), |_| Err(error))
+    }
+
+    fn take_fault(&self, is_it: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        self.shared.fault.lock().unwrap().take_if(|fault| is_it(fault))
     }
 }

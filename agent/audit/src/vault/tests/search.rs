@@ -30,7 +30,7 @@ pub(crate) fn count_found(directory: &Path, needles: &[Vec<u8>]) -> usize {
     wanted.iter().for_each(|needle| begins[usize::from(u16::from_ne_bytes([needle[0], needle[1]]))] = true);
     let mut found = HashSet::new();
     for file in files(directory) {
-        let bytes = std::fs::read(file).unwrap();
+        let bytes = read(&file);
         for window in bytes.windows(length) {
             if begins[usize::from(u16::from_ne_bytes([window[0], window[1]]))]
                 && let Some(needle) = wanted.get(window)
@@ -42,8 +42,19 @@ pub(crate) fn count_found(directory: &Path, needles: &[Vec<u8>]) -> usize {
     found.len()
 }
 
+/// The bytes of a file. One that was half written when the files were listed may have got its name since.
+fn read(file: &Path) -> Vec<u8> {
+    match std::fs::read(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.extension() == Some("tmp".as_ref()) => {
+            let name = file.file_stem().and_then(|stem| Path::new(stem).file_stem()).unwrap().to_str().unwrap();
+            std::fs::read(file.with_file_name(&name[1..])).unwrap()
+        }
+        bytes => bytes.unwrap(),
+    }
+}
+
 fn holds(file: &Path, needle: &[u8]) -> bool {
-    let bytes = std::fs::read(file).unwrap();
+    let bytes = read(file);
     // Four letters or fewer are found in any signature. In base64 the first and last letter depend on what stands beside, so for each of three positions the middle.
     let base64 = (0..3).map(|skip| {
         let whole = needle.len().saturating_sub(skip) / 3 * 3;

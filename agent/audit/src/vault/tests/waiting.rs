@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::queue::{Appended, Queue};
-use crate::record::{Effect, Stamp};
+use crate::Moment;
+use crate::queue::{Appended, Draft, Queue};
+use crate::record::Stamp;
 use crate::vault::keys::SubjectKey;
 use crate::vault::month::Month;
 use crate::vault::seal::Sealed;
@@ -12,7 +13,7 @@ use crate::vault::seal::Sealed;
 fn push(queue: &Queue, act: Act) -> Appended {
     let stamp = Stamp { wall_ms: 0, clock_is_trusted: true, boot_us: 0, boot: "6f1c", agent: "0.1.0", device: "dev-1" };
     let leaf = Record::new(Kind::InferEnd).render(&stamp).unwrap();
-    queue.push(leaf, Effect::None, Vec::new(), act, false)
+    queue.push(Draft { act, ..Draft::plain(Kind::InferEnd, Moment::default(), leaf) }, false)
 }
 
 fn store(bytes: usize) -> Act {
