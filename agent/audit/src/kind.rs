@@ -94,6 +94,9 @@ kinds! {
     AuditErase = "audit.erase",
     /// Content past its retention was destroyed; `keys` says under which keys it was sealed.
     AuditPrune = "audit.prune",
+    /// A call was answered, or broke off, and no other record says how: a read, a mistake in a request, a client that left, a
+    /// panic.
+    Request = "request",
 }
 
 impl fmt::Display for Kind {

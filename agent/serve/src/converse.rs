@@ -24,6 +24,7 @@ use crate::metrics::Course;
 use crate::model::{self, Meant};
 use crate::permit::{self, Manner, Wanted};
 use crate::request_id::RequestId;
+use crate::trail::append;
 use crate::{
     BackendError, Ending, GenerateRequest, Generation, KeepAlive, Prompt, Said, Sampling, Served, Shape, TokenScore,
     ToolCall,
@@ -254,7 +255,7 @@ impl Waiting {
         let mut turn = Turn { app: Arc::clone(&app), call, object, decision, admitted, filter, course };
         // Appended here, while the worker reads the prompt: what waits for the disk is the first token, not the prefill.
         let record = found.describe(asked.describe(turn.record(Kind::InferStart), max_tokens), Direction::Input);
-        let started = app.serving.audit.append(turn.admitted.reserve(record));
+        let started = append(&app.serving, &turn.call, turn.admitted.reserve(record));
         let (sender, pieces) = mpsc::channel(PIECES);
         app.tasks.spawn(drive::drive(turn, generation, started, sender));
         Ok((served, pieces))
@@ -426,7 +427,7 @@ async fn refuse_with(
         Some(decision) => record.decision(decision),
         None => record,
     };
-    match app.serving.audit.append(record).await {
+    match append(&app.serving, call, record).await {
         Ok(_) => error,
         Err(lost) => record::lost(call, &lost),
     }

@@ -2,8 +2,10 @@
 //!
 //! Runs as a task of its own, as answers do: a client may leave, but what began has to end in the record.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use outpost_audit::{DecisionRef, Io, Kind, ObjectRef, Outcome, Record};
 use outpost_policies::content::{ContentRules, Direction};
 use outpost_policies::{Action, Permit};
@@ -17,6 +19,7 @@ use crate::error::ApiError;
 use crate::handle::Call;
 use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
+use crate::trail::append;
 use crate::{EmbedInput, EmbedRequest, Embeddings, Prompt, Timings, Usage, record};
 
 /// Bytes of text that are about a token.
@@ -83,7 +86,7 @@ impl Making {
     async fn run(mut self, permit: Permit, request: EmbedRequest, mut sender: Made) {
         let started = self.record(Kind::InferStart).detail("texts", request.inputs.len() as u64);
         let started = self.admitted.reserve(self.found.describe(started, Direction::Input));
-        if let Err(error) = self.app.serving.audit.append(started).await {
+        if let Err(error) = append(&self.app.serving, &self.call, started).await {
             self.admitted.release();
             let _ = sender.send(Err(record::lost(&self.call, &error)));
             return;
@@ -97,15 +100,21 @@ impl Making {
                 let _ = sender.send(Err(ApiError::unavailable("shutting_down", message)));
                 return;
             }
-            made = self.app.serving.backend.embed(permit, request) => made,
+            made = AssertUnwindSafe(self.app.serving.backend.embed(permit, request)).catch_unwind() => made,
         };
-        let made = made.map_err(|error| {
-            tracing::warn!(request = %self.call.id, %error, "no vectors could be made");
-            ApiError::from(error)
-        });
+        let made = match made {
+            Ok(made) => made.map_err(|error| {
+                tracing::warn!(request = %self.call.id, %error, "no vectors could be made");
+                ApiError::from(error)
+            }),
+            Err(_) => {
+                tracing::error!(request = %self.call.id, "a bug: making vectors panicked");
+                Err(ApiError::internal())
+            }
+        };
         let ended = self.ended(&made);
         // Whoever left in the meantime misses only the news.
-        let _ = sender.send(match self.app.serving.audit.append(ended).await {
+        let _ = sender.send(match append(&self.app.serving, &self.call, ended).await {
             Ok(_) => made,
             Err(error) => Err(record::lost(&self.call, &error)),
         });
@@ -137,7 +146,7 @@ impl Making {
         let record = self.record(Kind::InferAborted).result(outcome);
         self.admitted.broke_off(0);
         let record = self.admitted.settle_broken(record, 0);
-        if let Err(error) = self.app.serving.audit.append(record).await {
+        if let Err(error) = append(&self.app.serving, &self.call, record).await {
             // The log itself closes what is open at the next start.
             tracing::error!(request = %self.call.id, %error, "given-up vectors could not be recorded as such");
         }

@@ -42,6 +42,7 @@ mod router;
 mod server;
 mod stream;
 mod tls;
+mod trail;
 
 pub use api::{Route, routes};
 pub use app::{Circumstances, Serving};

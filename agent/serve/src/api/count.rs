@@ -11,6 +11,7 @@ use crate::error::ApiError;
 use crate::handle::Call;
 use crate::model::{self, Meant};
 use crate::permit::{self, Manner, Wanted};
+use crate::trail::append;
 use crate::{Prompt, Timings, Usage, converse, record};
 
 /// Tokens of a prompt.
@@ -42,8 +43,11 @@ pub(crate) async fn count(app: &Arc<App>, call: &Call, name: &str, prompt: Promp
         Outcome { status: Some(200), ms: Some(record::milliseconds_since(call.started)), ..Outcome::default() };
     let started = turn.reserve(of_count(Kind::InferStart));
     let ended = of_count(Kind::InferEnd).io(io).result(result);
-    for record in [started, turn.finish(ended, &Usage::default(), &Timings::default())] {
-        app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
+    // Both are on their way before either is waited for: a client that leaves meanwhile leaves nothing open.
+    let ended = turn.finish(ended, &Usage::default(), &Timings::default());
+    let appended = [started, ended].map(|record| append(&app.serving, call, record));
+    for appended in appended {
+        appended.await.map_err(|error| record::lost(call, &error))?;
     }
     Ok(tokens)
 }
