@@ -79,7 +79,7 @@ impl Parts {
         let clock = Clock::open(state.ledgers())?;
         let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
         let info = BootInfo { agent: VERSION.into(), device: device.clone(), clock: clock.clone() };
-        let opened = AuditLog::open(&state.audit(), keys::log_identity(state)?, info);
+        let opened = AuditLog::open_with_vault(&state.audit(), keys::log_identity(state)?, info, &state.vault());
         let (audit, boot_report) = opened.context("cannot open the audit log")?;
         let (readiness, ready) = watch::channel(Readiness::Preparing);
         let announcer = Announcer::default();

@@ -36,6 +36,7 @@ impl StateDir {
         for path in [
             self.0.clone(),
             self.audit(),
+            self.vault(),
             self.store(),
             self.sync(),
             self.ledgers(),
@@ -74,6 +75,13 @@ impl StateDir {
     #[must_use]
     pub fn audit(&self) -> PathBuf {
         self.0.join("audit")
+    }
+
+    /// The root key of content that is sealed beside the audit log: apart from it, so that a copy of the log is no copy of
+    /// the content.
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.0.join("vault")
     }
 
     /// Model files by content.

@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::content::{Blocked, Filter};
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::kept::{Heard, Keeping};
 use crate::metrics::Course;
 use crate::trail::append;
 use crate::{Ending, Generation, GenerationEvent, Said, record};
@@ -51,6 +52,10 @@ pub(crate) struct Turn {
     pub(crate) admitted: Admitted,
     /// What looks through it.
     pub(crate) filter: Option<Filter>,
+    /// How much of it is kept.
+    pub(crate) keeping: Keeping,
+    /// What was said, where that is kept.
+    pub(crate) heard: Option<Heard>,
     pub(crate) course: Course,
 }
 
@@ -178,7 +183,12 @@ async fn run(
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
         };
         match passed {
-            Ok(passed) => waiting.extend(passed),
+            Ok(passed) => {
+                if let Some(heard) = &mut turn.heard {
+                    passed.iter().for_each(|said| heard.said(said));
+                }
+                waiting.extend(passed);
+            }
             Err(blocked) => return Fate::ContentBlocked(blocked),
         }
     }
@@ -235,7 +245,7 @@ async fn finish(turn: &mut Turn, ending: &Ending) -> Result<(), AuditError> {
         .io(io)
         .result(times(turn, 200, String::new()))
         .detail("finish", ending.reason.word());
-    let record = turn.admitted.settle(found(turn, record), &ending.usage);
+    let record = turn.admitted.settle(known(turn, record), &ending.usage);
     let appending = Instant::now();
     append(&turn.app.serving, &turn.call, record).await?;
     turn.app.metrics.appended(appending.elapsed());
@@ -249,7 +259,7 @@ async fn abort(turn: &mut Turn, progress: &Progress, status: u16, because: &'sta
 
 async fn broke_off(turn: &mut Turn, kind: Kind, progress: &Progress, status: u16, because: &'static str) {
     let record = turn.record(kind).result(times(turn, status, because.to_owned())).detail("pieces", progress.parts);
-    let record = turn.admitted.settle_broken(found(turn, record), progress.tokens());
+    let record = turn.admitted.settle_broken(known(turn, record), progress.tokens());
     if let Err(error) = append(&turn.app.serving, &turn.call, record).await {
         // The log itself closes what is open at the next start.
         tracing::error!(request = %turn.call.id, %error, "an aborted answer could not be recorded as such");
@@ -258,7 +268,11 @@ async fn broke_off(turn: &mut Turn, kind: Kind, progress: &Progress, status: u16
     tracing::info!(request = %turn.call.id, because, "an answer was aborted");
 }
 
-/// Adds to a record what was found in the answer.
+/// Adds to the record of the end what was found in the answer, and the answer where it is kept.
+fn known(turn: &Turn, record: Record) -> Record {
+    turn.keeping.seal_answer(found(turn, record), turn.heard.as_ref())
+}
+
 fn found(turn: &Turn, record: Record) -> Record {
     let Some(filter) = &turn.filter else { return record };
     filter.found().count(&turn.app.metrics, Direction::Output);

@@ -17,6 +17,7 @@ use crate::content::{self, Found};
 use crate::converse;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::kept::Keeping;
 use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
 use crate::trail::append;
@@ -40,7 +41,8 @@ pub(crate) async fn embed(app: &Arc<App>, call: &Call, mut request: EmbedRequest
         return Err(converse::refuse(app, call, Action::Embed, object, Some(decision), error).await);
     }
     let admitted = admit::admit(app, call, &permit, lane, tokens(&request)).await?;
-    let making = Making { app: Arc::clone(app), call: call.clone(), object, decision, admitted, found };
+    let keeping = Keeping::of(&app.serving, call, &permit);
+    let making = Making { app: Arc::clone(app), call: call.clone(), object, decision, admitted, found, keeping };
     let (sender, made) = oneshot::channel();
     app.tasks.spawn(making.run(permit, request, sender));
     made.await.unwrap_or_else(|_| Err(ApiError::internal()))
@@ -80,11 +82,13 @@ struct Making {
     decision: DecisionRef,
     admitted: Admitted,
     found: Found,
+    keeping: Keeping,
 }
 
 impl Making {
     async fn run(mut self, permit: Permit, request: EmbedRequest, mut sender: Made) {
         let started = self.record(Kind::InferStart).detail("texts", request.inputs.len() as u64);
+        let started = self.keeping.seal_request(started, self.keeping.texts(&request.inputs));
         let started = self.admitted.reserve(self.found.describe(started, Direction::Input));
         if let Err(error) = append(&self.app.serving, &self.call, started).await {
             self.admitted.release();

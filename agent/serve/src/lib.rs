@@ -29,6 +29,7 @@ mod given_up;
 mod governance;
 mod handle;
 pub mod identify;
+mod kept;
 mod label;
 mod metrics;
 mod model;

@@ -4,6 +4,8 @@
 //! places where a call can break off or panic from what the route asked its backend when it was answered: a route that is
 //! added is walked from then on. Prints the table of what was found.
 
+#![expect(clippy::print_stdout, reason = "the table is for who asks with --nocapture")]
+
 #[path = "openapi/good.rs"]
 mod good;
 mod support;

@@ -89,7 +89,8 @@ impl Fixture {
         };
         let info =
             BootInfo { agent: "0.1.0".to_owned(), device: "device".to_owned(), clock: outpost_disk::Clock::system() };
-        let (audit, _) = AuditLog::open(&audit_directory, identity, info).unwrap();
+        let roots = directory.path().join("roots");
+        let (audit, _) = AuditLog::open_with_vault(&audit_directory, identity, info, &roots).unwrap();
         let signer = Ed25519KeyPair::generate().unwrap();
         let identities = Identities::new()
             .with_api_keys(ApiKeys::open(directory.path()).unwrap())
