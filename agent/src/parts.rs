@@ -90,7 +90,7 @@ impl Parts {
         let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
         let info = BootInfo { agent: VERSION.into(), device: device.clone(), clock: clock.clone() };
         let succession = succession::begin(state)?;
-        let opened = AuditLog::open(&state.audit(), keys::log_identity(state)?, info);
+        let opened = AuditLog::open_with_vault(&state.audit(), keys::log_identity(state)?, info, &state.vault());
         let (audit, boot_report) = opened.context("cannot open the audit log")?;
         let log_key: VerifierKey = boot_report.verifier_key.parse().context("the audit log's public key")?;
         if let Some(succession) = succession {

@@ -36,6 +36,7 @@ impl StateDir {
         for path in [
             self.0.clone(),
             self.audit(),
+            self.vault(),
             self.store(),
             self.sync(),
             self.ledgers(),
@@ -86,6 +87,19 @@ impl StateDir {
     #[must_use]
     pub fn ended_audit(&self) -> PathBuf {
         self.0.join("audit-ended")
+    }
+
+    /// Root keys of content beside logs that ended, by number.
+    #[must_use]
+    pub fn ended_vault(&self) -> PathBuf {
+        self.0.join("vault-ended")
+    }
+
+    /// The root key of content that is sealed beside the audit log: apart from it, so that a copy of the log is no copy of
+    /// the content.
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.0.join("vault")
     }
 
     /// Model files by content.

@@ -3,6 +3,7 @@
 //! ```text
 //! <state>/audit-ended.json      written when witness and log did not agree; gone when the new log says so
 //! <state>/audit-ended/<number>  the old log, as it was
+//! <state>/vault-ended/<number>  the root key of the content sealed beside it
 //! <state>/audit                 the new one; its name ends in the next number, its key is the same
 //! ```
 //!
@@ -47,11 +48,9 @@ pub(crate) fn begin(state: &StateDir) -> Result<Option<Succession>> {
     let origin = next_origin(&ended.origin).with_context(|| format!("`{}` has no number to follow", ended.origin))?;
     let number = ended.origin.rsplit('/').next().unwrap_or_default();
     if is_of(&state.audit(), &ended.origin)? {
-        let aside = state.ended_audit();
-        std::fs::create_dir_all(&aside).with_context(|| format!("cannot make `{}`", aside.display()))?;
-        let aside = aside.join(number);
-        std::fs::rename(state.audit(), &aside)
-            .with_context(|| format!("cannot set the ended audit log aside in `{}`", aside.display()))?;
+        // The vault first: the log says whether this was done.
+        set_aside(&state.vault(), &state.ended_vault(), number)?;
+        set_aside(&state.audit(), &state.ended_audit(), number)?;
         atomic::sync_directory(state.root())?;
     }
     keys::set_log_origin(state, &origin)?;
@@ -69,6 +68,18 @@ impl Succession {
             .context("the new audit log cannot say which one it follows")?;
         std::fs::remove_file(&self.notice).with_context(|| format!("cannot remove `{}`", self.notice.display()))
     }
+}
+
+/// Moves a directory below another one, unless that was done before.
+fn set_aside(directory: &Path, below: &Path, number: &str) -> Result<()> {
+    let aside = below.join(number);
+    if aside.exists() || !directory.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(below).with_context(|| format!("cannot make `{}`", below.display()))?;
+    std::fs::rename(directory, &aside).with_context(|| {
+        format!("cannot set `{}` of the ended audit log aside as `{}`", directory.display(), aside.display())
+    })
 }
 
 /// Whether the log in this directory has this name.

@@ -12,7 +12,7 @@ use crate::content::{self, ContentRules, Pattern};
 use crate::judge::Judge;
 use crate::policies::Rule;
 use crate::words::Words;
-use crate::{Bundle, Finding, ModelClass, ModelEntry, limits, text};
+use crate::{AuditLevel, Bundle, Finding, ModelClass, ModelEntry, limits, text};
 
 /// The schema that every rule is checked against.
 const SCHEMA: &str = include_str!("../schema.cedarschema");
@@ -26,7 +26,7 @@ const CASES: usize = 4096;
 const TEXT_BYTES: usize = 256;
 
 /// What every rule must carry, and what for.
-const ANNOTATIONS: [&str; 3] = ["id", "title", "reason"];
+pub(crate) const ANNOTATIONS: [&str; 3] = ["id", "title", "reason"];
 
 /// A bundle, checked, but for its cases.
 #[derive(Debug)]
@@ -250,6 +250,7 @@ fn describe(
             reason: text("reason"),
             forbids: policy.effect() == Effect::Forbid,
             file: place.clone(),
+            audit: AuditLevel::of(place, policy, words, findings),
         };
         rules.insert(id, rule);
     }

@@ -325,11 +325,15 @@ fn rules(old: &Policies, new: &Policies) -> Vec<Change> {
         conditions.map(|(id, condition)| (id.to_owned(), condition.clone())).collect()
     };
     let (before, after) = (conditions(old), conditions(new));
-    let mut changes = Vec::new();
+    let (mut changes, mut kept) = (Vec::new(), Vec::new());
     let mut add = |rule: &Rule, what, could_widen| {
         changes.push(Change::Rule { rule: rule.id.clone(), title: rule.title.clone(), what, could_widen });
     };
     for rule in old.rules() {
+        if let Some(now) = new.rule(&rule.id).filter(|now| now.audit != rule.audit) {
+            let (from, to) = (rule.audit.to_string(), now.audit.to_string());
+            kept.push(value(format!("rule `{}`", rule.id), "what is kept", from, to, false));
+        }
         match new.rule(&rule.id) {
             None => add(rule, "removed", rule.forbids),
             Some(now) if before.get(&rule.id) != after.get(&rule.id) || now.forbids != rule.forbids => {
@@ -342,6 +346,7 @@ fn rules(old: &Policies, new: &Policies) -> Vec<Change> {
     for rule in new.rules().filter(|rule| old.rule(&rule.id).is_none()) {
         add(rule, "added", !rule.forbids);
     }
+    changes.extend(kept);
     changes
 }
 

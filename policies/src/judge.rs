@@ -322,7 +322,7 @@ fn bare_condition(policy: &Policy) -> Expr {
     bare.map(|bare| whole(&bare)).filter(|bare| *bare == written).unwrap_or(written)
 }
 
-fn concerns(policy: &Policy, action: &Arc<EntityUID>) -> bool {
+pub(crate) fn concerns(policy: &Policy, action: &Arc<EntityUID>) -> bool {
     let is = |named: &cedar_policy::EntityUid| {
         let named: &EntityUID = named.as_ref();
         *named == **action

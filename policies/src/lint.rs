@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint};
 
+use crate::compile::ANNOTATIONS;
 use crate::situation::typical;
 use crate::{Action, Ask, Bundle, Case, Finding, Policies};
 
@@ -18,6 +19,7 @@ pub fn lint(bundle: &Bundle, policies: &Policies) -> Vec<Finding> {
     findings.extend(silent_rules(policies, &spoken));
     findings.extend(shadowed_rules(policies, &spoken));
     findings.extend(open_permits(policies));
+    findings.extend(unread_annotations(policies));
     findings.extend(idle_entries(bundle, policies));
     findings.extend(untried(bundle, policies));
     findings
@@ -151,6 +153,21 @@ fn open_permits(policies: &Policies) -> Vec<Finding> {
         Finding::of_rule(place, id.clone(), format!("permits {what} to everybody who has an identity: name a role"))
     };
     policies.compiled().policies.iter().filter(is_open).map(finding).collect()
+}
+
+/// Annotations that nobody reads: a slip of the pen in `@audit` would keep less than was meant.
+fn unread_annotations(policies: &Policies) -> Vec<Finding> {
+    let known = |name: &str| ANNOTATIONS.contains(&name) || name == "audit";
+    let mut findings = Vec::new();
+    for policy in &policies.compiled().policies {
+        let id = policy.id().to_string();
+        let place = policies.rule(&id).map_or("policies", |rule| rule.file.as_str());
+        for (name, _) in policy.annotations().filter(|(name, _)| !known(name)) {
+            let what = format!("has @{name}, which nothing reads: `@audit` says how much of a call is kept");
+            findings.push(Finding::of_rule(place, id.clone(), what));
+        }
+    }
+    findings
 }
 
 /// What is written beside the rules and does nothing.

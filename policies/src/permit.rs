@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::content::ContentRules;
-use crate::{Action, Limits, Principal, Priority, Resource};
+use crate::{Action, AuditLevel, Limits, Principal, Priority, Resource};
 
 /// The proof that a caller was authorised. It cannot be made, copied or changed outside this crate: whoever holds one
 /// got it from [`Policies::authorize`](crate::Policies::authorize), once, for one act.
@@ -18,6 +18,7 @@ pub struct Permit {
     pub(crate) max_tokens: u32,
     pub(crate) limits: Arc<Limits>,
     pub(crate) content: ContentRules,
+    pub(crate) audit: AuditLevel,
     pub(crate) broken_glass: Option<String>,
 }
 
@@ -68,6 +69,12 @@ impl Permit {
     #[must_use]
     pub fn content(&self) -> &ContentRules {
         &self.content
+    }
+
+    /// How much of the call is kept with its record: the most that any rule which allowed it asks for.
+    #[must_use]
+    pub fn audit(&self) -> AuditLevel {
+        self.audit
     }
 
     /// Whether the answer may be kept for later requests.

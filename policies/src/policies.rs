@@ -11,7 +11,7 @@ use crate::guard::Facts;
 use crate::holder::{Holder, Holders, Parts};
 use crate::judge::{Judge, Open, Question, Verdict};
 use crate::words::Words;
-use crate::{Ask, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits};
+use crate::{Ask, AuditLevel, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits};
 
 /// A checked bundle, ready to decide. What it answers does not change any more.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Rule {
     pub forbids: bool,
     /// The file of the bundle that it stands in.
     pub file: String,
+    /// How much of a call that it permits is kept.
+    pub audit: AuditLevel,
 }
 
 /// How a case came out.
@@ -138,6 +140,9 @@ impl Policies {
             return Err(self.denial(ask, verdict.forbids));
         }
         verdict.permits.sort();
+        // What one rule asks to be kept, no other that happens to permit the same takes away: a second role is no way around
+        // the record.
+        let kept = verdict.permits.iter().filter_map(|id| self.rule(id)).map(|rule| rule.audit).max();
         Ok(Permit {
             principal: ask.principal.clone(),
             action: ask.action,
@@ -147,6 +152,7 @@ impl Policies {
             max_tokens: ask.context.max_tokens.unwrap_or(holder.limits.max_tokens_per_request),
             limits: Arc::clone(&holder.limits),
             content: holder.content.clone(),
+            audit: kept.unwrap_or_default(),
             broken_glass: None,
         })
     }

@@ -1,6 +1,6 @@
 //! Bundles: what is refused before it can decide anything, and that the refusal says why.
 
-use outpost_policies::{BUNDLE_BYTES, Bundle, BundleError, Policies, RoleLimits};
+use outpost_policies::{AuditLevel, BUNDLE_BYTES, Bundle, BundleError, Policies, RoleLimits};
 use proptest::prelude::*;
 
 /// The findings on the default bundle with one more file of rules, as text.
@@ -262,4 +262,61 @@ proptest! {
             }
         }
     }
+}
+
+/// The default bundle in which operators ask by these rules.
+fn with_operators(rules: &[&str]) -> Bundle {
+    let mut bundle = Bundle::default_bundle();
+    let ask = |(number, annotation): (usize, &&str)| {
+        format!(
+            r#"{annotation} @id("ask-{number}") @title("Operators ask") @reason("r")
+               permit (principal in Role::"operator", action in [Action::"infer", Action::"embed"], resource);"#
+        )
+    };
+    let rules: Vec<String> = rules.iter().enumerate().map(ask).collect();
+    bundle.policies.insert("ask.cedar".to_owned(), rules.join("\n"));
+    bundle
+}
+
+fn kept(bundle: Bundle) -> AuditLevel {
+    use outpost_policies::{Action, Given};
+    let policies = Policies::activate(bundle).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let ask = Given::default().ask(vec!["operator".to_owned()], Action::Infer);
+    policies.authorize(&ask).unwrap().audit()
+}
+
+#[test]
+fn what_is_kept_of_a_call_is_the_most_that_any_rule_which_allowed_it_asks_for() {
+    assert_eq!(kept(Bundle::default_bundle()), AuditLevel::Metadata);
+    for level in AuditLevel::ALL {
+        let annotation = format!(r#"@audit("{level}")"#);
+        assert_eq!(kept(with_operators(&[&annotation])), level);
+        assert_eq!(kept(with_operators(&["", &annotation, r#"@audit("metadata")"#])), level);
+    }
+    let both = [r#"@audit("request_and_response")"#, r#"@audit("request")"#];
+    assert_eq!(kept(with_operators(&both)), AuditLevel::RequestAndResponse);
+}
+
+#[test]
+fn an_audit_level_that_cannot_be_meant_is_refused() {
+    for level in ["everything", "Request", "request+response", "none", ""] {
+        let found = findings(with_operators(&[&format!(r#"@audit("{level}")"#)]));
+        assert!(found.contains("rule `ask-0`: @audit is"), "{level}: {found}");
+        assert!(found.contains("write one of metadata, request, request_and_response"), "{found}");
+    }
+    let forbids = format!(r#"@audit("request") {HEAD} forbid (principal, action == Action::"infer", resource);"#);
+    assert!(findings_of(&forbids).contains("has @audit, but forbids"));
+    let elsewhere = format!(r#"@audit("request") {HEAD} permit (principal, action == Action::"drain", resource);"#);
+    assert!(findings_of(&elsewhere).contains("lets nobody ask a model"));
+}
+
+#[test]
+fn a_misspelt_annotation_is_found_and_a_change_of_what_is_kept_is_told() {
+    let (old, new) = (with_operators(&[""]), with_operators(&[r#"@audit("request")"#]));
+    let slip = with_operators(&[r#"@audt("request")"#]);
+    let policies = |bundle: &Bundle| Policies::activate(bundle.clone()).unwrap();
+    let found = outpost_policies::lint(&slip, &policies(&slip));
+    assert!(found.iter().any(|finding| finding.to_string().contains("has @audt, which nothing reads")), "{found:?}");
+    let told = outpost_policies::diff(&policies(&old), &policies(&new)).to_string();
+    assert_eq!(told, "rule `ask-0`: what is kept from metadata to request\n");
 }

@@ -102,6 +102,9 @@ kinds! {
     Summary = "summary",
     /// The log stopped after a storage error, looked at what the disk has, and goes on. Written by the log itself.
     Integrity = "audit.integrity",
+    /// A call was answered, or broke off, and no other record says how: a read, a mistake in a request, a client that left, a
+    /// panic.
+    Request = "request",
 }
 
 impl fmt::Display for Kind {

@@ -132,6 +132,16 @@ impl Record {
         self.kind
     }
 
+    /// The status that its [result](Self::result) says.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        let Some(Value::Object(result)) = self.members.get("res") else { return None };
+        match result.get("status") {
+            Some(Value::Integer(status)) => u16::try_from(*status).ok(),
+            _ => None,
+        }
+    }
+
     /// Who acted.
     #[must_use]
     pub fn who(self, who: Who) -> Self {

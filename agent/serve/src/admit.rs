@@ -12,6 +12,7 @@ use crate::handle::Call;
 use crate::permit::tenant;
 use crate::queue::{Place, Refused, Wish};
 use crate::quota::{Exceeded, Hold, Need};
+use crate::trail::append;
 use crate::{Timings, Usage, converse, record};
 
 /// What a request would take.
@@ -263,13 +264,14 @@ impl Leaving {
             .act(permit.action().word())
             .object(record::object(call, permit.resource()))
             .decision(record::allowed(permit));
+        call.trail.waits();
         Self { app: Arc::clone(app), call: call.clone(), record: Some(record) }
     }
 
     /// It is refused while the client is there: the refusal, once it is on record.
     async fn refused(mut self, error: ApiError) -> ApiError {
         let Some(record) = self.record.take() else { return error };
-        match self.app.serving.audit.append(record.result(record::refused(&error))).await {
+        match append(&self.app.serving, &self.call, record.result(record::refused(&error))).await {
             Ok(_) => error,
             Err(lost) => record::lost(&self.call, &lost),
         }
@@ -283,11 +285,14 @@ impl Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let Some(record) = self.record.take() else { return };
-        let (status, because) = self.call.given_up.reason();
+        let Some(record) = self.record.take() else { return self.call.trail.waited() };
+        let (status, because) =
+            if std::thread::panicking() { ApiError::panicked() } else { self.call.given_up.reason() };
         self.app.metrics.refused(because);
         let outcome = Outcome { status: Some(status), err: because.to_owned(), ..Outcome::default() };
-        let appended = self.app.serving.audit.append(record.result(outcome));
+        let appended = append(&self.app.serving, &self.call, record.result(outcome));
+        // Only now, so that there is no moment in which nobody would say it.
+        self.call.trail.waited();
         self.app.tasks.spawn(async move {
             if let Err(error) = appended.await {
                 tracing::error!(%error, because, "that nobody waits for an answer any more could not be recorded");

@@ -23,11 +23,14 @@ pub struct Route {
     pub path: &'static str,
     /// Whether it needs an identity.
     pub identified: bool,
+    /// Why an answer that it gives leaves no record of its own, if it does not: refusals, errors, calls that break off and
+    /// panics always do.
+    pub unrecorded: Option<&'static str>,
 }
 
 impl Route {
     pub(crate) const fn new(method: &'static str, path: &'static str) -> Self {
-        Self { method, path, identified: true }
+        Self { method, path, identified: true, unrecorded: None }
     }
 }
 
@@ -60,6 +63,7 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     pub(crate) family: Family,
     pub(crate) identified: bool,
+    pub(crate) unrecorded: Option<&'static str>,
 }
 
 /// The route that a path belongs to.
@@ -68,8 +72,10 @@ pub(crate) fn endpoint(path: &str) -> Endpoint {
     // What is written out goes before what is matched.
     let found = all().find(|(_, route)| route.path == path).or_else(|| all().find(|(_, route)| fits(route.path, path)));
     match found {
-        Some((family, route)) => Endpoint { path: route.path, family, identified: route.identified },
-        None => Endpoint { path: "unknown", family: Family::OpenAi, identified: true },
+        Some((family, route)) => {
+            Endpoint { path: route.path, family, identified: route.identified, unrecorded: route.unrecorded }
+        }
+        None => Endpoint { path: "unknown", family: Family::OpenAi, identified: true, unrecorded: None },
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gate::Gate;
+use crate::given_up::CLIENT_LEFT;
 use crate::identify::{Failures, Identities};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -82,6 +83,11 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn circumstances(&self) -> Circumstances {
         (self.serving.circumstances)()
+    }
+
+    /// Status and code, for records, of a call that is dropped now.
+    pub(crate) fn left(&self) -> (u16, &'static str) {
+        if self.giving_up.is_cancelled() { (503, "shutdown") } else { (CLIENT_LEFT, "client_left") }
     }
 
     /// Now, as limits count it: the wall clock shows local time, since their days are local.

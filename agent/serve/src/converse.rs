@@ -20,10 +20,12 @@ use crate::content::{self, Filter, Found};
 use crate::drive::{self, Piece, Turn};
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::kept::Keeping;
 use crate::metrics::Course;
 use crate::model::{self, Meant};
 use crate::permit::{self, Manner, Wanted};
 use crate::request_id::RequestId;
+use crate::trail::append;
 use crate::{
     BackendError, Ending, GenerateRequest, Generation, KeepAlive, Prompt, Said, Sampling, Served, Shape, TokenScore,
     ToolCall,
@@ -231,6 +233,8 @@ impl Waiting {
     async fn start(self, asked: &Asked) -> Result<(Served, mpsc::Receiver<Piece>), ApiError> {
         let Self { app, call, meant, permit, prompt, found, filter, queued } = self;
         let decision = record::allowed(&permit);
+        let keeping = Keeping::of(&app.serving, &call, &permit);
+        let kept = keeping.prompt(&prompt);
         let mut admitted = queued.turn().await?;
         let began = Instant::now();
         let (generation, max_tokens) = generate(&app, &call, permit, (&meant, asked), prompt, &mut admitted).await?;
@@ -251,10 +255,12 @@ impl Waiting {
             began,
             first: None,
         };
-        let mut turn = Turn { app: Arc::clone(&app), call, object, decision, admitted, filter, course };
+        let heard = keeping.listen();
+        let mut turn = Turn { app: Arc::clone(&app), call, object, decision, admitted, filter, keeping, heard, course };
         // Appended here, while the worker reads the prompt: what waits for the disk is the first token, not the prefill.
         let record = found.describe(asked.describe(turn.record(Kind::InferStart), max_tokens), Direction::Input);
-        let started = app.serving.audit.append(turn.admitted.reserve(record));
+        let record = turn.keeping.seal_request(record, kept);
+        let started = append(&app.serving, &turn.call, turn.admitted.reserve(record));
         let (sender, pieces) = mpsc::channel(PIECES);
         app.tasks.spawn(drive::drive(turn, generation, started, sender));
         Ok((served, pieces))
@@ -426,7 +432,7 @@ async fn refuse_with(
         Some(decision) => record.decision(decision),
         None => record,
     };
-    match app.serving.audit.append(record).await {
+    match append(&app.serving, call, record).await {
         Ok(_) => error,
         Err(lost) => record::lost(call, &lost),
     }

@@ -9,9 +9,11 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use outpost_audit::{Appended, AuditError, DecisionRef, Io, Kind, ObjectRef, Outcome, Record};
 use outpost_policies::Action;
 use outpost_policies::content::Direction;
@@ -22,7 +24,9 @@ use crate::app::App;
 use crate::content::{Blocked, Filter};
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::kept::{Heard, Keeping};
 use crate::metrics::Course;
+use crate::trail::append;
 use crate::{Ending, Generation, GenerationEvent, Said, record};
 
 /// What the client is sent, in this order.
@@ -48,6 +52,10 @@ pub(crate) struct Turn {
     pub(crate) admitted: Admitted,
     /// What looks through it.
     pub(crate) filter: Option<Filter>,
+    /// How much of it is kept.
+    pub(crate) keeping: Keeping,
+    /// What was said, where that is kept.
+    pub(crate) heard: Option<Heard>,
     pub(crate) course: Course,
 }
 
@@ -71,16 +79,23 @@ enum Fate {
     ClientStalled,
     Shutdown,
     WorkerFailed(String),
+    /// A bug of this program.
+    Panicked,
 }
 
 /// Drives one answer to its end. `started` is the append of its `infer.start`.
 pub(crate) async fn drive(mut turn: Turn, mut generation: Generation, started: Appended, pieces: mpsc::Sender<Piece>) {
     let mut progress = Progress::default();
-    let outcome = run(&mut turn, &mut generation, started, &pieces, &mut progress).await;
+    let outcome = guarded(run(&mut turn, &mut generation, started, &pieces, &mut progress)).await;
     // Dropped before anything is recorded: the worker stops now, not after the disk, and the next may begin.
     drop(generation);
     turn.admitted.broke_off(progress.tokens());
     conclude(&mut turn, outcome, &progress, pieces).await;
+}
+
+/// A panic is a fate like any other: what began has to end in the record.
+async fn guarded(running: impl Future<Output = Fate>) -> Fate {
+    AssertUnwindSafe(running).catch_unwind().await.unwrap_or(Fate::Panicked)
 }
 
 #[derive(Default)]
@@ -168,7 +183,12 @@ async fn run(
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
         };
         match passed {
-            Ok(passed) => waiting.extend(passed),
+            Ok(passed) => {
+                if let Some(heard) = &mut turn.heard {
+                    passed.iter().for_each(|said| heard.said(said));
+                }
+                waiting.extend(passed);
+            }
             Err(blocked) => return Fate::ContentBlocked(blocked),
         }
     }
@@ -203,6 +223,12 @@ async fn conclude(turn: &mut Turn, outcome: Fate, progress: &Progress, pieces: m
             abort(turn, progress, 500, "worker_failed").await;
             Piece::Failed(ApiError::internal())
         }
+        Fate::Panicked => {
+            tracing::error!(%request, "a bug: seeing an answer through panicked");
+            let (status, because) = ApiError::panicked();
+            broke_off(turn, Kind::InferEnd, progress, status, because).await;
+            Piece::Failed(ApiError::internal())
+        }
     };
     // A client that left by now has missed only the news that it is over.
     let _ = tokio::time::timeout(turn.app.limits.stall_timeout, pieces.send(last)).await;
@@ -219,21 +245,22 @@ async fn finish(turn: &mut Turn, ending: &Ending) -> Result<(), AuditError> {
         .io(io)
         .result(times(turn, 200, String::new()))
         .detail("finish", ending.reason.word());
-    let record = turn.admitted.settle(found(turn, record), &ending.usage);
+    let record = turn.admitted.settle(known(turn, record), &ending.usage);
     let appending = Instant::now();
-    turn.app.serving.audit.append(record).await?;
+    append(&turn.app.serving, &turn.call, record).await?;
     turn.app.metrics.appended(appending.elapsed());
     turn.app.metrics.finished(&turn.course, ending);
     Ok(())
 }
 
 async fn abort(turn: &mut Turn, progress: &Progress, status: u16, because: &'static str) {
-    let record = turn
-        .record(Kind::InferAborted)
-        .result(times(turn, status, because.to_owned()))
-        .detail("pieces", progress.parts);
-    let record = turn.admitted.settle_broken(found(turn, record), progress.tokens());
-    if let Err(error) = turn.app.serving.audit.append(record).await {
+    broke_off(turn, Kind::InferAborted, progress, status, because).await;
+}
+
+async fn broke_off(turn: &mut Turn, kind: Kind, progress: &Progress, status: u16, because: &'static str) {
+    let record = turn.record(kind).result(times(turn, status, because.to_owned())).detail("pieces", progress.parts);
+    let record = turn.admitted.settle_broken(known(turn, record), progress.tokens());
+    if let Err(error) = append(&turn.app.serving, &turn.call, record).await {
         // The log itself closes what is open at the next start.
         tracing::error!(request = %turn.call.id, %error, "an aborted answer could not be recorded as such");
     }
@@ -241,7 +268,11 @@ async fn abort(turn: &mut Turn, progress: &Progress, status: u16, because: &'sta
     tracing::info!(request = %turn.call.id, because, "an answer was aborted");
 }
 
-/// Adds to a record what was found in the answer.
+/// Adds to the record of the end what was found in the answer, and the answer where it is kept.
+fn known(turn: &Turn, record: Record) -> Record {
+    turn.keeping.seal_answer(found(turn, record), turn.heard.as_ref())
+}
+
 fn found(turn: &Turn, record: Record) -> Record {
     let Some(filter) = &turn.filter else { return record };
     filter.found().count(&turn.app.metrics, Direction::Output);
@@ -256,5 +287,16 @@ fn times(turn: &Turn, status: u16, err: String) -> Outcome {
         ms: Some(record::milliseconds_since(started)),
         ttft_ms: to_first.map(|milliseconds| u64::try_from(milliseconds).unwrap_or(u64::MAX)),
         err,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_an_answer_is_given_is_the_end_of_that_answer() {
+        assert!(matches!(guarded(async { panic!("as asked") }).await, Fate::Panicked));
+        assert!(matches!(guarded(async { Fate::Shutdown }).await, Fate::Shutdown));
     }
 }

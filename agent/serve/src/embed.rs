@@ -2,8 +2,10 @@
 //!
 //! Runs as a task of its own, as answers do: a client may leave, but what began has to end in the record.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use outpost_audit::{DecisionRef, Io, Kind, ObjectRef, Outcome, Record};
 use outpost_policies::content::{ContentRules, Direction};
 use outpost_policies::{Action, Permit};
@@ -15,8 +17,10 @@ use crate::content::{self, Found};
 use crate::converse;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::kept::Keeping;
 use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
+use crate::trail::append;
 use crate::{EmbedInput, EmbedRequest, Embeddings, Prompt, Timings, Usage, record};
 
 /// Bytes of text that are about a token.
@@ -37,7 +41,8 @@ pub(crate) async fn embed(app: &Arc<App>, call: &Call, mut request: EmbedRequest
         return Err(converse::refuse(app, call, Action::Embed, object, Some(decision), error).await);
     }
     let admitted = admit::admit(app, call, &permit, lane, tokens(&request)).await?;
-    let making = Making { app: Arc::clone(app), call: call.clone(), object, decision, admitted, found };
+    let keeping = Keeping::of(&app.serving, call, &permit);
+    let making = Making { app: Arc::clone(app), call: call.clone(), object, decision, admitted, found, keeping };
     let (sender, made) = oneshot::channel();
     app.tasks.spawn(making.run(permit, request, sender));
     made.await.unwrap_or_else(|_| Err(ApiError::internal()))
@@ -77,13 +82,15 @@ struct Making {
     decision: DecisionRef,
     admitted: Admitted,
     found: Found,
+    keeping: Keeping,
 }
 
 impl Making {
     async fn run(mut self, permit: Permit, request: EmbedRequest, mut sender: Made) {
         let started = self.record(Kind::InferStart).detail("texts", request.inputs.len() as u64);
+        let started = self.keeping.seal_request(started, self.keeping.texts(&request.inputs));
         let started = self.admitted.reserve(self.found.describe(started, Direction::Input));
-        if let Err(error) = self.app.serving.audit.append(started).await {
+        if let Err(error) = append(&self.app.serving, &self.call, started).await {
             self.admitted.release();
             let _ = sender.send(Err(record::lost(&self.call, &error)));
             return;
@@ -97,15 +104,21 @@ impl Making {
                 let _ = sender.send(Err(ApiError::unavailable("shutting_down", message)));
                 return;
             }
-            made = self.app.serving.backend.embed(permit, request) => made,
+            made = AssertUnwindSafe(self.app.serving.backend.embed(permit, request)).catch_unwind() => made,
         };
-        let made = made.map_err(|error| {
-            tracing::warn!(request = %self.call.id, %error, "no vectors could be made");
-            ApiError::from(error)
-        });
+        let made = match made {
+            Ok(made) => made.map_err(|error| {
+                tracing::warn!(request = %self.call.id, %error, "no vectors could be made");
+                ApiError::from(error)
+            }),
+            Err(_) => {
+                tracing::error!(request = %self.call.id, "a bug: making vectors panicked");
+                Err(ApiError::internal())
+            }
+        };
         let ended = self.ended(&made);
         // Whoever left in the meantime misses only the news.
-        let _ = sender.send(match self.app.serving.audit.append(ended).await {
+        let _ = sender.send(match append(&self.app.serving, &self.call, ended).await {
             Ok(_) => made,
             Err(error) => Err(record::lost(&self.call, &error)),
         });
@@ -137,7 +150,7 @@ impl Making {
         let record = self.record(Kind::InferAborted).result(outcome);
         self.admitted.broke_off(0);
         let record = self.admitted.settle_broken(record, 0);
-        if let Err(error) = self.app.serving.audit.append(record).await {
+        if let Err(error) = append(&self.app.serving, &self.call, record).await {
             // The log itself closes what is open at the next start.
             tracing::error!(request = %self.call.id, %error, "given-up vectors could not be recorded as such");
         }

@@ -173,6 +173,12 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message)
     }
 
+    /// Status and code of what panicked, for records.
+    pub(crate) fn panicked() -> (u16, &'static str) {
+        let error = Self::internal();
+        (error.status.as_u16(), error.code)
+    }
+
     /// The error object as clients of a family read it.
     pub(crate) fn to_json(&self, family: Family) -> Value {
         match family {

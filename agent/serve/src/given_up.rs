@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use crate::error::ApiError;
 
 /// The status of somebody who left before the end.
-const CLIENT_LEFT: u16 = 499;
+pub(crate) const CLIENT_LEFT: u16 = 499;
 
 /// Whether a request's answers were given up, shared by all of them.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,5 @@
-//! One request from head to answer: id, gate, identity, route. A panic on the way is a 500, not a dead server.
+//! One request from head to answer: id, gate, identity, route, and its record. A panic on the way is a 500, not a dead
+//! server.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::identify::{Caller, Peer, Tally};
 use crate::label::Label;
 use crate::quota::Told;
 use crate::request_id::RequestId;
+use crate::trail::{Trail, Underway};
 
 /// Carries the request id back, so that a person can quote it and an operator can find it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) told: Told,
     /// Whether what is being answered was given up.
     pub(crate) given_up: GivenUp,
+    /// What is on record of it.
+    pub(crate) trail: Trail,
 }
 
 /// Answers one request.
@@ -48,18 +52,23 @@ pub(crate) async fn handle(app: Arc<App>, peer: Peer, request: Request<Body>) ->
     let endpoint = api::endpoint(request.uri().path());
     let origin = app.gate.listed_origin(request.headers());
     let told = Told::default();
-    let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, (started, &told), request));
-    let mut response = match answering.catch_unwind().await {
+    let mut underway = Underway::new(&app, &id, &method, endpoint, started);
+    let answering = AssertUnwindSafe(answer(&app, &id, peer, endpoint, (&underway, started, &told), request));
+    let answered = match answering.catch_unwind().await {
         Ok(Ok(mut response)) => match response.extensions_mut().remove::<ApiError>() {
-            Some(error) => error.respond(endpoint.family),
-            None => response,
+            Some(error) => Err(error),
+            None => Ok(response),
         },
-        Ok(Err(error)) => error.respond(endpoint.family),
+        Ok(Err(error)) => Err(error),
         Err(_) => {
             tracing::error!(request = %id, %method, endpoint = endpoint.path, "a bug: answering panicked");
-            ApiError::internal().respond(endpoint.family)
+            Err(ApiError::internal())
         }
     };
+    let (status, code) =
+        answered.as_ref().map_or_else(|error| (error.status, error.code), |response| (response.status(), ""));
+    let answered = underway.conclude(status, code).await.and(answered);
+    let mut response = answered.unwrap_or_else(|error| error.respond(endpoint.family));
     let headers = response.headers_mut();
     if let Some(origin) = origin {
         cors::admit(origin, headers);
@@ -81,7 +90,7 @@ async fn answer(
     id: &RequestId,
     peer: Peer,
     endpoint: Endpoint,
-    (started, told): (Instant, &Told),
+    (underway, started, told): (&Underway, Instant, &Told),
     mut request: Request<Body>,
 ) -> Result<Response, ApiError> {
     if let Err(error) = app.gate.check(&peer, &request) {
@@ -107,7 +116,9 @@ async fn answer(
             started,
             told: told.clone(),
             given_up: GivenUp::default(),
+            trail: Trail::default(),
         };
+        underway.is_by(&call);
         request.extensions_mut().insert(call);
     }
     let router = app.router.clone().with_state(Arc::clone(app));

@@ -29,6 +29,7 @@ mod given_up;
 mod governance;
 mod handle;
 pub mod identify;
+mod kept;
 mod label;
 mod metrics;
 mod model;
@@ -42,6 +43,7 @@ mod router;
 mod server;
 mod stream;
 mod tls;
+mod trail;
 
 pub use api::{Route, routes};
 pub use app::{Circumstances, Serving};

@@ -6,6 +6,7 @@ use outpost_policies::{Action, Ask, Context, DataClass, Denial, Permit, Resource
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::trail::append;
 use crate::{converse, record};
 
 /// The rule that a key's own scope is, in answers and records.
@@ -91,6 +92,7 @@ pub(crate) async fn require_asked(app: &App, call: &Call, wanted: Wanted, manner
             if let Some(glass) = permit.broken_glass() {
                 tracing::warn!(request = %call.id, action = action.word(), glass, "allowed by an open override");
             }
+            call.trail.allowed(call, &permit);
             return Ok(permit);
         }
         Err(denial) => denial,
@@ -111,7 +113,7 @@ pub(crate) async fn require_asked(app: &App, call: &Call, wanted: Wanted, manner
         .object(record::object(call, &ask.resource))
         .decision(record::denied(&denial))
         .result(record::refused(&refusal));
-    app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
+    append(&app.serving, call, record).await.map_err(|error| record::lost(call, &error))?;
     tracing::info!(request = %call.id, action = action.word(), rules = ?denial.rules, "denied");
     Err(refusal)
 }

@@ -253,6 +253,8 @@ async fn finish(app: &App, connections: &Connections) {
         let recorded = async {
             app.tasks.wait().await;
             connections.close().await;
+            // Calls that were cut off have said so.
+            app.tasks.wait().await;
         };
         if tokio::time::timeout(LAST_RECORDS, recorded).await.is_err() {
             tracing::error!("not everything that was given up could be recorded in time; the next start records it");

@@ -9,8 +9,10 @@ use crate::admit;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
+use crate::kept::Keeping;
 use crate::model::{self, Meant};
 use crate::permit::{self, Manner, Wanted};
+use crate::trail::append;
 use crate::{Prompt, Timings, Usage, converse, record};
 
 /// Tokens of a prompt.
@@ -23,6 +25,8 @@ pub(crate) async fn count(app: &Arc<App>, call: &Call, name: &str, prompt: Promp
     let manner = Manner { stream: false, tools: prompt.offers_tools() };
     let permit = permit::require_asked(app, call, wanted, manner).await?;
     let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
+    let keeping = Keeping::of(&app.serving, call, &permit);
+    let kept = keeping.prompt(&prompt);
     let mut turn = admit::admit_beside(app, call, &permit, &lane).await?;
     let tokens = match app.serving.backend.count(permit, name, prompt).await {
         Ok(tokens) => tokens,
@@ -40,10 +44,13 @@ pub(crate) async fn count(app: &Arc<App>, call: &Call, name: &str, prompt: Promp
     let io = Io { input_tokens: Some(tokens.into()), output_tokens: Some(0), ..Io::default() };
     let result =
         Outcome { status: Some(200), ms: Some(record::milliseconds_since(call.started)), ..Outcome::default() };
-    let started = turn.reserve(of_count(Kind::InferStart));
+    let started = turn.reserve(keeping.seal_request(of_count(Kind::InferStart), kept));
     let ended = of_count(Kind::InferEnd).io(io).result(result);
-    for record in [started, turn.finish(ended, &Usage::default(), &Timings::default())] {
-        app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
+    // Both are on their way before either is waited for: a client that leaves meanwhile leaves nothing open.
+    let ended = turn.finish(ended, &Usage::default(), &Timings::default());
+    let appended = [started, ended].map(|record| append(&app.serving, call, record));
+    for appended in appended {
+        appended.await.map_err(|error| record::lost(call, &error))?;
     }
     Ok(tokens)
 }

@@ -1,22 +1,27 @@
 //! Acts that change the device, whichever family asks: permit, the record of the intention, the act, the record of its outcome.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
-use outpost_audit::{DecisionRef, Kind, ObjectRef, Outcome, Record};
+use futures_util::FutureExt;
+use outpost_audit::{Appended, DecisionRef, Kind, ObjectRef, Outcome, Record};
 use outpost_policies::{Action, Permit, Resource};
 use serde_json::{Map, Value};
 
 use crate::admit::{self, Admitted};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::given_up::CLIENT_LEFT;
 use crate::handle::Call;
 use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
+use crate::trail::append;
 use crate::{Backend, BackendError, KeepAlive, LoadOutcome, Timings, Usage, body, record};
 
-/// An allowed act whose intention is on record.
+/// An allowed act whose intention is on record. Dropped before its end, as when its client leaves or it panics, it records
+/// that.
 pub(crate) struct Act {
     app: Arc<App>,
     call: Call,
@@ -26,6 +31,8 @@ pub(crate) struct Act {
     word: &'static str,
     /// Its turn in the queue, where it takes one.
     turn: Option<Admitted>,
+    /// Whether its outcome is on its way to the record.
+    over: bool,
 }
 
 impl Act {
@@ -54,8 +61,14 @@ impl Act {
         turn: Option<Admitted>,
     ) -> Result<Self, ApiError> {
         let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
-        let act = Self { app: Arc::clone(app), call: call.clone(), object, decision, word, turn };
-        act.append(act.record("begin")).await?;
+        let (app, call) = (Arc::clone(app), call.clone());
+        let mut act = Self { app, call, object, decision, word, turn, over: false };
+        act.call.trail.act_began();
+        let begun = append(&act.app.serving, &act.call, act.record("begin")).await;
+        begun.map(|_| ()).map_err(|error| {
+            act.is_over();
+            record::lost(&act.call, &error)
+        })?;
         Ok(act)
     }
 
@@ -68,30 +81,33 @@ impl Act {
             Ok(_) => Outcome { status: Some(200), ..Outcome::default() },
             Err(error) => record::refused(error),
         };
-        self.concluded(result).await?;
+        self.concluded(result).await.map_err(|error| record::lost(&self.call, &error))?;
         outcome
     }
 
     /// Records that the caller left before the end.
     pub(crate) async fn left(&mut self) {
-        let result = Outcome { status: Some(499), err: "client_left".to_owned(), ..Outcome::default() };
-        // Nobody is left to be told; that the record is missing is in the log.
-        let _ = self.concluded(result).await;
+        let result = Outcome { status: Some(CLIENT_LEFT), err: "client_left".to_owned(), ..Outcome::default() };
+        if let Err(error) = self.concluded(result).await {
+            // Nobody is left to be told.
+            record::lost(&self.call, &error);
+        }
     }
 
-    async fn concluded(&mut self, result: Outcome) -> Result<(), ApiError> {
+    fn concluded(&mut self, result: Outcome) -> Appended {
         let result = Outcome { ms: Some(record::milliseconds_since(self.call.started)), ..result };
         let record = self.record("end").result(result);
         let record = match &mut self.turn {
             Some(turn) => turn.finish(record, &Usage::default(), &Timings::default()),
             None => record,
         };
-        self.append(record).await
+        self.is_over();
+        append(&self.app.serving, &self.call, record)
     }
 
-    async fn append(&self, record: Record) -> Result<(), ApiError> {
-        let appended = self.app.serving.audit.append(record).await;
-        appended.map(|_| ()).map_err(|error| record::lost(&self.call, &error))
+    fn is_over(&mut self) {
+        self.over = true;
+        self.call.trail.act_ended();
     }
 
     fn record(&self, phase: &str) -> Record {
@@ -100,6 +116,22 @@ impl Act {
             .object(self.object.clone())
             .decision(self.decision.clone())
             .detail("phase", phase)
+    }
+}
+
+impl Drop for Act {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (status, because) = if std::thread::panicking() { ApiError::panicked() } else { self.app.left() };
+        let result = Outcome { status: Some(status), err: because.to_owned(), ..Outcome::default() };
+        let (appended, id) = (self.concluded(result), self.call.id.clone());
+        self.app.tasks.spawn(async move {
+            if let Err(error) = appended.await {
+                tracing::error!(request = %id, %error, because, "how an act ended could not be recorded");
+            }
+        });
     }
 }
 
@@ -155,10 +187,16 @@ where
 {
     let (tasks, id) = (act.app.tasks.clone(), act.call.id.clone());
     let seen_through = tasks.spawn(async move {
-        let outcome = doing.await.map_err(|error| {
-            tracing::warn!(request = %id, act = act.word, %error, "an act failed");
-            error.into()
-        });
+        let outcome = match AssertUnwindSafe(doing).catch_unwind().await {
+            Ok(outcome) => outcome.map_err(|error| {
+                tracing::warn!(request = %id, act = act.word, %error, "an act failed");
+                error.into()
+            }),
+            Err(_) => {
+                tracing::error!(request = %id, act = act.word, "a bug: an act panicked");
+                Err(ApiError::internal())
+            }
+        };
         act.end(outcome).await
     });
     seen_through.await.unwrap_or_else(|_| Err(ApiError::internal()))
@@ -182,7 +220,7 @@ pub(crate) async fn read<T>(
     let object = ObjectRef { endpoint: call.endpoint.to_owned(), ..ObjectRef::default() };
     let refused =
         record::of_call(&app.serving, &call, Kind::AdminAct).act(word).object(object).result(record::refused(&error));
-    match app.serving.audit.append(refused).await {
+    match append(&app.serving, &call, refused).await {
         Ok(_) => Err(error),
         Err(lost) => Err(record::lost(&call, &lost)),
     }

@@ -28,9 +28,18 @@ const POLICY: &str = "/outpost/policy";
 const POLICY_ROLL_BACK: &str = "/outpost/policy/rollback";
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route { identified: false, ..Route::new("GET", HEALTH) },
+    Route {
+        identified: false,
+        unrecorded: Some(
+            "asked every few seconds by whoever keeps the device running, without an identity; says one word",
+        ),
+        ..Route::new("GET", HEALTH)
+    },
     Route::new("GET", STATUS),
-    Route::new("GET", METRICS),
+    Route {
+        unrecorded: Some("scraped every few seconds for ever; holds counts, nobody's content"),
+        ..Route::new("GET", METRICS)
+    },
     Route::new("GET", CHECKPOINT),
     Route::new("GET", DESCRIPTION),
     Route::new("POST", LOCKS),

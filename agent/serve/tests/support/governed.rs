@@ -13,20 +13,24 @@ type InForce = Result<Map<String, Value>, GovernanceError>;
 #[async_trait]
 impl Governance for Scripted {
     async fn apply_locks(&self, permit: Permit, document: Bytes) -> InForce {
+        self.trap.pass().await;
         sealed(&read(&document)?)?;
         self.govern("apply_locks", &permit)
     }
 
     async fn open_override(&self, permit: Permit, document: Bytes) -> InForce {
+        self.trap.pass().await;
         sealed(&read(&document)?)?;
         self.govern("open_override", &permit)
     }
 
     async fn close_override(&self, permit: Permit) -> InForce {
+        self.trap.pass().await;
         self.govern("close_override", &permit)
     }
 
     async fn activate_policy(&self, permit: Permit, document: Bytes) -> InForce {
+        self.trap.pass().await;
         let document = read(&document)?;
         let is_bundle = document["v"].as_u64().is_some_and(|v| v > 0) && document["version"].is_u64();
         if !is_bundle {
@@ -36,6 +40,7 @@ impl Governance for Scripted {
     }
 
     async fn roll_back_policy(&self, permit: Permit) -> InForce {
+        self.trap.pass().await;
         self.govern("roll_back_policy", &permit)
     }
 }

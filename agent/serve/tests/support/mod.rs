@@ -59,6 +59,8 @@ pub struct Fixture {
     pub utc_offset_s: Arc<AtomicI32>,
     pub policies: InForce,
     pub identities: Arc<Identities>,
+    /// Comes by whenever the server asks for the time.
+    pub clock_trap: Arc<Trap>,
     signer: Ed25519KeyPair,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
@@ -87,7 +89,8 @@ impl Fixture {
         };
         let info =
             BootInfo { agent: "0.1.0".to_owned(), device: "device".to_owned(), clock: outpost_disk::Clock::system() };
-        let (audit, _) = AuditLog::open(&audit_directory, identity, info).unwrap();
+        let roots = directory.path().join("roots");
+        let (audit, _) = AuditLog::open_with_vault(&audit_directory, identity, info, &roots).unwrap();
         let signer = Ed25519KeyPair::generate().unwrap();
         let identities = Identities::new()
             .with_api_keys(ApiKeys::open(directory.path()).unwrap())
@@ -100,6 +103,8 @@ impl Fixture {
         let now_s = Arc::new(AtomicI64::new(NOW_S));
         let utc_offset_s = Arc::new(AtomicI32::new(0));
         let (clock, zone) = (Arc::clone(&now_s), Arc::clone(&utc_offset_s));
+        let clock_trap = Arc::new(Trap::default());
+        let trap = Arc::clone(&clock_trap);
         let unix = directory.path().join("outpost.sock");
         let server = Server::bind(ServeConfig {
             tcp: Some(([127, 0, 0, 1], 0).into()),
@@ -115,15 +120,18 @@ impl Fixture {
         let serving = Serving {
             device: "device".to_owned(),
             audit: audit.clone(),
-            pseudonyms: Pseudonyms::new(b"a secret of the device"),
+            pseudonyms: pseudonyms(),
             policies: policies.clone(),
             identities: Arc::clone(&identities),
             backend: Arc::clone(&backend) as Arc<dyn Backend>,
             governance: Arc::clone(&backend) as Arc<dyn Governance>,
-            circumstances: Arc::new(move || Circumstances {
-                now_s: clock.load(Ordering::SeqCst),
-                utc_offset_s: zone.load(Ordering::SeqCst),
-                ..Circumstances::default()
+            circumstances: Arc::new(move || {
+                trap.pass_at_once();
+                Circumstances {
+                    now_s: clock.load(Ordering::SeqCst),
+                    utc_offset_s: zone.load(Ordering::SeqCst),
+                    ..Circumstances::default()
+                }
             }),
         };
         let (stop, stopped) = oneshot::channel();
@@ -142,6 +150,7 @@ impl Fixture {
             utc_offset_s,
             policies,
             identities,
+            clock_trap,
             signer,
             stop: Some(stop),
             served: Some(served),
@@ -210,8 +219,13 @@ impl Fixture {
 
     /// A request whose answer is read piece by piece; dropping it closes the connection.
     pub async fn open(&self, token: &str, body: &Value) -> Open {
+        self.open_at(CHAT, token, body).await
+    }
+
+    /// The same on another route.
+    pub async fn open_at(&self, path: &str, token: &str, body: &Value) -> Open {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        Open { response: send(stream, "POST", CHAT, &json_headers(token), body.to_string().into()).await }
+        Open { response: send(stream, "POST", path, &json_headers(token), body.to_string().into()).await }
     }
 
     /// Puts other policies in force: the default ones, changed.
@@ -244,6 +258,11 @@ impl Fixture {
         };
         tokio::time::timeout(PATIENCE, waiting).await.expect("the record is written")
     }
+}
+
+/// How callers are called in the record.
+pub fn pseudonyms() -> Pseudonyms {
+    Pseudonyms::new(b"a secret of the device")
 }
 
 pub fn issuer(signer: &Ed25519KeyPair) -> TokenIssuer {
@@ -305,6 +324,53 @@ pub struct Scripted {
     pub cancelled: Arc<Notify>,
     /// Lets a generation that waits go on.
     pub go_on: Arc<Notify>,
+    /// What happens to whoever asks this backend something.
+    pub trap: Trap,
+}
+
+/// Counts what comes by, and at one of them waits or panics.
+#[derive(Default)]
+pub struct Trap {
+    /// How many came by since it was set.
+    pub passed: AtomicUsize,
+    at: AtomicUsize,
+    panics: AtomicBool,
+    /// Told when somebody waits.
+    pub caught: Notify,
+    release: Notify,
+}
+
+impl Trap {
+    /// Sets it for the `at`th to come by; 0 is nobody.
+    pub fn set(&self, at: usize, panics: bool) {
+        self.passed.store(0, Ordering::SeqCst);
+        self.panics.store(panics, Ordering::SeqCst);
+        self.at.store(at, Ordering::SeqCst);
+    }
+
+    /// Lets whoever waits go on.
+    pub fn release(&self) {
+        self.at.store(0, Ordering::SeqCst);
+        self.release.notify_waiters();
+    }
+
+    /// Everybody comes by here.
+    pub async fn pass(&self) {
+        let number = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
+        if number != self.at.load(Ordering::SeqCst) {
+            return;
+        }
+        assert!(!self.panics.load(Ordering::SeqCst), "the trap panics, as asked");
+        let released = self.release.notified();
+        self.caught.notify_one();
+        released.await;
+    }
+
+    /// The same for what cannot wait.
+    pub fn pass_at_once(&self) {
+        let number = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(number != self.at.load(Ordering::SeqCst), "the trap panics, as asked");
+    }
 }
 
 impl Scripted {
@@ -355,15 +421,18 @@ fn served(model: &str) -> Served {
 #[async_trait]
 impl Backend for Scripted {
     async fn models(&self) -> Vec<ModelCard> {
+        self.trap.pass().await;
         self.listed.fetch_add(1, Ordering::SeqCst);
         self.cards()
     }
 
     async fn health(&self) -> Health {
+        self.trap.pass().await;
         Health::Ready
     }
 
     async fn start(&self, permit: Permit, request: GenerateRequest) -> Result<Generation, BackendError> {
+        self.trap.pass().await;
         assert!(request.max_tokens <= permit.max_tokens());
         let mut script = match &request.prompt {
             Prompt::Chat(chat) => chat.messages.last().unwrap().content.clone(),
@@ -403,6 +472,7 @@ impl Backend for Scripted {
     }
 
     async fn embed(&self, _permit: Permit, request: EmbedRequest) -> Result<Embeddings, BackendError> {
+        self.trap.pass().await;
         if self.known(&request.model).await?.purpose != Purpose::Embedding {
             let detail = format!("`{}` makes no vectors", request.model);
             return Err(BackendError::Unsuitable { field: "model", detail });
@@ -420,6 +490,7 @@ impl Backend for Scripted {
     }
 
     async fn count(&self, _permit: Permit, model: &str, prompt: Prompt) -> Result<u32, BackendError> {
+        self.trap.pass().await;
         self.known(model).await?;
         Ok(match prompt {
             Prompt::Chat(chat) => u32::try_from(5 * chat.messages.len()).unwrap(),
@@ -429,6 +500,7 @@ impl Backend for Scripted {
     }
 
     async fn detail(&self, model: &str) -> Result<ModelDetail, BackendError> {
+        self.trap.pass().await;
         let card = self.known(model).await?;
         let keys = json!({ "general.architecture": "llama", "llama.block_count": 4 });
         let Value::Object(keys) = keys else { unreachable!() };
@@ -442,24 +514,28 @@ impl Backend for Scripted {
     }
 
     async fn loaded(&self) -> Vec<LoadedModel> {
+        self.trap.pass().await;
         let card = self.cards().remove(0);
         let expires_in = Some(Duration::from_secs(300));
         vec![LoadedModel { card, memory_bytes: 50_000_000, expires_in, running: 0, waiting: 0 }]
     }
 
     async fn load(&self, _permit: Permit, model: &str, keep: Option<KeepAlive>) -> Result<LoadOutcome, BackendError> {
+        self.trap.pass().await;
         let card = self.known(model).await?;
         self.did(format!("load {model} {keep:?}"));
         Ok(if card.loaded { LoadOutcome::AlreadyLoaded } else { LoadOutcome::Loaded(Duration::from_millis(20)) })
     }
 
     async fn unload(&self, _permit: Permit, model: &str) -> Result<bool, BackendError> {
+        self.trap.pass().await;
         let card = self.known(model).await?;
         self.did(format!("unload {model}"));
         Ok(card.loaded)
     }
 
     async fn pull(&self, _permit: Permit, reference: &str) -> Result<mpsc::Receiver<Progress>, BackendError> {
+        self.trap.pass().await;
         let (sender, progress) = mpsc::channel(8);
         self.did(format!("pull {reference}"));
         let last = match self.known(reference).await {
@@ -474,6 +550,7 @@ impl Backend for Scripted {
     }
 
     async fn create(&self, _permit: Permit, new: NewModel) -> Result<(), BackendError> {
+        self.trap.pass().await;
         self.known(&new.from).await?;
         if self.known(&new.name).await.is_ok() {
             return Err(BackendError::Conflict { detail: format!("there is a model `{}` already", new.name) });
@@ -483,6 +560,7 @@ impl Backend for Scripted {
     }
 
     async fn delete(&self, _permit: Permit, model: &str) -> Result<(), BackendError> {
+        self.trap.pass().await;
         self.known(model).await?;
         self.did(format!("delete {model}"));
         Ok(())

@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::handle::Call;
 use crate::permit::{self, Wanted};
 use crate::record;
+use crate::trail::append;
 
 pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension<Call>) -> Result<Response, ApiError> {
     let wanted = Wanted { action: Action::ReadAudit, resource: Resource::AuditLog, max_tokens: None };
@@ -24,6 +25,6 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension
         .object(record::object(&call, permit.resource()))
         .decision(record::allowed(&permit))
         .result(Outcome { status: Some(200), ..Outcome::default() });
-    app.serving.audit.append(record).await.map_err(|error| record::lost(&call, &error))?;
+    append(&app.serving, &call, record).await.map_err(|error| record::lost(&call, &error))?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], app.serving.audit.checkpoint()).into_response())
 }

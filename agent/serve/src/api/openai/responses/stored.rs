@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
 use crate::permit::{self, Wanted};
+use crate::trail::append;
 use crate::{model, record};
 
 /// Items of one page, and of the largest.
@@ -92,7 +93,7 @@ async fn open(app: &App, call: &Call, id: &str, act: &str) -> Result<Kept, ApiEr
         .decision(record::allowed(&permit))
         .result(Outcome { status: Some(200), ..Outcome::default() })
         .detail("response", id);
-    app.serving.audit.append(record).await.map_err(|error| record::lost(call, &error))?;
+    append(&app.serving, call, record).await.map_err(|error| record::lost(call, &error))?;
     Ok(kept)
 }
 
