@@ -41,6 +41,7 @@ pub mod pseudonym;
 mod queue;
 pub mod reader;
 pub mod record;
+pub mod report;
 mod schema;
 mod source;
 mod tile;
