@@ -34,7 +34,7 @@ use self::acts::Acts;
 use self::denials::Denials;
 use self::integrity::{Integrity, Witnesses};
 use self::models::Models;
-use self::page::{Page, grouped, length, many, minute};
+use self::page::{Page, grouped, length, many, minute, times};
 use self::policy::Policy;
 use self::reading::Reading;
 use self::retention::Retention;
@@ -183,13 +183,7 @@ impl Findings {
         Ok(())
     }
 
-    fn take(
-        &mut self,
-        seen: &Seen<'_>,
-        options: &Options,
-        tree: Option<&StoredTree<'_>>,
-        key: Option<&VerifierKey>,
-    ) {
+    fn take(&mut self, seen: &Seen<'_>, options: &Options, tree: Option<&StoredTree<'_>>, key: Option<&VerifierKey>) {
         let counts = options.since_ms.is_none_or(|since| seen.wall_ms >= since)
             && options.before_ms.is_none_or(|before| seen.wall_ms < before);
         // What of the past matters for the range is followed through the whole log.
@@ -245,7 +239,9 @@ impl Findings {
     fn begin(&self, page: &mut Page, integrity: &Integrity<'_>, options: &Options) {
         page.markup("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
         // Even if something slipped through: this page may load nothing and run nothing.
-        page.markup("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n");
+        page.markup(
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+        );
         page.markup("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n");
         let warning = if integrity.is_good() { "" } else { "DOES NOT VERIFY – " };
         page.element("title", &[], format_args!("{warning}Audit report of {}", integrity.verified.origin));
@@ -258,7 +254,16 @@ impl Findings {
             Some((from, to)) => format!("{} to {} UTC", minute(from), minute(to)),
             None => "no records".to_owned(),
         };
-        page.element("p", &[("class", &"covers")], format_args!("{covered} · log {} · made {} UTC by {}", integrity.verified.origin, minute(options.made_ms), options.tool));
+        page.element(
+            "p",
+            &[("class", &"covers")],
+            format_args!(
+                "{covered} · log {} · made {} UTC by {}",
+                integrity.verified.origin,
+                minute(options.made_ms),
+                options.tool
+            ),
+        );
         page.markup("</header>\n<main>\n");
         chart::patterns(page);
     }
@@ -283,43 +288,60 @@ impl Findings {
         if let Some((from, to)) = self.range {
             page.paragraph(format_args!(
                 "{} from {} to {} (UTC), {}: {} of the {} in the log{}. {}",
-                if options.since_ms.is_some() || options.before_ms.is_some() { "The chosen range goes" } else { "The report covers the whole log," },
+                if options.since_ms.is_some() || options.before_ms.is_some() {
+                    "The chosen range goes"
+                } else {
+                    "The report covers the whole log,"
+                },
                 minute(from),
                 minute(to),
                 length(to.saturating_sub(from)),
                 grouped(self.in_range),
                 many(self.records, "record", "records"),
-                if self.unreadable > 0 { format!(", of which {} could not be read", grouped(self.unreadable)) } else { String::new() },
+                if self.unreadable > 0 {
+                    format!(", of which {} could not be read", grouped(self.unreadable))
+                } else {
+                    String::new()
+                },
                 self.usage.sentence(),
             ));
         } else {
-            page.paragraph(format_args!("No record of this log is in the range: it holds {}.", many(self.records, "record", "records")));
+            page.paragraph(format_args!(
+                "No record of this log is in the range: it holds {}.",
+                many(self.records, "record", "records")
+            ));
         }
         page.paragraph(format_args!(
-            "Policy refused {} of identified callers, and {} came without an identity. {}, {} refused and {} failed. {} The \
-             policy changed {}. {} opened.",
-            many(self.denials.refused, "request", "requests"),
-            many(self.denials.knocks, "attempt", "attempts"),
+            "{} of identified callers refused, and {} without an identity. {}, {} refused and {} failed. {} {} activated. {} \
+             opened.",
+            many(self.denials.refused, "request was", "requests were"),
+            many(self.denials.knocks, "attempt came", "attempts came"),
             many(self.acts.done, "privileged action was done", "privileged actions were done"),
             grouped(self.acts.refused),
             grouped(self.acts.failed),
             self.access.sentence(),
-            many(self.policy.activations, "time", "times"),
+            many(self.policy.activations, "policy was", "policies were"),
             many(self.acts.overrides_opened, "emergency override was", "emergency overrides were"),
         ));
         let link = if self.uptime.has_link() {
-            format!("It was without a link {}, {} together, and answered {} then. ", many(self.uptime.offline_times, "time", "times"), length(self.uptime.offline_ms), many(self.uptime.answered_offline, "request", "requests"))
+            format!(
+                "Without a link: {}, {} together, with {} answered meanwhile. ",
+                times(self.uptime.offline_times),
+                length(self.uptime.offline_ms),
+                many(self.uptime.answered_offline, "request", "requests")
+            )
         } else {
             String::new()
         };
         page.paragraph(format_args!(
-            "The agent started {}; {} without a shutdown. {link}{} and {} of old content {} on record. The log was read or taken away {}.",
-            many(self.uptime.boots, "time", "times"),
+            "The agent started {}; {} without a shutdown. {link}{} and {} of old content {} on record. The log was read or \
+             taken away, on record: {}.",
+            times(self.uptime.boots),
             many(self.uptime.unclean_ends, "run ended", "runs ended"),
             many(self.retention.erasures, "erasure", "erasures"),
             many(self.retention.prunings, "pruning", "prunings"),
             if self.retention.erasures + self.retention.prunings == 1 { "is" } else { "are" },
-            many(self.reading.reads, "time", "times"),
+            times(self.reading.reads),
         ));
         if self.unknown_kinds > 0 {
             page.element("p", &[("class", &"verdict care")], format_args!(
@@ -356,7 +378,11 @@ fn contents(page: &mut Page) {
     page.markup("<nav aria-label=\"Contents\"><ol>");
     for (id, title) in SECTIONS {
         page.markup("<li>");
-        page.element("a", &[("href", &format_args!("#{id}"))], title.split_once(". ").map_or(title, |(_, title)| title));
+        page.element(
+            "a",
+            &[("href", &format_args!("#{id}"))],
+            title.split_once(". ").map_or(title, |(_, title)| title),
+        );
         page.markup("</li>");
     }
     page.markup("</ol></nav>\n");

@@ -143,7 +143,13 @@ impl Access {
         let largest = rows.first().map_or(0, |(_, times)| times.count);
         let row = |names: [Cell; 2], times: &Times| {
             let [first, second] = names;
-            vec![first, second, Cell::Bar(times.count, largest), Cell::At(times.period.first_ms), Cell::At(times.period.last_ms)]
+            vec![
+                first,
+                second,
+                Cell::Bar(times.count, largest),
+                Cell::On(times.period.first_ms),
+                Cell::On(times.period.last_ms),
+            ]
         };
         let cells = rows
             .iter()
@@ -187,10 +193,13 @@ impl Access {
         page.heading("What was never used");
         let alive = |key: &&Key| key.revoked_ms.is_none();
         let keys: Vec<_> = self.keys.iter().filter(|(id, key)| alive(key) && self.used(id).is_none()).collect();
-        let given: BTreeSet<&str> = self.keys.iter().flat_map(|(_, key)| key.roles.split(',')).filter(|role| !role.is_empty()).collect();
+        let given: BTreeSet<&str> =
+            self.keys.iter().flat_map(|(_, key)| key.roles.split(',')).filter(|role| !role.is_empty()).collect();
         let roles: Vec<_> = given.into_iter().filter(|role| self.roles.get(&(*role).to_owned()).is_none()).collect();
         if keys.is_empty() && roles.is_empty() {
-            return page.paragraph("Every API key that still counts was used, and every role that a key carries came in this range.");
+            return page.paragraph(
+                "Every API key that still counts was used, and every role that a key carries came in this range.",
+            );
         }
         page.markup("<ul>");
         for (id, key) in keys.into_iter().take(SHOWN) {
@@ -198,7 +207,11 @@ impl Access {
             page.element("li", &[], format_args!("API key {id} ({roles}) was made and never used: should it exist?"));
         }
         for role in roles.into_iter().take(SHOWN) {
-            page.element("li", &[], format_args!("The role {role} is given to API keys, and nobody came in it in this range."));
+            page.element(
+                "li",
+                &[],
+                format_args!("The role {role} is given to API keys, and nobody came in it in this range."),
+            );
         }
         page.markup("</ul>\n");
     }
@@ -221,8 +234,8 @@ fn of_person(name: Cell, person: &Person) -> Vec<Cell> {
         list(&person.methods),
         Cell::Number(person.records),
         Cell::Number(person.refused),
-        Cell::At(person.period.first_ms),
-        Cell::At(person.period.last_ms),
+        Cell::On(person.period.first_ms),
+        Cell::On(person.period.last_ms),
     ]
 }
 
@@ -230,7 +243,12 @@ fn of_names(page: &mut Page, caption: &'static str, columns: &[&'static str], ta
     let (rows, rest) = table.ranked(SHOWN, |times| times.count);
     let largest = rows.first().map_or(0, |(_, times)| times.count);
     let cells = rows.into_iter().map(|(name, times)| (name.clone(), times.clone())).chain(rest).map(|(name, times)| {
-        vec![Cell::Head(name), Cell::Bar(times.count, largest), Cell::At(times.period.first_ms), Cell::At(times.period.last_ms)]
+        vec![
+            Cell::Head(name),
+            Cell::Bar(times.count, largest),
+            Cell::On(times.period.first_ms),
+            Cell::On(times.period.last_ms),
+        ]
     });
     page.table(caption, columns, cells.collect(), "None.");
 }

@@ -73,9 +73,15 @@ impl Acts {
             }
             Some(Kind::BreakGlass) => {
                 self.overrides_opened += u64::from(seen.text("act") == "open");
-                let why = [seen.text("detail.reason"), seen.text("detail.because")].into_iter().find(|why| !why.is_empty());
+                let why =
+                    [seen.text("detail.reason"), seen.text("detail.because")].into_iter().find(|why| !why.is_empty());
                 let opened = short(seen.text("detail.opened_by"));
-                let about = format!("{} for the roles {}; {}", seen.text("detail.glass"), seen.text("detail.roles"), why.unwrap_or("no reason given"));
+                let about = format!(
+                    "{}, roles {}: {}",
+                    seen.text("detail.glass"),
+                    seen.text("detail.roles"),
+                    why.unwrap_or("no reason given")
+                );
                 let entry = self.entry(seen, seen.owned("act"), about, "done");
                 self.overrides.push(Entry { who: opened, ..entry });
                 (format!("override: {}", seen.text("act")), seen.owned("detail.glass"))
@@ -131,7 +137,11 @@ impl Acts {
         );
         page.heading("Overrides for an emergency (break-glass)");
         page.table(
-            format_args!("{}; each entry below{}", many(self.overrides_opened, "override was opened", "overrides were opened"), self.overrides.left_out()),
+            format_args!(
+                "{}; each entry below{}",
+                many(self.overrides_opened, "override was opened", "overrides were opened"),
+                self.overrides.left_out()
+            ),
             &["Record", "When (UTC)", "Opened by", "What happened", "Which, for whom and why", "Outcome"],
             self.overrides.iter().rev().map(listed).collect(),
             "No override was opened or closed in this range.",
@@ -145,8 +155,8 @@ fn summary(name: String, ends: &Ends) -> Vec<Cell> {
         Cell::Number(ends.done),
         Cell::Number(ends.refused),
         Cell::Number(ends.failed),
-        Cell::At(ends.period.first_ms),
-        Cell::At(ends.period.last_ms),
+        Cell::On(ends.period.first_ms),
+        Cell::On(ends.period.last_ms),
     ]
 }
 

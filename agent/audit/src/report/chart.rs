@@ -50,7 +50,10 @@ pub(super) fn columns(page: &mut Page, title: &str, (width_ms, slots): (i64, &[(
             let height = (high - low).max(i64::from(amount > 0) * 2);
             if height > 0 {
                 let y = TOP + HEIGHT - low - height;
-                page.shape("rect", &[("class", &part.class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)]);
+                page.shape(
+                    "rect",
+                    &[("class", &part.class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)],
+                );
             }
             below += amount;
         }
@@ -112,7 +115,13 @@ pub(super) fn lanes(page: &mut Page, title: &str, (from, to): (i64, i64), lanes:
     for part in 0..=4 {
         let at = from + i64::try_from(length * i128::from(part) / 4).unwrap_or(0);
         page.shape("line", &[("class", &"grid"), ("x1", &x(at)), ("x2", &x(at)), ("y1", &TOP), ("y2", &bottom)]);
-        let anchor = if part == 0 { "start" } else if part == 4 { "end" } else { "middle" };
+        let anchor = if part == 0 {
+            "start"
+        } else if part == 4 {
+            "end"
+        } else {
+            "middle"
+        };
         label(page, x(at), bottom + 18, anchor, &if length < i128::from(4 * DAY_MS) { minute(at) } else { day(at) });
     }
     for (number, lane) in (0..).zip(lanes) {
@@ -123,7 +132,10 @@ pub(super) fn lanes(page: &mut Page, title: &str, (from, to): (i64, i64), lanes:
             let width = (right - left).max(2);
             page.markup("<g>");
             page.element("title", &[], format_args!("{}: {} to {}", span.name, minute(span.from), minute(span.to)));
-            page.shape("rect", &[("class", &span.class), ("x", &left), ("y", &(y + 6)), ("width", &width), ("height", &22)]);
+            page.shape(
+                "rect",
+                &[("class", &span.class), ("x", &left), ("y", &(y + 6)), ("width", &width), ("height", &22)],
+            );
             // About eight units a letter.
             let needed = 8 * i64::try_from(span.name.chars().count()).unwrap_or(i64::MAX / 8) + 8;
             if span.is_named && width >= needed {
@@ -137,7 +149,10 @@ pub(super) fn lanes(page: &mut Page, title: &str, (from, to): (i64, i64), lanes:
             page.element("title", &[], format_args!("{what}: {}", minute(*at)));
             let points = format!("{},{top} {},{} {},{}", middle, middle - 6, top + 11, middle + 6, top + 11);
             page.shape("polygon", &[("class", &"mark"), ("points", &points)]);
-            page.shape("line", &[("class", &"mark"), ("x1", &middle), ("x2", &middle), ("y1", &(top + 8)), ("y2", &(y + 30))]);
+            page.shape(
+                "line",
+                &[("class", &"mark"), ("x1", &middle), ("x2", &middle), ("y1", &(top + 8)), ("y2", &(y + 30))],
+            );
             page.markup("</g>");
         }
     }
@@ -169,7 +184,15 @@ pub(super) fn patterns(page: &mut Page) {
 }
 
 fn begin(page: &mut Page, title: &str, height: i64) {
-    page.open("svg", &[("class", &"chart"), ("viewBox", &format_args!("0 0 {WIDTH} {height}")), ("role", &"img"), ("aria-label", &title)]);
+    page.open(
+        "svg",
+        &[
+            ("class", &"chart"),
+            ("viewBox", &format_args!("0 0 {WIDTH} {height}")),
+            ("role", &"img"),
+            ("aria-label", &title),
+        ],
+    );
 }
 
 fn label(page: &mut Page, x: i64, y: i64, anchor: &'static str, text: &str) {

@@ -1,7 +1,7 @@
 //! What was refused: by which rule, for which reason, and knocks without an identity by where they came from.
 
 use super::bounded::{Bounded, Fold};
-use super::page::{Cell, Page, grouped};
+use super::page::{Cell, Page, many};
 use super::seen::{Period, Seen};
 use crate::Kind;
 
@@ -78,11 +78,11 @@ impl Denials {
 
     pub(super) fn write(&self, page: &mut Page) {
         page.paragraph(format_args!(
-            "{} requests of identified callers were refused. {} attempts came without an identity that holds, in {} \
-             records: attempts of one source within ten seconds are counted together, so that nobody can fill the log.",
-            grouped(self.refused),
-            grouped(self.knocks),
-            grouped(self.knock_records),
+            "{} of identified callers refused: by rules, by limits, or for want of what was asked for. {} without an \
+             identity that holds, in {}: attempts of one source within ten seconds are counted together, so that nobody can fill the log.",
+            many(self.refused, "request was", "requests were"),
+            many(self.knocks, "attempt came", "attempts came"),
+            many(self.knock_records, "record", "records"),
         ));
         let (rows, rest) = self.rules.ranked(SHOWN, |times| times.count);
         let largest = rows.first().map_or(0, |(_, times)| times.count);
@@ -99,9 +99,9 @@ impl Denials {
         let cells = rows.iter().map(|((act, error, status), times)| {
             row(vec![Cell::Head(or_dash(error)), Cell::said(act), Cell::said(status)], times, largest)
         });
-        let rest = rest.iter().map(|(name, times)| {
-            row(vec![Cell::Head(name.clone()), Cell::said(""), Cell::said("")], times, largest)
-        });
+        let rest = rest
+            .iter()
+            .map(|(name, times)| row(vec![Cell::Head(name.clone()), Cell::said(""), Cell::said("")], times, largest));
         page.table(
             "Refusals by reason, as the caller was told",
             &["Reason", "What was asked", "Status", "Refusals", "First (UTC)", "Last (UTC)"],
@@ -113,8 +113,7 @@ impl Denials {
         let cells = rows.iter().map(|((source, error), times)| {
             row(vec![Cell::HeadCode(or_dash(source)), Cell::said(error)], times, largest)
         });
-        let rest =
-            rest.iter().map(|(name, times)| row(vec![Cell::Head(name.clone()), Cell::said("")], times, largest));
+        let rest = rest.iter().map(|(name, times)| row(vec![Cell::Head(name.clone()), Cell::said("")], times, largest));
         page.table(
             "Attempts without an identity, by where they came from",
             &["Source", "Why it did not hold", "Attempts", "First (UTC)", "Last (UTC)"],
@@ -125,11 +124,7 @@ impl Denials {
 }
 
 fn row(mut cells: Vec<Cell>, times: &Times, largest: u64) -> Vec<Cell> {
-    cells.extend([
-        Cell::Bar(times.count, largest),
-        Cell::At(times.period.first_ms),
-        Cell::At(times.period.last_ms),
-    ]);
+    cells.extend([Cell::Bar(times.count, largest), Cell::On(times.period.first_ms), Cell::On(times.period.last_ms)]);
     cells
 }
 

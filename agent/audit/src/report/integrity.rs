@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::bounded::Newest;
 use super::page::{Cell, Page, grouped, many};
 use super::seen::Seen;
+use crate::VerifierKey;
 use crate::consistency::StoredTree;
 use crate::cosignature::CosignerKey;
 use crate::note::Note;
 use crate::verify::Report;
 use crate::witness::{examine, note_in};
-use crate::VerifierKey;
 
 /// Problems beyond these are counted: `outpost audit verify` lists them.
 const LISTED: usize = 25;
@@ -112,7 +112,11 @@ impl Witnesses {
             "",
         );
         for (index, cause) in self.rejected.iter() {
-            page.element("p", &[("class", &"bad")], format_args!("Record {index} holds a cosigned checkpoint that is not of this log: {cause}"));
+            page.element(
+                "p",
+                &[("class", &"bad")],
+                format_args!("Record {index} holds a cosigned checkpoint that is not of this log: {cause}"),
+            );
         }
     }
 }
@@ -153,7 +157,8 @@ impl Integrity<'_> {
             self.cut_short.iter().for_each(|cause| page.element("li", &[], cause));
             verified.problems.iter().take(LISTED).for_each(|problem| page.element("li", &[], problem));
             page.markup("</ul>");
-            let further = (verified.problems.len().saturating_sub(LISTED) as u64).saturating_add(verified.further_problems);
+            let further =
+                (verified.problems.len().saturating_sub(LISTED) as u64).saturating_add(verified.further_problems);
             if further > 0 {
                 page.paragraph(format_args!("And {} more: `outpost audit verify` lists them.", grouped(further)));
             }
@@ -182,7 +187,9 @@ impl Integrity<'_> {
     pub(super) fn write(&self, page: &mut Page, directory: &str) {
         let verified = self.verified;
         page.markup("<dl class=\"facts\">");
-        let signed = verified.checkpoint_size.map_or_else(|| "no signed head".to_owned(), |size| many(size, "record", "records"));
+        let signed = verified
+            .checkpoint_size
+            .map_or_else(|| "no signed head".to_owned(), |size| many(size, "record", "records"));
         let source = if self.key_was_brought { "brought by the reader" } else { "from beside the log" };
         for (name, value, is_code) in [
             ("Log", &verified.origin, true),

@@ -86,7 +86,13 @@ impl Models {
         self.rejects += u64::from(what == "refused");
         let why = [seen.text("detail.because"), seen.text("detail.reason")].into_iter().find(|why| !why.is_empty());
         let name = format!("{} {}", seen.text("obj.model"), seen.text("obj.variant"));
-        self.changes.push(Change { index: seen.index, wall_ms: seen.wall_ms, what, name, why: why.unwrap_or_default().to_owned() });
+        self.changes.push(Change {
+            index: seen.index,
+            wall_ms: seen.wall_ms,
+            what,
+            name,
+            why: why.unwrap_or_default().to_owned(),
+        });
     }
 
     pub(super) fn how_many(&self) -> String {
@@ -104,12 +110,28 @@ impl Models {
         );
         let (rows, rest) = self.files.ranked(SHOWN, |file| file.answers + file.loads);
         let cells = rows.into_iter().map(|((model, variant, digest), file)| {
-            row(Cell::Head(model.clone()), Cell::said(variant), Cell::names((!digest.is_empty()).then_some(digest)), file)
+            row(
+                Cell::Head(model.clone()),
+                Cell::said(variant),
+                Cell::names((!digest.is_empty()).then_some(digest)),
+                file,
+            )
         });
         let rest = rest.iter().map(|(name, file)| row(Cell::Head(name.clone()), Cell::said(""), Cell::said(""), file));
         page.table(
             format_args!("Model files seen in this range: {}", self.files.how_many()),
-            &["Model", "Variant", "SHA-256 of the file", "Answers", "Arrived", "Loaded", "Unloaded", "Refused", "First (UTC)", "Last (UTC)"],
+            &[
+                "Model",
+                "Variant",
+                "SHA-256 of the file",
+                "Answers",
+                "Arrived",
+                "Loaded",
+                "Unloaded",
+                "Refused",
+                "First (UTC)",
+                "Last (UTC)",
+            ],
             cells.chain(rest).collect(),
             "No record of this range names a model file.",
         );
@@ -147,7 +169,7 @@ fn row(name: Cell, variant: Cell, digest: Cell, file: &File) -> Vec<Cell> {
         Cell::Number(file.loads),
         Cell::Number(file.unloads),
         Cell::Number(file.rejects),
-        Cell::At(file.period.first_ms),
-        Cell::At(file.period.last_ms),
+        Cell::On(file.period.first_ms),
+        Cell::On(file.period.last_ms),
     ]
 }

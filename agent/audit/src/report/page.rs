@@ -26,6 +26,8 @@ pub(super) enum Cell {
     Took(Option<u64>),
     /// A moment; none where it never came.
     At(Option<i64>),
+    /// The day of a moment: for first and last times.
+    On(Option<i64>),
     /// A link within the report.
     Link(&'static str, &'static str),
 }
@@ -153,7 +155,8 @@ impl Page {
             Cell::Bar(number, largest) => {
                 self.open("td", &[("class", &"number bar")]);
                 self.element("span", &[], grouped(number));
-                let width = if largest == 0 { 0 } else { (number.saturating_mul(100) / largest).max(u64::from(number > 0)) };
+                let width =
+                    if largest == 0 { 0 } else { (number.saturating_mul(100) / largest).max(u64::from(number > 0)) };
                 self.markup("<svg viewBox=\"0 0 100 6\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
                 self.shape("rect", &[("width", &width), ("height", &6)]);
                 self.markup("</svg></td>");
@@ -161,7 +164,12 @@ impl Page {
             Cell::Took(ms) => {
                 self.element("td", &[("class", &"number")], ms.map_or_else(|| "–".to_owned(), took));
             }
-            Cell::At(None) => self.element("td", &[], "never"),
+            Cell::At(None) | Cell::On(None) => self.element("td", &[], "never"),
+            Cell::On(Some(wall_ms)) => {
+                self.markup("<td class=\"moment\">");
+                self.element("time", &[("datetime", &Time(wall_ms))], day(wall_ms));
+                self.close("td");
+            }
             Cell::At(Some(wall_ms)) => {
                 self.markup("<td class=\"moment\">");
                 self.moment(wall_ms);
@@ -221,7 +229,9 @@ impl Write for Escaped<'_> {
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
                 '\n' => self.0.push('\n'),
-                '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => self.0.push('·'),
+                '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+                    self.0.push('·')
+                }
                 letter if letter.is_control() => self.0.push('·'),
                 letter => self.0.push(letter),
             }
@@ -273,6 +283,7 @@ pub(super) fn length(ms: i64) -> String {
     match (days, hours) {
         (0, 0) if rest == 0 => "less than 1 min".to_owned(),
         (0, 0) => format!("{rest} min"),
+        (0, _) if rest == 0 => format!("{hours} h"),
         (0, _) => format!("{hours} h {rest} min"),
         (_, 0) => format!("{days} d"),
         _ => format!("{days} d {hours} h"),
@@ -282,6 +293,15 @@ pub(super) fn length(ms: i64) -> String {
 /// `1 record`, `2 records`.
 pub(super) fn many(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { several })
+}
+
+/// How often, in words.
+pub(super) fn times(number: u64) -> String {
+    match number {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        _ => format!("{} times", grouped(number)),
+    }
 }
 
 /// The first letters of a pseudonym: enough to tell people apart, short enough for a table.
@@ -306,11 +326,17 @@ mod tests {
 
     #[test]
     fn numbers_lengths_and_moments_are_for_people() {
-        assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(12_345_678)], ["0", "999", "1,000", "12,345,678"]);
+        assert_eq!(
+            [grouped(0), grouped(999), grouped(1_000), grouped(12_345_678)],
+            ["0", "999", "1,000", "12,345,678"]
+        );
         assert_eq!(minute(1_795_412_410_123), "2026-11-23 05:40");
         assert_eq!(day(1_795_412_410_123), "2026-11-23");
         assert_eq!([took(999), took(9_999), took(12_345)], ["999 ms", "9,999 ms", "12.3 s"]);
-        assert_eq!([length(59_000), length(61 * 60_000), length(50 * 3_600_000)], ["less than 1 min", "1 h 1 min", "2 d 2 h"]);
+        assert_eq!(
+            [length(59_000), length(61 * 60_000), length(50 * 3_600_000)],
+            ["less than 1 min", "1 h 1 min", "2 d 2 h"]
+        );
         assert_eq!([many(1, "key", "keys"), many(2_000, "key", "keys")], ["1 key", "2,000 keys"]);
         assert_eq!(short("p:0123456789abcdef"), "p:0123456789ab…");
     }

@@ -3,7 +3,7 @@
 use super::bounded::{Bounded, Newest};
 use super::chart::{self, Lane, Span};
 use super::denials::Times;
-use super::page::{Cell, Page, grouped, many, short};
+use super::page::{Cell, Page, many, short};
 use super::seen::Seen;
 use crate::Kind;
 
@@ -119,12 +119,15 @@ impl Policy {
         let (rows, rest) = self.decided.ranked(LISTED, |times| times.count);
         let largest = rows.first().map_or(0, |(_, times)| times.count);
         let row = |name: Cell, times: &Times| {
-            vec![name, Cell::Bar(times.count, largest), Cell::At(times.period.first_ms), Cell::At(times.period.last_ms)]
+            vec![name, Cell::Bar(times.count, largest), Cell::On(times.period.first_ms), Cell::On(times.period.last_ms)]
         };
         let cells = rows.iter().map(|(name, times)| row(Cell::HeadCode((*name).clone()), times));
         let rest = rest.iter().map(|(name, times)| row(Cell::Head(name.clone()), times));
         page.table(
-            format_args!("Decisions by the policy that made them; {} of them met an error in a rule, which refuses", grouped(self.rule_errors)),
+            format_args!(
+                "Decisions by the policy that made them ({} met on the way; an error refuses)",
+                many(self.rule_errors, "error in a rule was", "errors in rules were")
+            ),
             &["Policy", "Records with a decision", "First (UTC)", "Last (UTC)"],
             cells.chain(rest).collect(),
             "No record of this range names a policy.",

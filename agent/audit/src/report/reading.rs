@@ -2,7 +2,7 @@
 
 use super::bounded::{Bounded, Newest};
 use super::denials::Times;
-use super::page::{Cell, Page, grouped, many, short};
+use super::page::{Cell, Page, grouped, many, short, times};
 use super::seen::Seen;
 use crate::Kind;
 
@@ -63,12 +63,15 @@ impl Reading {
 
     pub(super) fn write(&self, page: &mut Page) {
         page.paragraph(format_args!(
-            "The log was read or taken away {}, and {} refused. {} that room for the log ran low or came back. {}",
-            many(self.reads, "time", "times"),
+            "Read or taken away, on record: {}; {} refused. {} that room for the log ran low or came back. {}",
+            times(self.reads),
             many(self.refused, "reading was", "readings were"),
             many(self.capacity, "record says", "records say"),
             if self.successions > 0 {
-                format!("{} that this log follows another one, and why.", many(self.successions, "record says", "records say"))
+                format!(
+                    "{} that this log follows another one, and why.",
+                    many(self.successions, "record says", "records say")
+                )
             } else {
                 String::new()
             },
@@ -77,11 +80,23 @@ impl Reading {
             "Reading through the agent, exports, proofs and reports of a device's own log are recorded before anything leaves \
              it. Whoever copies the files of the device with its operating system leaves no trace here.",
         );
-        let name = |who: &str| if who.is_empty() { Cell::Head("command line of the device".to_owned()) } else { Cell::HeadCode(who.to_owned()) };
+        let name = |who: &str| {
+            if who.is_empty() {
+                Cell::Head("command line of the device".to_owned())
+            } else {
+                Cell::HeadCode(who.to_owned())
+            }
+        };
         let (rows, rest) = self.by.ranked(SHOWN, |times| times.count);
         let largest = rows.first().map_or(0, |(_, times)| times.count);
         let row = |first: Cell, act: &str, times: &Times| {
-            vec![first, Cell::said(act), Cell::Bar(times.count, largest), Cell::At(times.period.first_ms), Cell::At(times.period.last_ms)]
+            vec![
+                first,
+                Cell::said(act),
+                Cell::Bar(times.count, largest),
+                Cell::On(times.period.first_ms),
+                Cell::On(times.period.last_ms),
+            ]
         };
         let cells = rows.iter().map(|((who, act), times)| row(name(who), act, times));
         let rest = rest.iter().map(|(name, times)| row(Cell::Head(name.clone()), "", times));

@@ -27,6 +27,7 @@ pub(super) struct Retention {
     /// Of the whole log.
     first_ms: Option<i64>,
     last_ms: Option<i64>,
+    first_index: u64,
     /// Records of the range with sealed content.
     pub(super) sealed: u64,
     pub(super) erasures: u64,
@@ -53,6 +54,7 @@ impl Retention {
         Self {
             first_ms: None,
             last_ms: None,
+            first_index: 0,
             sealed: 0,
             erasures: 0,
             prunings: 0,
@@ -66,7 +68,10 @@ impl Retention {
 
     /// What is needed of every record, in the range or not.
     pub(super) fn follow(&mut self, seen: &Seen<'_>) {
-        self.first_ms.get_or_insert(seen.wall_ms);
+        if self.first_ms.is_none() {
+            self.first_ms = Some(seen.wall_ms);
+            self.first_index = seen.index;
+        }
         self.last_ms = self.last_ms.max(Some(seen.wall_ms));
         if matches!(seen.kind, Some(Kind::AuditErase | Kind::AuditPrune)) {
             for key in seen.leaf.texts("keys") {
@@ -83,7 +88,9 @@ impl Retention {
     pub(super) fn take(&mut self, seen: &Seen<'_>) {
         self.sealed += u64::from(["io.in.ct", "io.out.ct"].iter().any(|path| seen.leaf.text(path).is_some()));
         let (what, why) = match seen.kind {
-            Some(Kind::AuditErase) => ("content of one subject erased", format!("basis: {}", seen.text("detail.basis"))),
+            Some(Kind::AuditErase) => {
+                ("content of one subject erased", format!("basis: {}", seen.text("detail.basis")))
+            }
             Some(Kind::AuditPrune) => {
                 let days = seen.count("detail.content_days").map(grouped).unwrap_or_default();
                 ("old content pruned", format!("kept for {days} days; months {}", seen.text("detail.months")))
@@ -111,7 +118,9 @@ impl Retention {
     /// Whether records and tombstones say the same, in words.
     pub(super) fn agreement(&self) -> String {
         match &self.tombstones {
-            Err(cause) => format!("The tombstones could not be read ({cause}), so they are not compared with the records."),
+            Err(cause) => {
+                format!("The tombstones could not be read ({cause}), so they are not compared with the records.")
+            }
             Ok(count) if self.unexplained.is_empty() && self.not_buried == 0 => format!(
                 "The records of the whole log name {} that were destroyed, the database has {}, and they agree one by one.",
                 many(self.keys_on_record, "key", "keys"),
@@ -131,11 +140,12 @@ impl Retention {
     pub(super) fn write(&self, page: &mut Page) {
         if let Some((first, last)) = self.first_ms.zip(self.last_ms) {
             page.paragraph(format_args!(
-                "The log reaches from {} to {} (UTC, by the device's clock): {}. Its oldest record is record 0, so no \
-                 record was ever removed; who keeps it for less than a law asks removes it by hand, and it shows.",
+                "The log reaches from {} to {} (UTC, by the device's clock): {}. Its oldest record is number {}: a log \
+                 begins with 0, and nothing can be taken out of it without the check above failing.",
                 minute(first),
                 minute(last),
                 length(last.saturating_sub(first)),
+                self.first_index,
             ));
         }
         page.paragraph(format_args!(
@@ -158,7 +168,15 @@ impl Retention {
         });
         page.table(
             format_args!("Erased and pruned, newest first{}", self.list.left_out()),
-            &["Record", "When (UTC)", "What happened", "Why", "Ordered by", "Keys destroyed", "Texts destroyed, in all"],
+            &[
+                "Record",
+                "When (UTC)",
+                "What happened",
+                "Why",
+                "Ordered by",
+                "Keys destroyed",
+                "Texts destroyed, in all",
+            ],
             rows.collect(),
             "Nothing was erased or pruned in this range.",
         );

@@ -2,7 +2,7 @@
 
 use super::bounded::Stretches;
 use super::chart::{self, Lane, Span};
-use super::page::{Cell, Page, grouped, length, many, minute};
+use super::page::{Cell, Page, length, many, minute, times};
 use super::seen::Seen;
 use crate::Kind;
 
@@ -131,7 +131,7 @@ impl Uptime {
 
     fn came_back(&mut self, away: Offline, counts: bool) {
         // A time that ended in the range is of the range, whole: cutting it would hide how long it was.
-        if !counts {
+        if !counts || away.length_ms() == 0 {
             return;
         }
         self.offline_times += 1;
@@ -150,7 +150,7 @@ impl Uptime {
         self.linked_since.take().into_iter().for_each(|since| self.links.push(since, self.last_ms));
         self.running_since.take().into_iter().for_each(|since| self.runs.push(since, self.last_ms));
         if let Some(away) = self.away.take() {
-            let counts = self.has_link && away.from <= range.1 && self.last_ms >= range.0;
+            let counts = self.has_link && away.from < range.1 && self.last_ms > range.0;
             self.came_back(Offline { to: self.last_ms, ..away }, counts);
         }
     }
@@ -160,15 +160,21 @@ impl Uptime {
     }
 
     pub(super) fn write(&self, page: &mut Page, range: (i64, i64)) {
-        let span = |class, name: &'static str| move |stretch: super::bounded::Stretch| Span {
-            from: stretch.from,
-            to: stretch.to,
-            class,
-            name: name.into(),
-            is_named: false,
+        let span = |class, name: &'static str| {
+            move |stretch: super::bounded::Stretch| Span {
+                from: stretch.from,
+                to: stretch.to,
+                class,
+                name: name.into(),
+                is_named: false,
+            }
         };
         let marks = self.unclean.iter().map(|at| (*at, "ended without a shutdown")).collect();
-        let mut lanes = vec![Lane { name: "Agent running", spans: self.runs.iter().map(span("running", "running")).collect(), marks }];
+        let mut lanes = vec![Lane {
+            name: "Agent running",
+            spans: self.runs.iter().map(span("running", "running")).collect(),
+            marks,
+        }];
         if self.has_link {
             let spans = self.links.iter().map(span("linked", "linked to the control plane")).collect();
             lanes.push(Lane { name: "Link to fleet", spans, marks: Vec::new() });
@@ -177,43 +183,63 @@ impl Uptime {
         lanes.push(Lane { name: "Clock doubted", spans, marks: Vec::new() });
         page.markup("<figure>");
         page.element("figcaption", &[], "Runs of the agent, its link, and its clock. Empty stretches of a lane: not running, no link, clock believed.");
-        chart::lanes(page, "When the agent ran, was linked and doubted its clock; the words below say the same", range, &lanes);
-        let entries = [("running", "agent running"), ("linked", "link to the control plane"), ("doubted", "clock not believed"), ("mark", "ended without a shutdown")];
+        chart::lanes(
+            page,
+            "When the agent ran, was linked and doubted its clock; the words below say the same",
+            range,
+            &lanes,
+        );
+        let entries = [
+            ("running", "agent running"),
+            ("linked", "link to the control plane"),
+            ("doubted", "clock not believed"),
+            ("mark", "ended without a shutdown"),
+        ];
         chart::legend(page, entries.into_iter().filter(|(class, _)| self.has_link || *class != "linked"));
         page.markup("</figure>\n");
         page.paragraph(format_args!(
-            "The agent started {} and {} without a shutdown (power cut, crash or kill); what was open then was closed as \
-             infer.aborted at the next start. {} made while the clock was not believed; times in them count on from the \
-             last moment that was known to have passed. The clock went back {}{}. The order of records is by index and does \
+            "The agent started {}; {} without a shutdown (power cut, crash or kill), and what was open then was closed as \
+             infer.aborted at the next start. {} made while the clock was not believed: such times count on from the last \
+             moment that was known to have passed. From one record to the next the clock {} went back{}. The order of records is by index and does \
              not depend on any clock.",
-            many(self.boots, "time", "times"),
+            times(self.boots),
             many(self.unclean_ends, "run ended", "runs ended"),
             many(self.untrusted, "record was", "records were"),
-            many(self.steps_back, "time", "times"),
+            times(self.steps_back),
             if self.steps_back > 0 { format!(", at most by {}", length(self.largest_step_ms)) } else { String::new() },
         ));
         if !self.has_link {
             return page.paragraph("The log has no record of a link to a control plane: this is a box on its own.");
         }
         page.paragraph(format_args!(
-            "{} without a link ended in this range or last until its end, {} together; {} requests were answered in \
-             them, by the policy and the list of locks that the device held.",
-            many(self.offline_times, "time", "times"),
+            "Without a link: {}, {} together, counting those that ended in this range or last until its end. {} answered \
+             meanwhile, by the policy and the list of locks that the device held.",
+            times(self.offline_times),
             length(self.offline_ms),
-            grouped(self.answered_offline),
+            many(self.answered_offline, "request was", "requests were"),
         ));
         let rows = self.longest.iter().map(|away| {
             vec![
                 Cell::Head(length(away.length_ms())),
                 Cell::At(Some(away.from)),
                 Cell::Text(if away.is_over { minute(away.to) } else { "not over at the last record".to_owned() }),
-                Cell::Text(away.told_s.map_or_else(|| "–".to_owned(), |told_s| length(i64::try_from(told_s).unwrap_or(i64::MAX / 1000).saturating_mul(1000)))),
+                Cell::Text(away.told_s.map_or_else(
+                    || "–".to_owned(),
+                    |told_s| length(i64::try_from(told_s).unwrap_or(i64::MAX / 1000).saturating_mul(1000)),
+                )),
                 Cell::Number(away.answered),
                 Cell::Number(away.refused),
             ]
         });
         page.table(
-            format_args!("The longest times without a link{}", if self.offline_times > LISTED as u64 { format!(" ({LISTED} of {})", self.offline_times) } else { String::new() }),
+            format_args!(
+                "The longest times without a link{}",
+                if self.offline_times > LISTED as u64 {
+                    format!(" ({LISTED} of {})", self.offline_times)
+                } else {
+                    String::new()
+                }
+            ),
             &["Length", "From (UTC)", "To (UTC)", "Counted by the device", "Answered meanwhile", "Refused meanwhile"],
             rows.collect(),
             "The link was never lost in this range.",

@@ -2,8 +2,8 @@
 
 use super::bounded::{Bounded, Fold};
 use super::chart::{self, Part};
-use super::page::{Cell, Page, grouped};
-use super::seen::{Period, Seen};
+use super::page::{Cell, Page, grouped, short};
+use super::seen::Seen;
 use super::series::Series;
 use super::spread::Spread;
 use crate::Kind;
@@ -12,6 +12,7 @@ const PRINCIPALS: usize = 1_024;
 const MODELS: usize = 256;
 const SHOWN: usize = 25;
 const COLUMNS: i64 = 92;
+const TABLE_ROWS: i64 = 16;
 
 /// What somebody, or something, did and got.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +24,6 @@ pub(super) struct Tally {
     pub(super) tokens_out: u64,
     pub(super) took: Spread,
     pub(super) first_token: Spread,
-    pub(super) period: Period,
 }
 
 impl Tally {
@@ -32,7 +32,6 @@ impl Tally {
     }
 
     fn add(&mut self, seen: &Seen<'_>, course: Course) {
-        self.period.add(seen.wall_ms);
         match course {
             Course::Answered => self.answered += 1,
             Course::Refused => self.refused += 1,
@@ -56,7 +55,6 @@ impl Fold for Tally {
         self.tokens_out += other.tokens_out;
         self.took.fold(&other.took);
         self.first_token.fold(&other.first_token);
-        self.period.fold(&other.period);
     }
 }
 
@@ -124,9 +122,10 @@ impl Usage {
     pub(super) fn write(&self, page: &mut Page) {
         page.note(
             "Counted from the records infer.end (answered), infer.denied (refused) and infer.aborted (begun and not \
-             finished; an infer.end with an error counts here too). Tokens are those of the records. The median and the \
-             slow 5 % and 1 % are of answered requests, read from counts by size: never below the true number, and at most \
-             3.2 % above.",
+             finished; an infer.end with an error counts here too). Tokens are those of the records. Times are of answered \
+             requests: half of them took at most the median, 95 and 99 of a hundred at most the next two, and half had \
+             their first token within the last. They are read from counts by size: never below the true number, and at \
+             most 3.2 % above. Pseudonyms stand in full in the access review.",
         );
         self.principals_table(page);
         self.models_table(page);
@@ -136,7 +135,11 @@ impl Usage {
         let (rows, rest) = self.principals.ranked(SHOWN, Tally::requests);
         let largest = rows.first().map_or(0, |(_, tally)| tally.requests());
         let cells = rows.iter().map(|(name, tally)| {
-            row(if name.is_empty() { Cell::Head("nobody named".to_owned()) } else { Cell::HeadCode((*name).clone()) }, tally, largest)
+            row(
+                if name.is_empty() { Cell::Head("nobody named".to_owned()) } else { Cell::HeadCode(short(name)) },
+                tally,
+                largest,
+            )
         });
         let rest = rest.iter().map(|(name, tally)| row(Cell::Head(name.clone()), tally, largest));
         let caption = format!("Use by principal: {}, by number of requests", self.principals.how_many());
@@ -154,14 +157,19 @@ impl Usage {
         }
         if let Some((name, mut tally)) = rest {
             // Whatever is in the rest has its refusals there as well.
-            for (model, _) in self.models.iter().filter(|(model, _)| !tallies.iter().any(|(cell, _)| is_named(cell, model))) {
+            for (model, _) in
+                self.models.iter().filter(|(model, _)| !tallies.iter().any(|(cell, _)| is_named(cell, model)))
+            {
                 tally.fold(&refused(model));
             }
             tallies.push((Cell::Head(name), tally));
         }
         let mut nowhere = Tally::default();
         let (unknown, later) = self.refused_models.ranked(MODELS, Tally::requests);
-        unknown.into_iter().filter(|(name, _)| self.models.get(name).is_none()).for_each(|(_, tally)| nowhere.fold(tally));
+        unknown
+            .into_iter()
+            .filter(|(name, _)| self.models.get(name).is_none())
+            .for_each(|(_, tally)| nowhere.fold(tally));
         later.into_iter().for_each(|(_, tally)| nowhere.fold(&tally));
         if nowhere.refused > 0 {
             tallies.push((Cell::Head("names that no answer is recorded of".to_owned()), nowhere));
@@ -177,11 +185,7 @@ impl Usage {
         if slots.is_empty() {
             return page.element("p", &[("class", &"nothing")], "No requests in this range.");
         }
-        let per = match width_ms {
-            super::series::HOUR_MS => "hour".to_owned(),
-            super::series::DAY_MS => "day".to_owned(),
-            _ => format!("{} days", width_ms / super::series::DAY_MS),
-        };
+        let per = length_of(width_ms);
         page.markup("<figure>");
         page.element("figcaption", &[], format_args!("Requests per {per} (UTC)"));
         let requests: &[Part] = &[
@@ -189,16 +193,22 @@ impl Usage {
             Part { class: "refused", name: "refused", of: |slot| slot.refused },
             Part { class: "aborted", name: "not finished", of: |slot| slot.aborted },
         ];
-        chart::columns(page, &format!("Requests per {per}; the same numbers are in the table below"), (width_ms, &slots), requests);
+        chart::columns(
+            page,
+            &format!("Requests per {per}; the table below has their sums"),
+            (width_ms, &slots),
+            requests,
+        );
         page.markup("</figure>\n<figure>");
         page.element("figcaption", &[], format_args!("Tokens per {per}"));
         let tokens: &[Part] = &[
             Part { class: "tokens-in", name: "tokens of prompts", of: |slot| slot.tokens_in },
             Part { class: "tokens-out", name: "tokens of answers", of: |slot| slot.tokens_out },
         ];
-        chart::columns(page, &format!("Tokens per {per}; the same numbers are in the table below"), (width_ms, &slots), tokens);
-        page.markup("</figure>\n<details><summary>The same numbers as a table</summary>");
-        let rows = slots.iter().filter(|(_, slot)| *slot != super::series::Slot::default()).map(|(at, slot)| {
+        chart::columns(page, &format!("Tokens per {per}; the table below has their sums"), (width_ms, &slots), tokens);
+        page.markup("</figure>\n");
+        let (width_ms, slots) = self.series.drawn(TABLE_ROWS);
+        let rows = slots.iter().map(|(at, slot)| {
             vec![
                 Cell::Head(chart::slot_name(*at, width_ms)),
                 Cell::Number(slot.answered),
@@ -209,8 +219,7 @@ impl Usage {
             ]
         });
         let columns = &["When (UTC)", "Answered", "Refused", "Not finished", "Tokens in", "Tokens out"];
-        page.table(format_args!("Use per {per}; empty ones are left out"), columns, rows.collect(), "No requests.");
-        page.markup("</details>\n");
+        page.table(format_args!("The same per {}", length_of(width_ms)), columns, rows.collect(), "No requests.");
     }
 
     /// What the summary says of it.
@@ -230,13 +239,31 @@ impl Usage {
 }
 
 const COLUMN_NAMES: &[&str] = &[
-    "Principal", "Requests", "Answered", "Refused", "Not finished", "Tokens in", "Tokens out", "Median", "95 % within", "99 % within",
-    "First token, median", "Last seen (UTC)",
+    "Principal",
+    "Requests",
+    "Answered",
+    "Refused",
+    "Not finished",
+    "Tokens in",
+    "Tokens out",
+    "Median",
+    "95 % within",
+    "99 % within",
+    "First token",
 ];
 
 const MODEL_COLUMN_NAMES: &[&str] = &[
-    "Model", "Requests", "Answered", "Refused", "Not finished", "Tokens in", "Tokens out", "Median", "95 % within", "99 % within",
-    "First token, median", "Last seen (UTC)",
+    "Model",
+    "Requests",
+    "Answered",
+    "Refused",
+    "Not finished",
+    "Tokens in",
+    "Tokens out",
+    "Median",
+    "95 % within",
+    "99 % within",
+    "First token",
 ];
 
 fn row(name: Cell, tally: &Tally, largest: u64) -> Vec<Cell> {
@@ -252,8 +279,17 @@ fn row(name: Cell, tally: &Tally, largest: u64) -> Vec<Cell> {
         Cell::Took(tally.took.percentile(95)),
         Cell::Took(tally.took.percentile(99)),
         Cell::Took(tally.first_token.percentile(50)),
-        Cell::At(tally.period.last_ms),
     ]
+}
+
+/// How long a slot is, in words.
+fn length_of(width_ms: i64) -> String {
+    match width_ms {
+        super::series::HOUR_MS => "hour".to_owned(),
+        super::series::DAY_MS => "day".to_owned(),
+        _ if width_ms == 7 * super::series::DAY_MS => "week".to_owned(),
+        _ => format!("{} days", width_ms / super::series::DAY_MS),
+    }
 }
 
 fn is_named(cell: &Cell, name: &str) -> bool {
