@@ -44,6 +44,7 @@ pub mod pseudonym;
 mod queue;
 pub mod reader;
 pub mod record;
+pub mod report;
 mod schema;
 mod source;
 pub mod space;

@@ -46,6 +46,7 @@ pub use read::{Tombstone, VaultStatus, content, tombstones};
 pub(crate) use content::Unsealed;
 pub(crate) use destroy::Destruction;
 pub(crate) use keeper::{Keeper, apply};
+pub(crate) use read::buried;
 pub(crate) use root::Root;
 pub(crate) use seal::{Act, seal};
 pub(crate) use table::TABLES;

@@ -151,10 +151,15 @@ pub fn verify(directory: &Path) -> Result<Report, AuditError> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_with(directory: &Path, options: &Options) -> Result<Report, AuditError> {
+    verified_state(directory, options).map(|(report, _)| report)
+}
+
+/// Checks the log in `directory` and hands over the state of it that was checked, so that more can be read of the same.
+pub(crate) fn verified_state(directory: &Path, options: &Options) -> Result<(Report, Snapshot), AuditError> {
     // The files beside are read before the database: a log in use only grows, so what they say must be in it.
     let beside = Beside::read(directory);
     let snapshot = Snapshot::open(directory)?;
-    Ok(check(&snapshot.connection, &beside, options))
+    Ok((check(&snapshot.connection, &beside, options), snapshot))
 }
 
 /// Checks whatever lies at `path`: a log, tiles, an export or a proof.

@@ -34,6 +34,7 @@ pub use self::request::{AddCheckpoint, BadRequest, MAX_REQUEST_BYTES};
 pub use self::state::{Evidence, MAX_EVIDENCE, MemoryState, StateError, Suspicion, Swap, WitnessState, Witnessed};
 pub use self::succession::{next_origin, succession};
 pub use self::timeline::{Bound, Bracket, Timeline};
+pub(crate) use self::{ledger::note_in, timeline::examine};
 use crate::consistency::{self, MAX_TREE_SIZE, TreeHead};
 use crate::cosignature::{WitnessKey, signed_by_log, without_strangers};
 use crate::note::Note;

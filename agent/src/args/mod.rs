@@ -251,6 +251,40 @@ pub enum Audit {
         #[arg(long, value_name = "FILE")]
         auditor_key: Option<PathBuf>,
     },
+    /// Write one page for people: can the log be believed, who used what, what was refused, changed, erased; the act is
+    /// itself recorded
+    #[command(
+        after_help = "Exit code 4 if the log does not verify; the page says so first.\n\nExample: outpost audit report --out \
+                            report.html --since 2026-11-01 --before 2026-12-01\n\nThe page is one HTML file without scripts that \
+                            asks for nothing else; a browser prints it as a PDF."
+    )]
+    Report(Report),
+}
+
+/// `outpost audit report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// An audit directory; the state directory's own by default
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// The file to write; it replaces what was there
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Only from this moment on (UTC), as 2026-11-23 or 2026-11-23T05:40:10Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Time>,
+    /// Only before this moment
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<Time>,
+    /// The log's verifier key, or a file that holds it, as for `verify`
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// A witness's key, or a file that holds it, to check cosignatures with; may be given more than once
+    #[arg(long = "witness", value_name = "KEY")]
+    pub witnesses: Vec<String>,
+    /// A file with an auditor's API key, as for `export`
+    #[arg(long, value_name = "FILE")]
+    pub auditor_key: Option<PathBuf>,
 }
 
 /// `outpost audit show`

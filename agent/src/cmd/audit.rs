@@ -1,5 +1,7 @@
 //! `outpost audit …`: check the log, read it, hand it to an auditor; works while the agent runs, and on a copy.
 
+mod report;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,7 @@ pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
         Audit::Prove { index, directory, out, auditor_key } => {
             prove(here, index, directory, &out, auditor_key.as_deref()).await
         }
+        Audit::Report(report) => report::write(here, report).await,
     }
 }
 
@@ -87,8 +90,12 @@ fn verdict(report: &Report) -> String {
 
 /// A key as it was given: itself, or a file that holds it.
 fn verifier_key(given: &str) -> Result<VerifierKey> {
-    let line = if Path::new(given).is_file() { read(Path::new(given))? } else { given.to_owned() };
-    line.parse().with_context(|| format!("`{given}` is neither a verifier key nor a file with one"))
+    line_of(given)?.parse().with_context(|| format!("`{given}` is neither a verifier key nor a file with one"))
+}
+
+/// A line as it was given: itself, or in a file.
+fn line_of(given: &str) -> Result<String> {
+    if Path::new(given).is_file() { read(Path::new(given)) } else { Ok(given.to_owned()) }
 }
 
 fn read(path: &Path) -> Result<String> {

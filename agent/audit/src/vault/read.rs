@@ -65,6 +65,11 @@ pub fn tombstones(directory: &Path, from: u64) -> Result<Vec<Tombstone>, AuditEr
     Ok(rows.into_iter().map(|(key, index)| Tombstone { key, index }).collect())
 }
 
+/// Destroyed keys in this state of the log, each with the record that says so.
+pub(crate) fn buried(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    table::tombstones(connection, 0)
+}
+
 impl AuditLog {
     /// The content that was sealed with a record. Whoever calls this records who read it. Reads the disk.
     ///

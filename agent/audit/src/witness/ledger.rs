@@ -56,7 +56,7 @@ fn line_key(number: u32) -> String {
 }
 
 /// The signed note in a leaf, unverified; `None` if it is not a `cosig` record.
-pub(super) fn note_in(leaf: &Leaf) -> Option<String> {
+pub(crate) fn note_in(leaf: &Leaf) -> Option<String> {
     if leaf.kind() != Some(Kind::Cosigned.name()) {
         return None;
     }

@@ -142,7 +142,7 @@ fn carry<'a>(places: impl Iterator<Item = &'a mut (u64, Bound)>, is_stronger: im
 }
 
 /// Whether a `cosig` record speaks of this log's tree; the inner error says why it does not.
-fn examine(
+pub(crate) fn examine(
     tree: &StoredTree<'_>,
     index: u64,
     note: &str,
