@@ -116,6 +116,15 @@ pub enum AuditError {
         /// Records in the log.
         size: u64,
     },
+    /// Records were asked for that have left the device.
+    #[error(
+        "records below {first} have left this device past their retention; ask for records from {first} on, or take \
+        them from a mirror of the log"
+    )]
+    Pruned {
+        /// The first one that is still there.
+        first: u64,
+    },
     /// A tree of tiles is of the whole log or of nothing.
     #[error("tiles are always of the whole log: leave `from` and `to` out, or choose another format")]
     TilesAreWhole,

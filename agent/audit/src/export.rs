@@ -92,9 +92,13 @@ pub struct Exported {
 pub fn export(directory: &Path, format: Format, target: &Path, options: &Options<'_>) -> Result<Exported, AuditError> {
     let source = Source::open(directory)?;
     let size = source.checkpoint.size;
-    let (from, to) = (options.from.unwrap_or(0), options.to.unwrap_or(size));
+    let first = source.first()?;
+    let (from, to) = (options.from.unwrap_or(first), options.to.unwrap_or(size));
     if from > to || to > size {
         return Err(AuditError::OutOfRange { from, to, size });
+    }
+    if from < first || (format == Format::Tiles && first > 0) {
+        return Err(AuditError::Pruned { first });
     }
     if let Some(key) = options.key {
         let expected = key.verifier_key(&source.checkpoint.origin)?;
@@ -129,6 +133,10 @@ pub fn prove(directory: &Path, index: u64, target: &Path) -> Result<Exported, Au
     }
     if index >= size {
         return Err(AuditError::OutOfRange { from: index, to: index.saturating_add(1), size });
+    }
+    let first = source.first()?;
+    if index < first {
+        return Err(AuditError::Pruned { first });
     }
     let proof = crate::proof::Proof { index, path: source.path(index)?, checkpoint: source.note.clone() };
     source.each(index, index + 1, |_, leaf| Ok(atomic::write(&record, leaf)?))?;

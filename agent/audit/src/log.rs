@@ -206,6 +206,11 @@ impl AuditLog {
         self.push_act(record, Act::Destroy(destruction), false)
     }
 
+    /// Appends a record with which the records before an index leave the device, in a transaction of its own.
+    pub(crate) fn push_leaving(&self, record: Record, until: u64) -> Appended {
+        self.push_act(record, Act::Leave(until), false)
+    }
+
     fn push(&self, record: Record, last: bool) -> Appended {
         self.push_act(record, Act::None, last)
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::reader::Snapshot;
 use crate::tile::{self, Subtree};
 use crate::tree::{Hash, TILE_HEIGHT, node_hash};
-use crate::{AuditError, Checkpoint, VerifierKey};
+use crate::{AuditError, Checkpoint, VerifierKey, prune};
 
 /// A log that is being read.
 pub(crate) struct Source {
@@ -37,6 +37,11 @@ impl Source {
         let note: String = connection.query_row("SELECT note FROM tree", (), |row| row.get(0)).map_err(read)?;
         let checkpoint = Checkpoint::verify(&note, &key).map_err(|cause| damaged(format!("its head: {cause}")))?;
         Ok(Self { directory: directory.to_owned(), snapshot, key, note, checkpoint })
+    }
+
+    /// Index of the first record that has not left the device.
+    pub(crate) fn first(&self) -> Result<u64, AuditError> {
+        prune::first_kept(self.connection()).map_err(|error| self.read(&error))
     }
 
     /// Hands over each record in `from..to`, in order, one at a time.

@@ -76,7 +76,7 @@ pub struct Report {
     pub verifier_key: String,
     /// Records read.
     pub records: u64,
-    /// Index of the first of them.
+    /// Index of the first of them; in a log, of the first that has not left the device past its retention.
     pub first: u64,
     /// RFC 6962 root that they lead to, hexadecimal: with the hashes of the manifest or the proof where they are a part.
     pub root_hex: String,
@@ -212,7 +212,7 @@ fn check(connection: &Connection, beside: &Beside, options: &Options) -> Report 
         origin: key.as_ref().map(|key| key.name().to_owned()).unwrap_or_default(),
         verifier_key: key.as_ref().map(ToString::to_string).unwrap_or_default(),
         records: scan.records,
-        first: 0,
+        first: scan.first,
         root_hex: hex::encode(scan.root),
         checkpoint_size: heads.largest(),
         checkpoints: heads.count(),

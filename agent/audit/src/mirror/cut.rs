@@ -77,6 +77,9 @@ impl Cutting<'_> {
         while let Some(row) = rows.next().map_err(read)? {
             let record: Vec<u8> = row.get(1).map_err(read)?;
             let index: u64 = row.get(0).map_err(read)?;
+            if records.is_empty() && index > first {
+                return Err(AuditError::Pruned { first: index });
+            }
             if index != first + records.len() as u64 {
                 return Err(self.damaged(format!("record {} is missing", first + records.len() as u64)));
             }

@@ -15,7 +15,7 @@ use super::step::{Step, reached};
 use super::{Vault, VaultError, table};
 use crate::queue::Pending;
 use crate::writer::Writer;
-use crate::{AuditError, Health, log, schema};
+use crate::{AuditError, Health, log, prune, schema};
 
 /// What only the writer's thread has.
 pub(crate) struct Keeper {
@@ -134,6 +134,7 @@ pub(crate) fn apply(
 ) -> rusqlite::Result<()> {
     match (act, keeper, next) {
         (Act::None, ..) => Ok(()),
+        (Act::Leave(until), ..) => prune::leave(transaction, *until),
         (Act::Store(sealed), Some(keeper), _) => {
             sealed.iter().try_for_each(|sealed| keeper.store(transaction, index, sealed))
         }

@@ -19,6 +19,8 @@ pub(crate) enum Act {
     Store(Vec<Sealed>),
     /// Keys to destroy.
     Destroy(Arc<Destruction>),
+    /// Records before this index leave the device.
+    Leave(u64),
 }
 
 impl Act {
@@ -26,13 +28,14 @@ impl Act {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Store(sealed) => sealed.iter().map(|sealed| sealed.bytes.len()).sum(),
-            Self::None | Self::Destroy(_) => 0,
+            Self::None | Self::Destroy(_) | Self::Leave(_) => 0,
         }
     }
 
-    /// Whether it wants a transaction to itself: if the root key cannot be replaced, no other record shall suffer.
+    /// Whether it wants a transaction to itself: if the root key cannot be replaced, or many records leave, no other record
+    /// shall suffer.
     pub(crate) fn is_exclusive(&self) -> bool {
-        matches!(self, Self::Destroy(_))
+        matches!(self, Self::Destroy(_) | Self::Leave(_))
     }
 }
 

@@ -20,10 +20,15 @@ use crate::leaf::Leaf;
 /// Leaves under one stored node of level 1, and nodes under one of the next level.
 const TILE_WIDTH: u64 = 256;
 
+/// Height of such a node above the leaves.
+const TILE_HEIGHT: u32 = 8;
+
 /// What the leaves amount to.
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) records: u64,
+    /// Index of the first record that has not left the device.
+    pub(super) first: u64,
     pub(super) root: [u8; 32],
     /// The root at each size that some signed head is of.
     pub(super) roots: BTreeMap<u64, [u8; 32]>,
@@ -56,15 +61,20 @@ pub(super) fn scan(connection: &Connection, heads: &Heads, problems: &mut Proble
     if let Err(cause) = scanner.read(connection, problems) {
         problems.add(scanner.next, format!("it and what follows cannot be read: {cause}"));
     }
+    scanner.check_prune(problems);
     scanner.check_nodes(connection, problems);
     scanner.check_open_requests(connection, problems);
-    Scan { records: scanner.tree.size(), root: scanner.tree.root(), roots: scanner.roots }
+    Scan { records: scanner.tree.size(), first: scanner.first, root: scanner.tree.root(), roots: scanner.roots }
 }
 
 struct Scanner<'a> {
     heads: &'a Heads,
     roots: BTreeMap<u64, [u8; 32]>,
     tree: Stack,
+    /// Index of the first record, if those before it have left in whole tiles.
+    first: u64,
+    /// Up to where a record says that records left.
+    left: u64,
     /// The index that the next record must have.
     next: u64,
     /// Hashes of the tile that is not full yet.
@@ -83,6 +93,8 @@ impl<'a> Scanner<'a> {
             heads,
             roots: BTreeMap::new(),
             tree: Stack::default(),
+            first: 0,
+            left: 0,
             next: 0,
             tile: Vec::new(),
             tile_roots: Vec::new(),
@@ -96,6 +108,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn read(&mut self, connection: &Connection, problems: &mut Problems) -> rusqlite::Result<()> {
+        self.begin_after_pruned(connection)?;
         let mut statement = connection.prepare("SELECT idx, hash, bytes FROM leaves ORDER BY idx")?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
@@ -105,6 +118,37 @@ impl<'a> Scanner<'a> {
             self.leaf(row.get(0)?, stored_hash, bytes, problems);
         }
         Ok(())
+    }
+
+    /// Where the first records have left in whole tiles, the hash stored of each stands for it: together they still have to
+    /// lead to every signed root. Where a hash is missing, the records are missing.
+    fn begin_after_pruned(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let first: Option<u64> = connection.query_row("SELECT min(idx) FROM leaves", (), |row| row.get(0))?;
+        let first = first.unwrap_or(0);
+        let mut statement = connection.prepare("SELECT hash FROM nodes WHERE level = 1 AND idx < ?1 ORDER BY idx")?;
+        let hashes =
+            statement.query_map([first / TILE_WIDTH], |row| row.get(0))?.collect::<Result<Vec<[u8; 32]>, _>>()?;
+        if !first.is_multiple_of(TILE_WIDTH) || hashes.len() as u64 != first / TILE_WIDTH {
+            return Ok(());
+        }
+        for hash in hashes {
+            self.tree.push(TILE_HEIGHT, hash);
+            self.tile_roots.push(hash);
+            self.remember_root();
+        }
+        (self.first, self.next, self.summaries) = (first, first, Summaries::from(first));
+        Ok(())
+    }
+
+    /// Whoever only deletes the first records leaves none that says so.
+    fn check_prune(&self, problems: &mut Problems) {
+        if self.first > 0 && self.left != self.first {
+            let last = self.first - 1;
+            problems.add(
+                0_u64,
+                format!("it is missing (and so are those up to {last}), and no record says that they left"),
+            );
+        }
     }
 
     fn leaf(&mut self, stored_index: i64, stored_hash: &[u8], bytes: &[u8], problems: &mut Problems) {
@@ -158,6 +202,11 @@ impl<'a> Scanner<'a> {
                 Kind::InferEnd | Kind::InferAborted => drop(self.open.remove(request)),
                 _ => {}
             }
+        }
+        if leaf.kind() == Some(Kind::AuditPrune.name())
+            && let Some(until) = leaf.integer("detail.records_to").and_then(|until| u64::try_from(until).ok())
+        {
+            self.left = self.left.max(until);
         }
     }
 
