@@ -17,7 +17,7 @@ mod gauge;
 use std::fmt;
 use std::path::PathBuf;
 
-pub(crate) use gauge::{Gauge, SpacePace};
+pub(crate) use gauge::{Gauge, SpacePace, make_room_to_open};
 
 use crate::Kind;
 

@@ -220,11 +220,13 @@ impl Writer {
             self.gauge.measure(&self.connection, self.room());
             self.shared.set_space(self.gauge.space(self.memory.mode));
         }
-        let plan = match self.plan(batch) {
-            Ok(plan) if plan.is_empty() => return Plan::refuse(plan.refused),
-            Ok(plan) => plan,
-            Err((plan, error)) => return self.fail(plan, &error),
-        };
+        let mut plan = self.plan(batch);
+        if let Some(error) = plan.failure.take() {
+            return self.fail(plan, &error);
+        }
+        if plan.is_empty() {
+            return Plan::refuse(plan.refused);
+        }
         match self.commit(&plan) {
             Ok((tree, tip)) => self.adopt(plan, tree, tip),
             Err(error) => self.fail(plan, &error),

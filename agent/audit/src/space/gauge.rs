@@ -49,6 +49,17 @@ pub(super) fn next_level(now: SpaceLevel, free_bytes: u64, whole_bytes: u64) -> 
     now.clamp(at(|threshold| threshold.enter), at(|threshold| threshold.leave))
 }
 
+/// A database may need this much to be opened at all: for the index of its journal, and its first transaction.
+const OPENING_BYTES: u64 = 1024 * 1024;
+
+/// Before a log is opened: where there is too little room even for that, the reserve is freed.
+pub(crate) fn make_room_to_open(directory: &Path, room: Room) -> Result<(), DiskError> {
+    if room.free_bytes < OPENING_BYTES {
+        atomic::remove(schema::reserve_path(directory))?;
+    }
+    Ok(())
+}
+
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
 struct Measure {

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) next: Memory,
     /// Whether the tally has to be in the transaction.
     pub(super) stores_tally: bool,
+    /// Why nothing of it can be written.
+    pub(super) failure: Option<AuditError>,
 }
 
 /// What the writer remembers from batch to batch.
@@ -87,19 +89,16 @@ impl Author {
 
 impl Writer {
     /// Decides what becomes of each record.
-    ///
-    /// # Errors
-    /// The plan so far, and why there can be none.
-    pub(super) fn plan(&self, batch: Vec<Pending>) -> Result<Plan, (Plan, AuditError)> {
+    pub(super) fn plan(&self, batch: Vec<Pending>) -> Plan {
         let mut plan = Plan {
             lines: Vec::with_capacity(batch.len() + 2),
             counted: Vec::new(),
             refused: Vec::new(),
             next: self.memory.clone(),
             stores_tally: false,
+            failure: None,
         };
         let first = self.tree.size();
-        let mut failure = None;
         for pending in batch {
             match plan.next.admit(self.gauge.level(), &pending.draft) {
                 Admission::Refused => {
@@ -116,7 +115,7 @@ impl Writer {
                     if let Some(step) = plan.next.step(moment) {
                         match self.author.draft(step, moment) {
                             Ok(draft) => plan.push(first, draft.into()),
-                            Err(error) => failure = Some(error),
+                            Err(error) => plan.failure = Some(error),
                         }
                     }
                     plan.next.mode = pending.draft.mode.unwrap_or(plan.next.mode);
@@ -124,11 +123,10 @@ impl Writer {
                 }
             }
         }
-        let own = failure.map_or_else(|| self.add_own(&mut plan, first), Err);
-        match own {
-            Ok(()) => Ok(plan),
-            Err(error) => Err((plan, error)),
+        if let Err(error) = self.add_own(&mut plan, first) {
+            plan.failure = Some(error);
         }
+        plan
     }
 
     /// What the log itself has to say, after the records that came.

@@ -216,3 +216,13 @@ fn a_quota_is_kept_by_what_the_database_really_holds() {
     log.shutdown("asked").unwrap();
     device.assert_verifies_so_far();
 }
+
+#[test]
+fn a_log_on_a_disk_too_full_to_open_it_gets_the_reserve_to_open_in() {
+    let disk = Disk::new();
+    let path = disk.device.path();
+    make_room_to_open(&path, Room { total_bytes: 1 << 30, free_bytes: 1 << 20 }).unwrap();
+    assert!(disk.has_reserve());
+    make_room_to_open(&path, Room { total_bytes: 1 << 30, free_bytes: (1 << 20) - 1 }).unwrap();
+    assert!(!disk.has_reserve());
+}
