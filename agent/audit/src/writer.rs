@@ -216,6 +216,9 @@ impl Writer {
     /// Measures the room, if it is time; then writes a batch, with what the log itself has to say, in one transaction, and
     /// answers everybody in it.
     fn record(&mut self, batch: Vec<Pending>) {
+        if batch.is_empty() && self.patience.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
         if self.gauge.is_due(batch.len()) {
             self.gauge.measure(&self.connection, self.room());
             self.shared.set_space(self.gauge.space(self.memory.mode));

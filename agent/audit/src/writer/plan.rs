@@ -34,8 +34,8 @@ pub(super) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     pub(crate) tally: Tally,
-    /// The level that the newest `audit.capacity` record names.
-    pub(super) recorded: SpaceLevel,
+    /// The level that the newest `audit.capacity` record of this run names.
+    pub(super) recorded: Option<SpaceLevel>,
     pub(super) mode: CapacityMode,
     /// Requests that began without a leaf, and end so.
     counted_open: HashSet<String>,
@@ -45,8 +45,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(tally: Tally) -> Self {
-        let (recorded, mode) = (SpaceLevel::Enough, CapacityMode::Strict);
-        Self { tally, recorded, mode, counted_open: HashSet::new(), offset_ms: None }
+        Self { tally, recorded: None, mode: CapacityMode::Strict, counted_open: HashSet::new(), offset_ms: None }
     }
 
     /// What becomes of a record, and what it does to the list of those that are only counted.
@@ -132,17 +131,21 @@ impl Writer {
     /// What the log itself has to say, after the records that came.
     fn add_own(&self, plan: &mut Plan, first: u64) -> Result<(), AuditError> {
         let level = self.gauge.level();
-        if level != plan.next.recorded {
+        if level != plan.next.recorded.unwrap_or_default() {
             let space = self.gauge.space(plan.next.mode);
             let record = Record::new(Kind::Capacity)
                 .act("level")
                 .detail("level", level.name())
-                .detail("was", plan.next.recorded.name())
                 .detail("free_bytes", space.free_bytes)
                 .detail("whole_bytes", space.whole_bytes)
                 .detail("mode", plan.next.mode.name());
+            // What an earlier run said may be long ago.
+            let record = match plan.next.recorded {
+                Some(was) => record.detail("was", was.name()),
+                None => record,
+            };
             plan.push(first, self.author.draft(record, self.author.moment())?.into());
-            plan.next.recorded = level;
+            plan.next.recorded = Some(level);
         }
         if self.is_summary_due(&plan.next.tally) {
             let summary = plan.next.tally.summary(first + plan.lines.len() as u64);
