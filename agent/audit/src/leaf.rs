@@ -118,6 +118,13 @@ impl fmt::Display for Leaf {
         if let (Some(input), Some(output)) = (self.integer("io.in.tok"), self.integer("io.out.tok")) {
             write!(formatter, "  tokens {input}+{output}")?;
         }
+        for part in ["counts", "unrecorded"] {
+            let Some(Value::Object(counts)) = self.at(part) else { continue };
+            write!(formatter, "  {part}:")?;
+            for (kind, count) in counts {
+                write!(formatter, " {} {}", printable(kind), count.integer().unwrap_or_default())?;
+            }
+        }
         if let Some(Value::Object(detail)) = self.at("detail") {
             for (key, value) in detail {
                 match value {

@@ -13,7 +13,7 @@ use crate::author::Author;
 use crate::boot::Remains;
 use crate::cosignature::Cosigned;
 use crate::queue::{Appended, Draft};
-use crate::space::Gauge;
+use crate::space::{Gauge, make_room_to_open};
 use crate::tally::Tally;
 use crate::tree::Tree;
 use crate::vault::{self, Act, Destruction, Keeper, Vault, VaultError};
@@ -119,6 +119,7 @@ impl AuditLog {
     ) -> Result<(Self, BootReport), AuditError> {
         make_private_directory(directory)?;
         let lock = StateLock::acquire(directory)?;
+        make_room_to_open(directory, outpost_disk::space::room(directory)?)?;
         let connection = schema::open_writer(directory)?;
         let verifier_key = settle_identity(&connection, directory, &identity)?;
         let (tree, tip, kept_size) = load_tree(&connection, directory, &verifier_key)?;

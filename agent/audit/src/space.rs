@@ -17,7 +17,7 @@ mod gauge;
 use std::fmt;
 use std::path::PathBuf;
 
-pub(crate) use gauge::{Gauge, SpacePace};
+pub(crate) use gauge::{Gauge, SpacePace, make_room_to_open};
 
 use crate::Kind;
 
@@ -170,7 +170,7 @@ pub struct Space {
 pub struct SpaceOptions {
     /// The most that its database may have, in bytes; by default what the disk gives.
     pub quota_bytes: Option<u64>,
-    /// What is set aside on the disk for the last records, in bytes.
+    /// What is set aside on the disk for the last records, in bytes; of a small disk, an eighth at most.
     pub reserve_bytes: u64,
 }
 

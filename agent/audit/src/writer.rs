@@ -216,15 +216,20 @@ impl Writer {
     /// Measures the room, if it is time; then writes a batch, with what the log itself has to say, in one transaction, and
     /// answers everybody in it.
     fn record(&mut self, batch: Vec<Pending>) {
+        if batch.is_empty() && self.patience.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
         if self.gauge.is_due(batch.len()) {
             self.gauge.measure(&self.connection, self.room());
             self.shared.set_space(self.gauge.space(self.memory.mode));
         }
-        let plan = match self.plan(batch) {
-            Ok(plan) if plan.is_empty() => return Plan::refuse(plan.refused),
-            Ok(plan) => plan,
-            Err((plan, error)) => return self.fail(plan, &error),
-        };
+        let mut plan = self.plan(batch);
+        if let Some(error) = plan.failure.take() {
+            return self.fail(plan, &error);
+        }
+        if plan.is_empty() {
+            return Plan::refuse(plan.refused);
+        }
         match self.commit(&plan) {
             Ok((tree, tip)) => self.adopt(plan, tree, tip),
             Err(error) => self.fail(plan, &error),

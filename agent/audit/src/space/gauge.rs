@@ -49,6 +49,20 @@ pub(super) fn next_level(now: SpaceLevel, free_bytes: u64, whole_bytes: u64) -> 
     now.clamp(at(|threshold| threshold.enter), at(|threshold| threshold.leave))
 }
 
+/// Of a small disk, the reserve takes no more than one part of so many.
+const SMALL_DISK: u64 = 8;
+
+/// A database may need this much to be opened at all: for the index of its journal, and its first transaction.
+const OPENING_BYTES: u64 = 1024 * 1024;
+
+/// Before a log is opened: where there is too little room even for that, the reserve is freed.
+pub(crate) fn make_room_to_open(directory: &Path, room: Room) -> Result<(), DiskError> {
+    if room.free_bytes < OPENING_BYTES {
+        atomic::remove(schema::reserve_path(directory))?;
+    }
+    Ok(())
+}
+
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
 struct Measure {
@@ -64,7 +78,10 @@ pub(crate) struct Gauge {
     pace: SpacePace,
     measure: Measure,
     level: SpaceLevel,
-    has_reserve: bool,
+    /// Bytes that are set aside.
+    held: u64,
+    /// Bytes that are to be.
+    reserve: u64,
     due: Instant,
     records: u64,
 }
@@ -78,7 +95,8 @@ impl Gauge {
             pace,
             measure: Measure { free_bytes: 0, whole_bytes: 0 },
             level: SpaceLevel::Enough,
-            has_reserve: options.reserve_bytes > 0 && held == options.reserve_bytes,
+            held,
+            reserve: options.reserve_bytes,
             due: Instant::now(),
             records: 0,
         }
@@ -99,7 +117,7 @@ impl Gauge {
             free_bytes: self.measure.free_bytes,
             whole_bytes: self.measure.whole_bytes,
             quota_bytes: self.options.quota_bytes,
-            has_reserve: self.has_reserve,
+            has_reserve: self.reserve > 0 && self.held >= self.reserve,
             mode,
         }
     }
@@ -137,9 +155,9 @@ impl Gauge {
     }
 
     fn judge(&mut self, room: Room, database: DatabaseBytes) {
-        let reserve = self.options.reserve_bytes;
-        // While it is set aside, the file system has taken it off already.
-        let missing = if self.has_reserve { 0 } else { reserve };
+        self.reserve = self.options.reserve_bytes.min(room.total_bytes / SMALL_DISK);
+        // What is set aside, the file system has taken off already.
+        let missing = self.reserve.saturating_sub(self.held);
         let on_disk = room.free_bytes.saturating_sub(missing).saturating_add(database.reusable);
         let of_quota = self.options.quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(database.used));
         let whole_bytes = self.options.quota_bytes.unwrap_or_else(|| room.total_bytes.min(WHOLE_BYTES)).max(1);
@@ -156,25 +174,25 @@ impl Gauge {
     }
 
     fn keep_reserve(&mut self, room: Room) {
-        if self.options.reserve_bytes == 0 {
-            return;
-        }
         if self.level == SpaceLevel::Exhausted {
             self.free_reserve();
-        } else if !self.has_reserve && room.free_bytes > self.options.reserve_bytes {
-            match disk::set_aside(schema::reserve_path(&self.directory), self.options.reserve_bytes) {
-                Ok(()) => self.has_reserve = true,
-                Err(error) => tracing::warn!(%error, "nothing is kept back for the last audit records"),
+        } else if self.held < self.reserve && room.free_bytes > self.reserve {
+            match disk::set_aside(schema::reserve_path(&self.directory), self.reserve) {
+                Ok(()) => self.held = self.reserve,
+                Err(error) => {
+                    self.held = 0;
+                    tracing::warn!(%error, "nothing is kept back for the last audit records");
+                }
             }
         }
     }
 
     fn free_reserve(&mut self) {
-        if !self.has_reserve {
+        if self.held == 0 {
             return;
         }
         match atomic::remove(schema::reserve_path(&self.directory)) {
-            Ok(()) => self.has_reserve = false,
+            Ok(()) => self.held = 0,
             Err(error) => tracing::warn!(%error, "the reserve of the audit log cannot be freed"),
         }
     }

@@ -75,14 +75,13 @@ impl Writer {
     /// Answers everybody in a batch that nothing is taken.
     pub(super) fn refuse(&mut self, batch: Vec<Pending>) {
         let directory = self.directory.clone();
+        let Some(latch) = &mut self.latch else { return };
+        latch.refused += batch.len() as u64;
         let error = match self.shared.health() {
             Health::Failed(what) => AuditError::Damaged { directory, what },
             Health::Latched(cause) => AuditError::Latched { directory, cause },
-            Health::Recording | Health::Full => AuditError::Latched { directory, cause: String::new() },
+            Health::Recording | Health::Full => AuditError::Latched { directory, cause: latch.cause.clone() },
         };
-        if let Some(latch) = &mut self.latch {
-            latch.refused += batch.len() as u64;
-        }
         for pending in batch {
             pending.completion.complete(Err(error.clone()));
         }

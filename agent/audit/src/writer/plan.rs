@@ -26,14 +26,16 @@ pub(super) struct Plan {
     pub(super) next: Memory,
     /// Whether the tally has to be in the transaction.
     pub(super) stores_tally: bool,
+    /// Why nothing of it can be written.
+    pub(super) failure: Option<AuditError>,
 }
 
 /// What the writer remembers from batch to batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     pub(crate) tally: Tally,
-    /// The level that the newest `audit.capacity` record names.
-    pub(super) recorded: SpaceLevel,
+    /// The level that the newest `audit.capacity` record of this run names.
+    pub(super) recorded: Option<SpaceLevel>,
     pub(super) mode: CapacityMode,
     /// Requests that began without a leaf, and end so.
     counted_open: HashSet<String>,
@@ -43,8 +45,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(tally: Tally) -> Self {
-        let (recorded, mode) = (SpaceLevel::Enough, CapacityMode::Strict);
-        Self { tally, recorded, mode, counted_open: HashSet::new(), offset_ms: None }
+        Self { tally, recorded: None, mode: CapacityMode::Strict, counted_open: HashSet::new(), offset_ms: None }
     }
 
     /// What becomes of a record, and what it does to the list of those that are only counted.
@@ -87,19 +88,16 @@ impl Author {
 
 impl Writer {
     /// Decides what becomes of each record.
-    ///
-    /// # Errors
-    /// The plan so far, and why there can be none.
-    pub(super) fn plan(&self, batch: Vec<Pending>) -> Result<Plan, (Plan, AuditError)> {
+    pub(super) fn plan(&self, batch: Vec<Pending>) -> Plan {
         let mut plan = Plan {
             lines: Vec::with_capacity(batch.len() + 2),
             counted: Vec::new(),
             refused: Vec::new(),
             next: self.memory.clone(),
             stores_tally: false,
+            failure: None,
         };
         let first = self.tree.size();
-        let mut failure = None;
         for pending in batch {
             match plan.next.admit(self.gauge.level(), &pending.draft) {
                 Admission::Refused => {
@@ -116,7 +114,7 @@ impl Writer {
                     if let Some(step) = plan.next.step(moment) {
                         match self.author.draft(step, moment) {
                             Ok(draft) => plan.push(first, draft.into()),
-                            Err(error) => failure = Some(error),
+                            Err(error) => plan.failure = Some(error),
                         }
                     }
                     plan.next.mode = pending.draft.mode.unwrap_or(plan.next.mode);
@@ -124,27 +122,30 @@ impl Writer {
                 }
             }
         }
-        let own = failure.map_or_else(|| self.add_own(&mut plan, first), Err);
-        match own {
-            Ok(()) => Ok(plan),
-            Err(error) => Err((plan, error)),
+        if let Err(error) = self.add_own(&mut plan, first) {
+            plan.failure = Some(error);
         }
+        plan
     }
 
     /// What the log itself has to say, after the records that came.
     fn add_own(&self, plan: &mut Plan, first: u64) -> Result<(), AuditError> {
         let level = self.gauge.level();
-        if level != plan.next.recorded {
+        if level != plan.next.recorded.unwrap_or_default() {
             let space = self.gauge.space(plan.next.mode);
             let record = Record::new(Kind::Capacity)
                 .act("level")
                 .detail("level", level.name())
-                .detail("was", plan.next.recorded.name())
                 .detail("free_bytes", space.free_bytes)
                 .detail("whole_bytes", space.whole_bytes)
                 .detail("mode", plan.next.mode.name());
+            // What an earlier run said may be long ago.
+            let record = match plan.next.recorded {
+                Some(was) => record.detail("was", was.name()),
+                None => record,
+            };
             plan.push(first, self.author.draft(record, self.author.moment())?.into());
-            plan.next.recorded = level;
+            plan.next.recorded = Some(level);
         }
         if self.is_summary_due(&plan.next.tally) {
             let summary = plan.next.tally.summary(first + plan.lines.len() as u64);

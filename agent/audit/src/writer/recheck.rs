@@ -106,3 +106,32 @@ fn node(connection: &Connection, level: u32, index: u64) -> rusqlite::Result<Opt
         .query_row((level, index), |row| row.get(0))
         .optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_of_whole_tiles_comes_back_from_its_stored_nodes() {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE nodes (level INTEGER, idx INTEGER, hash BLOB, PRIMARY KEY (level, idx)) STRICT";
+        connection.execute_batch(table).unwrap();
+        let (mut tree, mut trees) = (Tree::default(), vec![Tree::default()]);
+        for leaf in 0..70_000_u32 {
+            for node in tree.push(tree::leaf_hash(&leaf.to_be_bytes())) {
+                let row = (node.level, node.index, node.hash);
+                connection.execute("INSERT INTO nodes VALUES (?1, ?2, ?3)", row).unwrap();
+            }
+            if tree.size().is_multiple_of(256) {
+                trees.push(tree.clone());
+            }
+        }
+        assert_eq!(trees.len(), 274);
+        for tree in trees {
+            let size = tree.size();
+            assert_eq!(from_nodes(&connection, size).unwrap(), Some(tree), "{size}");
+        }
+        connection.execute("DELETE FROM nodes WHERE level = 1 AND idx = 270", ()).unwrap();
+        assert_eq!(from_nodes(&connection, 69_888).unwrap(), None);
+    }
+}

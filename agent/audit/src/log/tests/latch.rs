@@ -156,3 +156,15 @@ fn a_vault_goes_on_with_its_keys_after_a_failed_fsync() {
     }
     device.assert_verifies_so_far();
 }
+
+#[test]
+fn nobody_is_alone_with_a_log_that_is_being_read() {
+    let device = Device::new();
+    let log = open(&device);
+    let snapshot = reader::Snapshot::open(&device.path()).unwrap();
+    assert!(reader::alone().is_none(), "its locks would be taken from the reader");
+    inject(&log, Fault::Fsync);
+    log.append(start("a")).wait().unwrap_err();
+    drop(snapshot);
+    wait_for(&log, "whole", is_recording);
+}

@@ -216,3 +216,28 @@ fn a_quota_is_kept_by_what_the_database_really_holds() {
     log.shutdown("asked").unwrap();
     device.assert_verifies_so_far();
 }
+
+#[test]
+fn a_log_on_a_disk_too_full_to_open_it_gets_the_reserve_to_open_in() {
+    let disk = Disk::new();
+    let path = disk.device.path();
+    make_room_to_open(&path, Room { total_bytes: 1 << 30, free_bytes: 1 << 20 }).unwrap();
+    assert!(disk.has_reserve());
+    make_room_to_open(&path, Room { total_bytes: 1 << 30, free_bytes: (1 << 20) - 1 }).unwrap();
+    assert!(!disk.has_reserve());
+}
+
+#[test]
+fn of_a_small_disk_the_reserve_takes_an_eighth() {
+    let disk = Disk::new();
+    disk.log.shutdown("asked").unwrap();
+    let reserve = || std::fs::metadata(schema::reserve_path(&disk.device.path())).map(|metadata| metadata.len()).ok();
+    assert_eq!(reserve(), Some(RESERVE_BYTES));
+    std::fs::remove_file(schema::reserve_path(&disk.device.path())).unwrap();
+    let connection = Connection::open(schema::database_path(&disk.device.path())).unwrap();
+    let mut gauge = Gauge::new(&disk.device.path(), SpaceOptions::default(), SpacePace::default());
+    gauge.measure(&connection, Ok(Room { total_bytes: 8 << 20, free_bytes: 7 << 20 }));
+    assert_eq!((gauge.level(), reserve()), (SpaceLevel::Enough, Some(1 << 20)));
+    let space = gauge.space(CapacityMode::Strict);
+    assert!(space.has_reserve && space.whole_bytes == 8 << 20, "{space:?}");
+}

@@ -35,6 +35,7 @@ fn when_its_time_has_come_a_summary_counts_everything_since_the_last_one() {
         (count(first, "infer.start"), count(first, "infer.end"), count(first, "summary")),
         (Some(2), Some(1), None)
     );
+    assert!(first.to_string().contains("  counts: boot 2 infer."), "{first}");
     let last = summaries.last().unwrap();
     assert_eq!(count(last, "summary"), Some(1), "the one before is counted by the next");
     for pair in summaries.windows(2) {
