@@ -23,6 +23,8 @@ const TILE_WIDTH: u64 = 256;
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) records: u64,
+    /// The index after the last one: more than there are records where some between are missing.
+    pub(super) end: u64,
     pub(super) root: [u8; 32],
     /// The root at each size that some signed head is of.
     pub(super) roots: BTreeMap<u64, [u8; 32]>,
@@ -57,7 +59,7 @@ pub(super) fn scan(connection: &Connection, heads: &Heads, problems: &mut Proble
     }
     scanner.check_nodes(connection, problems);
     scanner.check_open_requests(connection, problems);
-    Scan { records: scanner.tree.size(), root: scanner.tree.root(), roots: scanner.roots }
+    Scan { records: scanner.tree.size(), end: scanner.next, root: scanner.tree.root(), roots: scanner.roots }
 }
 
 struct Scanner<'a> {

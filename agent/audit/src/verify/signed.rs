@@ -185,15 +185,13 @@ pub(super) fn compare(heads: &Heads, scan: &Scan, problems: &mut Problems) {
     }
     let largest = heads.0.last_key_value();
     match largest {
-        Some((&size, signed)) if size > scan.records => {
+        // Records that are missing before the end are named already.
+        Some((&size, signed)) if size > scan.end => {
             let place = signed.first().map_or("", |head| head.place.as_str());
-            let last = size - 1;
+            let (end, last) = (scan.end, size - 1);
             problems.add(
-                scan.records,
-                format!(
-                    "the log ends before it, but {place} covers {size} records: {}–{last} are missing",
-                    scan.records
-                ),
+                end,
+                format!("the log ends before it, but {place} covers {size} records: {end}–{last} are missing"),
             );
         }
         Some((&size, _)) if size < scan.records => {

@@ -178,6 +178,14 @@ fn any_deleted_record_is_named() {
 }
 
 #[test]
+fn records_deleted_in_the_middle_and_at_the_end_are_named_and_no_others() {
+    let log = Log::of(6);
+    let problems = log.after_sql("DELETE FROM leaves WHERE idx IN (2, 6, 7); DELETE FROM open_requests");
+    assert_eq!(named(&problems), [2, 6], "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.what.contains("6–7 are missing")), "{problems:?}");
+}
+
+#[test]
 fn a_deleted_record_shows_even_when_the_others_move_up() {
     let log = Log::of(6);
     let problems = log.after_sql(

@@ -36,7 +36,7 @@ pub(super) fn check(folder: &Path, options: &Options) -> Result<Report, AuditErr
         walk.strangers();
     }
     let Walk { stack, roots, is_whole, .. } = walk;
-    let scan = Scan { records: stack.size(), root: stack.root(), roots };
+    let scan = Scan { records: stack.size(), end: stack.size(), root: stack.root(), roots };
     // Where records are missing, that was said, and the root over the others means nothing.
     if head.is_some() && is_whole {
         compare(&heads, &scan, &mut problems);
