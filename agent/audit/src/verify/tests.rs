@@ -186,6 +186,17 @@ fn records_deleted_in_the_middle_and_at_the_end_are_named_and_no_others() {
 }
 
 #[test]
+fn a_tree_has_one_head_in_row_one() {
+    // As a flipped bit in a page makes it; SQL alone must not.
+    let without_check = "PRAGMA ignore_check_constraints = ON;";
+    let log = Log::of(6);
+    for change in ["UPDATE tree SET one = 17", "INSERT INTO tree SELECT 17, size, root, frontier, note FROM tree"] {
+        let problems = log.after_sql(&format!("{without_check} {change}"));
+        assert!(problems[0].what.contains("the head of the tree"), "{change}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_deleted_record_shows_even_when_the_others_move_up() {
     let log = Log::of(6);
     let problems = log.after_sql(
