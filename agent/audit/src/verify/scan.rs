@@ -29,6 +29,8 @@ pub(super) struct Scan {
     pub(super) records: u64,
     /// Index of the first record that has not left the device.
     pub(super) first: u64,
+    /// The index after the last one: more than there are records where some between are missing.
+    pub(super) end: u64,
     pub(super) root: [u8; 32],
     /// The root at each size that some signed head is of.
     pub(super) roots: BTreeMap<u64, [u8; 32]>,
@@ -64,7 +66,8 @@ pub(super) fn scan(connection: &Connection, heads: &Heads, problems: &mut Proble
     scanner.check_prune(problems);
     scanner.check_nodes(connection, problems);
     scanner.check_open_requests(connection, problems);
-    Scan { records: scanner.tree.size(), first: scanner.first, root: scanner.tree.root(), roots: scanner.roots }
+    let (first, end) = (scanner.first, scanner.next);
+    Scan { records: scanner.tree.size(), first, end, root: scanner.tree.root(), roots: scanner.roots }
 }
 
 struct Scanner<'a> {

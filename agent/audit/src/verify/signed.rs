@@ -111,11 +111,13 @@ pub(super) fn collect(
 
 /// The one row of `tree`: its parts must agree with each other and with the note over them.
 fn collect_tree(connection: &Connection, key: &VerifierKey, heads: &mut Heads, problems: &mut Problems) {
-    let row = connection.query_row("SELECT size, root, frontier, note FROM tree", (), |row| {
-        Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?, note(row, 3)?))
+    let row = connection.query_one("SELECT size, root, frontier, note, one FROM tree", (), |row| {
+        let hashes = (row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?);
+        Ok((row.get::<_, u64>(0)?, hashes, note(row, 3)?, row.get::<_, i64>(4)?))
     });
-    let (size, root, frontier, note) = match row {
-        Ok(row) => row,
+    let (size, (root, frontier), note) = match row {
+        Ok((size, hashes, note, 1)) => (size, hashes, note),
+        Ok((.., number)) => return problems.add(None, format!("the head of the tree is row {number}, not row 1")),
         Err(cause) => return problems.add(None, format!("the head of the tree cannot be read: {cause}")),
     };
     if root_of_frontier(size, &frontier).is_none_or(|expected| expected.as_slice() != root) {
@@ -194,15 +196,13 @@ pub(super) fn compare(heads: &Heads, scan: &Scan, problems: &mut Problems) {
     }
     let largest = heads.0.last_key_value();
     match largest {
-        Some((&size, signed)) if size > scan.records => {
+        // Records that are missing before the end are named already.
+        Some((&size, signed)) if size > scan.end => {
             let place = signed.first().map_or("", |head| head.place.as_str());
-            let last = size - 1;
+            let (end, last) = (scan.end, size - 1);
             problems.add(
-                scan.records,
-                format!(
-                    "the log ends before it, but {place} covers {size} records: {}–{last} are missing",
-                    scan.records
-                ),
+                end,
+                format!("the log ends before it, but {place} covers {size} records: {end}–{last} are missing"),
             );
         }
         Some((&size, _)) if size < scan.records => {

@@ -178,6 +178,25 @@ fn any_deleted_record_is_named() {
 }
 
 #[test]
+fn records_deleted_in_the_middle_and_at_the_end_are_named_and_no_others() {
+    let log = Log::of(6);
+    let problems = log.after_sql("DELETE FROM leaves WHERE idx IN (2, 6, 7); DELETE FROM open_requests");
+    assert_eq!(named(&problems), [2, 6], "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.what.contains("6–7 are missing")), "{problems:?}");
+}
+
+#[test]
+fn a_tree_has_one_head_in_row_one() {
+    // As a flipped bit in a page makes it; SQL alone must not.
+    let without_check = "PRAGMA ignore_check_constraints = ON;";
+    let log = Log::of(6);
+    for change in ["UPDATE tree SET one = 17", "INSERT INTO tree SELECT 17, size, root, frontier, note FROM tree"] {
+        let problems = log.after_sql(&format!("{without_check} {change}"));
+        assert!(problems[0].what.contains("the head of the tree"), "{change}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_deleted_record_shows_even_when_the_others_move_up() {
     let log = Log::of(6);
     let problems = log.after_sql(

@@ -37,7 +37,7 @@ pub(super) fn check(folder: &Path, options: &Options) -> Result<Report, AuditErr
         walk.strangers();
     }
     let Walk { stack, roots, is_whole, .. } = walk;
-    let scan = Scan { records: stack.size(), first: 0, root: stack.root(), roots };
+    let scan = Scan { records: stack.size(), first: 0, end: stack.size(), root: stack.root(), roots };
     // Where records are missing, that was said, and the root over the others means nothing.
     if head.is_some() && is_whole {
         compare(&heads, &scan, &mut problems);

@@ -10,7 +10,8 @@
 //!   what is not about one record is flipped one at a time.
 //!
 //! Every verdict is that of the public [`verify_any`](outpost_audit::verify::verify_any) over real files. The short form
-//! samples; the whole campaign is `OUTPOST_TAMPER=all cargo test -p outpost-audit --test tamper`.
+//! samples; the whole campaign is `OUTPOST_TAMPER=all cargo test -p outpost-audit --test tamper`. A place that was missed is
+//! tried again by its number: `OUTPOST_TAMPER=12292 cargo test -p outpost-audit --test tamper every_byte_of_the_database`.
 
 mod bytes;
 mod every_byte;
@@ -20,9 +21,14 @@ mod subject;
 mod tail;
 mod trial;
 
-/// Whether the whole campaign is asked for.
-fn is_whole_campaign() -> bool {
-    std::env::var("OUTPOST_TAMPER").is_ok_and(|form| form == "all")
+/// The places to try, of so many: all, one by its number, or some.
+fn places(all: usize, short: usize) -> Vec<usize> {
+    match std::env::var("OUTPOST_TAMPER") {
+        Ok(form) if form == "all" => (0..all).collect(),
+        Ok(place) => vec![place.parse().expect("`all` or a place")],
+        Err(_) if all <= short => (0..all).collect(),
+        Err(_) => (0..short).map(|_| random(all)).collect(),
+    }
 }
 
 /// A number below another.

@@ -12,7 +12,7 @@ use outpost_audit::witness::Policy;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{is_whole_campaign, random, say};
+use crate::{places, say};
 
 /// What must come of it.
 #[derive(Debug)]
@@ -44,11 +44,7 @@ impl Trial<'_> {
     /// Tries all places, or some of them in the short form, on every core.
     pub(crate) fn run(&self) {
         let began = Instant::now();
-        let chosen: Vec<usize> = if is_whole_campaign() || self.places <= self.short {
-            (0..self.places).collect()
-        } else {
-            (0..self.short).map(|_| random(self.places)).collect()
-        };
+        let chosen = places(self.places, self.short);
         let (next, named, harmless) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let (original, missed) = (OnceLock::new(), Mutex::new(Vec::new()));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
