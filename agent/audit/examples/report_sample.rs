@@ -175,6 +175,8 @@ impl Shop {
                 found
             })
             .ok_or("nobody")?;
+        // The key of one till was replaced.
+        let credential = if person.0 == "till-2" && day >= 63 { "9b3c77d0" } else { person.4 };
         self.requests += 1;
         let id = format!("req-{:06}", self.requests);
         let model = if self.below(12) == 0 {
@@ -187,7 +189,7 @@ impl Shop {
         let who = self.who(person);
         let object = ObjectRef { endpoint: "/v1/chat/completions".into(), ..of_model(model) };
         let of =
-            |kind| Record::new(kind).request(id.clone()).who(who.clone()).act("infer").detail("credential", person.4);
+            |kind| Record::new(kind).request(id.clone()).who(who.clone()).act("infer").detail("credential", credential);
         let refused = match person.0 {
             "grace" => Some(("auditors-do-not-ask", 403, "denied")),
             "kiosk" if self.below(5) == 0 => Some(("guests-ask-short-questions", 403, "denied")),

@@ -273,7 +273,7 @@ impl Findings {
         for (number, name) in [
             (self.in_range, "records in the range"),
             (self.usage.whole.answered, "requests answered"),
-            (self.denials.refused, "refused"),
+            (self.denials.refused, "requests refused"),
             (self.denials.knocks, "attempts without an identity"),
             (self.acts.done, "privileged actions"),
             (self.uptime.unclean_ends, "unclean ends"),
@@ -312,7 +312,7 @@ impl Findings {
             ));
         }
         page.paragraph(format_args!(
-            "{} of identified callers refused, and {} without an identity. {}, {} refused and {} failed. {} {} activated. {} \
+            "Of identified callers, {} refused; {} without an identity. {}, {} refused and {} failed. {} {} activated. {} \
              opened.",
             many(self.denials.refused, "request was", "requests were"),
             many(self.denials.knocks, "attempt came", "attempts came"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bounded::{Bounded, Fold};
 use super::denials::Times;
-use super::page::{Cell, Page, many};
+use super::page::{Cell, Page, many, minute};
 use super::seen::{Period, Seen};
 use crate::Kind;
 
@@ -135,7 +135,7 @@ impl Access {
         page.note("Proven by: jwt is a token of an identity provider, key an API key of this device, mtls a certificate, uds the account of the machine that connected.");
         self.credentials_table(page);
         self.keys_table(page);
-        self.unused(page);
+        self.questions(page);
     }
 
     fn credentials_table(&self, page: &mut Page) {
@@ -171,7 +171,7 @@ impl Access {
                 Cell::said(&key.roles.replace(',', ", ")),
                 Cell::At(key.made_ms),
                 Cell::At(last_used),
-                Cell::Text(key.revoked_ms.map_or_else(|| "still counts".to_owned(), super::page::minute)),
+                Cell::Text(key.revoked_ms.map_or_else(|| "still counts".to_owned(), minute)),
                 if key.replaces.is_empty() { Cell::said("") } else { Cell::Code(key.replaces.clone()) },
             ]
         });
@@ -189,31 +189,48 @@ impl Access {
         self.credentials.get(&("key".to_owned(), key.to_owned()))
     }
 
-    fn unused(&self, page: &mut Page) {
-        page.heading("What was never used");
-        let alive = |key: &&Key| key.revoked_ms.is_none();
-        let keys: Vec<_> = self.keys.iter().filter(|(id, key)| alive(key) && self.used(id).is_none()).collect();
-        let given: BTreeSet<&str> =
-            self.keys.iter().flat_map(|(_, key)| key.roles.split(',')).filter(|role| !role.is_empty()).collect();
-        let roles: Vec<_> = given.into_iter().filter(|role| self.roles.get(&(*role).to_owned()).is_none()).collect();
-        if keys.is_empty() && roles.is_empty() {
+    /// What an access review asks about: what nobody used, and what was used when it should not have been.
+    fn questions(&self, page: &mut Page) {
+        page.heading("What to ask about");
+        if self.credentials.has_later() || self.roles.has_later() || self.keys.has_later() {
             return page.paragraph(
-                "Every API key that still counts was used, and every role that a key carries came in this range.",
+                "There are more credentials, roles or keys than this report tells apart, so it cannot say which were never used.",
+            );
+        }
+        let mut questions = Vec::new();
+        for (id, key) in self.keys.iter() {
+            let roles = key.roles.replace(',', ", ");
+            let last_used = self.used(id).and_then(|times| times.period.last_ms);
+            match (key.revoked_ms, last_used) {
+                (None, None) => questions.push(format!("API key {id} ({roles}) was made and never used: should it exist?")),
+                (Some(revoked), Some(last)) if last > revoked => questions.push(format!(
+                    "API key {id} ({roles}) is named by a record of {} UTC, after it was revoked at {}: a request that was under \
+                     way ends so, and so does one that should not have been let in.",
+                    minute(last),
+                    minute(revoked),
+                )),
+                _ => {}
+            }
+        }
+        let given = self.keys.iter().flat_map(|(_, key)| key.roles.split(',')).filter(|role| !role.is_empty());
+        let given: BTreeSet<String> = given.map(str::to_owned).collect();
+        let unused = given.iter().filter(|role| self.roles.get(role).is_none());
+        questions.extend(
+            unused.map(|role| format!("The role {role} is given to API keys, and nobody came in it in this range.")),
+        );
+        if questions.is_empty() {
+            return page.paragraph(
+                "Nothing: every API key that still counts was used, none after its revocation, and every role that a key \
+                 carries came in this range.",
             );
         }
         page.markup("<ul>");
-        for (id, key) in keys.into_iter().take(SHOWN) {
-            let roles = key.roles.replace(',', ", ");
-            page.element("li", &[], format_args!("API key {id} ({roles}) was made and never used: should it exist?"));
-        }
-        for role in roles.into_iter().take(SHOWN) {
-            page.element(
-                "li",
-                &[],
-                format_args!("The role {role} is given to API keys, and nobody came in it in this range."),
-            );
-        }
+        questions.iter().take(SHOWN).for_each(|question| page.element("li", &[], question));
         page.markup("</ul>\n");
+        let more = questions.len().saturating_sub(SHOWN) as u64;
+        if more > 0 {
+            page.paragraph(format_args!("And {} more like these.", super::page::grouped(more)));
+        }
     }
 
     pub(super) fn sentence(&self) -> String {

@@ -16,6 +16,9 @@ pub(super) struct Bounded<K, V> {
     later: Option<V>,
 }
 
+/// The largest rows, and all others as one with a name that says what is in it.
+type Ranked<'a, K, V> = (Vec<(&'a K, &'a V)>, Option<(String, V)>);
+
 impl<K: Ord, V: Fold> Bounded<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self { rows: BTreeMap::new(), limit, later: None }
@@ -40,6 +43,11 @@ impl<K: Ord, V: Fold> Bounded<K, V> {
         self.rows.is_empty()
     }
 
+    /// Whether keys came for which there was no row left.
+    pub(super) fn has_later(&self) -> bool {
+        self.later.is_some()
+    }
+
     /// How many, in words: the true number, or that it is larger than what was counted.
     pub(super) fn how_many(&self) -> String {
         match self.later {
@@ -54,7 +62,7 @@ impl<K: Ord, V: Fold> Bounded<K, V> {
     }
 
     /// The largest so many by `size`, and the rest as one row with a name that says what is in it.
-    pub(super) fn ranked(&self, shown: usize, size: impl Fn(&V) -> u64) -> (Vec<(&K, &V)>, Option<(String, V)>) {
+    pub(super) fn ranked(&self, shown: usize, size: impl Fn(&V) -> u64) -> Ranked<'_, K, V> {
         let mut rows: Vec<_> = self.rows.iter().collect();
         rows.sort_by_key(|(_, value)| std::cmp::Reverse(size(value)));
         let rest = rows.split_off(shown.min(rows.len()));

@@ -59,7 +59,7 @@ pub(super) fn columns(page: &mut Page, title: &str, (width_ms, slots): (i64, &[(
         }
         page.markup("</g>");
         let every = (count / 8).max(1);
-        if number % every == 0 && count - number >= every / 2 + 1 {
+        if number % every == 0 && count - number > every / 2 {
             label(page, x, TOP + HEIGHT + 18, "start", &slot_label(*at, width_ms));
         }
     }
@@ -205,15 +205,16 @@ fn scaled(amount: u64, largest: u64, height: i64) -> i64 {
 
 /// The next number that people like to read on an axis, and an even one.
 fn ceiling(largest: u64) -> u64 {
-    let mut unit = 2_u64;
+    const STEPS: [u64; 11] = [10, 12, 14, 16, 20, 24, 30, 40, 50, 60, 80];
+    if largest <= 10 {
+        return largest.next_multiple_of(2).max(2);
+    }
+    let mut unit = 1_u64;
     loop {
-        for step in [1, 2, 3, 5] {
-            let top = unit.saturating_mul(step);
-            if top >= largest {
-                return top;
-            }
+        match STEPS.iter().map(|step| unit.saturating_mul(*step)).find(|top| *top >= largest) {
+            Some(top) => return top,
+            None => unit = unit.saturating_mul(10),
         }
-        unit = unit.saturating_mul(10);
     }
 }
 
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_axis_ends_at_a_number_that_is_large_enough() {
-        assert_eq!([0, 2, 3, 11, 41, 900, 101_000].map(ceiling), [2, 2, 4, 20, 60, 1_000, 200_000]);
+        assert_eq!([0, 2, 3, 11, 41, 900, 101_000].map(ceiling), [2, 2, 4, 12, 50, 1_000, 120_000]);
         assert_eq!(ceiling(u64::MAX), u64::MAX);
     }
 }

@@ -78,7 +78,7 @@ impl Denials {
 
     pub(super) fn write(&self, page: &mut Page) {
         page.paragraph(format_args!(
-            "{} of identified callers refused: by rules, by limits, or for want of what was asked for. {} without an \
+            "Of identified callers, {} refused: by rules, by limits, or for want of what was asked for. {} without an \
              identity that holds, in {}: attempts of one source within ten seconds are counted together, so that nobody can fill the log.",
             many(self.refused, "request was", "requests were"),
             many(self.knocks, "attempt came", "attempts came"),

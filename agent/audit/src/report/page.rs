@@ -4,6 +4,12 @@ use std::fmt::{self, Display, Write};
 
 use crate::leaf::{self, Time};
 
+/// What is shown of a pseudonym where there is little room.
+const SHORT_LETTERS: usize = 14;
+
+/// A table of so many rows is printed on one page.
+const WHOLE_ROWS: usize = 16;
+
 /// A page in the making.
 #[derive(Debug, Default)]
 pub(super) struct Page {
@@ -114,7 +120,9 @@ impl Page {
             return;
         };
         let caption = caption.to_string();
-        self.open("div", &[("class", &"wide"), ("role", &"region"), ("tabindex", &"0"), ("aria-label", &caption)]);
+        // A short table is not worth a page break.
+        let class = if rows.len() <= WHOLE_ROWS { "wide whole" } else { "wide" };
+        self.open("div", &[("class", &class), ("role", &"region"), ("tabindex", &"0"), ("aria-label", &caption)]);
         self.markup("<table>");
         self.element("caption", &[], &caption);
         self.markup("<thead><tr>");
@@ -136,7 +144,7 @@ impl Page {
             Cell::Head(text) => self.element("th", &[("scope", &"row")], text),
             Cell::HeadCode(text) => {
                 self.open("th", &[("scope", &"row")]);
-                self.element("code", &[], text);
+                self.name(&text);
                 self.close("th");
             }
             Cell::Text(text) => self.element("td", &[], text),
@@ -147,7 +155,7 @@ impl Page {
                     if number > 0 {
                         self.text(" ");
                     }
-                    self.element("code", &[], name);
+                    self.name(name);
                 }
                 self.close("td");
             }
@@ -156,7 +164,7 @@ impl Page {
                 self.open("td", &[("class", &"number bar")]);
                 self.element("span", &[], grouped(number));
                 let width =
-                    if largest == 0 { 0 } else { (number.saturating_mul(100) / largest).max(u64::from(number > 0)) };
+                    number.saturating_mul(100).checked_div(largest).map_or(0, |share| share.max(u64::from(number > 0)));
                 self.markup("<svg viewBox=\"0 0 100 6\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
                 self.shape("rect", &[("width", &width), ("height", &6)]);
                 self.markup("</svg></td>");
@@ -181,6 +189,12 @@ impl Page {
                 self.close("td");
             }
         }
+    }
+
+    /// A name that a machine gave; a short one stays on its line.
+    fn name(&mut self, name: &str) {
+        let class = if name.chars().count() <= SHORT_LETTERS + 1 { "short" } else { "long" };
+        self.element("code", &[("class", &class)], name);
     }
 
     pub(super) fn moment(&mut self, wall_ms: i64) {
@@ -245,7 +259,7 @@ pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -306,8 +320,7 @@ pub(super) fn times(number: u64) -> String {
 
 /// The first letters of a pseudonym: enough to tell people apart, short enough for a table.
 pub(super) fn short(pseudonym: &str) -> String {
-    const LETTERS: usize = 14;
-    match pseudonym.char_indices().nth(LETTERS) {
+    match pseudonym.char_indices().nth(SHORT_LETTERS) {
         None => leaf::printable(pseudonym),
         Some((end, _)) => format!("{}…", leaf::printable(&pseudonym[..end])),
     }

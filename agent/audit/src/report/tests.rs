@@ -1,7 +1,5 @@
 //! Reports of good, damaged, empty and hostile logs, and their numbers against ones counted in another way.
 
-#![allow(clippy::disallowed_methods, reason = "damage is done to logs on purpose")]
-
 mod counted;
 
 use std::collections::BTreeSet;
@@ -260,6 +258,68 @@ fn runs_links_and_clocks_are_told_apart() {
     let told: Vec<_> = offline.iter().map(|row| [&row[0], &row[3], &row[4]].map(String::as_str)).collect();
     assert_eq!(told, [["2 h", "2 h", "1"], ["11 min", "–", "0"]]);
     assert!(html.contains("3 records were made while the clock was not believed"));
+}
+
+#[test]
+fn keys_that_nobody_used_and_keys_that_were_used_too_late_are_asked_about() {
+    let device = Device::new();
+    let log = device.open();
+    let key = |kind, id: &str| Record::new(kind).detail("key", id).detail("roles", "operator");
+    let used = |id: &str| {
+        let who = Who { id: "p:1".into(), auth: "key".into(), roles: vec!["operator".into()], ..Who::default() };
+        Record::new(Kind::InferEnd).who(who).detail("credential", id)
+    };
+    append(&log, ["idle", "busy", "late"].map(|id| key(Kind::KeyCreate, id)));
+    append(&log, [used("busy"), used("late"), key(Kind::KeyRevoke, "late"), key(Kind::KeyRevoke, "idle-too")]);
+    device.clock.advance(Duration::from_secs(60));
+    append(&log, [used("late")]);
+    let (html, _) = device.render(&with_key(&device));
+    let asked = html.split_once("What to ask about").unwrap().1.split_once("</section>").unwrap().0;
+    assert!(asked.contains("API key idle (operator) was made and never used"));
+    assert!(asked.contains("API key late (operator) is named by a record of"));
+    assert_eq!(asked.matches("<li>").count(), 2, "{asked}");
+}
+
+/// Text and drawings against the ground that they stand on, in both colour schemes and in print (WCAG 2.2, AA).
+#[test]
+fn colours_have_enough_contrast() {
+    let blocks: Vec<_> = STYLE.split(":root {").skip(1).map(|block| block.split_once('}').unwrap().0).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let luminance = |name: &str| {
+            let hex = block.split_once(&format!("--{name}: #")).unwrap_or_else(|| panic!("no colour {name}")).1;
+            let channel = |at: usize| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0;
+            let linear =
+                |value: f64| if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+            0.2126 * linear(channel(0)) + 0.7152 * linear(channel(2)) + 0.0722 * linear(channel(4))
+        };
+        let contrast = |one: &str, other: &str| {
+            let (one, other) = (luminance(one), luminance(other));
+            (one.max(other) + 0.05) / (one.min(other) + 0.05)
+        };
+        let texts = [
+            ("ink", "paper"),
+            ("muted", "paper"),
+            ("link", "paper"),
+            ("bad", "paper"),
+            ("ink", "soft"),
+            ("muted", "soft"),
+            ("good", "good-soft"),
+            ("bad", "bad-soft"),
+            ("ink", "good-soft"),
+            ("ink", "bad-soft"),
+            ("ink", "care-soft"),
+            ("ink", "version-a"),
+            ("ink", "version-b"),
+        ];
+        let drawings =
+            ["answered", "refused", "aborted", "in", "out", "run", "linked", "bad"].map(|name| (name, "paper"));
+        for (pairs, least) in [(&texts[..], 4.5), (&drawings[..], 3.0)] {
+            for (one, other) in pairs {
+                assert!(contrast(one, other) >= least, "{one} on {other}: {:.2}", contrast(one, other));
+            }
+        }
+    }
 }
 
 /// A leaf with this text wherever a record may hold a text from outside.

@@ -2,7 +2,7 @@
 
 use super::bounded::Stretches;
 use super::chart::{self, Lane, Span};
-use super::page::{Cell, Page, length, many, minute, times};
+use super::page::{Cell, Page, length, many, times};
 use super::seen::Seen;
 use crate::Kind;
 
@@ -89,7 +89,7 @@ impl Uptime {
         }
         self.stop(self.last_ms);
         // Whether there is a link shows in the next sync.start: until then there is none.
-        self.away.get_or_insert(Offline::from(seen.wall_ms));
+        self.away.get_or_insert_with(|| Offline::from(seen.wall_ms));
         self.running_since = Some(seen.wall_ms);
     }
 
@@ -113,13 +113,13 @@ impl Uptime {
     fn link_down(&mut self, at: i64) {
         self.has_link = true;
         self.link_down_if_up(at);
-        self.away.get_or_insert(Offline::from(at));
+        self.away.get_or_insert_with(|| Offline::from(at));
     }
 
     fn link_down_if_up(&mut self, at: i64) {
         if let Some(since) = self.linked_since.take() {
             self.links.push(since, at);
-            self.away.get_or_insert(Offline::from(at));
+            self.away.get_or_insert_with(|| Offline::from(at));
         }
     }
 
@@ -222,7 +222,7 @@ impl Uptime {
             vec![
                 Cell::Head(length(away.length_ms())),
                 Cell::At(Some(away.from)),
-                Cell::Text(if away.is_over { minute(away.to) } else { "not over at the last record".to_owned() }),
+                if away.is_over { Cell::At(Some(away.to)) } else { Cell::said("not over at the last record") },
                 Cell::Text(away.told_s.map_or_else(
                     || "–".to_owned(),
                     |told_s| length(i64::try_from(told_s).unwrap_or(i64::MAX / 1000).saturating_mul(1000)),
