@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms};
+use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms, Retention};
 use outpost_contract::BootId;
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
@@ -49,6 +49,7 @@ pub(crate) struct Parts {
     pub(crate) device: String,
     pub(crate) clock: Clock,
     pub(crate) audit: AuditLog,
+    pub(crate) retention: Retention,
     pub(crate) policies: InForce,
     pub(crate) identities: Arc<Identities>,
     keepers: Keepers,
@@ -135,6 +136,7 @@ impl Parts {
             state: state.clone(),
             clock,
             audit,
+            retention: Retention { content_days: config.audit.content_days },
             announcer,
             active,
             store,
@@ -178,6 +180,7 @@ impl Parts {
         Serving {
             device: self.device.clone(),
             audit: self.audit.clone(),
+            retention: self.retention,
             pseudonyms: self.pseudonyms.clone(),
             policies: self.policies.clone(),
             identities: Arc::clone(&self.identities),
