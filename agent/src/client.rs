@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 /// Largest answer that is read whole.
-const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Nothing listens on the socket of this state directory.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,22 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let response = self.send(method, path, body).await?;
+        self.request_as(method, path, body, None).await
+    }
+
+    /// The same, by the holder of a key or token instead of this account.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn request_as(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        token: Option<&str>,
+    ) -> Result<Value> {
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let response = self.send_as(method, path, body, token).await?;
         read_json(response).await
     }
 

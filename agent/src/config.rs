@@ -17,6 +17,9 @@ pub use oidc::{KeyAddress, KeySource, Oidc};
 /// The file as a new state directory gets it: every key with its default and a word of explanation.
 pub const TEMPLATE: &str = include_str!("outpost.toml");
 
+/// The longest that sealed content is kept, days: ten years.
+const CONTENT_DAYS: u32 = 3650;
+
 /// The configuration cannot be used; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration `{}` cannot be used", .0.display())]
@@ -30,6 +33,8 @@ pub struct Config {
     pub api: Api,
     /// What to serve when no control plane says so.
     pub model: Model,
+    /// The audit log.
+    pub audit: Audit,
     /// Operations logs.
     pub logs: Logs,
     /// Where the course of answers is told.
@@ -184,6 +189,20 @@ impl Default for Model {
     }
 }
 
+/// The audit log. Its records stay; what a rule had sealed beside them does not.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// A month's sealed content goes when its last moment is so many days past.
+    pub content_days: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { content_days: outpost_audit::Retention::default().content_days }
+    }
+}
+
 /// Operations logs: rolling JSON files in `logs/`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -257,6 +276,9 @@ impl Config {
         if self.model.slots == 0 || self.model.slots > 64 {
             bail!("`model.slots` is {}: choose 1 to 64", self.model.slots);
         }
+        if self.audit.content_days > CONTENT_DAYS {
+            bail!("`audit.content_days` is {}: choose 0 to {CONTENT_DAYS}", self.audit.content_days);
+        }
         if !matches!(self.logs.level.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
             bail!("`logs.level` is `{}`: choose error, warn, info, debug or trace", self.logs.level);
         }
@@ -302,6 +324,7 @@ mod tests {
             ("[api]\nlisten = \"everywhere\"", "api.listen"),
             ("[model]\nslots = 0", "model.slots"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
+            ("[audit]\ncontent_days = 99999", "audit.content_days"),
             ("[api]\ncertificate = \"/x\"", "api.private_key"),
             ("[[signers]]\nname = \"ada\"\nkey = \"short\"\nmay = [\"policy\"]", "signers"),
             ("[api]\norigins = [\"*\"]", "api.origins"),

@@ -24,6 +24,7 @@ mod parts;
 pub mod progress;
 mod reconcile;
 mod report;
+mod retention;
 mod self_test;
 mod standalone;
 pub mod state;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms, VerifierKey};
+use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms, Retention, VerifierKey};
 use outpost_contract::BootId;
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
@@ -59,6 +59,7 @@ pub(crate) struct Parts {
     vouched: watch::Sender<Standing>,
     /// That the log must not go on.
     pub(crate) ended: watch::Sender<Option<Ended>>,
+    pub(crate) retention: Retention,
     pub(crate) policies: InForce,
     pub(crate) identities: Arc<Identities>,
     keepers: Keepers,
@@ -153,6 +154,7 @@ impl Parts {
             log_key,
             vouched: watch::Sender::default(),
             ended: watch::Sender::default(),
+            retention: Retention { content_days: config.audit.content_days },
             announcer,
             active,
             store,
@@ -196,6 +198,7 @@ impl Parts {
         Serving {
             device: self.device.clone(),
             audit: self.audit.clone(),
+            retention: self.retention,
             pseudonyms: self.pseudonyms.clone(),
             policies: self.policies.clone(),
             identities: Arc::clone(&self.identities),

@@ -121,3 +121,22 @@ fn a_log_is_not_made_by_asking_for_one() {
     assert!(!device.0.join("state/audit/audit.db").exists());
     device.expect(1, &["audit", "verify"]);
 }
+
+#[test]
+fn sealed_content_is_erased_and_pruned_while_no_agent_runs_and_the_log_names_nobody() {
+    let device = Device::new("content");
+    let told = device.expect(1, &["audit", "content", "1"]);
+    assert!(told.contains("record 1 cannot be read"), "{told}");
+    let erase = ["audit", "erase", "--subject", "https://login.example|ada", "--basis", "case 7"];
+    let told = device.expect(0, &erase);
+    assert!(told.contains("nothing was kept of this subject"), "{told}");
+    let told = device.expect(0, &["audit", "show", "--kind", "audit.erase", "--json"]);
+    assert!(told.contains("case 7") && !told.contains("ada") && !told.contains("login.example"), "{told}");
+    device.expect(1, &["audit", "erase", "--subject", "p:short", "--basis", "case 7"]);
+    device.expect(1, &["audit", "erase", "--subject", "", "--basis", "case 7"]);
+    device.expect(2, &["audit", "erase", "--subject", "key:1"]);
+    assert!(device.expect(0, &["audit", "prune", "--dry-run"]).contains("nothing is past its time"));
+    assert!(device.expect(0, &["audit", "prune"]).contains("nothing is past its time"));
+    assert_eq!(device.expect(0, &["audit", "show", "--kind", "audit.prune"]), "");
+    device.expect(0, &["audit", "verify"]);
+}

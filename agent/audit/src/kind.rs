@@ -46,7 +46,7 @@ kinds! {
     InferStart = "infer.start",
     /// That request ended, well or not. Durable before the last chunk leaves.
     InferEnd = "infer.end",
-    /// A request was refused by policy.
+    /// A question was refused: by policy, a limit, a filter or for a mistake in it; or nobody waited for it any more.
     InferDenied = "infer.denied",
     /// A request began and never ended, because the agent died. Written by the log itself at the next start.
     InferAborted = "infer.aborted",

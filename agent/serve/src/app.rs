@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use outpost_audit::{AuditLog, Moment, Pseudonyms};
+use outpost_audit::{AuditLog, Moment, Pseudonyms, Retention};
 use outpost_policies::InForce;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ pub struct Serving {
     pub device: String,
     /// Where everything is recorded.
     pub audit: AuditLog,
+    /// How long sealed content is kept.
+    pub retention: Retention,
     /// How callers are called in the record.
     pub pseudonyms: Pseudonyms,
     /// Who may do what.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use outpost_audit::AuditError;
+use outpost_audit::{AuditError, VaultError};
 use serde_json::{Value, json};
 
 use crate::api::Family;
@@ -100,6 +100,11 @@ impl ApiError {
     pub(crate) fn no_model(message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message);
         Self { param: Some("model".into()), ..error }
+    }
+
+    /// 404 for sealed content.
+    pub(crate) fn no_content(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "content_not_found", message)
     }
 
     /// 409.
@@ -244,6 +249,21 @@ impl From<BackendError> for ApiError {
             BackendError::Unsuitable { field, .. } => Self::invalid(field, message),
             BackendError::Conflict { .. } => Self::conflict(message),
             BackendError::Failed { .. } => Self::internal(),
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match &error {
+            AuditError::Vault(VaultError::NothingSealed { .. } | VaultError::Destroyed { .. }) => {
+                Self::no_content(error.to_string())
+            }
+            AuditError::Vault(_) => {
+                tracing::error!(%error, "sealed content cannot be used");
+                Self::internal()
+            }
+            _ => Self::unrecorded(&error),
         }
     }
 }

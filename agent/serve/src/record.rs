@@ -30,7 +30,8 @@ pub(crate) fn of_call(serving: &Serving, call: &Call, kind: Kind) -> Record {
     }
 }
 
-fn who(serving: &Serving, caller: &Caller) -> Who {
+/// A caller, by pseudonym.
+pub(crate) fn who(serving: &Serving, caller: &Caller) -> Who {
     let kind = match caller.principal.kind {
         PrincipalKind::User => "user",
         PrincipalKind::Service => "service",

@@ -10,17 +10,6 @@ use support::{CHAT, Fixture, ISSUER, pseudonyms, question, streamed};
 
 const SECRET: &str = "my lawyer is called Blaise";
 
-/// Puts rules in force in which operators ask at this level.
-fn keep(fixture: &Fixture, level: &str) {
-    fixture.change(|bundle| {
-        bundle.cases.retain(|case| case.expect == Expect::Deny);
-        let rules = bundle.policies.get_mut("operator.cedar").unwrap();
-        let annotated = format!("@audit(\"{level}\") @id(\"operators-use-models\")");
-        *rules = rules.replacen("@id(\"operators-use-models\")", &annotated, 1);
-        assert!(rules.contains(level));
-    });
-}
-
 fn asked(text: &str) -> Value {
     json!({ "model": "demo", "messages": [
         { "role": "system", "content": SECRET },
@@ -53,7 +42,7 @@ async fn nothing_is_kept_unless_a_rule_asks_for_it() {
 async fn what_was_asked_and_answered_is_sealed_as_far_as_the_rule_says() {
     let fixture = Fixture::start().await;
     let token = fixture.token("operator");
-    keep(&fixture, "request");
+    fixture.keep("request");
     assert_eq!(fixture.post(CHAT, &token, &asked("hello")).await.status, 200);
     let (start, content) = newest(&fixture, "infer.start");
     let content = content.unwrap();
@@ -63,7 +52,7 @@ async fn what_was_asked_and_answered_is_sealed_as_far_as_the_rule_says() {
     assert!(start["io"]["in"]["ct"].as_str().unwrap().starts_with("sha256:") && start["io"]["in"]["key"].is_string());
     assert!(newest(&fixture, "infer.end").1.is_err(), "the answer was not asked for");
 
-    keep(&fixture, "request_and_response");
+    fixture.keep("request_and_response");
     for (body, said) in [(asked("hello"), "Hello, wörld"), (streamed("think"), "Yes.")] {
         assert_eq!(fixture.post(CHAT, &token, &body).await.status, 200);
         let (_, content) = newest(&fixture, "infer.end");
@@ -77,7 +66,7 @@ async fn what_was_asked_and_answered_is_sealed_as_far_as_the_rule_says() {
 #[tokio::test]
 async fn every_way_to_ask_is_kept_and_no_byte_of_it_is_on_the_disk() {
     let mut fixture = Fixture::start().await;
-    keep(&fixture, "request_and_response");
+    fixture.keep("request_and_response");
     let token = fixture.token("operator");
     let messages = json!([{ "role": "user", "content": SECRET }]);
     let asked = [
@@ -128,7 +117,7 @@ async fn what_content_rules_take_out_is_not_kept_by_another_door() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_kept_as_far_as_it_left() {
     let fixture = Fixture::start().await;
-    keep(&fixture, "request_and_response");
+    fixture.keep("request_and_response");
     let mut open = fixture.open(&fixture.token("operator"), &streamed("wait")).await;
     open.until("first").await;
     drop(open);
@@ -140,7 +129,7 @@ async fn an_answer_that_breaks_off_is_kept_as_far_as_it_left() {
 #[tokio::test]
 async fn what_is_kept_is_the_callers_and_goes_when_the_caller_is_erased() {
     let fixture = Fixture::start().await;
-    keep(&fixture, "request");
+    fixture.keep("request");
     let (ada, key) = (fixture.token("operator"), fixture.api_key("operator"));
     for token in [&ada, &key] {
         assert_eq!(fixture.post(CHAT, token, &asked("hello")).await.status, 200);
@@ -157,4 +146,54 @@ async fn what_is_kept_is_the_callers_and_goes_when_the_caller_is_erased() {
     let gone = fixture.audit.content(starts[0]).unwrap_err();
     assert!(matches!(gone, outpost_audit::AuditError::Vault(VaultError::Destroyed { .. })), "{gone}");
     assert!(fixture.audit.content(starts[1]).is_ok(), "another caller's stays");
+}
+
+#[tokio::test]
+async fn an_auditor_reads_what_was_kept_of_one_record_and_that_is_on_record() {
+    let fixture = Fixture::start().await;
+    fixture.keep("request");
+    assert_eq!(fixture.post(CHAT, &fixture.token("operator"), &asked("hello")).await.status, 200);
+    let start = newest(&fixture, "infer.start").0["i"].as_u64().unwrap();
+    let (path, auditor) = (|index: u64| format!("/outpost/audit/content/{index}"), fixture.token("auditor"));
+    let reply = fixture.get(&path(start), &auditor).await;
+    assert_eq!((reply.status, reply.json()["record"].as_u64()), (200, Some(start)), "{}", reply.text);
+    assert_eq!(reply.json()["asked"]["messages"][0]["content"], SECRET);
+    assert_eq!(reply.json()["answered"], Value::Null);
+    let read = fixture.records(&["audit.read"]).pop().unwrap();
+    assert_eq!((&read["act"], &read["detail"]["record"]), (&json!("read_content"), &json!(start)));
+    assert_eq!(fixture.get(&path(0), &auditor).await.code(), "content_not_found");
+    assert_eq!(fixture.records(&["audit.read"]).pop().unwrap()["res"]["status"], 404, "a try is on record too");
+    for role in ["operator", "admin", "eraser"] {
+        assert_eq!(fixture.get(&path(start), &fixture.token(role)).await.status, 403, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_is_asked_for_by_pseudonym_and_the_log_never_says_whose_it_was() {
+    let mut fixture = Fixture::start().await;
+    fixture.keep("request_and_response");
+    assert_eq!(fixture.post(CHAT, &fixture.token("operator"), &asked("hello")).await.status, 200);
+    let start = newest(&fixture, "infer.start").0["i"].as_u64().unwrap();
+    let key = fixture.api_key("eraser");
+    let subject = pseudonyms().of(&format!("{ISSUER}|ada"));
+    let before = fixture.audit.size();
+    let wish = json!({ "subject": subject, "basis": "case 7", "approver": pseudonyms().of("grace") });
+    let reply = fixture.post("/outpost/audit/erase", &key, &wish).await;
+    assert_eq!((reply.status, &reply.json()["ciphertexts"]), (200, &json!(2)), "{}", reply.text);
+    let erased = fixture.records(&["audit.erase"]).pop().unwrap();
+    assert_eq!((&erased["detail"]["basis"], &erased["who"]["pid"]), (&json!("case 7"), &wish["approver"]));
+    assert_eq!(erased["keys"].as_array().unwrap().len(), 1);
+    for entry in fixture.audit.list(before..u64::MAX).unwrap() {
+        let leaf = String::from_utf8(entry.bytes).unwrap();
+        assert!(!leaf.contains(&subject), "{leaf}");
+    }
+    let path = format!("/outpost/audit/content/{start}");
+    assert_eq!(fixture.get(&path, &fixture.token("auditor")).await.code(), "content_not_found");
+    assert_eq!(fixture.post("/outpost/audit/erase", &fixture.token("admin"), &wish).await.status, 403);
+    let plan = fixture.post("/outpost/audit/prune", &key, &json!({ "dry_run": true })).await.json();
+    assert_eq!((&plan["keys"], &plan["record"]), (&json!(0), &Value::Null), "nothing is past its time");
+    fixture.stop().await;
+    let directory = fixture.directory.path().join("audit");
+    let report = outpost_audit::verify::verify_any(&directory, &outpost_audit::verify::Options::default()).unwrap();
+    assert!(report.is_ok(), "{:?}", report.problems);
 }

@@ -259,6 +259,37 @@ pub enum Audit {
                             asks for nothing else; a browser prints it as a PDF."
     )]
     Report(Report),
+    /// Show what was sealed with one record, where a rule asked to keep it; the act is itself recorded
+    #[command(
+        after_help = "Example: outpost audit content 17 --auditor-key auditor.key\n\nA rule asks by `@audit(\"request\")` or \
+                            `@audit(\"request_and_response\")`; what was asked lies with `infer.start`, the answer with `infer.end`."
+    )]
+    Content {
+        /// The record's index
+        #[arg(value_name = "N")]
+        index: u64,
+        /// A file with an auditor's API key, as for `export`
+        #[arg(long, value_name = "FILE")]
+        auditor_key: Option<PathBuf>,
+    },
+    /// Destroy what was sealed of one subject, for good; the log still verifies
+    #[command(
+        after_help = "Example: outpost audit erase --subject 'https://login.example|ada' --basis \"case 7\" --key eraser.key\n\nThe \
+                            name becomes a pseudonym here and goes nowhere else; with `--subject -` it is read from standard \
+                            input, so that the shell keeps it in no history. While the agent runs, whoever asks needs \
+                            `erase_audit`, which no default rule gives."
+    )]
+    Erase(Erase),
+    /// Destroy sealed content that is past its time, as the agent does once a day
+    #[command(after_help = "Example: outpost audit prune --dry-run")]
+    Prune {
+        /// Only say what would be destroyed
+        #[arg(long)]
+        dry_run: bool,
+        /// A file with the API key of somebody who may, for while the agent runs
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
 }
 
 /// `outpost audit report`
@@ -285,6 +316,23 @@ pub struct Report {
     /// A file with an auditor's API key, as for `export`
     #[arg(long, value_name = "FILE")]
     pub auditor_key: Option<PathBuf>,
+}
+
+/// `outpost audit erase`
+#[derive(Debug, Args)]
+pub struct Erase {
+    /// Whose: `ISSUER|SUBJECT` of a token, `key:ID`, `uid:NUMBER`, a pseudonym `p:…`, or `-` to read it from standard input
+    #[arg(long, value_name = "WHO")]
+    pub subject: String,
+    /// On what basis, as the number of a case; recorded for good, so it must not say who the subject is
+    #[arg(long)]
+    pub basis: String,
+    /// Who approved it, if not whoever asks
+    #[arg(long, value_name = "WHO")]
+    pub approver: Option<String>,
+    /// A file with the API key of somebody who may, for while the agent runs
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// `outpost audit show`

@@ -13,7 +13,7 @@ use outpost_audit::{Entry, Filter, Kind, Record, VerifierKey};
 use outpost_disk::{Clock, Secret, StateLock};
 use serde_json::{Value, json};
 
-use super::{Here, Outcome, say, say_json};
+use super::{Here, Outcome, content, say, say_json};
 use crate::args::{Audit, Show};
 use crate::client::{Client, NoAgent};
 use crate::keys;
@@ -33,6 +33,9 @@ pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
         Audit::Export { directory, format, out, from, to, auditor_key } => {
             write_export(here, directory, format, &out, (from, to), auditor_key.as_deref()).await
         }
+        Audit::Content { index, auditor_key } => content::show(here, index, auditor_key.as_deref()).await,
+        Audit::Erase(order) => content::erase(here, order).await,
+        Audit::Prune { dry_run, key } => content::prune(here, dry_run, key.as_deref()).await,
         Audit::Prove { index, directory, out, auditor_key } => {
             prove(here, index, directory, &out, auditor_key.as_deref()).await
         }

@@ -3,6 +3,7 @@
 mod audit;
 mod bar;
 mod chat;
+mod content;
 mod enroll;
 mod govern;
 mod key;

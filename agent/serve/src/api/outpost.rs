@@ -1,7 +1,9 @@
 //! Our own routes: how the device is, what it recorded, and the signed documents that it takes.
 
 mod checkpoint;
+mod content;
 mod description;
+mod erase;
 mod governance;
 mod health;
 mod metrics;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use outpost_audit::AuditError;
 
 use crate::api::Route;
 use crate::app::App;
@@ -20,6 +23,9 @@ const HEALTH: &str = "/health";
 const METRICS: &str = "/metrics";
 const STATUS: &str = "/outpost/status";
 const CHECKPOINT: &str = "/outpost/audit/checkpoint";
+const CONTENT: &str = "/outpost/audit/content/{id}";
+const ERASE: &str = "/outpost/audit/erase";
+const PRUNE: &str = "/outpost/audit/prune";
 const DESCRIPTION: &str = "/openapi.json";
 const LOCKS: &str = "/outpost/locks";
 const BREAK_GLASS: &str = "/outpost/break-glass";
@@ -41,6 +47,9 @@ pub(crate) const ROUTES: &[Route] = &[
         ..Route::new("GET", METRICS)
     },
     Route::new("GET", CHECKPOINT),
+    Route::new("GET", CONTENT),
+    Route::new("POST", ERASE),
+    Route::new("POST", PRUNE),
     Route::new("GET", DESCRIPTION),
     Route::new("POST", LOCKS),
     Route::new("POST", BREAK_GLASS),
@@ -55,10 +64,26 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(METRICS, get(metrics::show).fallback(only_get))
         .route(STATUS, get(status::show).fallback(only_get))
         .route(CHECKPOINT, get(checkpoint::show).fallback(only_get))
+        .route(CONTENT, get(content::show).fallback(only_get))
+        .route(ERASE, post(erase::erase).fallback(only_post))
+        .route(PRUNE, post(erase::prune).fallback(only_post))
         .route(DESCRIPTION, get(description::show).fallback(only_get))
         .route(LOCKS, post(governance::apply_locks).fallback(only_post))
         .route(BREAK_GLASS, post(governance::open_override).fallback(only_post))
         .route(BREAK_GLASS_CLOSE, post(governance::close_override).fallback(only_post))
         .route(POLICY, post(governance::activate_policy).fallback(only_post))
         .route(POLICY_ROLL_BACK, post(governance::roll_back_policy).fallback(only_post))
+}
+
+/// Does something with the log's disk off the threads that serve; a panic goes on to whoever asked.
+async fn aside<T: Send + 'static>(
+    doing: impl FnOnce() -> Result<T, AuditError> + Send + 'static,
+) -> Result<T, AuditError> {
+    match tokio::task::spawn_blocking(doing).await {
+        Ok(done) => done,
+        Err(broken) => match broken.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(AuditError::Closed),
+        },
+    }
 }

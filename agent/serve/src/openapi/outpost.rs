@@ -4,7 +4,8 @@ use utoipa::openapi::ComponentsBuilder;
 
 use super::operation::Described;
 use super::schema::{
-    Form, answer, any_object, anything, at_least, either, integer, list, list_of, named, nullable, request, text, words,
+    Form, answer, any_object, anything, at_least, either, flag, integer, list, list_of, named, nullable, request, text,
+    text_like, text_of, words,
 };
 
 pub(super) fn operations() -> Vec<Described> {
@@ -15,6 +16,32 @@ pub(super) fn operations() -> Vec<Described> {
             .answers(named("DeviceStatus")),
         Described::get("/metrics", "What was measured, in the text format of Prometheus.").says(),
         Described::get("/outpost/audit/checkpoint", "The newest signed head of the audit log.").says(),
+        Described::get("/outpost/audit/content/{id}", "What was sealed with one record.").answers(answer(vec![
+            ("record", at_least(0)),
+            ("asked", anything()),
+            ("answered", anything()),
+        ])),
+        Described::post("/outpost/audit/erase", "Destroys the sealed content of one subject.")
+            .takes("Erasure")
+            .answers(answer(vec![
+                ("record", at_least(0)),
+                ("keys", at_least(0)),
+                ("ciphertexts", at_least(0)),
+                ("bytes", at_least(0)),
+                ("journal_truncated", flag()),
+            ])),
+        Described::post(
+            "/outpost/audit/prune",
+            "Destroys sealed content that is past its time, or says what that would be.",
+        )
+        .takes("Prune")
+        .answers(answer(vec![
+            ("months", list(text())),
+            ("keys", at_least(0)),
+            ("ciphertexts", at_least(0)),
+            ("bytes", at_least(0)),
+            ("record", nullable(at_least(0))),
+        ])),
         Described::get("/openapi.json", "This description.").answers(any_object()),
         Described::post("/outpost/locks", "Puts a newer, sealed list of locks in force.")
             .takes("SealedDocument")
@@ -44,7 +71,15 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
     components
         .schema("DeviceStatus", status())
         .schema("SealedDocument", sealed())
+        .schema("Erasure", erasure())
+        .schema("Prune", request(vec![], vec![("dry_run", nullable(flag()))]))
         .schema("PolicyDocument", either([sealed(), bundle()]))
+}
+
+/// Whose content, by pseudonym, and on what basis.
+fn erasure() -> Form {
+    let pseudonym = || text_like("^p:[0-9a-f]{32}$");
+    request(vec![("subject", pseudonym()), ("basis", text_of(1, 512))], vec![("approver", nullable(pseudonym()))])
 }
 
 /// A DSSE envelope.

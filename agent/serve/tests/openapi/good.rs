@@ -281,6 +281,7 @@ fn anthropic() -> Vec<Good> {
 }
 
 fn own() -> Vec<Good> {
+    let subject = format!("p:{}", "0a".repeat(16));
     vec![
         get("/v1/models"),
         ("GET", "/v1/models/{id}", "/v1/models/demo", "operator", Value::Null),
@@ -289,6 +290,22 @@ fn own() -> Vec<Good> {
         get("/outpost/status"),
         ("GET", "/outpost/audit/checkpoint", "/outpost/audit/checkpoint", "auditor", Value::Null),
         get("/openapi.json"),
+        (
+            "POST",
+            "/outpost/audit/erase",
+            "/outpost/audit/erase",
+            "eraser",
+            json!({ "subject": subject, "basis": "case 7" }),
+        ),
+        (
+            "POST",
+            "/outpost/audit/erase",
+            "/outpost/audit/erase",
+            "eraser",
+            json!({ "subject": subject, "basis": "case 7", "approver": subject }),
+        ),
+        ("POST", "/outpost/audit/prune", "/outpost/audit/prune", "eraser", json!({})),
+        ("POST", "/outpost/audit/prune", "/outpost/audit/prune", "eraser", json!({ "dry_run": true })),
     ]
 }
 

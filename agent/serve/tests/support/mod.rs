@@ -22,7 +22,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use outpost_audit::{AuditLog, BootInfo, CheckpointKey, LogIdentity, Pseudonyms};
-use outpost_policies::{Bundle, InForce, Permit, Policies, Principal};
+use outpost_policies::{Bundle, InForce, Permit, Policies, Principal, RoleLimits};
 use outpost_serve::identify::{CertificateSubjects, NewApiKey};
 use outpost_serve::{
     Alternative, ApiKeys, Backend, BackendError, Circumstances, EmbedInput, EmbedRequest, Embeddings, Ending,
@@ -98,7 +98,7 @@ impl Fixture {
             .with_certificates(options.certificates);
         identities.set_issuers(&[issuer(&signer)]).unwrap();
         let identities = Arc::new(identities);
-        let policies = InForce::new(Policies::activate(Bundle::default_bundle()).unwrap());
+        let policies = InForce::new(Policies::activate(bundle()).unwrap());
         let backend = Arc::new(Scripted::default());
         let now_s = Arc::new(AtomicI64::new(NOW_S));
         let utc_offset_s = Arc::new(AtomicI32::new(0));
@@ -120,6 +120,7 @@ impl Fixture {
         let serving = Serving {
             device: "device".to_owned(),
             audit: audit.clone(),
+            retention: outpost_audit::Retention::default(),
             pseudonyms: pseudonyms(),
             policies: policies.clone(),
             identities: Arc::clone(&identities),
@@ -228,9 +229,19 @@ impl Fixture {
         Open { response: send(stream, "POST", path, &json_headers(token), body.to_string().into()).await }
     }
 
+    /// Puts rules in force in which operators ask, and so much of it is kept.
+    pub fn keep(&self, level: &str) {
+        self.change(|bundle| {
+            let rules = bundle.policies.get_mut("operator.cedar").unwrap();
+            let annotated = format!("@audit(\"{level}\") @id(\"operators-use-models\")");
+            *rules = rules.replacen("@id(\"operators-use-models\")", &annotated, 1);
+            assert!(rules.contains(level));
+        });
+    }
+
     /// Puts other policies in force: the default ones, changed.
     pub fn change(&self, change: impl FnOnce(&mut Bundle)) {
-        let mut bundle = Bundle::default_bundle();
+        let mut bundle = bundle();
         bundle.version = 2;
         change(&mut bundle);
         self.policies.replace(Policies::activate(bundle).unwrap());
@@ -258,6 +269,16 @@ impl Fixture {
         };
         tokio::time::timeout(PATIENCE, waiting).await.expect("the record is written")
     }
+}
+
+/// The default policies, and somebody who may destroy content: by default nobody may.
+pub fn bundle() -> Bundle {
+    let mut bundle = Bundle::default_bundle();
+    bundle.limits.insert("eraser".to_owned(), RoleLimits::default());
+    let rule = r#"@id("erasers-erase") @title("Erasers destroy content") @reason("Somebody has to answer requests for erasure.")
+        permit (principal in Role::"eraser", action == Action::"erase_audit", resource);"#;
+    bundle.policies.insert("eraser.cedar".to_owned(), rule.to_owned());
+    bundle
 }
 
 /// How callers are called in the record.
