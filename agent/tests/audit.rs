@@ -131,8 +131,10 @@ fn sealed_content_is_erased_and_pruned_while_no_agent_runs_and_the_log_names_nob
     let told = device.expect(0, &erase);
     assert!(told.contains("nothing was kept of this subject"), "{told}");
     let told = device.expect(0, &["audit", "show", "--kind", "audit.erase", "--json"]);
-    assert!(told.contains("case 7") && !told.contains("ada") && !told.contains("login.example"), "{told}");
+    assert!(told.contains("case 7") && !told.contains("|ada") && !told.contains("login.example"), "{told}");
     device.expect(1, &["audit", "erase", "--subject", "p:short", "--basis", "case 7"]);
+    let told = device.expect(1, &["audit", "erase", "--subject", "key:1", "--basis", "asked by key:1"]);
+    assert!(told.contains("must not say who"), "{told}");
     device.expect(1, &["audit", "erase", "--subject", "", "--basis", "case 7"]);
     device.expect(2, &["audit", "erase", "--subject", "key:1"]);
     assert!(device.expect(0, &["audit", "prune", "--dry-run"]).contains("nothing is past its time"));

@@ -9,7 +9,8 @@
 //!
 //! The agent brings a [`Backend`] (what answers), an audit log, the policies in force and the identities; this crate
 //! brings everything between a socket and those. Nothing is answered without an identity and a permit, apart from
-//! `/health`; nothing is generated that the audit log cannot hold.
+//! `/health`; nothing is generated that the audit log cannot hold. However a call ends, answered or not, a record says so:
+//! what its route did not record, `trail` does.
 
 mod admit;
 mod api;

@@ -38,7 +38,9 @@ pub(super) async fn show(here: &Here, index: u64, key: Option<&Path>) -> Result<
 pub(super) async fn erase(here: &Here, order: Erase) -> Result<Outcome> {
     let Erase { subject, basis, approver, key } = order;
     let subject = if subject == "-" { read_line()? } else { subject };
-    let subject = pseudonym(here, &subject)?;
+    let name = subject;
+    let subject = pseudonym(here, &name)?;
+    ensure!(!basis.contains(&name), "the basis is recorded for good, so it must not say who the subject is");
     let approver = approver.map(|approver| pseudonym(here, &approver)).transpose()?;
     let body = json!({ "subject": subject, "basis": basis, "approver": approver });
     let answer = match ask(here, "POST", "/outpost/audit/erase", Some(&body), key.as_deref()).await? {
