@@ -21,9 +21,10 @@ use crate::models::Residents;
 use crate::parts::{ACTIVE_MODEL, Parts};
 use crate::progress::Progress;
 use crate::reconcile::Reconciler;
+use crate::retention::Keeping;
 use crate::state::StateDir;
 use crate::telemetry::{self, Collector};
-use crate::{key_watch, retention, standalone, succession};
+use crate::{key_watch, standalone, succession};
 
 /// What a command asks for beside the configuration file.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +99,16 @@ impl Agent {
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
             tokio::spawn(key_sets.watch(stop_serving.clone())),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
-            tokio::spawn(retention::watch(parts.audit.clone(), parts.retention, stop_serving.clone())),
+            tokio::spawn(
+                Keeping {
+                    audit: parts.audit.clone(),
+                    content: parts.retention,
+                    record_days: config.audit.record_days,
+                    policies: parts.policies.clone(),
+                    vouched: parts.vouched.subscribe(),
+                }
+                .watch(stop_serving.clone()),
+            ),
         ];
         tasks.extend(telling);
         parts.announcer.say(Progress::Listening(address));

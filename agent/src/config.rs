@@ -20,6 +20,12 @@ pub const TEMPLATE: &str = include_str!("outpost.toml");
 /// The longest that sealed content is kept, days: ten years.
 const CONTENT_DAYS: u32 = 3650;
 
+/// The least that records are kept, days: half a year, which is what deployers of AI systems are asked for.
+const RECORD_DAYS: u32 = 183;
+
+/// The least that an audit log may have, MiB: with less, a busy hour fills it.
+const QUOTA_MIB: u64 = 64;
+
 /// The configuration cannot be used; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration `{}` cannot be used", .0.display())]
@@ -189,17 +195,21 @@ impl Default for Model {
     }
 }
 
-/// The audit log. Its records stay; what a rule had sealed beside them does not.
+/// The audit log: how large it may become, how long its records stay, and what a rule had sealed beside them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
     /// A month's sealed content goes when its last moment is so many days past.
     pub content_days: u32,
+    /// Records older than so many days may leave the device, once a mirror has them; 0 keeps them for ever.
+    pub record_days: u32,
+    /// Most mebibytes that the log may have; none for what the disk gives.
+    pub quota_mib: Option<u64>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { content_days: outpost_audit::Retention::default().content_days }
+        Self { content_days: outpost_audit::Retention::default().content_days, record_days: 395, quota_mib: None }
     }
 }
 
@@ -279,6 +289,12 @@ impl Config {
         if self.audit.content_days > CONTENT_DAYS {
             bail!("`audit.content_days` is {}: choose 0 to {CONTENT_DAYS}", self.audit.content_days);
         }
+        if (1..RECORD_DAYS).contains(&self.audit.record_days) {
+            bail!("`audit.record_days` is {}: choose 0, or {RECORD_DAYS} and more", self.audit.record_days);
+        }
+        if self.audit.quota_mib.is_some_and(|quota| quota < QUOTA_MIB) {
+            bail!("`audit.quota_mib` is too small for a log: choose {QUOTA_MIB} and more, or leave it out");
+        }
         if !matches!(self.logs.level.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
             bail!("`logs.level` is `{}`: choose error, warn, info, debug or trace", self.logs.level);
         }
@@ -325,6 +341,8 @@ mod tests {
             ("[model]\nslots = 0", "model.slots"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[audit]\ncontent_days = 99999", "audit.content_days"),
+            ("[audit]\nrecord_days = 30", "audit.record_days"),
+            ("[audit]\nquota_mib = 1", "audit.quota_mib"),
             ("[api]\ncertificate = \"/x\"", "api.private_key"),
             ("[[signers]]\nname = \"ada\"\nkey = \"short\"\nmay = [\"policy\"]", "signers"),
             ("[api]\norigins = [\"*\"]", "api.origins"),

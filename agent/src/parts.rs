@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use outpost_audit::{AuditLog, BootInfo, BootReport, Pseudonyms, Retention, VerifierKey};
+use outpost_audit::{AuditLog, BootInfo, BootReport, LogOptions, Pseudonyms, Retention, SpaceOptions, VerifierKey};
 use outpost_contract::BootId;
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
@@ -56,7 +56,7 @@ pub(crate) struct Parts {
     pub(crate) audit: AuditLog,
     log_key: VerifierKey,
     /// How far others vouch for the log.
-    vouched: watch::Sender<Standing>,
+    pub(crate) vouched: watch::Sender<Standing>,
     /// That the log must not go on.
     pub(crate) ended: watch::Sender<Option<Ended>>,
     pub(crate) retention: Retention,
@@ -91,7 +91,7 @@ impl Parts {
         let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
         let info = BootInfo { agent: VERSION.into(), device: device.clone(), clock: clock.clone() };
         let succession = succession::begin(state)?;
-        let opened = AuditLog::open_with_vault(&state.audit(), keys::log_identity(state)?, info, &state.vault());
+        let opened = AuditLog::open_with(&state.audit(), keys::log_identity(state)?, info, &log_options(state, config));
         let (audit, boot_report) = opened.context("cannot open the audit log")?;
         let log_key: VerifierKey = boot_report.verifier_key.parse().context("the audit log's public key")?;
         if let Some(succession) = succession {
@@ -306,6 +306,11 @@ impl Parts {
     fn sync_database(&self) -> Result<SyncDatabase> {
         self.sync.clone().context("this device belongs to no fleet")
     }
+}
+
+fn log_options(state: &StateDir, config: &Config) -> LogOptions {
+    let quota_bytes = config.audit.quota_mib.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024));
+    LogOptions { space: SpaceOptions { quota_bytes, ..SpaceOptions::default() }, vault: Some(state.vault()) }
 }
 
 fn default_policies() -> Result<Policies> {

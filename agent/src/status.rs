@@ -42,6 +42,7 @@ impl StatusSource for Status {
             let now = connectivity.borrow();
             json!({"online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()), "reason": now.reason})
         });
+        let space = self.audit.space();
         json!({
             "device": self.device,
             "agent": env!("CARGO_PKG_VERSION"),
@@ -50,6 +51,10 @@ impl StatusSource for Status {
             "fleet": fleet,
             "audit_records": self.audit.size(),
             "audit_root": hex::encode(self.audit.root()),
+            "audit_room": {
+                "level": space.level.name(), "free_bytes": space.free_bytes, "whole_bytes": space.whole_bytes,
+                "when_critical": space.mode.name(),
+            },
             "audit_vouched": self.vouched.as_ref().map(|vouched| vouched.borrow().clone()),
         })
     }

@@ -253,8 +253,8 @@ impl Witnessing {
 
     /// Keeps what was cosigned, in the log itself.
     async fn note(&self, cosigned: &Cosigned) -> Result<(), Broken> {
-        let record = witness::record(cosigned).map_err(|error| Broken::Refused(error.to_string()))?;
-        self.audit.append(record).await.map(|_| ()).map_err(|error| Broken::Refused(error.to_string()))
+        let appended = self.audit.append_cosigned(cosigned).map_err(|error| Broken::Refused(error.to_string()))?;
+        appended.await.map(|_| ()).map_err(|error| Broken::Refused(error.to_string()))
     }
 
     /// The other side remembers less than it signed for: somebody restored an old backup of it.

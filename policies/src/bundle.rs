@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
-use crate::{Case, ModelEntry, RoleLimits};
+use crate::{AuditRules, Case, ModelEntry, RoleLimits};
 
 /// Largest bundle that is read: 1 MiB.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
@@ -33,6 +33,9 @@ pub struct Bundle {
     /// How many people must have signed the bundle that follows this one; 0 and 1 ask for no second.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub required_approvals: u8,
+    /// What it says of the audit log itself.
+    #[serde(default, skip_serializing_if = "AuditRules::is_default")]
+    pub audit: AuditRules,
     /// Cedar texts by file name.
     #[serde(deserialize_with = "unique_keys")]
     pub policies: BTreeMap<String, String>,
@@ -153,6 +156,7 @@ impl Bundle {
                     bundle.version = head.version.unwrap_or(version);
                     bundle.schema = head.schema.unwrap_or(SCHEMA_VERSION);
                     bundle.required_approvals = head.required_approvals;
+                    bundle.audit = head.audit;
                 }
                 "limits.toml" => bundle.limits = toml::from_str(text).map_err(unreadable)?,
                 "models.toml" => bundle.models = toml::from_str(text).map_err(unreadable)?,
@@ -204,6 +208,8 @@ struct Head {
     schema: Option<u32>,
     #[serde(default)]
     required_approvals: u8,
+    #[serde(default)]
+    audit: AuditRules,
 }
 
 /// A file of cases.

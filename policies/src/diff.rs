@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::content::Direction;
 use crate::situation::{Situation, typical};
-use crate::{Action, Limits, Policies, RoleLimits, Rule};
+use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule};
 
 /// Everything that changes, the gravest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,6 +106,7 @@ const NOBODY: &str = "callers without a role";
 pub fn diff(old: &Policies, new: &Policies) -> Diff {
     let mut changes = access(old, new);
     changes.extend(approvals(old, new));
+    changes.extend(audit(old, new));
     changes.extend(roles_and_limits(old, new));
     changes.extend(content(old, new));
     changes.extend(models(old, new));
@@ -167,6 +168,23 @@ fn told(when: Vec<String>) -> Option<Vec<String>> {
 fn approvals(old: &Policies, new: &Policies) -> Option<Change> {
     let (from, to) = (old.required_approvals(), new.required_approvals());
     (from != to).then(|| value("the bundle", "required approvals", from, to, to < from))
+}
+
+/// What widens is that less is known of requests, or for less long.
+fn audit(old: &Policies, new: &Policies) -> Vec<Change> {
+    let (old, new) = (old.audit(), new.audit());
+    let mut changes = Vec::new();
+    if old.when_room_is_critical != new.when_room_is_critical {
+        let word = |room| if room == CriticalRoom::Count { "count" } else { "refuse" };
+        let (from, to) = (word(old.when_room_is_critical), word(new.when_room_is_critical));
+        let widens = new.when_room_is_critical == CriticalRoom::Count;
+        changes.push(value("the audit log", "new requests when room is critical", from, to, widens));
+    }
+    if old.leave_unmirrored != new.leave_unmirrored {
+        let (from, to) = (old.leave_unmirrored, new.leave_unmirrored);
+        changes.push(value("the audit log", "records may leave unmirrored", from, to, to));
+    }
+    changes
 }
 
 fn value(of: impl Into<String>, field: &str, from: impl fmt::Display, to: impl fmt::Display, widens: bool) -> Change {

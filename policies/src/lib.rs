@@ -9,6 +9,7 @@
 mod action;
 mod ask;
 mod audit_level;
+mod audit_rules;
 mod break_glass;
 mod bundle;
 mod calendar;
@@ -39,6 +40,7 @@ mod words;
 pub use action::Action;
 pub use ask::{Ask, Principal, PrincipalKind, Resource};
 pub use audit_level::AuditLevel;
+pub use audit_rules::{AuditRules, CriticalRoom};
 pub use break_glass::{BREAK_GLASS_BYTES, BREAK_GLASS_S, BreakGlass, BreakGlassError};
 pub use bundle::{BUNDLE_BYTES, Bundle, BundleError, SCHEMA_VERSION};
 pub use case::{Actions, Case, Expect, Given, Roles};

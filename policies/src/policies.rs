@@ -11,13 +11,16 @@ use crate::guard::Facts;
 use crate::holder::{Holder, Holders, Parts};
 use crate::judge::{Judge, Open, Question, Verdict};
 use crate::words::Words;
-use crate::{Ask, AuditLevel, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits};
+use crate::{
+    Ask, AuditLevel, AuditRules, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits,
+};
 
 /// A checked bundle, ready to decide. What it answers does not change any more.
 #[derive(Debug)]
 pub struct Policies {
     version: u64,
     required_approvals: u8,
+    audit: AuditRules,
     limits: BTreeMap<String, RoleLimits>,
     compiled: Compiled,
     words: Words,
@@ -86,6 +89,7 @@ impl Policies {
         Ok(Self {
             version: bundle.version,
             required_approvals: bundle.required_approvals,
+            audit: bundle.audit,
             limits: bundle.limits.clone(),
             compiled,
             words,
@@ -103,6 +107,12 @@ impl Policies {
     #[must_use]
     pub fn required_approvals(&self) -> u8 {
         self.required_approvals
+    }
+
+    /// What the bundle says of the audit log itself.
+    #[must_use]
+    pub fn audit(&self) -> AuditRules {
+        self.audit
     }
 
     /// The rules, by id.

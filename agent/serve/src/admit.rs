@@ -85,6 +85,8 @@ pub(crate) async fn admit_beside(
 /// # Errors
 /// As [`admit`].
 pub(crate) async fn enter(app: &Arc<App>, call: &Call, permit: &Permit, demand: Demand) -> Result<Queued, ApiError> {
+    // Not one record more for what cannot have its own: each would eat of the room that is left.
+    app.serving.audit.admits(Kind::InferStart).map_err(|error| record::lost(call, &error))?;
     let refused = |error| {
         let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
         converse::refuse(app, call, permit.action(), object, Some(decision), error)

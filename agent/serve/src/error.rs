@@ -158,6 +158,8 @@ impl ApiError {
     pub(crate) fn unrecorded(error: &AuditError) -> Self {
         let reason = match error {
             AuditError::Full { .. } => "the device's disk is full",
+            AuditError::NoRoom { .. } => "the audit log has too little room for new requests",
+            AuditError::Latched { .. } => "the device's disk failed, and is looked at again by itself",
             AuditError::Busy { .. } => "more is waiting to be recorded than the disk can take",
             AuditError::Closed => "the device is shutting down",
             _ => "the audit log does not accept records; an operator has to look at the device",

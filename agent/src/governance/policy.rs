@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use outpost_audit::{Kind, Record};
+use outpost_audit::{CapacityMode, Kind, Record};
 use outpost_contract::SealedKind;
 use outpost_disk::Ledger;
+use outpost_policies::CriticalRoom;
 use outpost_policies::{Bundle, Policies};
 use outpost_serve::GovernanceError;
 use outpost_trust::Signers;
@@ -85,7 +86,9 @@ impl PolicyKeeper {
             })?;
             around.policies.replace(policies);
         }
-        Ok(Self { kept: Mutex::new((ledger, kept)), around })
+        let keeper = Self { kept: Mutex::new((ledger, kept)), around };
+        keeper.settle_capacity()?;
+        Ok(keeper)
     }
 
     /// Whether a bundle was in force before this start, or came into force since.
@@ -217,7 +220,18 @@ impl PolicyKeeper {
         held.1 = Some(next);
         self.around.policies.replace(policies);
         self.around.announcer.say(Progress::Policy(version));
-        Ok(())
+        self.settle_capacity().map_err(failed)
+    }
+
+    /// Tells the audit log what the bundle in force wants once room is critical; a change is on record.
+    fn settle_capacity(&self) -> Result<()> {
+        let policies = self.around.policies.now();
+        let mode = match policies.audit().when_room_is_critical {
+            CriticalRoom::Refuse => CapacityMode::Strict,
+            CriticalRoom::Count => CapacityMode::Availability,
+        };
+        let chosen = self.around.audit.choose_capacity_mode(mode, &format!("bundle-{}", policies.version()));
+        chosen.map_or(Ok(()), |appended| appended.wait().map(|_| ())).context("what matters when room is critical")
     }
 
     fn append(&self, record: Record) -> Result<(), GovernanceError> {

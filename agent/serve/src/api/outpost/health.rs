@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use outpost_audit::Kind;
 use serde_json::json;
 
 use crate::Health;
@@ -12,6 +13,9 @@ use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) async fn show(State(app): State<Arc<App>>) -> Response {
+    if let Err(error) = app.serving.audit.admits(Kind::InferStart) {
+        return ApiError::unrecorded(&error).into_response();
+    }
     match app.serving.backend.health().await {
         Health::Ready => Json(json!({ "status": "ok" })).into_response(),
         Health::Loading => ApiError::unavailable("model_loading", "a model is being loaded").into_response(),
