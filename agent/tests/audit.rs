@@ -96,6 +96,28 @@ fn a_record_is_proven_without_the_log() {
 }
 
 #[test]
+fn a_report_is_on_record_and_one_of_a_spoilt_copy_says_so_first() {
+    let device = Device::new("report");
+    let (key, out) = (device.path("state/audit/audit.vkey"), device.path("report.html"));
+    device.expect(0, &["audit", "report", "--out", &out, "--key", &key, "--since", "2026-01-01"]);
+    let shown = device.expect(0, &["audit", "show", "--kind", "audit.read"]);
+    assert!(shown.contains("report_audit  since=2026-01-01T00:00:00.000Z"), "{shown}");
+    let page = std::fs::read_to_string(&out).unwrap();
+    assert!(page.contains("The log verifies.") && page.contains("report_audit") && !page.contains("NOT verify"));
+    let copy = device.0.join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let mut bytes = std::fs::read(device.0.join("state/audit/audit.db")).unwrap();
+    let at = bytes.windows(10).position(|bytes| bytes == b"key.create").unwrap();
+    bytes[at] = b'K';
+    std::fs::write(copy.join("audit.db"), bytes).unwrap();
+    let told = device.expect(4, &["audit", "report", &device.path("copy"), "--out", &out]);
+    assert!(told.contains("does NOT verify"), "{told}");
+    assert!(std::fs::read_to_string(&out).unwrap().contains("This log does NOT verify"));
+    device.expect(1, &["audit", "report", "--out", &out, "--key", "no key"]);
+    device.expect(1, &["audit", "report", "--out", &out, "--witness", "no key"]);
+}
+
+#[test]
 fn an_export_from_a_copy_is_not_signed_and_records_nothing() {
     let device = Device::new("copy");
     let copy = device.0.join("copy");

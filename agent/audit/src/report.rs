@@ -247,6 +247,10 @@ impl Findings {
         page.element("title", &[], format_args!("{warning}Audit report of {}", integrity.verified.origin));
         page.markup("\n<style>\n");
         page.markup(STYLE);
+        if !integrity.is_good() {
+            // On every sheet: a page of a print may be read by itself.
+            page.markup("@page { @top-left { content: \"This log does NOT verify\"; font: bold 8pt sans-serif; color: #a8120f; } }\n");
+        }
         page.markup("</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#summary\">To the summary</a>\n<header>");
         page.element("p", &[("class", &"kind")], "Audit report");
         page.element("h1", &[], if self.device.is_empty() { &integrity.verified.origin } else { &self.device });

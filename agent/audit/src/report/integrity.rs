@@ -208,7 +208,7 @@ impl Integrity<'_> {
         page.markup("</dl>\n");
         self.witnesses.write(page);
         page.heading("Check it again, in three commands");
-        page.paragraph("Save the signed head below as report.checkpoint, and take the verifier key from where you were told it, as audit.vkey. Then:");
+        page.paragraph("Save the signed head below as report.checkpoint, its last line with a line feed, and take the verifier key from where you were told it, as audit.vkey. Then:");
         page.markup("<ol class=\"commands\"><li>");
         page.element("code", &[], "outpost audit export --format tiles --out tiles");
         page.markup(" – whoever runs the device takes the whole log out, on record</li><li>");

@@ -160,6 +160,7 @@ fn a_log_that_does_not_verify_says_so_first_and_names_the_record() {
         html.contains("record 17:") && html.contains("record 23:") && html.contains("of which 1 could not be read")
     );
     assert!(html.contains("the log does NOT verify"), "the matrix says it too");
+    assert!(html.contains("@top-left { content: \"This log does NOT verify\""), "and every printed sheet");
     assert_is_ours(&html);
 }
 
