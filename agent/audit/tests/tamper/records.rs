@@ -113,11 +113,11 @@ fn deleted_and_doubled_with_the_rest_moved() {
     .run();
 }
 
-/// Changes the records of a bundle at a place, and says which one must be named.
-type InBundle<'a> = &'a (dyn Fn(&mut Vec<&[u8]>, usize) -> Option<usize> + Sync);
+/// Changes the records of a bundle at a place, and says which ones must be named; none if nothing can be done there.
+type InBundle<'a> = &'a (dyn Fn(&mut Vec<&[u8]>, usize) -> Option<Vec<usize>> + Sync);
 
 /// In the tiles, one record of each bundle at a time.
-fn in_the_tiles(name: &str, tamper: InBundle<'_>) {
+fn in_the_tiles(name: &str, places: usize, tamper: InBundle<'_>) {
     let subject = large();
     let path = subject.path("tiles");
     Trial {
@@ -125,22 +125,28 @@ fn in_the_tiles(name: &str, tamper: InBundle<'_>) {
         folder: &path,
         options: subject.options(),
         policy: None,
-        places: 256,
+        places,
         short: 4,
         tamper: &|copy: &mut Copied, place| {
             let mut named = Vec::new();
             for (number, bundle) in subject.entries.chunks(256).enumerate().filter(|(_, bundle)| place < bundle.len()) {
                 let mut records: Vec<&[u8]> = bundle.iter().map(|entry| entry.bytes.as_slice()).collect();
                 if let Some(wrong) = tamper(&mut records, place) {
-                    let partial = if bundle.len() < 256 { format!(".p/{}", bundle.len()) } else { String::new() };
-                    copy.write(&format!("tile/entries/{number:03}{partial}"), &to_bundle(&records));
-                    named.push((number * 256 + wrong) as u64);
+                    copy.write(&bundle_name(number), &to_bundle(&records));
+                    named.extend(wrong.into_iter().map(|wrong| (number * 256 + wrong) as u64));
                 }
             }
             Demand::Named(named)
         },
     }
     .run();
+}
+
+/// The file of a bundle of 10,000 records.
+pub(crate) fn bundle_name(number: usize) -> String {
+    let width = (RECORDS - number * 256).min(256);
+    let partial = if width < 256 { format!(".p/{width}") } else { String::new() };
+    format!("tile/entries/{number:03}{partial}")
 }
 
 /// Each behind two bytes of its length.
@@ -151,28 +157,50 @@ pub(crate) fn to_bundle(records: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn deleted_from_the_tiles() {
-    in_the_tiles("large tiles: deleted records", &|records, place| {
+    in_the_tiles("large tiles: deleted records", 256, &|records, place| {
         records.remove(place);
-        Some(place)
+        Some(vec![place])
     });
 }
 
 #[test]
 fn moved_in_the_tiles() {
-    in_the_tiles("large tiles: records that changed places", &|records, place| {
-        (place + 1 < records.len()).then(|| records.swap(place, place + 1)).map(|()| place + 1)
+    in_the_tiles("large tiles: records that changed places", 255, &|records, place| {
+        (place + 1 < records.len()).then(|| records.swap(place, place + 1)).map(|()| vec![place, place + 1])
     });
-    // The other one of each pair.
-    in_the_tiles("large tiles: records that changed places, the first named", &|records, place| {
-        (place + 1 < records.len()).then(|| records.swap(place, place + 1)).map(|()| place)
-    });
+}
+
+/// The last of a bundle with the first of the next.
+#[test]
+fn moved_between_bundles() {
+    let subject = large();
+    let path = subject.path("tiles");
+    Trial {
+        name: "large tiles: records that changed bundles",
+        folder: &path,
+        options: subject.options(),
+        policy: None,
+        places: RECORDS / 256,
+        short: 4,
+        tamper: &|copy, place| {
+            let mut records: Vec<&[u8]> = subject.entries.iter().map(|entry| entry.bytes.as_slice()).collect();
+            let next = (place + 1) * 256;
+            records.swap(next - 1, next);
+            for (number, bundle) in records.chunks(256).enumerate().skip(place).take(2) {
+                copy.write(&bundle_name(number), &to_bundle(bundle));
+            }
+            Demand::Named(vec![next as u64 - 1, next as u64])
+        },
+    }
+    .run();
 }
 
 #[test]
 fn doubled_in_the_tiles() {
-    in_the_tiles("large tiles: doubled records", &|records, place| {
+    in_the_tiles("large tiles: doubled records", 256, &|records, place| {
         records.insert(place + 1, records[place]);
-        // Behind the last one of a bundle there is no record to name; the bundle is, with its first.
-        (place + 1 < records.len() - 1).then_some(place + 1)
+        // Behind the last of a bundle stands no other that could be named: there it is the bundle that is too long.
+        let has_next = place + 2 < records.len();
+        Some(if has_next { vec![place + 1] } else { Vec::new() })
     });
 }

@@ -1,6 +1,6 @@
 //! The tail cut off, at every size.
 
-use crate::records::to_bundle;
+use crate::records::{bundle_name, to_bundle};
 use crate::subject::large;
 use crate::trial::{Demand, Trial};
 
@@ -84,8 +84,7 @@ fn of_one_bundle() {
             let mut named = Vec::new();
             for (number, bundle) in subject.entries.chunks(256).enumerate().filter(|(_, bundle)| kept < bundle.len()) {
                 let left: Vec<&[u8]> = bundle[..kept].iter().map(|entry| entry.bytes.as_slice()).collect();
-                let partial = if bundle.len() < 256 { format!(".p/{}", bundle.len()) } else { String::new() };
-                copy.write(&format!("tile/entries/{number:03}{partial}"), &to_bundle(&left));
+                copy.write(&bundle_name(number), &to_bundle(&left));
                 named.push((number * 256 + kept) as u64);
             }
             Demand::Named(named)
