@@ -111,7 +111,7 @@ fn plan(connection: &Connection, basis: PruneBasis, horizon_ms: i64) -> rusqlite
         // What is counted since is counted from the leaves, if the count is lost.
         Some(number("SELECT first FROM tally")?.flatten().unwrap_or(0)),
         number("SELECT min(idx) FROM open_requests")?.flatten(),
-        number("SELECT min(idx) FROM sealed")?.flatten(),
+        number("SELECT min(slot) / 2 FROM sealed")?.flatten(),
         match basis {
             PruneBasis::Mirrored { records } => Some(records),
             PruneBasis::Policy => None,
