@@ -73,13 +73,13 @@ fn old_records_leave_in_whole_tiles_and_everything_that_stays_is_proven() {
     let before = device.log.size();
     assert_eq!(device.prune(400, PruneBasis::Policy), 0..0, "nothing is that old");
     let left = device.prune(10, PruneBasis::Policy);
-    // Days 0 to 29 are ten days old or older, and 3,000 records are 11 tiles and a part.
-    assert_eq!(left, 0..2_816);
+    // Days 0 to 30 are ten days old or older, and their 3,101 records are 12 tiles and a part.
+    assert_eq!(left, 0..3_072);
     let report = verify(&device.path()).unwrap();
-    assert_eq!((report.problems, report.first), (Vec::new(), 2_816));
+    assert_eq!((report.problems, report.first), (Vec::new(), 3_072));
     assert_eq!(report.records, before + 1, "they count as before");
-    assert_eq!(device.prune(10, PruneBasis::Policy), 2_816..2_816, "twice is once");
-    for (name, index) in [("a", 2_816), ("b", 3_500), ("c", before)] {
+    assert_eq!(device.prune(10, PruneBasis::Policy), 3_072..3_072, "twice is once");
+    for (name, index) in [("a", 3_072), ("b", 3_500), ("c", before)] {
         let proof = device.root.path().join(name);
         export::prove(&device.path(), index, &proof).unwrap();
         assert!(verify_any(&proof, &verify::Options::default()).is_ok(), "{index}");
@@ -87,13 +87,13 @@ fn old_records_leave_in_whole_tiles_and_everything_that_stays_is_proven() {
     let options = || export::Options { from: None, to: None, key: None, tool: "test".into() };
     let exported =
         export::export(&device.path(), Format::ALL[1], &device.root.path().join("jsonl"), &options()).unwrap();
-    assert_eq!((exported.from, exported.size), (2_816, before + 1));
+    assert_eq!((exported.from, exported.size), (3_072, before + 1));
     for refused in [
         export::export(&device.path(), Format::Tiles, &device.root.path().join("tiles"), &options()).unwrap_err(),
-        export::prove(&device.path(), 2_815, &device.root.path().join("d")).unwrap_err(),
+        export::prove(&device.path(), 3_071, &device.root.path().join("d")).unwrap_err(),
         mirror::next_package(&device.path(), 0).unwrap_err(),
     ] {
-        assert!(matches!(refused, AuditError::Pruned { first: 2_816 }), "{refused}");
+        assert!(matches!(refused, AuditError::Pruned { first: 3_072 }), "{refused}");
     }
 }
 
@@ -118,7 +118,7 @@ fn a_log_goes_on_after_a_prune_and_a_restart() {
     device.log.shutdown("asked").unwrap();
     let path = device.path();
     let filter = Filter { limit: Some(1), ..Filter::default() };
-    assert_eq!(reader::list(&path, &filter).unwrap()[0].index, 2_816);
+    assert_eq!(reader::list(&path, &filter).unwrap()[0].index, 3_072);
     assert_eq!(problems(&path), [String::new(); 0]);
 }
 
