@@ -107,7 +107,7 @@ fn what_only_this_device_has_stays() {
     device.count_everything();
     let left = device.prune(10, PruneBasis::Policy);
     assert_eq!(left, 768..open - open % WIDTH, "the start of an open request stays");
-    assert_eq!(problems(&device.path()), [String::new(); 0]);
+    assert_eq!(problems(&device.path()), Vec::<String>::new());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_log_goes_on_after_a_prune_and_a_restart() {
     let path = device.path();
     let filter = Filter { limit: Some(1), ..Filter::default() };
     assert_eq!(reader::list(&path, &filter).unwrap()[0].index, 3_072);
-    assert_eq!(problems(&path), [String::new(); 0]);
+    assert_eq!(problems(&path), Vec::<String>::new());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_hash_that_stands_for_records_that_left_is_still_vouched_for() {
     let device = Device::new(100);
     device.prune(10, PruneBasis::Policy);
     device.log.shutdown("asked").unwrap();
-    assert_eq!(problems(&device.path()), [String::new(); 0]);
+    assert_eq!(problems(&device.path()), Vec::<String>::new());
     let connection = Connection::open(device.path().join("audit.db")).unwrap();
     connection.execute("UPDATE nodes SET hash = zeroblob(32) WHERE level = 1 AND idx = 3", ()).unwrap();
     assert!(problems(&device.path()).iter().any(|problem| problem.contains("do not lead to the root")));
