@@ -125,7 +125,9 @@ try {
     hold(control.seen.some((one) => one.method === method), `no ${method} reached the open server`);
   }
 
-  const [before, modelsBefore] = [records(), await models()];
+  // Our own look at the models is on record too: it comes before the first count and after the second.
+  const modelsBefore = await models();
+  const before = records();
   const { told, seen } = await attack(browser, agentPort);
   const [after, modelsAfter] = [records(), await models()];
 
