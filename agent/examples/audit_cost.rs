@@ -27,6 +27,10 @@ struct Half {
     tokens: u64,
     /// Milliseconds to the first text.
     first_ms: Vec<f64>,
+    /// Milliseconds until the start was durable.
+    durable_ms: Vec<f64>,
+    /// Answers whose first text waited for that.
+    delayed: usize,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,7 +47,8 @@ async fn main() -> Result<()> {
     let info = BootInfo { agent: "0.1.0".into(), device: "cost".into(), clock: Clock::system() };
     let (log, _) = AuditLog::open(directory.path(), identity, info)?;
     half(&worker, None, 2).await?;
-    let (mut ratios, mut without_ms, mut with_ms) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut without_ms, mut with_ms, mut durable_ms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut delayed = 0;
     for pair in 0..pairs {
         // Every other pair begins with the other half: what warms up favours neither.
         let (without, with) = if pair % 2 == 0 {
@@ -58,6 +63,8 @@ async fn main() -> Result<()> {
         say(&format!("pair {pair}: {:.2} tokens/s without, {:.2} with", speed(&without), speed(&with)))?;
         without_ms.extend(without.first_ms);
         with_ms.extend(with.first_ms);
+        durable_ms.extend(with.durable_ms);
+        delayed += with.delayed;
     }
     say(&format!(
         "tokens/s with ÷ without: median {:.4} ({:.4}–{:.4})",
@@ -73,6 +80,12 @@ async fn main() -> Result<()> {
             with - without
         ))?;
     }
+    say(&format!(
+        "start durable after p50 {:.2} ms, p99 {:.2} ms; {delayed} of {} first texts waited for it",
+        at(&mut durable_ms, 0.5),
+        at(&mut durable_ms, 0.99),
+        durable_ms.len()
+    ))?;
     say(&format!("{} records in {} commits", log.size(), log.commits()))
 }
 
@@ -88,6 +101,8 @@ async fn half(worker: &Worker, log: Option<&AuditLog>, requests: u32) -> Result<
         let mut events = worker.generate(request).await?;
         if let Some(started) = started {
             started.await?;
+            half.durable_ms.push(asked.elapsed().as_secs_f64() * 1000.0);
+            half.delayed += usize::from(!events.is_empty());
         }
         let mut first = None;
         while let Some(event) = events.recv().await {

@@ -268,7 +268,7 @@ impl Reader {
                     let rest = &self.held[at..];
                     if rest.starts_with(close) {
                         let last = self.take(at);
-                        self.arguments(last.trim_end());
+                        self.arguments(&last);
                         self.state = State::Tail(Tail::Mark);
                         return true;
                     }

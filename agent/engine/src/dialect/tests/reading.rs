@@ -187,6 +187,13 @@ fn letters(text: &str) -> String {
     text.chars().filter(|letter| letter.is_alphabetic()).collect()
 }
 
+#[test]
+fn an_unfinished_call_keeps_its_blanks_however_it_is_cut() {
+    let parts = ["<tool_call>{\"name\": \"weather\", \"arguments\": {\"city\": ", "</tool_call>"];
+    let whole = read(reader(HERMES_TEMPLATE), &[&parts.concat()]);
+    assert_eq!(read(reader(HERMES_TEMPLATE), &parts), whole);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
