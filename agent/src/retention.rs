@@ -1,5 +1,5 @@
 //! Nothing is kept for ever: sealed content past its time is destroyed, and records past theirs leave the device once a mirror
-//! has them. Looked at when the agent starts, and once a day.
+//! has them. Looked at when the agent starts, and once an hour.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::witnessing::Standing;
 
-/// How often it is looked. Content goes by whole months, so a day is soon enough.
-const LOOK_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often it is looked: often enough that a box which is switched off every night is not always at its first look, when
+/// nothing is known of the mirror yet.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
 /// What goes when.
 pub(crate) struct Keeping {

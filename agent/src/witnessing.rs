@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::cosignature::{Cosigned, CosignerKey};
-use outpost_audit::mirror::{Receipt, next_package};
+use outpost_audit::mirror::{Cut, Receipt, next_package};
 use outpost_audit::witness::{self, Divergence, Exchange, Next, Outcome};
 use outpost_audit::{AuditLog, Kind, Record, VerifierKey};
 use outpost_contract::{AuditAnswer, AuditAsk, Down, Up};
@@ -175,20 +175,13 @@ impl Witnessing {
         let goal = self.audit.size();
         while next < goal {
             let directory: PathBuf = self.audit.directory().to_owned();
-            let package = blocking(move || {
-                let package = next_package(&directory, next).map_err(|error| error.to_string())?;
-                let Some(package) = package else { return Ok(None) };
-                let bytes = package.to_bytes().map_err(|error| error.to_string())?;
-                Ok::<_, String>(Some((package.head, bytes)))
-            });
-            let Some((head, bytes)) = package.await.and_then(|package| package).map_err(Broken::Refused)? else {
-                break;
-            };
+            let cut = blocking(move || next_package(&directory, next)).await.map_err(Broken::Refused)?;
+            let Some(Cut { package, bytes }) = cut.map_err(|error| Broken::Refused(error.to_string()))? else { break };
             let answer = self.ask(Up::AuditEntries, bytes.into()).await?;
             let receipt = Receipt::parse(answer.status, &answer.body);
             match receipt.map_err(|error| Broken::Refused(error.to_string()))? {
                 Receipt::Kept { next: then, lines } => {
-                    let note = head.ok_or_else(|| Broken::Refused("the mirror cosigned no head".to_owned()))?;
+                    let note = package.head.ok_or_else(|| Broken::Refused("the mirror cosigned no head".to_owned()))?;
                     let (logs, mirrors) = (slice::from_ref(&self.log_key), slice::from_ref(&self.mirror));
                     let cosigned = Cosigned::join(&note, &lines, logs, mirrors);
                     let cosigned = cosigned.map_err(|error| Broken::Refused(error.to_string()))?;
@@ -216,6 +209,8 @@ impl Witnessing {
                     if theirs < known && corrected == 1 {
                         let name = self.mirror.name().to_owned();
                         self.lost_memory(&name, "mirror_rollback", known, theirs).await?;
+                        // Nothing leaves this device on the word of a mirror that lost it.
+                        self.standing.send_modify(|standing| standing.mirrored = theirs);
                     }
                     next = theirs;
                 }

@@ -22,7 +22,7 @@ mod package;
 mod receipt;
 mod store;
 
-pub use self::cut::next_package;
+pub use self::cut::{Cut, next_package};
 pub use self::package::{BadPackage, MAX_PACKAGE_BYTES, Package};
 pub use self::receipt::Receipt;
 pub use self::store::{Mirror, Taken, head};

@@ -25,6 +25,13 @@ impl Pseudonyms {
     }
 }
 
+/// Whether a text has the form of a pseudonym.
+#[must_use]
+pub fn is_pseudonym(text: &str) -> bool {
+    let digits = text.strip_prefix("p:").unwrap_or_default();
+    digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl fmt::Debug for Pseudonyms {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Pseudonyms(…)")
@@ -41,7 +48,8 @@ mod tests {
         assert_eq!(pseudonyms.of("ada"), pseudonyms.of("ada"));
         assert_ne!(pseudonyms.of("ada"), pseudonyms.of("bob"));
         assert_ne!(pseudonyms.of("ada"), Pseudonyms::new(b"other").of("ada"));
-        assert_eq!(pseudonyms.of("ada").len(), 34);
+        assert!(is_pseudonym(&pseudonyms.of("ada")));
+        assert!(!["ada", "p:", "p:0a", &pseudonyms.of("ada").to_uppercase()].into_iter().any(is_pseudonym));
         assert!(!format!("{pseudonyms:?}").contains("secret"));
     }
 }

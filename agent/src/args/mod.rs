@@ -280,7 +280,7 @@ pub enum Audit {
                             `erase_audit`, which no default rule gives."
     )]
     Erase(Erase),
-    /// Destroy sealed content that is past its time, as the agent does once a day
+    /// Destroy sealed content that is past its time, as the agent does by itself
     #[command(after_help = "Example: outpost audit prune --dry-run")]
     Prune {
         /// Only say what would be destroyed

@@ -5,6 +5,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use outpost_audit::pseudonym::is_pseudonym;
 use outpost_audit::vault::PrunePlan;
 use outpost_audit::{AuditLog, BootInfo, EraseOrder, Kind, Record, Retention, Who};
 use outpost_disk::{Clock, Secret, StateLock};
@@ -134,10 +135,9 @@ fn read_line() -> Result<String> {
 
 /// The pseudonym of a name as policies know it, or one that was given as it is.
 fn pseudonym(here: &Here, who: &str) -> Result<String> {
-    if let Some(digits) = who.strip_prefix("p:") {
-        let is_whole = digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if who.starts_with("p:") {
         ensure!(
-            is_whole,
+            is_pseudonym(who),
             "`{who}` is no pseudonym: it has 32 hexadecimal digits, as `outpost audit show --json` shows it"
         );
         return Ok(who.to_owned());

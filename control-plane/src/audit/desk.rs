@@ -36,7 +36,9 @@ impl Desk {
                     let sent = self.sender.try_send(&topic, answer.to_bytes());
                     tracing::debug!(%device, status = answer.status, sent, "an audit log was answered");
                 }
-                Ok(None) => tracing::warn!(%device, "a message about an audit log that cannot be read was ignored"),
+                Ok(None) => {
+                    tracing::warn!(%device, "a message about an audit log was ignored: it cannot be read, or the device was revoked")
+                }
                 Err(error) => tracing::error!(%device, %error, "an audit log is not answered; the device asks again"),
             }
         }
@@ -49,10 +51,7 @@ fn down(up: Up) -> Down {
 
 fn answer(fleet: &Fleet, request: &Request) -> Result<Option<AuditAnswer>, FleetError> {
     let Some(AuditAsk { number, body }) = AuditAsk::parse(&request.payload) else { return Ok(None) };
-    if !fleet.inner.database.is_admitted(&request.device)? {
-        return Ok(None);
-    }
-    let audit_key = fleet.device(&request.device)?.audit_key;
+    let Some(audit_key) = fleet.inner.database.audit_key(&request.device)? else { return Ok(None) };
     let keeper = &fleet.inner.audit;
     let (status, body) = if request.up == Up::AuditCheckpoint {
         let outcome = keeper.witness(&audit_key, &body, fleet.now_s())?;

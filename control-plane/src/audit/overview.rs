@@ -23,7 +23,7 @@ pub struct MirrorSummary {
     pub mirrored: u64,
     /// Records under the last head that was cosigned.
     pub cosigned: u64,
-    /// Records that the device last reported to have, if that report is of this log's length.
+    /// Records that the device last reported to have, if this is its newest log.
     pub reported: Option<u64>,
     /// What is held against the log.
     pub incidents: Vec<Incident>,

@@ -84,6 +84,14 @@ impl Database {
         })
     }
 
+    /// The key that an admitted device signs its audit log with; none if it is not admitted.
+    pub(crate) fn audit_key(&self, device: &DeviceId) -> Result<Option<String>, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT audit_key FROM devices WHERE device = ?1 AND revoked_s IS NULL";
+            Ok(connection.prepare_cached(sql)?.query_row([device.as_str()], |row| row.get(0)).optional()?)
+        })
+    }
+
     /// Devices that are not admitted any more.
     pub(crate) fn revoked(&self) -> Result<Vec<DeviceId>, DbError> {
         self.read(|connection| {

@@ -8,12 +8,21 @@ use super::package::{MAX_PACKAGE_BYTES, MAX_RECORD_BYTES, Package};
 use crate::AuditError;
 use crate::reader::Snapshot;
 
+/// A package and its bytes on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// What is in it.
+    pub package: Package,
+    /// How it travels.
+    pub bytes: Vec<u8>,
+}
+
 /// The package that begins at record `first` of the log in `directory`; none if there are no more records. Works while
 /// the agent runs.
 ///
 /// # Errors
 /// If the log cannot be read, or does not hold the records it should.
-pub fn next_package(directory: &Path, first: u64) -> Result<Option<Package>, AuditError> {
+pub fn next_package(directory: &Path, first: u64) -> Result<Option<Cut>, AuditError> {
     let snapshot = Snapshot::open(directory)?;
     let cutting = Cutting { connection: &snapshot.connection, directory };
     let (origin, newest) = cutting.log()?;
@@ -22,7 +31,7 @@ pub fn next_package(directory: &Path, first: u64) -> Result<Option<Package>, Aud
         let Some(package) = cutting.cut(&origin, &newest, first, most)? else { return Ok(None) };
         let bytes = package.to_bytes().map_err(|cause| cutting.damaged(cause.to_string()))?;
         if bytes.len() <= MAX_PACKAGE_BYTES {
-            return Ok(Some(package));
+            return Ok(Some(Cut { package, bytes }));
         }
         // Records that hardly compress: fewer of them. One alone always fits.
         most /= 2;

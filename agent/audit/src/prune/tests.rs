@@ -84,6 +84,11 @@ fn old_records_leave_in_whole_tiles_and_everything_that_stays_is_proven() {
         export::prove(&device.path(), index, &proof).unwrap();
         assert!(verify_any(&proof, &verify::Options::default()).is_ok(), "{index}");
     }
+    let page = device.root.path().join("report.html");
+    crate::report::report(&device.path(), &page, &crate::report::Options::default()).unwrap();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("oldest record is number 3072: those before it left the device"));
+    assert!(page.contains("0 up to, not with, 3,072; kept for 10 days; policy"));
     let options = || export::Options { from: None, to: None, key: None, tool: "test".into() };
     let exported =
         export::export(&device.path(), Format::ALL[1], &device.root.path().join("jsonl"), &options()).unwrap();

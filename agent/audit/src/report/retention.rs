@@ -91,6 +91,12 @@ impl Retention {
             Some(Kind::AuditErase) => {
                 ("content of one subject erased", format!("basis: {}", seen.text("detail.basis")))
             }
+            Some(Kind::AuditPrune) if seen.count("detail.records_to").is_some() => {
+                let number = |path| seen.count(path).map(grouped).unwrap_or_default();
+                let (from, to) = (number("detail.records_from"), number("detail.records_to"));
+                let (days, basis) = (number("detail.days"), seen.text("detail.basis"));
+                ("records left the device", format!("{from} up to, not with, {to}; kept for {days} days; {basis}"))
+            }
             Some(Kind::AuditPrune) => {
                 let days = seen.count("detail.content_days").map(grouped).unwrap_or_default();
                 ("old content pruned", format!("kept for {days} days; months {}", seen.text("detail.months")))
@@ -98,7 +104,7 @@ impl Retention {
             _ => return,
         };
         self.erasures += u64::from(seen.kind == Some(Kind::AuditErase));
-        self.prunings += u64::from(seen.kind == Some(Kind::AuditPrune));
+        self.prunings += u64::from(what == "old content pruned");
         self.list.push(Destroyed {
             index: seen.index,
             wall_ms: seen.wall_ms,
@@ -140,12 +146,17 @@ impl Retention {
     pub(super) fn write(&self, page: &mut Page) {
         if let Some((first, last)) = self.first_ms.zip(self.last_ms) {
             page.paragraph(format_args!(
-                "The log reaches from {} to {} (UTC, by the device's clock): {}. Its oldest record is number {}: a log \
-                 begins with 0, and nothing can be taken out of it without the check above failing.",
+                "The log reaches from {} to {} (UTC, by the device's clock): {}. Its oldest record is number {}{}",
                 minute(first),
                 minute(last),
                 length(last.saturating_sub(first)),
                 self.first_index,
+                if self.first_index == 0 {
+                    ": a log begins with 0, and nothing can be taken out of it without the check above failing."
+                } else {
+                    ": those before it left the device past their retention. The check above holds only where a record \
+                     says so; the hashes that stand for them still lead to the signed root, and a mirror may have them."
+                },
             ));
         }
         page.paragraph(format_args!(

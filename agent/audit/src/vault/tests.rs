@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::log::tests::inject;
-use crate::mirror::{self, Mirror, Taken};
+use crate::mirror::{self, Cut, Mirror, Taken};
 use crate::verify::verify;
 use crate::writer::tests::Fault;
 use crate::{
@@ -503,7 +503,8 @@ fn a_subject_with_ten_thousand_records_is_erased_and_nowhere_to_be_found() {
     }
     let key: VerifierKey = std::fs::read_to_string(device.log_directory().join("audit.vkey")).unwrap().parse().unwrap();
     let mut mirror = Mirror::open(&device.path.join("mirror"), &key).unwrap();
-    while let Some(package) = mirror::next_package(&device.log_directory(), mirror.next().unwrap()).unwrap() {
+    while let Some(Cut { package, .. }) = mirror::next_package(&device.log_directory(), mirror.next().unwrap()).unwrap()
+    {
         assert!(matches!(mirror.take(&package).unwrap(), Taken::Kept { .. } | Taken::Waiting { .. }));
     }
     assert_eq!(mirror.size().unwrap(), log.size());

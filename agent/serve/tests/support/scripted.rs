@@ -1,5 +1,4 @@
 //! A backend that does what the last message says, and at a chosen point waits or panics.
-#![allow(dead_code, unreachable_pub, reason = "each test file is a program of its own and uses its part")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
+use outpost_audit::pseudonym::is_pseudonym;
 use outpost_audit::{EraseOrder, Who};
 use outpost_policies::{Action, Resource};
 use serde_json::{Map, Value, json};
@@ -109,11 +110,6 @@ fn parse_prune(object: Map<String, Value>) -> Result<bool, ApiError> {
     let dry_run = fields.flag("dry_run")?.unwrap_or(false);
     fields.finish()?;
     Ok(dry_run)
-}
-
-fn is_pseudonym(text: &str) -> bool {
-    let digits = text.strip_prefix("p:").unwrap_or_default();
-    digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
