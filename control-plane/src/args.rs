@@ -151,9 +151,16 @@ pub(crate) enum Audit {
         /// The device
         device: String,
     },
-    /// Show the public keys that cosign, for an auditor's policy file
-    #[command(after_help = "Example: outpost-control audit keys")]
-    Keys,
+    /// Show the public keys that cosign; with a device, as the policy file that an auditor checks its log by
+    #[command(
+        after_help = "Example: outpost-control audit keys --policy till-7 > witnesses.policy\n         outpost audit verify \
+                      DIR --policy witnesses.policy"
+    )]
+    Keys {
+        /// Write a policy (c2sp.org/tlog-policy) for this device's log
+        #[arg(long, value_name = "DEVICE")]
+        policy: Option<String>,
+    },
 }
 
 /// `outpost-control user …`

@@ -60,6 +60,9 @@ pub enum FleetError {
     /// The device is not enrolled, or was revoked.
     #[error("device `{0}` is not enrolled; `outpost-control device ls` shows those that are")]
     UnknownDevice(DeviceId),
+    /// No record of the device's audit log has arrived.
+    #[error("no audit log of `{0}` is mirrored; `outpost-control audit ls` shows those that are")]
+    NotMirrored(DeviceId),
     /// The name belongs to the control plane itself.
     #[error("`{0}` is not a name for a device; choose another")]
     ReservedName(DeviceId),

@@ -1,82 +1,15 @@
 //! Somebody restores an old image: of a device, or of the control plane. Both are found out, and nothing is lost.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use outpost_agent::app::Agent;
-use outpost_agent::keys;
-use outpost_agent::state::StateDir;
+use outpost_audit::Kind;
 use outpost_audit::verify::verify;
-use outpost_audit::{AuditLog, BootInfo, Filter, Kind, Leaf, Record, reader};
-use outpost_contract::DeviceId;
-use outpost_control::MirrorSummary;
-use outpost_disk::Clock;
-use outpost_tests::fleet::Fleet;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Story {
-    _folder: tempfile::TempDir,
-    fleet: Fleet,
-    state: StateDir,
-}
+use crate::witnessed::{PATIENCE, Story};
 
 impl Story {
-    async fn begin() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let fleet = Fleet::start(folder.path()).await?;
-        fleet.release_policy_only().await?;
-        let device: DeviceId = "till-7".parse()?;
-        let (state, _) = fleet.enrol(&device).await?;
-        Ok(Self { _folder: folder, fleet, state })
-    }
-
-    /// Runs the agent until the whole of its newest log is cosigned and mirrored, as far as it was when it connected.
-    async fn visit(&self) -> Result<MirrorSummary> {
-        let agent = self.fleet.agent(&self.state).await?;
-        let size = agent.audit().size();
-        let summary = self.mirrored(size).await;
-        let noted = tokio::time::timeout(PATIENCE, noted(&agent, size)).await;
-        agent.stop().await;
-        noted.context("what was cosigned is not in the log")??;
-        summary
-    }
-
-    async fn mirrored(&self, size: u64) -> Result<MirrorSummary> {
-        let arrived = async {
-            loop {
-                let mirrors = self.fleet.control.run(|fleet| fleet.audit_mirrors()).await?;
-                let newest = mirrors.into_iter().next_back();
-                if let Some(newest) = newest
-                    && newest.mirrored >= size
-                    && newest.cosigned >= size
-                    && newest.origin == keys::log_identity(&self.state)?.origin
-                {
-                    return Ok(newest);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, arrived).await.with_context(|| format!("{size} records were not mirrored"))?
-    }
-
-    /// Writes records while nobody else does.
-    fn work(&self, records: u32) -> Result<()> {
-        let info = BootInfo { agent: "0.1.0".into(), device: "till-7".into(), clock: Clock::system() };
-        let (log, _) = AuditLog::open(&self.state.audit(), keys::log_identity(&self.state)?, info)?;
-        let appended: Vec<_> = (0..records).map(|_| log.append(Record::new(Kind::AdminAct))).collect();
-        for appended in appended {
-            appended.wait()?;
-        }
-        Ok(log.shutdown("worked")?)
-    }
-
-    fn leaves(&self) -> Result<Vec<Leaf>> {
-        let entries = reader::list(&self.state.audit(), &Filter::default())?;
-        entries.iter().map(|entry| entry.leaf().map_err(anyhow::Error::msg)).collect()
-    }
-
     /// The agent notices that its log must not go on, and begins another.
     async fn begins_another_log(&self, reason: &str) -> Result<()> {
         let agent = self.fleet.agent(&self.state).await?;
@@ -95,15 +28,6 @@ impl Story {
         ensure!(verify(&self.state.audit())?.is_ok() && verify(&kept.directory)?.is_ok());
         Ok(())
     }
-}
-
-/// Waits until the log itself holds what witness and mirror cosigned.
-async fn noted(agent: &Agent, from: u64) -> Result<()> {
-    let filter = Filter { from: Some(from), kinds: vec![Kind::Cosigned], ..Filter::default() };
-    while agent.audit().find(&filter)?.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 async fn ended(agent: &Agent) -> Result<()> {

@@ -125,7 +125,7 @@ pub fn export(directory: &Path, format: Format, target: &Path, options: &Options
 /// As [`export`].
 pub fn prove(directory: &Path, index: u64, target: &Path) -> Result<Exported, AuditError> {
     let source = Source::open(directory)?;
-    let (size, root) = (source.checkpoint.size, source.checkpoint.root);
+    let size = source.checkpoint.size;
     let record = target.with_extension(RECORD_ENDING);
     if record == target {
         let path = target.display();
@@ -138,7 +138,11 @@ pub fn prove(directory: &Path, index: u64, target: &Path) -> Result<Exported, Au
     if index < first {
         return Err(AuditError::Pruned { first });
     }
-    let proof = crate::proof::Proof { index, path: source.path(index)?, checkpoint: source.note.clone() };
+    // By a head that others have cosigned, if one holds the record: then it is not the log's word alone.
+    let (head, checkpoint) =
+        source.cosigned(index)?.unwrap_or_else(|| (source.checkpoint.clone(), source.note.clone()));
+    let (size, root) = (head.size, head.root);
+    let proof = crate::proof::Proof { index, path: source.path(index, size)?, checkpoint };
     source.each(index, index + 1, |_, leaf| Ok(atomic::write(&record, leaf)?))?;
     atomic::write(target, proof.to_text())?;
     Ok(Exported { origin: source.checkpoint.origin, from: index, to: index + 1, size, root })

@@ -100,6 +100,16 @@ pub fn list(directory: &Path, filter: &Filter) -> Result<Vec<Entry>, AuditError>
     Ok(entries)
 }
 
+/// How many records the log in `directory` has had, those that have left among them.
+///
+/// # Errors
+/// If there is no log, or it cannot be read.
+pub fn log_size(directory: &Path) -> Result<u64, AuditError> {
+    let snapshot = Snapshot::open(directory)?;
+    let size = snapshot.connection.query_row("SELECT size FROM tree", (), |row| row.get(0));
+    size.map_err(|error| AuditError::database("read", directory, &error))
+}
+
 /// The counters of the log in `directory`.
 pub(crate) fn counters(directory: &Path) -> Result<Vec<Counter>, AuditError> {
     let snapshot = Snapshot::open(directory)?;

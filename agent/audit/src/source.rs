@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::reader::Snapshot;
 use crate::tile::{self, Subtree};
 use crate::tree::{Hash, TILE_HEIGHT, node_hash};
-use crate::{AuditError, Checkpoint, VerifierKey, prune};
+use crate::{AuditError, Checkpoint, VerifierKey, prune, witness};
 
 /// A log that is being read.
 pub(crate) struct Source {
@@ -69,9 +69,9 @@ impl Source {
         if expected == to { Ok(()) } else { Err(self.damaged(format!("record {expected} is missing"))) }
     }
 
-    /// The sibling hashes from record `index` up to the root: PATH(index, D[size]) of RFC 6962.
-    pub(crate) fn path(&self, index: u64) -> Result<Vec<Hash>, AuditError> {
-        let (mut from, mut to) = (0, self.checkpoint.size);
+    /// The sibling hashes from record `index` up to the root of the first `size` records: PATH(index, D[size]) of RFC 6962.
+    pub(crate) fn path(&self, index: u64, size: u64) -> Result<Vec<Hash>, AuditError> {
+        let (mut from, mut to) = (0, size);
         let mut path = Vec::new();
         while to - from > 1 {
             // The left part is the largest power of two below the whole.
@@ -86,6 +86,11 @@ impl Source {
         }
         path.reverse();
         Ok(path)
+    }
+
+    /// The head that holds the record at `index` and that most witnesses cosigned, with its note.
+    pub(crate) fn cosigned(&self, index: u64) -> Result<Option<(Checkpoint, String)>, AuditError> {
+        witness::best_note(self.connection(), &self.directory, &self.key, index)
     }
 
     /// The root over `from..to`, which is one node of the tree.

@@ -8,7 +8,8 @@
 //! 3. the root over all leaves against the signed head, and against every checkpoint ever kept, at that size;
 //! 4. every signature, by the log's public key;
 //! 5. every `summary` against the records that it counts;
-//! 6. that the log is not shorter than any signed checkpoint: those kept, the one in `audit.checkpoint`, and those that
+//! 6. with a policy of witnesses ([`Options::policy`]): how far their quorum vouches for it;
+//! 7. that the log is not shorter than any signed checkpoint: those kept, the one in `audit.checkpoint`, and those that
 //!    the caller brings along from elsewhere.
 //!
 //! What left the log is checked in the same way: a tree of tiles, an export with its manifest, the proof of one record.
@@ -34,6 +35,7 @@ use serde::Serialize;
 
 use crate::export::manifest;
 use crate::reader::Snapshot;
+use crate::witness::{self, Policy, Vouched};
 use crate::{AuditError, VerifierKey, schema, tile};
 
 /// More problems than this are counted, not listed.
@@ -47,6 +49,8 @@ pub struct Options {
     pub verifier_key: Option<VerifierKey>,
     /// Signed checkpoints of this log that the auditor kept from earlier visits or got from a witness.
     pub checkpoints: Vec<String>,
+    /// Which witnesses, and how many of them, must vouch for the log or for the head of a proof.
+    pub policy: Option<Policy>,
     /// The file with the record that a proof is about; beside the proof, ending in `json`, by default.
     pub record: Option<PathBuf>,
 }
@@ -84,6 +88,8 @@ pub struct Report {
     pub checkpoint_size: Option<u64>,
     /// Checkpoints that verified.
     pub checkpoints: usize,
+    /// How far the quorum of the policy that was brought along vouches for the log; none without one, or if it does not.
+    pub vouched: Option<Vouched>,
     /// What is wrong; empty for a good log.
     pub problems: Vec<Problem>,
     /// Problems beyond those listed.
@@ -159,7 +165,7 @@ pub(crate) fn verified_state(directory: &Path, options: &Options) -> Result<(Rep
     // The files beside are read before the database: a log in use only grows, so what they say must be in it.
     let beside = Beside::read(directory);
     let snapshot = Snapshot::open(directory)?;
-    Ok((check(&snapshot.connection, &beside, options), snapshot))
+    Ok((check(&snapshot.connection, directory, &beside, options), snapshot))
 }
 
 /// Checks whatever lies at `path`: a log, tiles, an export or a proof.
@@ -198,7 +204,7 @@ impl Beside {
     }
 }
 
-fn check(connection: &Connection, beside: &Beside, options: &Options) -> Report {
+fn check(connection: &Connection, directory: &Path, beside: &Beside, options: &Options) -> Report {
     let mut problems = Problems::default();
     let key = signed::choose_key(connection, beside, options, &mut problems);
     let heads = match &key {
@@ -207,6 +213,10 @@ fn check(connection: &Connection, beside: &Beside, options: &Options) -> Report 
     };
     let scan = scan::scan(connection, &heads, &mut problems);
     signed::compare(&heads, &scan, &mut problems);
+    let vouched = match (&options.policy, &key) {
+        (Some(policy), Some(key)) => ask_witnesses(connection, directory, key, policy, &mut problems),
+        _ => None,
+    };
     Report {
         subject: Subject::Log,
         origin: key.as_ref().map(|key| key.name().to_owned()).unwrap_or_default(),
@@ -216,8 +226,31 @@ fn check(connection: &Connection, beside: &Beside, options: &Options) -> Report 
         root_hex: hex::encode(scan.root),
         checkpoint_size: heads.largest(),
         checkpoints: heads.count(),
+        vouched,
         problems: problems.listed,
         further_problems: problems.further,
+    }
+}
+
+/// How far the quorum vouches for this log. What came after is under the log's own word; that it vouches for nothing is a
+/// problem.
+fn ask_witnesses(
+    connection: &Connection,
+    directory: &Path,
+    key: &VerifierKey,
+    policy: &Policy,
+    problems: &mut Problems,
+) -> Option<Vouched> {
+    match witness::vouched(connection, directory, key, policy) {
+        Ok(Ok(vouched)) => Some(vouched),
+        Ok(Err(unmet)) => {
+            problems.add(None, format!("the witnesses do not vouch for this log: {unmet}"));
+            None
+        }
+        Err(error) => {
+            problems.add(None, format!("the cosignatures cannot be read: {error}"));
+            None
+        }
     }
 }
 

@@ -13,13 +13,15 @@
 //! * [`Witness`] answers `add-checkpoint`; [`WitnessState`] is what it remembers.
 //! * [`Exchange`] is the log's side: what to send, and what an answer means, the two rollbacks among it.
 //! * [`Timeline`] gives each record the times before and after which it did not come to be, by the `cosig` records.
-//! * [`Policy`] is c2sp.org/tlog-policy: how many witnesses, and which, make a head believable.
+//! * [`Policy`] is c2sp.org/tlog-policy: how many witnesses, and which, make a head believable; [`Vouched`] is how far that
+//!   goes in a whole log.
 
 mod database;
 mod exchange;
 mod ledger;
 mod outcome;
 mod policy;
+mod quorum;
 mod request;
 mod state;
 mod succession;
@@ -30,11 +32,16 @@ pub use self::exchange::{Divergence, Exchange, Next};
 pub use self::ledger::{TooLong, newest, record};
 pub use self::outcome::{BadAnswer, MAX_ANSWER_BYTES, Outcome};
 pub use self::policy::{Policy, PolicyError, Unmet};
+pub use self::quorum::Vouched;
 pub use self::request::{AddCheckpoint, BadRequest, MAX_REQUEST_BYTES};
 pub use self::state::{Evidence, MAX_EVIDENCE, MemoryState, StateError, Suspicion, Swap, WitnessState, Witnessed};
 pub use self::succession::{next_origin, succession};
 pub use self::timeline::{Bound, Bracket, Timeline};
-pub(crate) use self::{ledger::note_in, timeline::examine};
+pub(crate) use self::{
+    ledger::note_in,
+    quorum::{best_note, vouched},
+    timeline::examine,
+};
 use crate::consistency::{self, MAX_TREE_SIZE, TreeHead};
 use crate::cosignature::{WitnessKey, signed_by_log, without_strangers};
 use crate::note::Note;

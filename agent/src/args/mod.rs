@@ -195,6 +195,10 @@ pub enum Audit {
         /// A signed checkpoint that was kept from an earlier visit; may be given more than once
         #[arg(long = "checkpoint", value_name = "FILE")]
         checkpoints: Vec<PathBuf>,
+        /// A policy of witnesses (c2sp.org/tlog-policy): its quorum must vouch for the log or the proof. `outpost-control
+        /// audit keys --policy` writes one
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
         /// The record of a proof [default: the file beside it that ends in `json`]
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
@@ -250,6 +254,22 @@ pub enum Audit {
         /// A file with an auditor's API key, as for `export`
         #[arg(long, value_name = "FILE")]
         auditor_key: Option<PathBuf>,
+    },
+    /// Tell between which times a record came to be, by what witnesses signed and not by the device's clock
+    #[command(
+        after_help = "Example: outpost audit when 17 --policy witnesses.policy\n\nWithout a policy, the keys are used that this \
+                            device was given when it enrolled."
+    )]
+    When {
+        /// The record's index
+        #[arg(value_name = "N")]
+        index: u64,
+        /// An audit directory; the state directory's own by default
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// A policy (c2sp.org/tlog-policy) that names the log and the witnesses
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// Write one page for people: can the log be believed, who used what, what was refused, changed, erased; the act is
     /// itself recorded

@@ -1,6 +1,7 @@
 //! `outpost audit …`: check the log, read it, hand it to an auditor; works while the agent runs, and on a copy.
 
 mod report;
+mod when;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use outpost_audit::export::{self, Exported, Format, Options};
 use outpost_audit::reader::list;
 use outpost_audit::verify::{self, Report, Subject, verify_any};
+use outpost_audit::witness::{Policy, Vouched};
 use outpost_audit::{Entry, Filter, Kind, Record, VerifierKey};
 use outpost_disk::{Clock, Secret, StateLock};
 use serde_json::{Value, json};
@@ -24,10 +26,15 @@ const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Runs the command.
 pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
     match command {
-        Audit::Verify { path, key, checkpoints, record } => {
-            let verifier_key = key.as_deref().map(verifier_key).transpose()?;
+        Audit::Verify { path, key, checkpoints, policy, record } => {
+            let policy = policy.as_deref().map(self::policy).transpose()?;
+            let verifier_key = match (key, &policy) {
+                (Some(key), _) => Some(verifier_key(&key)?),
+                (None, Some(policy)) => the_log_of(policy, path.as_deref().unwrap_or(&here.state.audit()))?,
+                (None, None) => None,
+            };
             let checkpoints = checkpoints.iter().map(|path| read(path)).collect::<Result<_>>()?;
-            check(here, path, &verify::Options { verifier_key, checkpoints, record })
+            check(here, path, &verify::Options { verifier_key, checkpoints, policy, record })
         }
         Audit::Show(show) => self::show(here, show),
         Audit::Export { directory, format, out, from, to, auditor_key } => {
@@ -39,6 +46,7 @@ pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
         Audit::Prove { index, directory, out, auditor_key } => {
             prove(here, index, directory, &out, auditor_key.as_deref()).await
         }
+        Audit::When { index, directory, policy } => when::tell(here, index, directory, policy.as_deref()),
         Audit::Report(report) => report::write(here, report).await,
     }
 }
@@ -53,6 +61,9 @@ fn check(here: &Here, path: Option<PathBuf>, options: &verify::Options) -> Resul
             say(format!("PROBLEM  {problem}"))?;
         }
         say(verdict(&report))?;
+        if let Some(Vouched { size, time_s }) = report.vouched {
+            say(format!("the quorum of witnesses vouches for the first {size} records, since {}", when::utc(time_s)))?;
+        }
     }
     Ok(if report.is_ok() { Outcome::Done } else { Outcome::ProblemFound })
 }
@@ -69,6 +80,7 @@ fn told(report: &Report) -> Value {
         "root": report.root_hex,
         "signed_size": report.checkpoint_size,
         "checkpoints": report.checkpoints,
+        "vouched": report.vouched,
         "problems": problems,
         "further_problems": report.further_problems,
     })
@@ -94,6 +106,26 @@ fn verdict(report: &Report) -> String {
 /// A key as it was given: itself, or a file that holds it.
 fn verifier_key(given: &str) -> Result<VerifierKey> {
     line_of(given)?.parse().with_context(|| format!("`{given}` is neither a verifier key nor a file with one"))
+}
+
+/// A policy of witnesses.
+fn policy(path: &Path) -> Result<Policy> {
+    Policy::parse(read(path)?.as_bytes()).with_context(|| format!("`{}` is no policy", path.display()))
+}
+
+/// The key, by a policy, of what lies at `path`; none if the policy names no log. Of several logs the key beside says which.
+fn the_log_of(policy: &Policy, path: &Path) -> Result<Option<VerifierKey>> {
+    let [first, others @ ..] = policy.logs() else { return Ok(None) };
+    if others.is_empty() {
+        return Ok(Some(first.clone()));
+    }
+    let folder = if path.is_file() { path.parent().unwrap_or(Path::new(".")) } else { path };
+    let beside = read(&folder.join("audit.vkey")).unwrap_or_default();
+    let named = policy.logs().iter().find(|log| log.to_string() == beside.trim_end());
+    let logs = policy.logs().len();
+    named.cloned().map(Some).with_context(|| {
+        format!("the policy names {logs} logs, and the `audit.vkey` beside `{}` is of none of them", path.display())
+    })
 }
 
 /// A line as it was given: itself, or in a file.

@@ -168,7 +168,7 @@ impl Keeper {
 
 /// The key of the log of this name, if a device that enrolled with `audit_key` can have such a log: its first one, or one
 /// that follows it.
-fn key_of(audit_key: &str, origin: &str) -> Option<VerifierKey> {
+pub(super) fn key_of(audit_key: &str, origin: &str) -> Option<VerifierKey> {
     let first: VerifierKey = audit_key.parse().ok()?;
     let split = |name: &str| {
         let (log, number) = name.rsplit_once('/')?;

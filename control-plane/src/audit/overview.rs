@@ -8,6 +8,7 @@ use outpost_audit::witness::Evidence;
 use outpost_contract::DeviceId;
 use serde::Serialize;
 
+use super::keeper::key_of;
 use crate::fleet::{Fleet, FleetError};
 
 /// The mirror of one log.
@@ -95,5 +96,29 @@ impl Fleet {
     #[must_use]
     pub fn audit_keys(&self) -> (String, String) {
         (self.inner.audit.witness_key().to_owned(), self.inner.audit.mirror_key())
+    }
+
+    /// The policy (c2sp.org/tlog-policy) by which an auditor checks the logs of a device: each of its logs by its key, and that
+    /// witness and mirror both vouch.
+    ///
+    /// # Errors
+    /// If the device is unknown, no log of it is mirrored, or what is kept cannot be read.
+    pub fn audit_policy(&self, device: &DeviceId) -> Result<String, FleetError> {
+        let keeper = &self.inner.audit;
+        let audit_key = self.device(device)?.audit_key;
+        let mut policy = String::new();
+        for (_, directory) in keeper.mirrors(device)? {
+            let head = mirror::head(&directory)?;
+            let key = head.and_then(|head| key_of(&audit_key, &head.origin));
+            policy.extend(key.map(|key| format!("log {key}\n")));
+        }
+        if policy.is_empty() {
+            return Err(FleetError::NotMirrored(device.clone()));
+        }
+        let (witness, mirror) = self.audit_keys();
+        policy.push_str(&format!(
+            "witness witness {witness}\nwitness mirror {mirror}\ngroup control-plane all witness mirror\nquorum control-plane\n"
+        ));
+        Ok(policy)
     }
 }

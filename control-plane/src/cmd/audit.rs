@@ -34,7 +34,11 @@ pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
             }
             if damaged > 0 { bail!("{damaged} of {} mirrors do not verify", reports.len()) } else { Ok(()) }
         }
-        Audit::Keys => {
+        Audit::Keys { policy: Some(device) } => {
+            let policy = fleet.audit_policy(&device.parse()?)?;
+            if as_json { say_json(&json!({"policy": policy})) } else { say(policy.trim_end()) }
+        }
+        Audit::Keys { policy: None } => {
             let (witness, mirror) = fleet.audit_keys();
             if as_json {
                 return say_json(&json!({"witness": witness, "mirror": mirror}));

@@ -355,6 +355,7 @@ fn page_of(leaves: impl IntoIterator<Item = Leaf>) -> (Findings, String) {
         root_hex: String::new(),
         checkpoint_size: None,
         checkpoints: 0,
+        vouched: None,
         problems: Vec::new(),
         further_problems: 0,
     };

@@ -59,6 +59,16 @@ pub(super) fn key(folder: &Path, options: &Options, problems: &mut Problems) -> 
     Some(key.clone())
 }
 
+/// Cosignatures lie in records and proofs: nothing else can be held against a policy, and silence would look like success.
+pub(super) fn no_policy(options: &Options, thing: &str, problems: &mut Problems) {
+    if options.policy.is_some() {
+        problems.add(
+            None,
+            format!("{thing} cannot be held against a policy of witnesses; the log, its mirror or a proof can"),
+        );
+    }
+}
+
 /// Every file below `folder`, by its path from `root` with `/`; names what is neither file nor folder.
 pub(super) fn list(root: &Path, folder: &str, problems: &mut Problems) -> BTreeSet<String> {
     let mut found = BTreeSet::new();

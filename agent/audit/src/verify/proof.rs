@@ -11,6 +11,7 @@ use super::{Options, Problems, Report, Subject, files};
 use crate::export::RECORD_ENDING;
 use crate::leaf::Leaf;
 use crate::proof::{self, Proof};
+use crate::witness::{Policy, Vouched};
 use crate::{AuditError, Checkpoint, VerifierKey};
 
 /// What a bundle entry can hold.
@@ -36,18 +37,37 @@ pub(super) fn check(path: &Path, options: &Options) -> Result<Report, AuditError
         Some(key) => believe(&text, &record, key, &mut problems),
         None => (None, None),
     };
+    let vouched = match (&options.policy, &proof, &key) {
+        (Some(policy), Some(proof), Some(key)) => ask_witnesses(proof, key, policy, &mut problems),
+        _ => None,
+    };
     Ok(Report {
         subject: Subject::Proof,
         origin: key.as_ref().map(|key| key.name().to_owned()).unwrap_or_default(),
         verifier_key: key.as_ref().map(ToString::to_string).unwrap_or_default(),
         records: 1,
-        first: proof.map_or(0, |proof| proof.index),
+        first: proof.as_ref().map_or(0, |proof| proof.index),
         root_hex: head.as_ref().map(|head| hex::encode(head.root)).unwrap_or_default(),
         checkpoint_size: head.as_ref().map(|head| head.size),
         checkpoints: usize::from(head.is_some()),
+        vouched,
         problems: problems.listed,
         further_problems: problems.further,
     })
+}
+
+/// Whether the quorum of `policy` cosigned the very head that the proof leads to.
+fn ask_witnesses(proof: &Proof, key: &VerifierKey, policy: &Policy, problems: &mut Problems) -> Option<Vouched> {
+    match policy.check_of(&proof.checkpoint, std::slice::from_ref(key)) {
+        Ok(cosigned) => {
+            let time_s = cosigned.cosignatures.iter().map(|said| said.time_s).max().unwrap_or(0);
+            Some(Vouched { size: cosigned.checkpoint.size, time_s })
+        }
+        Err(unmet) => {
+            problems.add(None, format!("the witnesses do not vouch for the head of this proof: {unmet}"));
+            None
+        }
+    }
 }
 
 /// The proof and the head it leads to, as far as they are to be believed.

@@ -30,6 +30,7 @@ pub(super) fn check(folder: &Path, options: &Options) -> Result<Report, AuditErr
     if !options.checkpoints.is_empty() {
         problems.add(None, "an export cannot be held against other checkpoints; the log or its tiles can");
     }
+    files::no_policy(options, "an export", &mut problems);
     let mut report = Report {
         subject: Subject::Export,
         origin: key.as_ref().map(|key| key.name().to_owned()).unwrap_or_default(),
@@ -39,6 +40,7 @@ pub(super) fn check(folder: &Path, options: &Options) -> Result<Report, AuditErr
         root_hex: String::new(),
         checkpoint_size: None,
         checkpoints: 0,
+        vouched: None,
         problems: Vec::new(),
         further_problems: 0,
     };

@@ -55,7 +55,7 @@ impl Log {
         let beside = Beside::read(self.path());
         let transaction = connection.transaction().unwrap();
         change(&transaction);
-        check(&transaction, &beside, &Options::default()).problems
+        check(&transaction, Path::new("a log"), &beside, &Options::default()).problems
     }
 
     fn after_sql(&self, sql: &str) -> Vec<Problem> {

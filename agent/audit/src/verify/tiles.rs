@@ -26,6 +26,7 @@ pub(super) fn check(folder: &Path, options: &Options) -> Result<Report, AuditErr
     let note = files::text(&folder.join(tile::CHECKPOINT), MAX_CHECKPOINT_BYTES)?;
     let mut problems = Problems::default();
     let key = files::key(folder, options, &mut problems);
+    files::no_policy(options, "a tree of tiles", &mut problems);
     let (heads, head) = match &key {
         Some(key) => collect(&note, key, options, &mut problems),
         None => (Heads::default(), None),
@@ -51,6 +52,7 @@ pub(super) fn check(folder: &Path, options: &Options) -> Result<Report, AuditErr
         root_hex: hex::encode(scan.root),
         checkpoint_size: heads.largest(),
         checkpoints: heads.count(),
+        vouched: None,
         problems: problems.listed,
         further_problems: problems.further,
     })

@@ -92,10 +92,19 @@ impl Policy {
     pub fn check_of(&self, note: &str, logs: &[VerifierKey]) -> Result<Cosigned, Unmet> {
         // Whatever is wrong with a line of a known key spoils the note; see there.
         let cosigned = Cosigned::verify(note, logs, &self.witnesses())?;
-        let Some(quorum) = self.quorum else { return Ok(cosigned) };
-        let satisfied = self.satisfied(&Note::parse(note)?);
+        let note = Note::parse(note)?;
+        self.reached(|key| key.verify(&note).is_ok()).map(|()| cosigned)
+    }
+
+    /// Whether the quorum is among the witnesses that `vouches` says yes to. It is asked about each witness once.
+    ///
+    /// # Errors
+    /// [`Unmet::Quorum`] if not.
+    pub fn reached(&self, vouches: impl FnMut(&CosignerKey) -> bool) -> Result<(), Unmet> {
+        let Some(quorum) = self.quorum else { return Ok(()) };
+        let satisfied = self.satisfied(vouches);
         if satisfied[quorum] {
-            return Ok(cosigned);
+            return Ok(());
         }
         let name = |party: &Party| String::from_utf8_lossy(&party.name).into_owned();
         let witnesses = self.parties.iter().zip(&satisfied);
@@ -107,11 +116,11 @@ impl Policy {
     }
 
     /// Which parties witnessed, by their keys: key names may repeat.
-    fn satisfied(&self, note: &Note) -> Vec<bool> {
+    fn satisfied(&self, mut vouches: impl FnMut(&CosignerKey) -> bool) -> Vec<bool> {
         let mut satisfied: Vec<bool> = Vec::with_capacity(self.parties.len());
         for party in &self.parties {
             let is_satisfied = match &party.rule {
-                Rule::Witness(key) => key.verify(note).is_ok(),
+                Rule::Witness(key) => vouches(key),
                 Rule::Group { threshold, members } => {
                     members.iter().filter(|&&member| satisfied[member]).count() >= *threshold
                 }
