@@ -1,8 +1,10 @@
 //! What the audit log costs an answer: the same requests with and without its records, in turn.
 //!
-//! `cargo run --release --example audit_cost -- MODEL.gguf [PAIRS] [REQUESTS] [DIRECTORY]`: in each pair, `REQUESTS` requests
-//! are answered without the log and as many with it, as the API does it: the start is appended before the prompt is read and
-//! waited for before the first text, the end is waited for before the next request. `DIRECTORY` is where the log lies.
+//! `cargo run --release --example audit_cost -- MODEL.gguf [PAIRS] [REQUESTS] [DIRECTORY] [TOKENS]`: in each pair, `REQUESTS`
+//! requests are answered without the log and as many with it, as the API does it: the start is appended before the prompt is
+//! read and waited for before the first text, the end is waited for before the next request. `DIRECTORY` is where the log lies,
+//! `TOKENS` how long an answer is: with one request in a pair and one token in an answer, a thousand pairs tell what a first
+//! text waits for, whatever else the machine does meanwhile.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use outpost_engine::batch::EventKind;
 use outpost_engine::generate::Request;
 
 const PROMPT_TOKENS: u32 = 48;
+
+/// Of an answer, unless told otherwise.
 const ANSWER_TOKENS: u32 = 24;
 
 /// What one half of a pair took.
@@ -40,27 +44,30 @@ async fn main() -> Result<()> {
     let pairs: u32 = arguments.next().map_or(Ok(10), |text| text.parse())?;
     let requests: u32 = arguments.next().map_or(Ok(20), |text| text.parse())?;
     let directory = tempfile::tempdir_in(arguments.next().map_or_else(std::env::temp_dir, PathBuf::from))?;
+    let tokens: u32 = arguments.next().map_or(Ok(ANSWER_TOKENS), |text| text.parse())?;
     let options = WorkerOptions { context_tokens: 512, slots: 1, threads: 0, backend: None, draft: None };
     let worker = Worker::load(&file, options)?;
     let key = CheckpointKey::from_pkcs8(CheckpointKey::generate()?.expose())?;
     let identity = LogIdentity { origin: "audit.example/cost/1".into(), key };
     let info = BootInfo { agent: "0.1.0".into(), device: "cost".into(), clock: Clock::system() };
     let (log, _) = AuditLog::open(directory.path(), identity, info)?;
-    half(&worker, None, 2).await?;
+    half(&worker, None, 2, tokens).await?;
     let (mut ratios, mut without_ms, mut with_ms, mut durable_ms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut delayed = 0;
     for pair in 0..pairs {
         // Every other pair begins with the other half: what warms up favours neither.
         let (without, with) = if pair % 2 == 0 {
-            let without = half(&worker, None, requests).await?;
-            (without, half(&worker, Some(&log), requests).await?)
+            let without = half(&worker, None, requests, tokens).await?;
+            (without, half(&worker, Some(&log), requests, tokens).await?)
         } else {
-            let with = half(&worker, Some(&log), requests).await?;
-            (half(&worker, None, requests).await?, with)
+            let with = half(&worker, Some(&log), requests, tokens).await?;
+            (half(&worker, None, requests, tokens).await?, with)
         };
         let speed = |half: &Half| half.tokens as f64 / half.seconds;
         ratios.push(speed(&with) / speed(&without));
-        say(&format!("pair {pair}: {:.2} tokens/s without, {:.2} with", speed(&without), speed(&with)))?;
+        if requests > 1 {
+            say(&format!("pair {pair}: {:.2} tokens/s without, {:.2} with", speed(&without), speed(&with)))?;
+        }
         without_ms.extend(without.first_ms);
         with_ms.extend(with.first_ms);
         durable_ms.extend(with.durable_ms);
@@ -89,7 +96,7 @@ async fn main() -> Result<()> {
     say(&format!("{} records in {} commits", log.size(), log.commits()))
 }
 
-async fn half(worker: &Worker, log: Option<&AuditLog>, requests: u32) -> Result<Half> {
+async fn half(worker: &Worker, log: Option<&AuditLog>, requests: u32, answer_tokens: u32) -> Result<Half> {
     let mut half = Half::default();
     let began = Instant::now();
     for number in 0..requests {
@@ -97,7 +104,7 @@ async fn half(worker: &Worker, log: Option<&AuditLog>, requests: u32) -> Result<
         let started = log.map(|log| log.append(start(number)));
         // No two prompts begin alike, so that every one is read.
         let tokens = (0..PROMPT_TOKENS).map(|place| 100 + (number * 131 + place * 17) % 900).collect();
-        let request = Request { limit: Some(ANSWER_TOKENS), scope: format!("{asked:?}"), ..Request::new(tokens) };
+        let request = Request { limit: Some(answer_tokens), scope: format!("{asked:?}"), ..Request::new(tokens) };
         let mut events = worker.generate(request).await?;
         if let Some(started) = started {
             started.await?;
