@@ -93,6 +93,8 @@ async fn noted(agent: &Agent, from: u64) -> Result<()> {
 async fn an_auditor_checks_log_mirror_and_proof_by_the_witnesses_and_a_record_by_their_clocks() -> Result<()> {
     let story = Story::begin().await?;
     let began_s = Clock::system().now_s();
+    // What the mirror signs it gets to keep with the next records.
+    story.visit().await?;
     let kept = story.visit().await?;
     let device = kept.device.clone();
     let witnesses = story.fleet.control.run(move |fleet| fleet.audit_policy(&device)).await?;

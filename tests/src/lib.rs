@@ -2,6 +2,7 @@
 
 pub mod bad_wire;
 pub mod fleet;
+pub mod hosts;
 pub mod process;
 pub mod question;
 pub mod tamper;
