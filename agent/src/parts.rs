@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use outpost_audit::{AuditLog, BootInfo, BootReport, LogOptions, Pseudonyms, Retention, SpaceOptions, VerifierKey};
+use outpost_audit::{
+    AuditLog, BootInfo, BootReport, EndedLogs, LogOptions, Pseudonyms, Retention, SpaceOptions, VerifierKey,
+};
 use outpost_contract::BootId;
 use outpost_disk::{Clock, Ledger, Secret};
 use outpost_policies::{Bundle, InForce, Policies};
@@ -310,7 +312,11 @@ impl Parts {
 
 fn log_options(state: &StateDir, config: &Config) -> LogOptions {
     let quota_bytes = config.audit.quota_mib.map(|mebibytes| mebibytes.saturating_mul(1024 * 1024));
-    LogOptions { space: SpaceOptions { quota_bytes, ..SpaceOptions::default() }, vault: Some(state.vault()) }
+    LogOptions {
+        space: SpaceOptions { quota_bytes, ..SpaceOptions::default() },
+        vault: Some(state.vault()),
+        ended: Some(EndedLogs { logs: state.ended_audit(), vaults: state.ended_vault() }),
+    }
 }
 
 fn default_policies() -> Result<Policies> {

@@ -69,6 +69,11 @@ fn look(log: &AuditLog, content: Retention, records: Option<RecordRetention>) {
         }
         Err(error) => tracing::error!(%error, "sealed content past its time could not be destroyed"),
     }
+    match log.prune_ended(content, &who) {
+        Ok(None) => {}
+        Ok(Some((keys, record))) => tracing::info!(record, keys, "content of ended logs past its time was destroyed"),
+        Err(error) => tracing::error!(%error, "content of ended logs past its time could not be destroyed"),
+    }
     match records.map_or(Ok(0..0), |records| log.prune_records(records, &who)) {
         Ok(left) if left.is_empty() => {}
         Ok(left) => tracing::info!(from = left.start, to = left.end, "records past their time left the device"),

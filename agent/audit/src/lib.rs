@@ -71,5 +71,5 @@ pub use queue::Appended;
 pub use reader::{Entry, Filter};
 pub use record::{DecisionRef, Io, ObjectRef, Outcome, Record, Who};
 pub use space::{Admission, CapacityMode, LogOptions, Space, SpaceLevel, SpaceOptions};
-pub use vault::{Content, EraseOrder, Erased, Level, Retention, VaultError};
+pub use vault::{Content, EndedLogs, EraseOrder, Erased, Level, Retention, VaultError};
 pub use writer::Health;

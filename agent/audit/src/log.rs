@@ -16,7 +16,7 @@ use crate::queue::{Appended, Draft};
 use crate::space::{Gauge, make_room_to_open};
 use crate::tally::Tally;
 use crate::tree::Tree;
-use crate::vault::{self, Act, Destruction, Keeper, Vault, VaultError};
+use crate::vault::{self, Act, Destruction, EndedLogs, Keeper, Vault, VaultError};
 use crate::witness::{self, TooLong};
 use crate::writer::{Memory, Pace, Shared, Tip, Writer};
 use crate::{
@@ -53,6 +53,7 @@ struct Inner {
     shared: Arc<Shared>,
     directory: PathBuf,
     author: Arc<Author>,
+    ended: Option<EndedLogs>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -154,8 +155,8 @@ impl AuditLog {
             .name("outpost-audit".to_owned())
             .spawn(move || writer.run())
             .map_err(|cause| AuditError::Disk(format!("cannot start the thread that writes the audit log: {cause}")))?;
-        let log =
-            Self(Arc::new(Inner { shared, directory: directory.to_owned(), author, writer: Mutex::new(Some(thread)) }));
+        let (directory, ended) = (directory.to_owned(), options.ended.clone());
+        let log = Self(Arc::new(Inner { shared, directory, author, ended, writer: Mutex::new(Some(thread)) }));
         let report = log.record_boot(remains, &verifier_key)?;
         Ok((log, report))
     }
@@ -305,6 +306,10 @@ impl AuditLog {
 
     pub(crate) fn vault(&self) -> Result<&Vault, AuditError> {
         Ok(self.0.shared.vault.as_deref().ok_or(VaultError::Closed)?)
+    }
+
+    pub(crate) fn ended_logs(&self) -> Option<&EndedLogs> {
+        self.0.ended.as_ref()
     }
 
     /// The time as a record made now would carry it.

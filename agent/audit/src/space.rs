@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 pub(crate) use gauge::{Gauge, SpacePace, make_room_to_open};
 
-use crate::Kind;
+use crate::{EndedLogs, Kind};
 
 /// Room that is kept back for the last records, by default.
 pub const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
@@ -187,6 +187,8 @@ pub struct LogOptions {
     pub space: SpaceOptions,
     /// Where the root key of its vault lies; none for a log that keeps no content.
     pub vault: Option<PathBuf>,
+    /// Where the logs lie that came before it and were set aside; none if there never can be one.
+    pub ended: Option<EndedLogs>,
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@
 //!   and appends the record that says so; then the old root key is destroyed, so that old copies of the deleted rows,
 //!   wherever the storage still has them, open with nothing. Ciphertext without a key is removed in small steps after.
 //! * A leaf holds digests of ciphertext only, so the log verifies as before.
+//! * Both reach the logs that were set aside, too: see [`EndedLogs`].
 //!
 //! A kill at any moment leaves all of an erasure or nothing: the database names the root key that counts. What a kill
 //! leaves lying about is destroyed when the log is opened again. Old root keys are overwritten, but no program can make
 //! sure that flash does not keep a copy: put the root keys on storage that is encrypted by the machine's own key.
 
+mod aside;
 mod cipher;
 mod content;
 mod destroy;
@@ -37,6 +39,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use aside::EndedLogs;
 pub use content::{Content, Level, MAX_CONTENT_BYTES};
 pub use erase::{EraseOrder, Erased};
 pub use error::VaultError;

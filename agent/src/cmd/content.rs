@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use outpost_audit::pseudonym::is_pseudonym;
 use outpost_audit::vault::PrunePlan;
-use outpost_audit::{AuditLog, BootInfo, EraseOrder, Kind, Record, Retention, Who};
+use outpost_audit::{AuditLog, BootInfo, EndedLogs, EraseOrder, Kind, LogOptions, Record, Retention, Who};
 use outpost_disk::{Clock, Secret, StateLock};
 use serde_json::{Value, json};
 
@@ -169,7 +169,9 @@ fn alone<T>(here: &Here, doing: impl FnOnce(&AuditLog) -> Result<T>) -> Result<T
     let clock = Clock::open(here.state.ledgers())?;
     let info = BootInfo { agent: env!("CARGO_PKG_VERSION").into(), device: "command-line".into(), clock };
     let identity = keys::log_identity(&here.state)?;
-    let opened = AuditLog::open_with_vault(&directory, identity, info, &here.state.vault());
+    let ended = EndedLogs { logs: here.state.ended_audit(), vaults: here.state.ended_vault() };
+    let options = LogOptions { vault: Some(here.state.vault()), ended: Some(ended), ..LogOptions::default() };
+    let opened = AuditLog::open_with(&directory, identity, info, &options);
     let (log, _) = opened.context("the audit log cannot be opened")?;
     let done = doing(&log);
     log.shutdown("command done").context("the audit log cannot be closed")?;

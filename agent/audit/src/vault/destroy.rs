@@ -6,7 +6,7 @@ use super::VaultError;
 use crate::{AuditError, AuditLog, Record};
 
 /// Keys that one record destroys: their ids fit into a leaf, and so does everything else that it says.
-const KEYS_PER_RECORD: usize = 256;
+pub(super) const KEYS_PER_RECORD: usize = 256;
 
 /// An order to the writer.
 pub(crate) struct Destruction {

@@ -32,7 +32,7 @@ pub struct Erased {
 
 impl AuditLog {
     /// Destroys every key of a subject, so that nobody can read any content that was sealed for it; then removes the
-    /// ciphertext. Records an `audit.erase` with the ids of the keys, also when there is none to destroy. Blocks on the
+    /// ciphertext; in logs that were set aside, too. Records an `audit.erase` with the ids of the keys, also when there is none to destroy. Blocks on the
     /// disk.
     ///
     /// **The promise:** when this returns, the keys are gone from the database, the root key that old copies of them
@@ -56,12 +56,18 @@ impl AuditLog {
             .detail("basis", order.basis.as_str())
             .detail("ciphertexts", extent.rows);
         let destroyed = self.destroy(&keys, &record)?;
-        Ok(Erased {
-            index: destroyed.index,
-            keys,
-            ciphertexts: extent.rows,
-            bytes: extent.bytes,
-            journal_truncated: destroyed.journal_truncated,
-        })
+        let journal_truncated = destroyed.journal_truncated;
+        let (ciphertexts, bytes) = (extent.rows, extent.bytes);
+        let mut erased = Erased { index: destroyed.index, keys, ciphertexts, bytes, journal_truncated };
+        for mut aside in self.asides()? {
+            let keys = aside.keys_of(&order.subject);
+            let extent = aside.extent(&keys)?;
+            let record = record.clone().detail("ciphertexts", extent.rows);
+            erased.index = self.destroy_aside(&mut aside, &keys, &record)?.unwrap_or(erased.index);
+            erased.keys.extend(keys);
+            erased.ciphertexts += extent.rows;
+            erased.bytes += extent.bytes;
+        }
+        Ok(erased)
     }
 }

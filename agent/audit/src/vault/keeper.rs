@@ -99,6 +99,24 @@ impl Keeper {
         table::insert_sealed(transaction, index, sealed.side, &key.id, &sealed.bytes)
     }
 
+    /// Destroys keys in a log that nobody writes to any more; on record is for the caller.
+    pub(super) fn destroy_at_once(
+        &mut self,
+        connection: &mut Connection,
+        directory: &Path,
+        index: u64,
+        ids: &[String],
+    ) -> Result<(), AuditError> {
+        let write = |error: rusqlite::Error| AuditError::database("destroy keys in", directory, &error);
+        let next = self.root.next()?;
+        let transaction = connection.transaction().map_err(write)?;
+        self.destroy(&transaction, index, &Destruction::new(ids), &next).map_err(write)?;
+        transaction.commit().map_err(write)?;
+        let old = std::mem::replace(&mut self.root, next);
+        self.vault.keys().forget(ids);
+        Ok(old.destroy()?)
+    }
+
     fn destroy(
         &self,
         transaction: &Transaction<'_>,

@@ -49,7 +49,7 @@ impl AuditLog {
     /// # Errors
     /// Without a vault, or if the database cannot be read.
     pub fn prune_plan(&self, retention: Retention) -> Result<PrunePlan, AuditError> {
-        let horizon_ms = self.moment().wall_ms.saturating_sub(i64::from(retention.content_days) * MS_PER_DAY);
+        let horizon_ms = self.horizon_ms(retention);
         let (mut months, mut keys) = (BTreeSet::new(), Vec::new());
         for key in self.vault()?.keys().iter().filter(|key| key.month.end_ms() <= horizon_ms) {
             months.insert(key.month);
@@ -58,6 +58,29 @@ impl AuditLog {
         let extent = self.sealed_extent(&keys)?;
         let months = months.iter().map(ToString::to_string).collect();
         Ok(PrunePlan { months, keys, ciphertexts: extent.rows, bytes: extent.bytes })
+    }
+
+    /// Destroys what is past its time in logs that were set aside, each with its record: how many keys, and the last record.
+    ///
+    /// # Errors
+    /// As [`prune`](Self::prune), and if such a log cannot be opened.
+    pub fn prune_ended(&self, retention: Retention, who: &Who) -> Result<Option<(usize, u64)>, AuditError> {
+        let horizon_ms = self.horizon_ms(retention);
+        let (mut destroyed, mut last) = (0, None);
+        for mut aside in self.asides()? {
+            let (keys, months): (Vec<_>, BTreeSet<_>) = aside.keys_past(horizon_ms).into_iter().unzip();
+            let extent = aside.extent(&keys)?;
+            let months: Vec<_> = months.into_iter().collect();
+            let record = record(retention, &months, extent.rows).who(who.clone());
+            last = self.destroy_aside(&mut aside, &keys, &record)?.or(last);
+            destroyed += keys.len();
+        }
+        Ok(last.map(|last| (destroyed, last)))
+    }
+
+    /// What ended before it is past its time.
+    fn horizon_ms(&self, retention: Retention) -> i64 {
+        self.moment().wall_ms.saturating_sub(i64::from(retention.content_days) * MS_PER_DAY)
     }
 
     /// Destroys the content of every month whose last moment is `retention` past, keys and ciphertext, and records an
@@ -71,13 +94,16 @@ impl AuditLog {
         if plan.keys.is_empty() {
             return Ok(Pruned { index: None, plan, journal_truncated: false });
         }
-        let record = Record::new(Kind::AuditPrune)
-            .who(who)
-            .act("prune")
-            .detail("content_days", retention.content_days)
-            .detail("months", plan.months.join(" "))
-            .detail("ciphertexts", plan.ciphertexts);
+        let record = record(retention, &plan.months, plan.ciphertexts).who(who);
         let destroyed = self.destroy(&plan.keys, &record)?;
         Ok(Pruned { index: Some(destroyed.index), plan, journal_truncated: destroyed.journal_truncated })
     }
+}
+
+fn record(retention: Retention, months: &[String], ciphertexts: u64) -> Record {
+    Record::new(Kind::AuditPrune)
+        .act("prune")
+        .detail("content_days", retention.content_days)
+        .detail("months", months.join(" "))
+        .detail("ciphertexts", ciphertexts)
 }

@@ -50,6 +50,10 @@ impl Device {
         self.path.join("roots")
     }
 
+    fn ended(&self) -> EndedLogs {
+        EndedLogs { logs: self.path.join("ended"), vaults: self.path.join("ended-roots") }
+    }
+
     fn identity(&self) -> LogIdentity {
         let key = CheckpointKey::read_or_create(self.path.join("audit.key")).unwrap();
         LogIdentity { origin: "audit.example/dev-1/1".to_owned(), key }
@@ -66,7 +70,7 @@ impl Device {
     fn try_open(&self) -> Result<AuditLog, AuditError> {
         // Without a reserve: there is nothing in it to look for, and looking takes its time.
         let space = SpaceOptions { reserve_bytes: 0, ..SpaceOptions::default() };
-        let options = LogOptions { space, vault: Some(self.roots()) };
+        let options = LogOptions { space, vault: Some(self.roots()), ended: Some(self.ended()) };
         AuditLog::open_with(&self.log_directory(), self.identity(), self.info(), &options).map(|(log, _)| log)
     }
 
@@ -212,6 +216,53 @@ fn erasing_one_subject_leaves_the_others_a_record_and_tombstones_that_do_not_say
     assert_eq!(log.content(bob).unwrap(), opened("bob"));
     assert_eq!(log.content(later).unwrap(), opened("ada again"));
     assert!(matches!(refusal(log.content(ada)), VaultError::Destroyed { by: 3, .. }));
+}
+
+/// Sets the log aside, as a log that must not go on is.
+fn set_aside(device: &Device) {
+    let EndedLogs { logs, vaults } = device.ended();
+    for (from, below) in [(device.log_directory(), logs), (device.roots(), vaults)] {
+        std::fs::create_dir(&below).unwrap();
+        std::fs::rename(from, below.join("1")).unwrap();
+    }
+}
+
+#[test]
+fn what_was_sealed_beside_a_log_that_was_set_aside_is_erased_with_the_rest_and_that_log_stays_as_it_was() {
+    let device = Device::new();
+    let log = device.open();
+    let ada = log.append(call(ADA, "ada")).wait().unwrap();
+    let bob = log.append(call(BOB, "bob")).wait().unwrap();
+    let ada_keys = key_bytes(&log, ADA);
+    let old_root = device.root_bytes();
+    log.shutdown("it must not go on").unwrap();
+    drop(log);
+    set_aside(&device);
+    let (ended, roots) = (device.ended().logs.join("1"), device.ended().vaults.join("1"));
+    let before = verify(&ended).unwrap();
+
+    let log = device.open();
+    log.append(call(ADA, "ada again")).wait().unwrap();
+    let erased = log.erase(&order(ADA)).unwrap();
+    assert_eq!((erased.index, erased.keys.len(), erased.ciphertexts), (3, 2, 4));
+    let leaf = log.list(3..4).unwrap()[0].leaf().unwrap();
+    assert_eq!((leaf.text("detail.log"), leaf.integer("detail.keys")), (Some("audit.example/dev-1/1"), Some(1)));
+    assert!(matches!(refusal(content(&ended, &roots, ada)), VaultError::Destroyed { .. }));
+    assert_eq!(content(&ended, &roots, bob).unwrap(), opened("bob"));
+    let after = verify(&ended).unwrap();
+    assert_eq!((after.problems, after.root_hex), (vec![], before.root_hex.clone()));
+    assert_nowhere(&device.path, &[ada_keys[0].clone(), old_root, b"ada asks".to_vec()]);
+
+    // What is left of it runs out of time like everything else.
+    assert_eq!(log.prune_ended(Retention { content_days: 30 }, &Who::default()).unwrap(), None);
+    device.clock.advance(DAY * 60);
+    let (keys, record) = log.prune_ended(Retention { content_days: 30 }, &Who::default()).unwrap().unwrap();
+    assert_eq!(keys, 1);
+    let leaf = log.list(record..record + 1).unwrap()[0].leaf().unwrap();
+    assert_eq!((leaf.kind(), leaf.text("detail.months")), (Some("audit.prune"), Some("2026-11")));
+    assert!(matches!(refusal(content(&ended, &roots, bob)), VaultError::Destroyed { .. }));
+    assert_eq!(verify(&ended).unwrap().root_hex, before.root_hex);
+    device.assert_verifies();
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn where_room_is_scarce_content_stays_behind_and_the_record_says_so() {
 fn a_quota_is_kept_by_what_the_database_really_holds() {
     let device = Device::new();
     let quota_bytes = Some(2 << 20);
-    let options = LogOptions { space: SpaceOptions { quota_bytes, reserve_bytes: 0 }, vault: None };
+    let options = LogOptions { space: SpaceOptions { quota_bytes, reserve_bytes: 0 }, vault: None, ended: None };
     let log = device.open_with(&options, pace());
     let large = |number: u64| {
         (0..8).fold(start(&number.to_string()), |record, key| record.detail(&format!("k{key}"), "x".repeat(1000)))
