@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use outpost_contract::{Blake3, Chunk, Manifest};
+use outpost_contract::{Blake3, Chunk, ChunkRun, Manifest};
 use outpost_disk::atomic;
 
 use crate::manifest::digest;
@@ -20,11 +20,21 @@ use crate::{Store, StoreError, StoredFile};
 
 pub(crate) use bitmap::Bitmap;
 
-/// Chunks between two commits: 4 MiB at the most are fetched again after a power cut, the window of one request.
+/// Chunks that are worth a commit.
 const CHUNKS_PER_COMMIT: usize = 16;
+
+/// So many chunks are committed however fast they come: 64 MiB.
+const MOST_UNCOMMITTED: usize = 256;
+
+/// Shortest time between commits of fewer chunks than that: a power cut costs half a second of a fast link, and a slow disk
+/// is not made to wait for itself all the time.
+const COMMIT_PACE: Duration = Duration::from_millis(500);
 
 /// A commit is due after this long even on a slow link.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
+
+/// Bytes of a chunk that tell whether it may have been written before a kill.
+const PROBE_BYTES: usize = 4096;
 
 /// How often one chunk may arrive corrupt before the pull gives up.
 const CORRUPT_ATTEMPTS: u32 = 3;
@@ -122,11 +132,16 @@ impl Pull {
         match resumable {
             Some(earlier) if found_bytes == manifest.bytes => {
                 pull.present = Bitmap::from_bytes(&earlier.present, count);
+                pull.find_uncommitted()?;
                 pull.recount();
             }
             // The file was shortened behind our back, or cut otherwise before: only its bytes can tell what is usable.
             _ if found_bytes > 0 => pull.rescan()?,
             _ => {}
+        }
+        if pull.uncommitted > 0 {
+            pull.file.sync_data().map_err(StoreError::io("make durable", &pull.part))?;
+            pull.uncommitted = 0;
         }
         pull.store.inner.index.put_partial(manifest, pull.present.as_bytes())?;
         atomic::sync_directory(&pull.store.inner.layout.partial)?;
@@ -144,6 +159,19 @@ impl Pull {
             .collect()
     }
 
+    /// The same chunks as [`Pull::wanted`], as runs of neighbours in the file.
+    #[must_use]
+    pub fn wanted_runs(&self) -> Vec<ChunkRun> {
+        ChunkRun::gather(self.manifest.blake3, 0, &self.manifest.chunks, |index, chunk| {
+            !self.present.get(index) && self.places[&chunk.id][0] == index
+        })
+    }
+
+    /// Forgets which chunks came corrupt: whoever sent them is not asked any more.
+    pub(crate) fn forgive(&mut self) {
+        self.corrupt.clear();
+    }
+
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -152,8 +180,9 @@ impl Pull {
 
     /// Takes a chunk: checks its length and BLAKE3, writes it to all its places, and commits now and then.
     ///
-    /// When this returns [`Arrival::Written`] the chunk survives a kill of the process once the next commit is done (after 16
-    /// chunks, 5 seconds, [`Pull::commit`] or drop); nothing that was not verified is ever counted as present.
+    /// When this returns [`Arrival::Written`] the chunk survives a kill of the process, and a power cut once the next commit
+    /// is done (half a second later on a fast link, 5 seconds on a slow one, at [`Pull::commit`] or drop); nothing that was
+    /// not verified is ever counted as present.
     ///
     /// # Errors
     /// [`StoreError::CorruptChunk`] when one chunk came corrupt too often, [`StoreError::NotEnoughSpace`] or
@@ -196,7 +225,11 @@ impl Pull {
         }
         self.progress.present_bytes += bytes.len() as u64 * places.len() as u64;
         self.uncommitted += places.len();
-        if self.uncommitted >= CHUNKS_PER_COMMIT || self.committed_at.elapsed() >= COMMIT_EVERY {
+        let (waiting, since) = (self.uncommitted, self.committed_at.elapsed());
+        let due = waiting >= MOST_UNCOMMITTED
+            || (waiting >= CHUNKS_PER_COMMIT && since >= COMMIT_PACE)
+            || since >= COMMIT_EVERY;
+        if due {
             self.commit()?;
         }
         Ok(Arrival::Written)
@@ -271,6 +304,36 @@ impl Pull {
             places.iter().for_each(|index| self.present.set(*index, all));
         }
         self.recount();
+        Ok(())
+    }
+
+    /// Finds chunks that were written and not vouched for when the process was killed: the kernel kept them. Space that was
+    /// only reserved reads as zeros and is not looked at closely.
+    fn find_uncommitted(&mut self) -> Result<(), StoreError> {
+        let mut buffer = vec![0; outpost_contract::limits::CHUNK_BYTES];
+        for (index, chunk) in self.manifest.chunks.iter().enumerate() {
+            let places = &self.places[&chunk.id];
+            if self.present.get(index) || places[0] != index {
+                continue;
+            }
+            let offset = self.offsets[index];
+            let probe = &mut buffer[..PROBE_BYTES.min(chunk.bytes as usize)];
+            self.file.read_exact_at(probe, offset).map_err(StoreError::io("read", &self.part))?;
+            if probe.iter().all(|&byte| byte == 0) {
+                continue;
+            }
+            let mut is_whole = true;
+            for &place in places {
+                let piece = &mut buffer[..chunk.bytes as usize];
+                self.file.read_exact_at(piece, self.offsets[place]).map_err(StoreError::io("read", &self.part))?;
+                is_whole &= digest(piece) == chunk.id;
+            }
+            if is_whole {
+                // Read from memory perhaps: the next commit makes it durable before it is vouched for.
+                places.iter().for_each(|&place| self.present.set(place, true));
+                self.uncommitted += places.len();
+            }
+        }
         Ok(())
     }
 
