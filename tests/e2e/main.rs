@@ -8,3 +8,4 @@ mod rollback;
 mod sealed;
 mod strangers;
 mod templates;
+mod transfer;

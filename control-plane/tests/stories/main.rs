@@ -2,6 +2,7 @@
 
 mod chunks;
 mod desired;
+mod downloads;
 mod enrolment;
 mod link;
 mod site;
