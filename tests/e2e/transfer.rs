@@ -6,18 +6,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use async_trait::async_trait;
-use outpost_contract::{Chunk, ChunkRun, Manifest, ModelFacts, VariantFacts};
-use outpost_control::{OfflineKeys, ReleaseRequest, Variant};
+use outpost_contract::Manifest;
 use outpost_disk::Clock;
-use outpost_store::{Deliver, Source, SourceError, Store, manifest};
-use outpost_sync::{BackOff, Enrolment, HttpsChunks, HttpsOptions, Identity, enrol};
+use outpost_store::Store;
+use outpost_sync::{BackOff, HttpsChunks, HttpsOptions, Identity};
 use outpost_tests::bad_wire::BadWire;
 use outpost_tests::fleet::Fleet;
+use outpost_tests::transfer::{OverHttps, enrol_at, release};
 use tokio::net::TcpListener;
 
 /// Tells the receiver, which is this program started once more, where to work.
@@ -110,6 +108,7 @@ async fn receiver() -> Result<()> {
     let options = HttpsOptions {
         back_off: BackOff { base: Duration::from_millis(50), cap: Duration::from_millis(500) },
         fruitless_requests: 1000,
+        fruitless_at_first: 1000,
         ..HttpsOptions::control_plane()
     };
     let source = OverHttps(HttpsChunks::new(&identity, options, &Clock::system())?);
@@ -117,33 +116,10 @@ async fn receiver() -> Result<()> {
     Ok(())
 }
 
-struct OverHttps(HttpsChunks);
-
-impl OverHttps {
-    fn told(&self, detail: &dyn std::fmt::Display) -> SourceError {
-        SourceError::Unavailable { origin: self.name(), detail: detail.to_string() }
-    }
-}
-
-#[async_trait]
-impl Source for OverHttps {
-    fn name(&self) -> String {
-        self.0.address().to_owned()
-    }
-
-    async fn fetch(&self, wanted: &[Chunk], deliver: Deliver) -> Result<(), SourceError> {
-        self.0.fetch(wanted, deliver).await.map_err(|error| self.told(&error))
-    }
-
-    async fn fetch_runs(&self, runs: &[ChunkRun], deliver: Deliver) -> Result<(), SourceError> {
-        self.0.fetch_runs(runs, deliver).await.map_err(|error| self.told(&error))
-    }
-}
-
 /// A control plane behind a wire, with a file in two versions, and an enrolled device.
 struct Room {
     fleet: Fleet,
-    wire: Arc<BadWire>,
+    wire: BadWire,
     manifests: [Manifest; 2],
 }
 
@@ -152,48 +128,12 @@ impl Room {
         let fleet = Fleet::start(folder).await?;
         let mut body = vec![0; size - HEADER[0]];
         getrandom::fill(&mut body).context("no randomness")?;
-        let mut manifests = Vec::new();
-        let keys = folder.join("offline-keys");
-        fleet
-            .control
-            .run({
-                let keys = keys.clone();
-                move |fleet| fleet.create_offline_keys(&keys)
-            })
-            .await?;
-        for header in HEADER {
-            let path = folder.join(format!("model-{header}.gguf"));
-            let mut file = std::fs::File::create(&path)?;
-            file.write_all(&vec![header as u8; header])?;
-            file.write_all(&body)?;
-            let cuts = vec![header as u64];
-            manifests.push(manifest::of_file(&path, &cuts)?);
-            let bytes = (header + body.len()) as u64;
-            let request = ReleaseRequest { variants: vec![variant(path, bytes, cuts)], ..ReleaseRequest::default() };
-            let keys = keys.clone();
-            fleet
-                .control
-                .run(move |fleet| -> Result<()> {
-                    fleet.release(&OfflineKeys::load(&keys)?, request)?;
-                    Ok(())
-                })
-                .await?;
-        }
+        let manifests =
+            [release(&fleet, folder, HEADER[0], &body).await?, release(&fleet, folder, HEADER[1], &body).await?];
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("https://{}", listener.local_addr()?);
-        let wire = Arc::new(BadWire::lay(listener, fleet.http_address(), [])?);
-        let code =
-            fleet.control.run(|fleet| fleet.create_code(&"till-1".parse()?, 600).map_err(anyhow::Error::new)).await?;
-        let enrolment = Enrolment {
-            server_url: &url,
-            code: &code,
-            authority: fleet.control.authority_pem(),
-            dir: &folder.join("identity"),
-            agent: env!("CARGO_PKG_VERSION"),
-            audit_key: "till-1+00000000+AA",
-        };
-        enrol(&enrolment, &Clock::system()).await?;
-        let manifests: [Manifest; 2] = manifests.try_into().ok().context("two versions")?;
+        let wire = BadWire::lay(listener, fleet.http_address(), [])?;
+        enrol_at(&fleet, &url, &folder.join("identity")).await?;
         Self::choose(folder, &manifests[0])?;
         Ok(Self { fleet, wire, manifests })
     }
@@ -203,31 +143,6 @@ impl Room {
         let mut file = std::fs::File::create(folder.join("wanted.json"))?;
         Ok(file.write_all(&serde_json::to_vec(manifest)?)?)
     }
-}
-
-fn variant(path: PathBuf, bytes: u64, cuts: Vec<u64>) -> Variant {
-    let model = ModelFacts {
-        model: "noise".parse().expect("a model's name"),
-        architecture: "llama".to_owned(),
-        licence: "Apache-2.0".to_owned(),
-        parameters: bytes,
-        context_tokens: 512,
-        layers: 2,
-        embedding_length: 64,
-        vocabulary: 256,
-        kv_elements_per_layer: 64,
-        feed_forward_length: 128,
-        query_elements: 64,
-    };
-    let facts = VariantFacts {
-        release: 0,
-        model,
-        quantisation: "Q8_0".to_owned(),
-        file_bytes: bytes,
-        weight_bytes: bytes,
-        quality_milli: 8_500,
-    };
-    Variant { path, target: None, facts, cuts }
 }
 
 /// This program, started once more as the receiver; killed when dropped.

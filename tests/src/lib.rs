@@ -5,3 +5,4 @@ pub mod fleet;
 pub mod process;
 pub mod question;
 pub mod tamper;
+pub mod transfer;

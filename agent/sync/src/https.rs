@@ -42,6 +42,8 @@ pub struct HttpsOptions {
     pub back_off: BackOff,
     /// Requests in a row that brought nothing, after which the fetch gives up; what arrived is with the receiver.
     pub fruitless_requests: u32,
+    /// The same before anything came: a server behind a closed door is left for the next source soon.
+    pub fruitless_at_first: u32,
     /// Name lookup, TCP and TLS.
     pub connect_timeout: Duration,
     /// Longest wait for the head of an answer, and between two pieces of it.
@@ -59,9 +61,10 @@ impl HttpsOptions {
     #[must_use]
     pub fn control_plane() -> Self {
         Self {
-            back_off: BackOff { base: Duration::from_millis(500), cap: Duration::from_secs(30) },
+            back_off: BackOff { base: Duration::from_millis(500), cap: Duration::from_secs(10) },
             fruitless_requests: 8,
-            connect_timeout: Duration::from_secs(15),
+            fruitless_at_first: 3,
+            connect_timeout: Duration::from_secs(5),
             silence: Duration::from_secs(30),
             chunk_patience: Duration::from_secs(300),
             lanes: 2,
@@ -75,6 +78,7 @@ impl HttpsOptions {
         Self {
             back_off: BackOff { base: Duration::from_millis(200), cap: Duration::from_secs(2) },
             fruitless_requests: 2,
+            fruitless_at_first: 2,
             connect_timeout: Duration::from_secs(2),
             silence: Duration::from_secs(10),
             chunk_patience: Duration::from_secs(20),
@@ -259,13 +263,14 @@ impl Server {
                         locked(&work.score).fruitless = 0;
                         waits.reset();
                     }
-                    let fruitless = {
+                    let (fruitless, most) = {
                         let mut score = locked(&work.score);
                         score.fruitless += 1;
-                        score.fruitless
+                        let HttpsOptions { fruitless_requests, fruitless_at_first, .. } = self.options;
+                        (score.fruitless, if score.has_some { fruitless_requests } else { fruitless_at_first })
                     };
                     tracing::info!(server = %self.base, reason, came, fruitless, "a request for chunks broke off");
-                    if fruitless >= self.options.fruitless_requests {
+                    if fruitless >= most {
                         let missing = locked(&work.waiting).iter().map(Segment::missing_chunks).sum();
                         return Err(TransferError::Unavailable { missing, reason });
                     }

@@ -76,6 +76,7 @@ impl Server {
         let options = HttpsOptions {
             back_off: BackOff { base: Duration::from_millis(1), cap: Duration::from_millis(5) },
             fruitless_requests: 4,
+            fruitless_at_first: 4,
             lanes: 1,
             ..HttpsOptions::control_plane()
         };
