@@ -48,6 +48,20 @@ async fn the_next_source_brings_what_the_one_before_did_not() {
 }
 
 #[tokio::test]
+async fn a_source_out_of_reach_is_asked_last_the_next_time() {
+    let (room, bytes) = (Room::new(), noise(5, 2 * CHUNK));
+    let manifest = manifest_of(&bytes, &[]);
+    let whole = || MemorySource::of(&bytes, &manifest.chunks);
+    let gone = Arc::new(Cut { inner: whole(), chunks: 0, asked: AtomicUsize::new(0) });
+    let sources = Sources::new(vec![gone.clone(), Arc::new(whole())]);
+    let (deliver, mut arrivals) = tokio::sync::mpsc::channel(8);
+    sources.fetch(&manifest.chunks, deliver).await.unwrap();
+    while arrivals.recv().await.is_some() {}
+    room.store.pull(&manifest, &sources, |_| {}).await.unwrap();
+    assert_eq!(gone.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_source_that_sends_corrupt_content_is_set_aside_and_the_next_one_completes_the_file() {
     let (room, bytes) = (Room::new(), noise(2, 40 * CHUNK));
     let manifest = manifest_of(&bytes, &[]);

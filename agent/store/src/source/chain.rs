@@ -31,6 +31,8 @@ pub struct Sources {
 struct Link {
     source: Arc<dyn Source>,
     aside: AtomicBool,
+    /// Out of reach when it was asked last: others are asked before it.
+    tired: AtomicBool,
     stop: Notify,
     bytes: Mutex<u64>,
 }
@@ -45,7 +47,13 @@ impl Sources {
     /// Asks `sources` in this order.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn Source>>) -> Self {
-        let link = |source| Link { source, aside: AtomicBool::new(false), stop: Notify::new(), bytes: Mutex::new(0) };
+        let link = |source| Link {
+            source,
+            aside: AtomicBool::new(false),
+            tired: AtomicBool::new(false),
+            stop: Notify::new(),
+            bytes: Mutex::new(0),
+        };
         Self { links: sources.into_iter().map(link).collect(), delivered: Mutex::default() }
     }
 
@@ -109,7 +117,9 @@ impl Source for Sources {
     async fn fetch_runs(&self, runs: &[ChunkRun], deliver: Deliver) -> Result<(), SourceError> {
         let mut rest = runs.to_vec();
         let mut last = None;
-        for (index, link) in self.links.iter().enumerate() {
+        let mut turns: Vec<_> = self.links.iter().enumerate().collect();
+        turns.sort_by_key(|(_, link)| link.tired.load(Ordering::Relaxed));
+        for (index, link) in turns {
             if link.aside.load(Ordering::Relaxed) {
                 last = Some(SourceError::Corrupt { origin: link.source.name() });
                 continue;
@@ -122,6 +132,8 @@ impl Source for Sources {
             match ended {
                 Err(SourceError::Closed) => return Err(SourceError::Closed),
                 Err(error) => {
+                    let out_of_reach = bytes == 0 && matches!(error, SourceError::Unavailable { .. });
+                    link.tired.store(out_of_reach, Ordering::Relaxed);
                     tracing::info!(source, bytes, missing, %error, "a source stopped; the next one is asked");
                     last = Some(error);
                 }
