@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use outpost_contract::{Blake3, Chunk, HelloAck, limits::PEERS};
+use outpost_contract::limits::{CATALOGUE_BYTES, PEERS};
+use outpost_contract::{Blake3, Chunk, HelloAck};
 use outpost_disk::Clock;
 use outpost_store::{Deliver, Source, SourceError, Store};
 use outpost_sync::{Announcement, HttpsChunks, HttpsOptions, Identity, PeerLimits, PeerServer, Revoked, Shelf};
@@ -14,6 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chunks::told;
 use crate::config::Transfer;
+
+/// Neighbours hold models and no documents: for less than the largest document the control plane alone is asked, so that a
+/// neighbour who is gone never holds up a policy.
+const WORTH_ASKING_BYTES: u64 = CATALOGUE_BYTES;
 
 /// Whom this device asks on its site, and what it knows of whom not to serve.
 #[derive(Debug)]
@@ -97,6 +102,10 @@ impl Source for Peer {
     }
 
     async fn fetch(&self, wanted: &[Chunk], deliver: Deliver) -> Result<(), SourceError> {
+        let bytes: u64 = wanted.iter().map(|chunk| u64::from(chunk.bytes)).sum();
+        if bytes < WORTH_ASKING_BYTES {
+            return Err(SourceError::Missing { origin: self.name(), missing: wanted.len() });
+        }
         self.chunks.fetch(wanted, deliver).await.map_err(|error| told(self.name(), error))
     }
 }

@@ -5,5 +5,6 @@ mod desired;
 mod downloads;
 mod enrolment;
 mod link;
+mod neighbours;
 mod site;
 mod strangers;
