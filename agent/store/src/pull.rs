@@ -3,12 +3,13 @@
 //! [`Pull`] is the synchronous heart; [`crate::Store::pull`] drives it from a source.
 
 mod bitmap;
+mod commit;
 mod local;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use outpost_contract::{Blake3, Chunk, ChunkRun, Manifest};
@@ -19,12 +20,13 @@ use crate::store::{Claim, digests};
 use crate::{Store, StoreError, StoredFile};
 
 pub(crate) use bitmap::Bitmap;
+use commit::Commit;
 
 /// Chunks that are worth a commit.
 const CHUNKS_PER_COMMIT: usize = 16;
 
-/// So many chunks are committed however fast they come: 64 MiB.
-const MOST_UNCOMMITTED: usize = 256;
+/// With so many chunks (128 MiB) uncommitted, the writing waits for the disk.
+const MOST_UNCOMMITTED: usize = 512;
 
 /// Shortest time between commits of fewer chunks than that: a power cut costs half a second of a fast link, and a slow disk
 /// is not made to wait for itself all the time.
@@ -81,6 +83,7 @@ pub struct Pull {
     file: File,
     uncommitted: usize,
     committed_at: Instant,
+    commit: Commit,
     corrupt: HashMap<Blake3, u32>,
     progress: Progress,
     _claim: Claim,
@@ -117,6 +120,7 @@ impl Pull {
             file,
             uncommitted: 0,
             committed_at: Instant::now(),
+            commit: Commit::default(),
             corrupt: HashMap::new(),
             progress: Progress {
                 file: manifest.blake3,
@@ -225,14 +229,26 @@ impl Pull {
         }
         self.progress.present_bytes += bytes.len() as u64 * places.len() as u64;
         self.uncommitted += places.len();
-        let (waiting, since) = (self.uncommitted, self.committed_at.elapsed());
-        let due = waiting >= MOST_UNCOMMITTED
-            || (waiting >= CHUNKS_PER_COMMIT && since >= COMMIT_PACE)
-            || since >= COMMIT_EVERY;
-        if due {
-            self.commit()?;
-        }
+        self.commit_if_due()?;
         Ok(Arrival::Written)
+    }
+
+    /// Begins a commit now and then, on a thread of its own: the next chunks need not wait for the disk.
+    fn commit_if_due(&mut self) -> Result<(), StoreError> {
+        let (waiting, since) = (self.uncommitted, self.committed_at.elapsed());
+        let due = (waiting >= CHUNKS_PER_COMMIT && since >= COMMIT_PACE) || since >= COMMIT_EVERY;
+        let must_wait = waiting >= MOST_UNCOMMITTED;
+        if !must_wait && (!due || self.commit.is_running()) {
+            return Ok(());
+        }
+        self.commit.wait()?;
+        let file = self.file.try_clone().map_err(StoreError::io("open again", &self.part))?;
+        let (store, id, part) = (self.store.clone(), self.manifest.blake3, self.part.clone());
+        let present = self.present.clone();
+        self.commit.start(move || vouch(&store, id, &file, &part, &present));
+        self.uncommitted = 0;
+        self.committed_at = Instant::now();
+        Ok(())
     }
 
     /// Makes everything written so far survive a power cut: data first, then the bitmap that vouches for it.
@@ -240,11 +256,11 @@ impl Pull {
     /// # Errors
     /// If the disk or the index refuses; then nothing new is vouched for.
     pub fn commit(&mut self) -> Result<(), StoreError> {
+        self.commit.wait()?;
         if self.uncommitted == 0 {
             return Ok(());
         }
-        self.file.sync_data().map_err(StoreError::io("make durable", &self.part))?;
-        self.store.inner.index.set_present(self.manifest.blake3, self.present.as_bytes())?;
+        vouch(&self.store, self.manifest.blake3, &self.file, &self.part, &self.present)?;
         self.uncommitted = 0;
         self.committed_at = Instant::now();
         Ok(())
@@ -391,6 +407,12 @@ impl Drop for Pull {
             tracing::warn!(%error, file = %self.manifest.blake3, "the last chunks of a pull are not vouched for");
         }
     }
+}
+
+/// Data first, then the bitmap that vouches for it.
+fn vouch(store: &Store, file: Blake3, data: &File, part: &Path, present: &Bitmap) -> Result<(), StoreError> {
+    data.sync_data().map_err(StoreError::io("make durable", part))?;
+    store.inner.index.set_present(file, present.as_bytes())
 }
 
 /// Where each chunk begins, and all places of each id.

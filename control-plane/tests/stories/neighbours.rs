@@ -20,7 +20,7 @@ async fn hello(site: &Site, device: &Device, neighbour: Option<Neighbour>) -> (L
     };
     let topic = format!("op/1/acme/d/{}/up/hello", device.name);
     assert!(link.publish(&topic, serde_json::to_vec(&said).unwrap()).await);
-    let text = String::from_utf8(link.hear().await.unwrap().payload.to_vec()).unwrap();
+    let text = String::from_utf8(link.hear().await.unwrap().payload).unwrap();
     (link, serde_json::from_str(&text).unwrap(), text)
 }
 
