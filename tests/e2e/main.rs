@@ -3,6 +3,7 @@
 mod kills;
 mod mirror;
 mod model_files;
+mod neighbours;
 mod offline;
 mod rollback;
 mod sealed;
