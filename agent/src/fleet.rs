@@ -164,6 +164,9 @@ fn spawn_reconciling(
                     Err(_) => return,
                 },
             };
+            for share in sources.shares().into_iter().filter(|share| share.bytes > 0) {
+                reconciler.announcer.say(Progress::Brought { source: share.source, bytes: share.bytes });
+            }
             let again = outcome.is_worth_another_try();
             standing.send_replace(outcome);
             let changed = if again {
