@@ -2,6 +2,7 @@
 
 mod oidc;
 mod origins;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use outpost_engine::Backend;
 use serde::Deserialize;
 
 pub use oidc::{KeyAddress, KeySource, Oidc};
+pub use transfer::{Origin, Transfer};
 
 /// The file as a new state directory gets it: every key with its default and a word of explanation.
 pub const TEMPLATE: &str = include_str!("outpost.toml");
@@ -41,6 +43,8 @@ pub struct Config {
     pub model: Model,
     /// The audit log.
     pub audit: Audit,
+    /// Where the bytes of models come from in a fleet.
+    pub transfer: Transfer,
     /// Operations logs.
     pub logs: Logs,
     /// Where the course of answers is told.
@@ -278,6 +282,7 @@ impl Config {
             bail!("`api.client_certificates.authority` needs TLS: give `api.certificate` and `api.private_key`");
         }
         origins::check(&self.api.origins)?;
+        self.transfer.check()?;
         oidc::check(&self.api.oidc)?;
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
             crate::telemetry::Collector::parse(endpoint)?;
@@ -347,6 +352,12 @@ mod tests {
             ("[[signers]]\nname = \"ada\"\nkey = \"short\"\nmay = [\"policy\"]", "signers"),
             ("[api]\norigins = [\"*\"]", "api.origins"),
             ("[[api.oidc]]\nissuer = \"i\"\naudience = \"a\"", "api.oidc"),
+            ("[transfer]\norder = []", "transfer.order"),
+            ("[transfer]\norder = [\"lan\", \"lan\"]", "transfer.order"),
+            ("[transfer]\norder = [\"directory\"]", "transfer.directory"),
+            ("[transfer]\nsite = \"../x\"", "transfer.site"),
+            ("[transfer]\nannounce = \"0.0.0.0:8791\"", "transfer.announce"),
+            ("[transfer]\npeers_mib_per_s = 0", "transfer.peers_mib_per_s"),
             ("[telemetry]\notlp_endpoint = \"https://collector\"", "telemetry.otlp_endpoint"),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::chunks::FleetChunks;
+use crate::chunks::Origins;
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
@@ -29,7 +29,7 @@ pub(crate) struct Fleet {
     pub(crate) boot: BootId,
     pub(crate) link: LinkHandle,
     pub(crate) events: mpsc::Receiver<LinkEvent>,
-    pub(crate) chunks: FleetChunks,
+    pub(crate) chunks: Origins,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) reporter: Reporter,
     pub(crate) audit: AuditLog,
@@ -107,6 +107,7 @@ impl Fleet {
                 wanted.send_replace(Some(bytes));
             }
             LinkEvent::HelloAck(answer) => {
+                self.chunks.neighbours.hear(&answer);
                 tracing::debug!(desired_version = answer.desired_version, "the control plane answered");
             }
             LinkEvent::ReportStored { sequence } => {
@@ -139,7 +140,7 @@ impl Fleet {
 /// One document at a time; a newer one takes the place of one that is still being fetched.
 fn spawn_reconciling(
     reconciler: Arc<Reconciler>,
-    chunks: FleetChunks,
+    chunks: Origins,
     mut asked: watch::Receiver<Option<Bytes>>,
     standing: watch::Sender<Standing>,
 ) -> JoinHandle<()> {
@@ -154,14 +155,18 @@ fn spawn_reconciling(
                 }
                 continue;
             };
+            let sources = chunks.for_one_pull();
             let outcome = tokio::select! {
-                outcome = reconciler.apply(&envelope, &chunks) => outcome,
+                outcome = reconciler.apply(&envelope, &sources) => outcome,
                 // What arrived of the superseded model stays in the store and is counted in if it is wanted again.
                 changed = asked.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
             };
+            for share in sources.shares().into_iter().filter(|share| share.bytes > 0) {
+                reconciler.announcer.say(Progress::Brought { source: share.source, bytes: share.bytes });
+            }
             let again = outcome.is_worth_another_try();
             standing.send_replace(outcome);
             let changed = if again {

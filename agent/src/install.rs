@@ -9,7 +9,7 @@ use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCo
 use outpost_disk::{Clock, Ledger};
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Constraints, Plan, plan};
-use outpost_store::{Source, Store, StoreError};
+use outpost_store::{Source, SourceError, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::active::{Active, Card, Loaded};
@@ -306,7 +306,9 @@ fn reason(code: ReasonCode, model: &ModelId, detail: String) -> Reason {
 fn store_code(error: &StoreError) -> ReasonCode {
     match error {
         StoreError::NotEnoughSpace { .. } => ReasonCode::InsufficientSpace,
-        StoreError::CorruptChunk { .. } | StoreError::WrongDigest { .. } => ReasonCode::CorruptContent,
+        StoreError::CorruptChunk { .. }
+        | StoreError::WrongDigest { .. }
+        | StoreError::Incomplete { source: SourceError::Corrupt { .. }, .. } => ReasonCode::CorruptContent,
         StoreError::Disk(error) if error.is_full() => ReasonCode::InsufficientSpace,
         StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             ReasonCode::InsufficientSpace

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod logging;
 mod measure;
 mod models;
+mod neighbours;
 mod parts;
 pub mod progress;
 mod reconcile;

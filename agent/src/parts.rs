@@ -14,7 +14,8 @@ use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
 use outpost_store::Store;
 use outpost_sync::{
-    BackOff, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, SyncDatabase, TransferOptions,
+    BackOff, HttpsChunks, HttpsOptions, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, SyncDatabase,
+    TransferOptions,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,14 +23,15 @@ use tokio_util::sync::CancellationToken;
 use crate::access;
 use crate::active::{Active, Card};
 use crate::backend::{LocalBackend, Readiness};
-use crate::chunks::FleetChunks;
-use crate::config::Config;
+use crate::chunks::Origins;
+use crate::config::{Config, Transfer};
 use crate::fleet::Fleet;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
 use crate::models::{Presets, Residents, Shelf};
+use crate::neighbours::{Neighbours, announcement};
 use crate::progress::Announcer;
 use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
@@ -75,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) residents: Arc<Residents>,
     presets: Arc<Presets>,
     sources: Vec<PathBuf>,
+    transfer: Transfer,
     pub(crate) last_card: Option<Card>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
@@ -150,6 +153,7 @@ impl Parts {
             residents: Arc::new(residents),
             presets: Arc::new(Presets::new(presets, made)),
             sources: config.model.sources.clone(),
+            transfer: config.transfer.clone(),
             state: state.clone(),
             clock,
             audit,
@@ -174,6 +178,7 @@ impl Parts {
     ) -> Result<(LinkHandle, mpsc::Receiver<LinkEvent>)> {
         let database = self.sync_database()?;
         let mut config = LinkConfig::new(self.boot.clone(), VERSION);
+        config.announcement = announcement(&self.transfer);
         if let Some(reconnect) = reconnect {
             config.back_off = reconnect;
         }
@@ -251,7 +256,7 @@ impl Parts {
         backend: Arc<LocalBackend>,
         stop: CancellationToken,
     ) -> Result<Fleet> {
-        let chunks = MqttChunks::new(&identity, TransferOptions::default(), &self.clock);
+        let chunks = self.origins(&identity, &stop)?;
         let reporter = Reporter {
             device: identity.device().clone(),
             active: Arc::clone(&self.active),
@@ -268,7 +273,7 @@ impl Parts {
             events,
             witnessing: self.witnessing(&identity, &link, &stop)?,
             link,
-            chunks: FleetChunks(Arc::new(chunks.context("cannot use the device's identity")?)),
+            chunks,
             reconciler: Arc::new(self.reconciler(identity)?),
             reporter,
             audit: self.audit.clone(),
@@ -276,6 +281,17 @@ impl Parts {
             announcer: self.announcer.clone(),
             stop,
         })
+    }
+
+    /// Where chunks come from; also begins to serve neighbours, if this device is to.
+    fn origins(&self, identity: &Identity, stop: &CancellationToken) -> Result<Origins> {
+        let unusable = "cannot use the device's identity";
+        let Transfer { order, directory, peers, .. } = self.transfer.clone();
+        let neighbours = Neighbours::new(identity.clone(), self.clock.clone(), peers);
+        neighbours.serve(&self.transfer, self.store.clone(), stop.clone())?;
+        let https = HttpsChunks::new(identity, HttpsOptions::control_plane(), &self.clock).context(unusable)?;
+        let mqtt = MqttChunks::new(identity, TransferOptions::default(), &self.clock).context(unusable)?;
+        Ok(Origins { order, directory, neighbours: Arc::new(neighbours), https: Arc::new(https), mqtt: Arc::new(mqtt) })
     }
 
     /// What has the audit log vouched for; none for a device that enrolled where nobody vouches.

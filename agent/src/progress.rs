@@ -33,6 +33,13 @@ pub enum Progress {
         /// Bytes of the whole file.
         total: u64,
     },
+    /// What one source brought while a desired state was put in force.
+    Brought {
+        /// The source, in words.
+        source: String,
+        /// Bytes of chunks.
+        bytes: u64,
+    },
     /// A model passed its self-test and serves.
     Serving {
         /// Model id.

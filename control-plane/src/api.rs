@@ -1,5 +1,6 @@
 //! The HTTPS API. No route but `/health` and `/v1/enrol` answers without an identity.
 
+mod blobs;
 mod codes;
 mod devices;
 mod enrol;
@@ -37,6 +38,8 @@ pub(crate) fn router(fleet: Fleet) -> Router {
         .route("/v1/devices/{device}/assignment", put(devices::assign))
         .route("/v1/devices/{device}/revoke", post(devices::revoke))
         .route("/v1/catalogue", get(catalogue))
+        .route("/v1/blobs/{blake3}", get(blobs::blob))
+        .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)

@@ -1,6 +1,8 @@
 //! The bytes that devices fetch: whole files by BLAKE3 in one directory, found by chunk through the database.
 
+mod body;
 mod chunking;
+mod range;
 mod server;
 
 use std::fs::File;
@@ -13,7 +15,9 @@ use outpost_contract::limits::CHUNK_BYTES;
 use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256};
 use sha2::Digest as _;
 
+pub(crate) use body::{Downloads, Extent, stream};
 pub(crate) use chunking::{Chunker, InvalidCuts};
+pub(crate) use range::{Requested, requested};
 pub(crate) use server::{BlobServer, Question};
 
 use crate::db::{ChunkPlace, Database, DbError};
@@ -116,6 +120,24 @@ impl Blobs {
         let file = File::open(&path).map_err(failed("open", &path))?;
         file.read_exact_at(&mut buffer, start).map_err(failed("read", &path))?;
         Ok(Some(buffer.into()))
+    }
+
+    /// A whole file, opened, and its extent; `None` if it is not here.
+    pub(crate) fn open_blob(&self, id: &Blake3) -> Result<Option<(File, Extent)>, BlobError> {
+        let path = self.path(id);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed("open", &path))?,
+        };
+        let bytes = file.metadata().map_err(failed("read", &path))?.len();
+        Ok(Some((file, Extent { start: 0, bytes })))
+    }
+
+    /// The file that holds a chunk, opened, and where; `None` if no file here does.
+    pub(crate) fn open_chunk(&self, id: &Blake3) -> Result<Option<(File, Extent)>, BlobError> {
+        let Some(ChunkPlace { blob, start, bytes }) = self.database.chunk_place(id)? else { return Ok(None) };
+        let opened = self.open_blob(&blob)?;
+        Ok(opened.map(|(file, _)| (file, Extent { start, bytes: u64::from(bytes) })))
     }
 
     fn path(&self, blob: &Blake3) -> PathBuf {

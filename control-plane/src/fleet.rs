@@ -13,7 +13,7 @@ use outpost_trust::catalogue::{PublishError, RootPlan};
 use tokio::sync::watch;
 
 use crate::audit::Keeper;
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::{BlobError, Blobs, Downloads};
 use crate::broker::{BrokerError, CONTROL_PLANE};
 use crate::ca::{Authority, CaError};
 use crate::clock::Clock;
@@ -22,6 +22,7 @@ use crate::db::{Assignment, Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys};
+use crate::neighbours::Neighbours;
 use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
 
@@ -159,6 +160,10 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
+    /// Places for downloads over HTTPS.
+    pub(crate) downloads: Downloads,
+    /// Who serves chunks to its site.
+    pub(crate) neighbours: Neighbours,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
     /// Counts changes that the director must act on.
@@ -224,6 +229,8 @@ impl Fleet {
             blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
+            downloads: Downloads::default(),
+            neighbours: Neighbours::default(),
             broker: RwLock::new(None),
             changed: watch::Sender::new(0),
             news: watch::Sender::new(0),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,7 @@ use hyper_util::server::conn::auto;
 use outpost_contract::DeviceId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest life of a connection: enrolment and operators need seconds.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 
+/// A connection that carries a download lives on for so long after each block that the device took.
+const DOWNLOAD_LIFE: Duration = Duration::from_secs(120);
+
 /// How long stopping waits for answers under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,6 +43,42 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The name in the client certificate, if one was shown; our authority signed it.
     pub(crate) device: Option<DeviceId>,
+    /// How long the connection may live.
+    pub(crate) life: Arc<Life>,
+}
+
+/// When a connection is to end: at its age, or later while a download on it goes on.
+#[derive(Debug)]
+pub(crate) struct Life {
+    began: Instant,
+    /// When a block was taken last, milliseconds after the beginning; 0 if never.
+    touched_ms: AtomicU64,
+}
+
+impl Life {
+    fn new() -> Self {
+        Self { began: Instant::now(), touched_ms: AtomicU64::new(0) }
+    }
+
+    /// A block of a download was taken.
+    pub(crate) fn touch(&self) {
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.touched_ms.store(elapsed_ms.max(1), Ordering::Relaxed);
+    }
+
+    fn ends_at(&self) -> Instant {
+        let touched_ms = self.touched_ms.load(Ordering::Relaxed);
+        let by_age = self.began + CONNECTION_LIFE;
+        let by_download = self.began + Duration::from_millis(touched_ms) + DOWNLOAD_LIFE;
+        if touched_ms == 0 { by_age } else { by_age.max(by_download) }
+    }
+
+    /// Waits until the connection has lived long enough.
+    async fn is_over(&self) {
+        while Instant::now() < self.ends_at() {
+            sleep_until(self.ends_at()).await;
+        }
+    }
 }
 
 /// Serves until `stop`, then lets the answers under way finish.
@@ -61,9 +101,11 @@ pub(crate) async fn serve(
             Ok((stream, address)) => {
                 let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
                 connections.spawn(async move {
-                    let served = connection(stream, address, acceptor, router, stop);
-                    if timeout(CONNECTION_LIFE, served).await.is_err() {
-                        tracing::debug!(%address, "a connection was ended for its age");
+                    let life = Arc::new(Life::new());
+                    let served = connection(stream, address, Arc::clone(&life), acceptor, router, stop);
+                    tokio::select! {
+                        () = served => {}
+                        () = life.is_over() => tracing::debug!(%address, "a connection was ended for its age"),
                     }
                     drop(place);
                 });
@@ -84,6 +126,7 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
+    life: Arc<Life>,
     acceptor: TlsAcceptor,
     router: Router,
     stop: CancellationToken,
@@ -95,7 +138,7 @@ async fn connection(
         Err(_) => return tracing::info!(%address, "a TLS handshake took too long"),
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = Peer { address, device: certificate.and_then(|certificate| device_of(certificate)) };
+    let peer = Peer { address, device: certificate.and_then(|certificate| device_of(certificate)), life };
     let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
@@ -122,4 +165,25 @@ fn log_end(address: SocketAddr, served: Result<(), Box<dyn std::error::Error + S
 fn device_of(certificate: &[u8]) -> Option<DeviceId> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     certificate.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_at_its_age_unless_a_download_goes_on() {
+        let idle = Life::new();
+        idle.is_over().await;
+        assert_eq!(idle.began.elapsed().as_secs(), CONNECTION_LIFE.as_secs());
+
+        let busy = Life::new();
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(100)).await;
+            busy.touch();
+            assert!(Instant::now() < busy.ends_at());
+        }
+        busy.is_over().await;
+        assert!(busy.began.elapsed() >= Duration::from_secs(1000) + DOWNLOAD_LIFE);
+    }
 }

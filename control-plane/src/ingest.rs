@@ -72,6 +72,7 @@ impl Ingest {
         let contact = Contact { boot: hello.boot.clone(), connection: hello.connection, online: true };
         self.note(hello.device.clone(), contact).await?;
         tracing::info!(device = %hello.device, connection = hello.connection, "hello");
+        self.fleet.inner.neighbours.note(&hello.device, hello.neighbour.as_ref());
         self.acknowledge(hello.device, hello.boot, hello.connection).await
     }
 
@@ -109,6 +110,10 @@ impl Ingest {
     async fn acknowledge(&self, device: DeviceId, boot: BootId, connection: u64) -> Result<(), FleetError> {
         let topic = Topic::down(&self.fleet.inner.config.tenant, &device, Down::HelloAck);
         let answer = self.fleet.run(move |fleet| {
+            let database = &fleet.inner.database;
+            // Only a device that spoke of neighbours hears of them: an older one would not understand the answer.
+            let peers = fleet.inner.neighbours.of(&device, |name| database.is_online(name))?;
+            let revoked = if peers.is_some() { database.newly_revoked()? } else { Vec::new() };
             Ok::<_, FleetError>(HelloAck {
                 v: 1,
                 desired_version: fleet.inner.database.desired_version(&device)?,
@@ -116,6 +121,8 @@ impl Ingest {
                 server_time_s: fleet.now_s(),
                 boot,
                 connection,
+                peers: peers.unwrap_or_default(),
+                revoked,
             })
         });
         let answer = answer.await?;

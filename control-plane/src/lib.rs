@@ -21,6 +21,7 @@ mod http;
 mod ingest;
 pub mod keys;
 mod link;
+mod neighbours;
 mod tls;
 mod tokens;
 

@@ -120,8 +120,7 @@ async fn follow_until_serving(narrator: &mut Narrator, progress: &mut broadcast:
                 Ok(Progress::Planned { table, .. }) => narrator.say(format!("the plan:\n{table}"))?,
                 Ok(Progress::Pulling { done, total }) if done == total && !pulled => {
                     pulled = true;
-                    narrator
-                        .say(format!("pulled {} KiB in chunks over MQTT, each checked, then the whole", total >> 10))?;
+                    narrator.say(format!("pulled {} KiB in chunks, each checked, then the whole", total >> 10))?;
                 }
                 Ok(Progress::Refused(reason)) => bail!("the device refused: {reason}"),
                 Ok(Progress::Serving { model, variant, tokens_per_second_milli }) => {

@@ -3,10 +3,12 @@
 mod kills;
 mod mirror;
 mod model_files;
+mod neighbours;
 mod network;
 mod offline;
 mod rollback;
 mod sealed;
 mod strangers;
 mod templates;
+mod transfer;
 mod witnessed;

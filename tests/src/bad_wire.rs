@@ -4,12 +4,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// Bytes after which a slow wire pauses.
+const SLICE_BYTES: u64 = 64 * 1024;
 
 /// What passed, and what is still to be cut.
 #[derive(Debug, Default)]
@@ -19,6 +25,10 @@ struct Traffic {
     cuts: AtomicU64,
     /// Bytes until each next cut.
     budgets: Mutex<VecDeque<u64>>,
+    /// Bytes per second of each connection; 0 for as fast as it goes.
+    bytes_per_s: AtomicU64,
+    /// Whatever is connected when this is told breaks.
+    cut: Notify,
 }
 
 /// The wire. Dropping it cuts every connection for good.
@@ -66,6 +76,17 @@ impl BadWire {
         self.traffic.bytes.load(Ordering::Relaxed)
     }
 
+    /// From now on no connection is faster than so many bytes per second.
+    pub fn slow_down(&self, bytes_per_s: u64) {
+        self.traffic.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+    }
+
+    /// Cuts whatever is connected at this moment.
+    pub fn cut_now(&self) {
+        self.traffic.cuts.fetch_add(1, Ordering::Relaxed);
+        self.traffic.cut.notify_waiters();
+    }
+
     /// Cuts so far.
     #[must_use]
     pub fn cuts(&self) -> u64 {
@@ -87,17 +108,26 @@ async fn pass_on(near: TcpStream, target: SocketAddr, traffic: Arc<Traffic>) {
     tokio::select! {
         () = carry(near_in, far_out, &traffic) => {}
         () = carry(far_in, near_out, &traffic) => {}
+        () = traffic.cut.notified() => {}
     }
 }
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, traffic: &Traffic) {
     let mut buffer = vec![0; 4096];
+    let mut ahead = 0;
     while let Ok(count) = from.read(&mut buffer).await {
         if count == 0 || traffic.spend(count as u64) {
             return;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
+        }
+        let bytes_per_s = traffic.bytes_per_s.load(Ordering::Relaxed);
+        ahead += count as u64;
+        // A timer cannot wait for the microseconds of one piece.
+        if bytes_per_s > 0 && ahead >= SLICE_BYTES {
+            sleep(Duration::from_micros(ahead * 1_000_000 / bytes_per_s)).await;
+            ahead = 0;
         }
     }
 }

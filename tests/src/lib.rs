@@ -6,3 +6,4 @@ pub mod hosts;
 pub mod process;
 pub mod question;
 pub mod tamper;
+pub mod transfer;

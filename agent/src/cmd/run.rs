@@ -64,6 +64,7 @@ fn tell(happened: &Progress) {
     match happened {
         Progress::Planned { table, chosen } => tracing::info!(chosen, "planned\n{table}"),
         Progress::Pulling { done, total } => tracing::debug!(done, total, "pulling"),
+        Progress::Brought { source, bytes } => tracing::info!(source, bytes, "a source brought chunks"),
         Progress::Refused(reason) => tracing::warn!(reason, "refused"),
         Progress::Serving { model, variant, tokens_per_second_milli } => {
             tracing::info!(model, variant, tokens_per_second = tokens_per_second_milli / 1000, "serving");

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use outpost_contract::{Blake3, BlobRef, Chunk};
+use outpost_contract::{Blake3, BlobRef, Chunk, ChunkRun};
 use tokio::sync::mpsc;
 
 use crate::manifest::digest;
@@ -34,6 +34,10 @@ pub(crate) async fn fetch(blob: &BlobRef, most: u64, source: &dyn Source) -> Res
         if wanted.is_empty() {
             break;
         }
+        let mut seen = HashSet::new();
+        let runs =
+            ChunkRun::gather(file, 0, &blob.chunks, |_, chunk| !held.contains_key(&chunk.id) && seen.insert(chunk.id));
+        let mut set_aside = false;
         let (deliver, mut arrivals) = mpsc::channel::<(Blake3, Bytes)>(8);
         let take = async {
             while let Some((id, bytes)) = arrivals.recv().await {
@@ -41,14 +45,17 @@ pub(crate) async fn fetch(blob: &BlobRef, most: u64, source: &dyn Source) -> Res
                     Some(chunk) if bytes.len() == chunk.bytes as usize && digest(&bytes) == id => {
                         held.insert(id, bytes);
                     }
-                    Some(_) => last_corrupt = Some(id),
+                    Some(_) => {
+                        set_aside |= source.refuse(id);
+                        last_corrupt = Some(id);
+                    }
                     None => {}
                 }
             }
         };
-        let (fetched, ()) = tokio::join!(source.fetch(&wanted, deliver), take);
+        let (fetched, ()) = tokio::join!(source.fetch_runs(&runs, deliver), take);
         failure = fetched.err();
-        if failure.is_some() {
+        if failure.is_some() && !set_aside {
             break;
         }
     }

@@ -157,6 +157,18 @@ impl Index {
             .map_err(StoreError::index("read"))
     }
 
+    /// A whole file that holds the chunk, where in it, and how long the chunk is.
+    pub(crate) fn locate_any(&self, chunk: Blake3) -> Result<Option<(Blake3, u64, u32)>, StoreError> {
+        let sql = "SELECT file, offset, bytes FROM chunks WHERE chunk = ?1 LIMIT 1";
+        let connection = self.connection();
+        connection
+            .query_row(sql, params![chunk.0], |row| {
+                Ok((Blake3(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?))
+            })
+            .optional()
+            .map_err(StoreError::index("read"))
+    }
+
     pub(crate) fn partial(&self, file: Blake3) -> Result<Option<PartialFile>, StoreError> {
         Ok(self.read_partials("WHERE file = ?1", params![file.0])?.into_iter().next())
     }

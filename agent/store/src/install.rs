@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::manifest;
-use crate::{FileSource, Progress, Pull, Source, SourceError, Store, StoreError, StoredFile};
+use crate::{Arrival, FileSource, Progress, Pull, Source, SourceError, Store, StoreError, StoredFile};
 
 /// Chunks that may wait for the disk before the source has to wait: 2 MiB.
 const WAITING_CHUNKS: usize = 8;
@@ -52,8 +52,8 @@ impl Store {
         let (mut fruitless, mut rotted) = (0, 0);
         loop {
             on_progress(pull.progress());
-            let wanted = pull.wanted();
-            if wanted.is_empty() {
+            let runs = pull.wanted_runs();
+            if runs.is_empty() {
                 let (done, back) = blocking(file, move || (pull.finish(), pull)).await?;
                 pull = back;
                 match done? {
@@ -63,15 +63,37 @@ impl Store {
                 }
                 continue;
             }
+            let wanted: usize = runs.iter().map(|run| run.chunks.len()).sum();
             let (deliver, arrivals) = mpsc::channel(WAITING_CHUNKS);
+            let (corrupt, mut refused) = mpsc::unbounded_channel();
             let (origin, report) = (source.name(), Arc::clone(&on_progress));
-            let writer = spawn_blocking(move || write(pull, arrivals, &origin, &report));
-            let fetched = source.fetch(&wanted, deliver).await;
+            let writer = spawn_blocking(move || write(pull, arrivals, &origin, &report, &corrupt));
+            let mut set_aside = false;
+            let mut fetching = source.fetch_runs(&runs, deliver);
+            let fetched = loop {
+                tokio::select! {
+                    fetched = &mut fetching => break fetched,
+                    Some(id) = refused.recv() => set_aside |= source.refuse(id),
+                }
+            };
+            // Whatever it holds of the channel ends with it, and the writer sees the end.
+            drop(fetching);
             let written;
             (pull, written) = writer.await.map_err(|_| StoreError::Interrupted { file })?;
-            written?;
+            while let Ok(id) = refused.try_recv() {
+                set_aside |= source.refuse(id);
+            }
+            match written {
+                Err(StoreError::CorruptChunk { .. }) if set_aside => {}
+                written => written?,
+            }
+            if set_aside {
+                // Somebody else is asked now: the round of the one who lied is no failure of theirs.
+                pull.forgive();
+                continue;
+            }
             let missing = pull.wanted().len();
-            fruitless = if missing < wanted.len() { 0 } else { fruitless + 1 };
+            fruitless = if missing < wanted { 0 } else { fruitless + 1 };
             if let Err(source) = fetched {
                 return if missing == 0 {
                     finish_now(file, pull).await
@@ -114,11 +136,19 @@ fn write(
     mut arrivals: mpsc::Receiver<(Blake3, bytes::Bytes)>,
     origin: &str,
     report: &OnProgress,
+    corrupt: &mpsc::UnboundedSender<Blake3>,
 ) -> (Box<Pull>, Result<(), StoreError>) {
     let mut written = Ok(());
     while written.is_ok() {
         match arrivals.blocking_recv() {
-            Some((id, bytes)) => written = pull.accept(id, &bytes, origin).map(|_| report(pull.progress())),
+            Some((id, bytes)) => {
+                let arrival = pull.accept(id, &bytes, origin);
+                if matches!(arrival, Ok(Arrival::Corrupt) | Err(StoreError::CorruptChunk { .. })) {
+                    // Nobody listens only when the pull was dropped.
+                    corrupt.send(id).ok();
+                }
+                written = arrival.map(|_| report(pull.progress()));
+            }
             None => break,
         }
     }

@@ -1,5 +1,6 @@
 //! Where chunks come from: the same ids over MQTT, HTTPS, a stick or memory; whatever arrives is checked by the store.
 
+mod chain;
 mod directory;
 mod file;
 
@@ -8,9 +9,10 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use outpost_contract::{Blake3, Chunk};
+use outpost_contract::{Blake3, Chunk, ChunkRun};
 use tokio::sync::mpsc;
 
+pub use chain::{Share, Sources};
 pub use directory::DirectorySource;
 pub use file::FileSource;
 
@@ -29,6 +31,18 @@ pub trait Source: Send + Sync {
     /// Duplicates and chunks nobody wanted are harmless. Chunks that the store finds corrupt are asked for again by a later
     /// call. Dropping the future must stop the fetching.
     async fn fetch(&self, wanted: &[Chunk], deliver: Deliver) -> Result<(), SourceError>;
+
+    /// As [`fetch`](Self::fetch), told where the chunks lie in their file: a source that can send a range of a file brings
+    /// each run with one request.
+    async fn fetch_runs(&self, runs: &[ChunkRun], deliver: Deliver) -> Result<(), SourceError> {
+        let wanted: Vec<Chunk> = runs.iter().flat_map(|run| run.chunks.iter().copied()).collect();
+        self.fetch(&wanted, deliver).await
+    }
+
+    /// Told at once of a chunk that came corrupt. True if whoever sent it is not asked again and somebody else is.
+    fn refuse(&self, _corrupt: Blake3) -> bool {
+        false
+    }
 }
 
 /// Why a source stopped.
@@ -59,6 +73,12 @@ pub enum SourceError {
         origin: String,
         /// How many it lacks.
         missing: usize,
+    },
+    /// It sent bytes that are not what was signed.
+    #[error("{origin} sent corrupt content")]
+    Corrupt {
+        /// The source, in words.
+        origin: String,
     },
     /// The pull ended; nobody takes the chunks any more.
     #[error("the pull ended")]

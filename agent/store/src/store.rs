@@ -3,15 +3,19 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use outpost_contract::{Blake3, Chunk, Manifest, Sha256};
 use outpost_disk::atomic;
 use sha2::Digest as _;
 
 use crate::index::Index;
 use crate::layout::Layout;
+use crate::manifest::digest;
 use crate::medium::{Medium, RealMedium};
 use crate::pull::Bitmap;
 use crate::{StoreError, StoredFile, recover};
@@ -86,6 +90,20 @@ impl Store {
     /// If the index cannot be read.
     pub fn find(&self, file: Blake3) -> Result<Option<StoredFile>, StoreError> {
         self.inner.index.find(file)
+    }
+
+    /// A chunk of a whole file, checked against its id: what a neighbour may be given. `None` if no whole file holds it, or
+    /// what holds it rotted.
+    ///
+    /// # Errors
+    /// If the index or the file cannot be read.
+    pub fn chunk(&self, id: Blake3) -> Result<Option<Bytes>, StoreError> {
+        let Some((file, offset, bytes)) = self.inner.index.locate_any(id)? else { return Ok(None) };
+        let path = self.inner.layout.model(file);
+        let mut buffer = vec![0; bytes as usize];
+        let opened = File::open(&path).map_err(StoreError::io("open", &path))?;
+        opened.read_exact_at(&mut buffer, offset).map_err(StoreError::io("read", &path))?;
+        Ok((digest(&buffer) == id).then(|| buffer.into()))
     }
 
     /// All whole files.
@@ -201,19 +219,35 @@ impl Drop for Claim {
     }
 }
 
-/// Length and both digests of a file, in one pass.
+/// Blocks that the second digest may be behind.
+const BLOCKS_BEHIND: usize = 4;
+
+/// Length and both digests of a file, in one pass; the slower digest has a thread of its own.
 pub(crate) fn digests(path: &Path) -> Result<(u64, Blake3, Sha256), StoreError> {
     let mut file = File::open(path).map_err(StoreError::io("open", path))?;
-    let (mut whole_blake3, mut whole_sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
-    let (mut bytes, mut buffer) = (0, vec![0; 1024 * 1024]);
-    loop {
-        let read = file.read(&mut buffer).map_err(StoreError::io("read", path))?;
-        if read == 0 {
-            break;
+    std::thread::scope(|scope| {
+        let (blocks, received) = sync_channel::<Arc<Vec<u8>>>(BLOCKS_BEHIND);
+        let sha256 = scope.spawn(move || {
+            let mut hasher = sha2::Sha256::new();
+            received.iter().for_each(|block| hasher.update(&*block));
+            Sha256(hasher.finalize().into())
+        });
+        let (mut bytes, mut whole) = (0, blake3::Hasher::new());
+        loop {
+            let mut block = vec![0; 1024 * 1024];
+            let read = file.read(&mut block).map_err(StoreError::io("read", path))?;
+            if read == 0 {
+                break;
+            }
+            bytes += read as u64;
+            block.truncate(read);
+            let block = Arc::new(block);
+            // It is gone only if it panicked, which shows below.
+            blocks.send(Arc::clone(&block)).ok();
+            whole.update(&block);
         }
-        bytes += read as u64;
-        whole_blake3.update(&buffer[..read]);
-        whole_sha256.update(&buffer[..read]);
-    }
-    Ok((bytes, Blake3(*whole_blake3.finalize().as_bytes()), Sha256(whole_sha256.finalize().into())))
+        drop(blocks);
+        let sha256 = sha256.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((bytes, Blake3(*whole.finalize().as_bytes()), sha256))
+    })
 }

@@ -7,6 +7,7 @@ use outpost_contract::{DeviceId, EnrolResponse, TenantId};
 use outpost_disk::{Clock, DiskError, Secret, atomic};
 use rcgen::PublicKeyData;
 use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -205,6 +206,13 @@ impl Identity {
     pub fn tls(&self, clock: &Clock) -> Result<Arc<ClientConfig>, TlsError> {
         let client = Some((self.enrolled.certificate.as_str(), &self.key));
         tls::client(&self.enrolled.authority, client, clock).map(Arc::new)
+    }
+
+    /// What this device shows of itself, for TLS between neighbours.
+    pub(crate) fn certificate_and_key(
+        &self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        tls::chain_and_key(&self.enrolled.certificate, &self.key)
     }
 }
 

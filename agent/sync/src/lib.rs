@@ -3,7 +3,9 @@
 //! ```text
 //! enrol ──► Identity ──► Link ──► LinkEvent::{Up, Desired, …}  ──► agent
 //!                         ▲  └──► Outbox (sync.db)             ◄── agent: report
-//!                         └ MqttChunks: a second connection, only while something is being pulled
+//!                         ├ MqttChunks: a second connection, only while something is being pulled
+//!                         ├ HttpsChunks: the same chunks over HTTPS, from the control plane or from a neighbour
+//!                         └ PeerServer: what this device holds, for its neighbours
 //! ```
 //!
 //! Nothing here waits for the network on behalf of a request: the link comes and goes, the outbox keeps what is to be said,
@@ -13,17 +15,23 @@
 pub mod accepted;
 mod database;
 pub mod enrol;
+pub mod https;
 pub mod identity;
 pub mod link;
 pub mod outbox;
+pub mod peers;
+#[cfg(test)]
+mod testing;
 mod tls;
 pub mod transfer;
 
 pub use accepted::{Accepted, AcceptedSlot};
 pub use database::{SyncDatabase, SyncError};
 pub use enrol::{EnrolError, Enrolment, enrol};
+pub use https::{HttpsChunks, HttpsOptions};
 pub use identity::{BrokerAddress, Identity, IdentityError};
 pub use link::{BackOff, Connectivity, Link, LinkConfig, LinkEvent, LinkHandle, Phase, Waits};
 pub use outbox::{Backlog, Class, Outbox};
+pub use peers::{Announcement, PeerLimits, PeerServer, Revoked, Shelf};
 pub use tls::{FlooredTime, TlsError};
 pub use transfer::{MqttChunks, TransferError, TransferOptions};

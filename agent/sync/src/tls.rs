@@ -25,6 +25,12 @@ pub enum TlsError {
     /// The TLS library refused the combination.
     #[error("certificate and key cannot be used together: {0}; remove the identity directory and enrol again")]
     Refused(#[from] rustls::Error),
+    /// No HTTPS client can be made.
+    #[error("no HTTPS client for this address: {detail}")]
+    Client {
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 /// Trusts only `authority`; shows the client certificate if there is one.
@@ -39,13 +45,26 @@ pub(crate) fn client(
             |error: rustls::Error| TlsError::Certificate { what: "the authority file", detail: error.to_string() };
         roots.add(certificate).map_err(refused)?;
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_details(provider, Arc::new(FlooredTime(clock.clone())))
+    let config = ClientConfig::builder_with_details(provider(), Arc::new(FlooredTime(clock.clone())))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
     let Some((chain, key)) = client else { return Ok(config.with_no_client_auth()) };
+    let (chain, key) = chain_and_key(chain, key)?;
+    Ok(config.with_client_auth_cert(chain, key)?)
+}
+
+/// The one provider of cryptography.
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// What this device shows of itself.
+pub(crate) fn chain_and_key(
+    chain: &str,
+    key: &Secret,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
-    Ok(config.with_client_auth_cert(certificates("the device certificate", chain)?, key)?)
+    Ok((certificates("the device certificate", chain)?, key))
 }
 
 /// At least one certificate, in the order of the text.

@@ -69,10 +69,16 @@ pub enum TransferError {
         /// What happened last.
         reason: String,
     },
-    /// The control plane refused.
-    #[error("the control plane refused to send ({code}): {detail}")]
+    /// The server has some of the chunks only.
+    #[error("{missing} of the chunks are not there")]
+    Missing {
+        /// How many it lacks.
+        missing: usize,
+    },
+    /// The server refused.
+    #[error("it refused to send ({code}): {detail}")]
     Refused {
-        /// `not_found`, `not_authorised` or `rate_limited`.
+        /// `not_found`, `not_authorised`, `rate_limited` or `bad_answer`.
         code: String,
         /// What it said.
         detail: String,

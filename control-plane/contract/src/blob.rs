@@ -108,6 +108,49 @@ impl BlobRef {
     }
 }
 
+/// Chunks that lie one behind the other in one blob: what a single range request can bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkRun {
+    /// The blob.
+    pub blob: Blake3,
+    /// Where the first chunk begins in it.
+    pub start: u64,
+    /// The chunks, in the blob's order.
+    pub chunks: Vec<Chunk>,
+}
+
+impl ChunkRun {
+    /// Cuts neighbouring `chunks` of `blob`, the first of which begins at `start`, into the runs of those that `wanted` says
+    /// yes to; it is asked once per chunk, in order, with the position in the list.
+    #[must_use]
+    pub fn gather(
+        blob: Blake3,
+        start: u64,
+        chunks: &[Chunk],
+        mut wanted: impl FnMut(usize, &Chunk) -> bool,
+    ) -> Vec<Self> {
+        let mut runs: Vec<Self> = Vec::new();
+        let (mut at, mut open) = (start, false);
+        for (index, chunk) in chunks.iter().enumerate() {
+            let take = wanted(index, chunk);
+            match runs.last_mut() {
+                Some(run) if take && open => run.chunks.push(*chunk),
+                _ if take => runs.push(Self { blob, start: at, chunks: vec![*chunk] }),
+                _ => {}
+            }
+            open = take;
+            at = at.saturating_add(u64::from(chunk.bytes));
+        }
+        runs
+    }
+
+    /// Bytes of all its chunks.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum()
+    }
+}
+
 /// Device to control plane: send me these chunks (`up/blob/req`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -187,6 +230,15 @@ mod tests {
         assert!(matches!(manifest(0, vec![]).check(), Err(InvalidManifest::Size(0, _))));
         assert!(matches!(manifest(1, vec![chunk(0), chunk(1)]).check(), Err(InvalidManifest::Chunk { index: 0, .. })));
         assert!(manifest(u64::MAX, vec![]).check().is_err());
+    }
+
+    #[test]
+    fn wanted_neighbours_become_one_run_and_a_gap_begins_another() {
+        let chunks: Vec<_> = (0..5).map(|number| Chunk { id: Blake3([number; 32]), bytes: 10 }).collect();
+        let runs = ChunkRun::gather(Blake3([9; 32]), 100, &chunks, |index, _| index != 2);
+        let shape: Vec<_> = runs.iter().map(|run| (run.start, run.chunks.len(), run.bytes())).collect();
+        assert_eq!(shape, [(100, 2, 20), (130, 2, 20)]);
+        assert!(ChunkRun::gather(Blake3([9; 32]), 0, &chunks, |_, _| false).is_empty());
     }
 
     #[test]

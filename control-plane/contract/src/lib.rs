@@ -18,14 +18,14 @@ pub mod sealed;
 pub mod topic;
 
 pub use audit::{AuditAnswer, AuditAsk};
-pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, Manifest};
+pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, ChunkRun, Manifest};
 pub use catalogue::{Authority, ModelFacts, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
 pub use desired::{Desired, DesiredModel, TargetPin};
 pub use digest::{Blake3, Sha256};
 pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
-pub use presence::{Hello, HelloAck, Presence};
+pub use presence::{Hello, HelloAck, Neighbour, Presence};
 pub use reported::{Activity, Installed, Reason, ReasonCode, Reported};
 pub use sealed::{SealedKind, Signer};
 pub use topic::{Down, Topic, Up};

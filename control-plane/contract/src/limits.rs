@@ -26,3 +26,12 @@ pub const ENROL_BYTES: usize = 64 * 1024;
 
 /// Largest package of audit records, compressed and with its heading: one MQTT packet.
 pub const AUDIT_PACKAGE_BYTES: usize = CHUNK_BYTES;
+
+/// Peers that a device is told of.
+pub const PEERS: usize = 8;
+
+/// Revoked devices that a peer is told of, the newest: an answer to a hello stays small.
+pub const REVOKED: usize = 64;
+
+/// Largest name of a site, in bytes.
+pub const SITE_BYTES: usize = 64;

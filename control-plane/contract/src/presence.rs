@@ -20,6 +20,20 @@ pub struct Hello {
     pub agent: String,
     /// Highest desired version accepted.
     pub desired_version: u64,
+    /// Where it stands, and whether it serves its neighbours; absent if it was told nothing about neighbours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<Neighbour>,
+}
+
+/// A device among the devices of its site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// The site: devices of one name are near each other.
+    pub site: String,
+    /// `address:port` where it serves chunks; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serves: Option<String>,
 }
 
 /// Control plane to device (`down/hello-ack`).
@@ -38,6 +52,13 @@ pub struct HelloAck {
     pub reported_sequence: u64,
     /// The control plane's clock, seconds since 1970-01-01 UTC.
     pub server_time_s: i64,
+    /// `address:port` of online devices of the same site that serve chunks, at most
+    /// [`PEERS`](crate::limits::PEERS). Hints: what a peer sends is checked like everything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
+    /// The devices that were revoked last, at most [`REVOKED`](crate::limits::REVOKED): peers refuse them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<DeviceId>,
 }
 
 /// Retained, and the broker's will when a device vanishes (`up/presence`).

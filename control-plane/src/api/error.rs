@@ -17,6 +17,10 @@ pub(crate) enum ApiError {
     BadRequest { status: StatusCode, message: String },
     /// There is no such route.
     NoSuchRoute,
+    /// There are no such bytes.
+    NoSuchBlob,
+    /// Too many download at once.
+    Busy { retry_after_s: u32 },
     /// It took too long.
     TooSlow,
     /// The fleet refused or failed.
@@ -43,10 +47,15 @@ impl From<PathRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let pause = if let Self::Busy { retry_after_s } = &self { Some(*retry_after_s) } else { None };
         let (status, code, message) = match self {
             Self::Unauthenticated(message) => (StatusCode::UNAUTHORIZED, "unauthenticated", message.to_owned()),
             Self::BadRequest { status, message } => (status, "bad_request", message),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, "not_found", "there is no such route".to_owned()),
+            Self::NoSuchBlob => (StatusCode::NOT_FOUND, "not_found", "no catalogue here names such bytes".to_owned()),
+            Self::Busy { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many devices download at once; ask again".to_owned())
+            }
             Self::TooSlow => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "it took too long; try again".to_owned()),
             Self::Fleet(error) => from_fleet(error),
         };
@@ -56,6 +65,7 @@ impl IntoResponse for ApiError {
             let challenge = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
+        response.headers_mut().extend(pause.map(super::blobs::retry_after));
         response
     }
 }

@@ -2,7 +2,9 @@
 
 mod chunks;
 mod desired;
+mod downloads;
 mod enrolment;
 mod link;
+mod neighbours;
 mod site;
 mod strangers;

@@ -135,6 +135,11 @@ impl Site {
         Link::open_with_will(self.running().mqtt_address(), device.name.as_str(), tls, Some(topic)).await
     }
 
+    /// A client that trusts this site, with a device's certificate or none.
+    pub(crate) fn https(&self, device: Option<&Device>) -> reqwest::Client {
+        https(&self.tls(device))
+    }
+
     fn tls(&self, device: Option<&Device>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();

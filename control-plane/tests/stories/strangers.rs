@@ -115,6 +115,7 @@ fn hello(device: &str) -> Vec<u8> {
         connection: 1,
         agent: "0.1.0".to_owned(),
         desired_version: 0,
+        neighbour: None,
     };
     serde_json::to_vec(&hello).unwrap()
 }

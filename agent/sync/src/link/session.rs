@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::mailbox::Mailbox;
 use super::supervisor::Shared;
 use super::{LinkEvent, Message, NotSent, Phase, Subscription, Wire, WireEvent};
-use crate::Class;
 use crate::outbox::Letter;
+use crate::{Announcement, Class};
 
 /// Questions to the control plane are repeated no more slowly than this.
 const SLOWEST_ASKING: Duration = Duration::from_secs(300);
@@ -335,6 +335,7 @@ impl<'a> Session<'a> {
             connection: self.connection,
             agent: self.shared.agent.clone(),
             desired_version: accepted,
+            neighbour: self.shared.announcement.as_ref().map(Announcement::now),
         };
         if let Ok(payload) = serde_json::to_vec(&hello) {
             self.publish(Up::Hello, payload.into(), false, Some(HELLO_EXPIRY_S))?;

@@ -16,7 +16,7 @@ use super::mailbox::Mailbox;
 use super::session::{End, Session, presence};
 use super::wire::{Message, Will};
 use super::{BackOff, Connectivity, Connector, Mqtt, Opening, Phase, Waits};
-use crate::{Class, Identity, SyncDatabase, SyncError, TlsError};
+use crate::{Announcement, Class, Identity, SyncDatabase, SyncError, TlsError};
 
 /// Events that may wait for the agent in the channel.
 const EVENTS: usize = 16;
@@ -42,6 +42,8 @@ pub struct LinkConfig {
     pub session_expiry_s: u32,
     /// How long the broker waits before it says that this device is gone, seconds.
     pub will_delay_s: u32,
+    /// What the control plane is told of this device's site; nothing if it stands on none.
+    pub announcement: Option<Announcement>,
 }
 
 impl LinkConfig {
@@ -59,6 +61,7 @@ impl LinkConfig {
             connect_timeout: Duration::from_secs(30),
             session_expiry_s: 3600,
             will_delay_s: 30,
+            announcement: None,
         }
     }
 }
@@ -163,6 +166,7 @@ impl Link {
             boot: config.boot.clone(),
             agent: config.agent.clone(),
             ask_again_after: config.ask_again_after,
+            announcement: config.announcement.clone(),
             database: database.clone(),
             clock: clock.clone(),
             connectivity,
@@ -268,6 +272,7 @@ pub(super) struct Shared {
     pub(super) boot: BootId,
     pub(super) agent: String,
     pub(super) ask_again_after: Duration,
+    pub(super) announcement: Option<Announcement>,
     pub(super) database: SyncDatabase,
     pub(super) clock: Clock,
     pub(super) connectivity: watch::Sender<Connectivity>,

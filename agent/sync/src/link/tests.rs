@@ -47,7 +47,16 @@ fn start_with(packet_bytes: usize) -> Bench {
 }
 
 fn answer(connection: u64, reported_sequence: u64) -> HelloAck {
-    HelloAck { v: 1, boot: boot(), connection, desired_version: 0, reported_sequence, server_time_s: NOW_S }
+    HelloAck {
+        v: 1,
+        boot: boot(),
+        connection,
+        desired_version: 0,
+        reported_sequence,
+        server_time_s: NOW_S,
+        peers: vec![],
+        revoked: vec![],
+    }
 }
 
 fn reported(sequence: u64) -> Reported {

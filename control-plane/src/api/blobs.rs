@@ -1,0 +1,107 @@
+//! `/v1/blobs/{blake3}` and `/v1/chunks/{blake3}`: the bytes that devices fetch over HTTPS, whole or in a range.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
+};
+use axum::http::header::{HeaderName, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use outpost_contract::Blake3;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::ApiError;
+use super::identity::Device;
+use crate::blobs::{Downloads, Extent, Requested, requested, stream};
+use crate::fleet::{Fleet, FleetError};
+use crate::http::Peer;
+
+/// Seconds after which a device may ask again when too many download at once.
+const PAUSE_S: u32 = 2;
+
+/// A whole file, or a range of it. axum answers HEAD by the same route, without the body.
+pub(crate) async fn blob(
+    _: Device,
+    State(fleet): State<Fleet>,
+    Extension(peer): Extension<Peer>,
+    id: Result<Path<Blake3>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Path(id) = id?;
+    let place = place(&fleet)?;
+    let found = fleet.run(move |fleet| fleet.inner.blobs.open_blob(&id)).await.map_err(FleetError::from)?;
+    Ok(answer(id, found.ok_or(ApiError::NoSuchBlob)?, &headers, &peer, place))
+}
+
+/// One chunk, wherever it lies, or a range of it.
+pub(crate) async fn chunk(
+    _: Device,
+    State(fleet): State<Fleet>,
+    Extension(peer): Extension<Peer>,
+    id: Result<Path<Blake3>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Path(id) = id?;
+    let place = place(&fleet)?;
+    let found = fleet.run(move |fleet| fleet.inner.blobs.open_chunk(&id)).await.map_err(FleetError::from)?;
+    Ok(answer(id, found.ok_or(ApiError::NoSuchBlob)?, &headers, &peer, place))
+}
+
+/// A place among the downloads, or word to come again.
+fn place(fleet: &Fleet) -> Result<OwnedSemaphorePermit, ApiError> {
+    let Downloads(places) = &fleet.inner.downloads;
+    Semaphore::try_acquire_owned(Arc::clone(places)).map_err(|_| ApiError::Busy { retry_after_s: PAUSE_S })
+}
+
+fn answer(
+    id: Blake3,
+    (file, whole): (File, Extent),
+    headers: &HeaderMap,
+    peer: &Peer,
+    place: OwnedSemaphorePermit,
+) -> Response {
+    let tag = format!("\"{id}\"");
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    // A range of something else than the caller knows would be useless.
+    let range = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|wanted| wanted == tag));
+    let (status, part, content_range) = match requested(range, whole.bytes) {
+        Requested::Whole => (StatusCode::OK, whole, None),
+        Requested::Part { first, bytes } => {
+            let last = first + bytes - 1;
+            let part = Extent { start: whole.start + first, bytes };
+            (StatusCode::PARTIAL_CONTENT, part, Some(format!("bytes {first}-{last}/{}", whole.bytes)))
+        }
+        Requested::Nothing => {
+            let headers = [(CONTENT_RANGE, format!("bytes */{}", whole.bytes)), (ETAG, tag)];
+            return (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response();
+        }
+    };
+    let life = Arc::clone(&peer.life);
+    let body = Body::from_stream(stream(file, part, move || {
+        // The place is given back when the body is done with.
+        let _place = &place;
+        life.touch();
+    }));
+    let mut response = (status, body).into_response();
+    let answered = response.headers_mut();
+    answered.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answered.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answered.insert(CACHE_CONTROL, HeaderValue::from_static("private, immutable"));
+    answered.insert(CONTENT_LENGTH, part.bytes.into());
+    for (name, value) in [(ETAG, Some(tag)), (CONTENT_RANGE, content_range)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            answered.insert(name, value);
+        }
+    }
+    response
+}
+
+/// `Retry-After`, in seconds.
+pub(super) fn retry_after(seconds: u32) -> (HeaderName, HeaderValue) {
+    (RETRY_AFTER, seconds.into())
+}
