@@ -209,11 +209,18 @@ pub struct Audit {
     pub record_days: u32,
     /// Most mebibytes that the log may have; none for what the disk gives.
     pub quota_mib: Option<u64>,
+    /// Neighbours are asked to vouch for the log once the control plane has been away for so long; 0 asks nobody.
+    pub ask_neighbours_after_s: u64,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { content_days: outpost_audit::Retention::default().content_days, record_days: 395, quota_mib: None }
+        Self {
+            content_days: outpost_audit::Retention::default().content_days,
+            record_days: 395,
+            quota_mib: None,
+            ask_neighbours_after_s: 60,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::chunks::Origins;
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
+use crate::site_witness::Asking;
 use crate::witnessing::{Answers, Witnessing};
 
 /// A report without news goes out this often.
@@ -37,6 +38,8 @@ pub(crate) struct Fleet {
     pub(crate) announcer: Announcer,
     /// Has the audit log vouched for, and hears what is answered to that; none if nobody vouches.
     pub(crate) witnessing: Option<(Witnessing, Answers)>,
+    /// Has neighbours vouch for it while the control plane is away.
+    pub(crate) asking: Option<Asking>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -48,6 +51,10 @@ impl Fleet {
         let (standing, mut told) = watch::channel(resumed);
         let (witnessing, answers) = self.witnessing.take().unzip();
         let witnessing = witnessing.map(|witnessing| tokio::spawn(witnessing.run()));
+        // It ends by itself when this loop is told to.
+        if let Some(asking) = self.asking.take() {
+            tokio::spawn(asking.run());
+        }
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, standing);
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let stop = self.stop.clone();

@@ -27,6 +27,7 @@ mod reconcile;
 mod report;
 mod retention;
 mod self_test;
+pub mod site_witness;
 mod standalone;
 pub mod state;
 mod status;

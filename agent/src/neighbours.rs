@@ -1,4 +1,4 @@
-//! The devices around this one: whom it asks for chunks, and that it serves them what its store holds.
+//! The devices around this one: whom it asks for chunks, and that it serves them what its store holds and vouches for them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,14 @@ use outpost_contract::limits::{CATALOGUE_BYTES, PEERS};
 use outpost_contract::{Blake3, Chunk, HelloAck};
 use outpost_disk::Clock;
 use outpost_store::{Deliver, Source, SourceError, Store};
-use outpost_sync::{Announcement, HttpsChunks, HttpsOptions, Identity, PeerLimits, PeerServer, Revoked, Shelf};
+use outpost_sync::{
+    Announcement, HttpsChunks, HttpsOptions, Identity, PeerLimits, PeerServer, PeerWitness, Revoked, Shelf, TlsError,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::told;
 use crate::config::Transfer;
+use crate::site_witness::SiteWitness;
 
 /// Neighbours hold models and no documents: for less than the largest document the control plane alone is asked, so that a
 /// neighbour who is gone never holds up a policy.
@@ -44,17 +47,28 @@ impl Neighbours {
         self.revoked.replace(answer.revoked.iter().cloned());
     }
 
+    /// Where neighbours are, each once: those of the configuration first.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in self.fixed.iter().chain(self.hinted.lock().unwrap_or_else(PoisonError::into_inner).iter()) {
+            if !addresses.contains(address) {
+                addresses.push(*address);
+            }
+        }
+        addresses
+    }
+
+    /// The neighbour at this address, as one who may vouch for this device's audit log.
+    pub(crate) fn witness(&self, address: SocketAddr) -> Result<PeerWitness, TlsError> {
+        PeerWitness::at(&self.identity, address, &self.clock)
+    }
+
     /// Each neighbour as a source of its own, so that one who lies is set aside alone.
     pub(crate) fn sources(&self) -> Vec<Arc<dyn Source>> {
-        let mut addresses = self.fixed.clone();
-        addresses.extend(self.hinted.lock().unwrap_or_else(PoisonError::into_inner).iter());
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
-        for (index, address) in addresses.iter().enumerate() {
-            if addresses[..index].contains(address) {
-                continue;
-            }
-            match HttpsChunks::peer(&self.identity, *address, HttpsOptions::peer(), &self.clock) {
-                Ok(chunks) => sources.push(Arc::new(Peer { chunks, address: *address })),
+        for address in self.addresses() {
+            match HttpsChunks::peer(&self.identity, address, HttpsOptions::peer(), &self.clock) {
+                Ok(chunks) => sources.push(Arc::new(Peer { chunks, address })),
                 Err(error) => tracing::warn!(%address, %error, "a neighbour is not asked"),
             }
         }
@@ -65,13 +79,20 @@ impl Neighbours {
     ///
     /// # Errors
     /// If the address cannot be listened on, or the identity not be used.
-    pub(crate) fn serve(&self, transfer: &Transfer, store: Store, stop: CancellationToken) -> Result<()> {
+    pub(crate) fn serve(
+        &self,
+        transfer: &Transfer,
+        store: Store,
+        vouch: impl FnOnce() -> Result<SiteWitness>,
+        stop: CancellationToken,
+    ) -> Result<()> {
         let Some(address) = transfer.serve_peers else { return Ok(()) };
         let limits =
             PeerLimits { bytes_per_s: transfer.peers_mib_per_s.saturating_mul(1024 * 1024), ..PeerLimits::default() };
         let server =
             PeerServer::new(&self.identity, Arc::new(StoreShelf(store)), self.revoked.clone(), limits, &self.clock)
-                .context("neighbours cannot be served with the device's identity")?;
+                .context("neighbours cannot be served with the device's identity")?
+                .vouching(Arc::new(vouch()?));
         let taken = || format!("cannot listen on {address} for neighbours (`transfer.serve_peers`)");
         let listener = std::net::TcpListener::bind(address).with_context(taken)?;
         listener.set_nonblocking(true).with_context(taken)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use outpost_audit::{
@@ -35,6 +36,7 @@ use crate::neighbours::{Neighbours, announcement};
 use crate::progress::Announcer;
 use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
+use crate::site_witness::{Asking, SiteWitness};
 use crate::state::StateDir;
 use crate::status::Status;
 use crate::succession;
@@ -78,6 +80,7 @@ pub(crate) struct Parts {
     presets: Arc<Presets>,
     sources: Vec<PathBuf>,
     transfer: Transfer,
+    ask_neighbours_after_s: u64,
     pub(crate) last_card: Option<Card>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
@@ -154,6 +157,7 @@ impl Parts {
             presets: Arc::new(Presets::new(presets, made)),
             sources: config.model.sources.clone(),
             transfer: config.transfer.clone(),
+            ask_neighbours_after_s: config.audit.ask_neighbours_after_s,
             state: state.clone(),
             clock,
             audit,
@@ -272,6 +276,7 @@ impl Parts {
             boot: self.boot.clone(),
             events,
             witnessing: self.witnessing(&identity, &link, &stop)?,
+            asking: self.asking(&link, &chunks, &stop),
             link,
             chunks,
             reconciler: Arc::new(self.reconciler(identity)?),
@@ -288,10 +293,24 @@ impl Parts {
         let unusable = "cannot use the device's identity";
         let Transfer { order, directory, peers, .. } = self.transfer.clone();
         let neighbours = Neighbours::new(identity.clone(), self.clock.clone(), peers);
-        neighbours.serve(&self.transfer, self.store.clone(), stop.clone())?;
+        let vouch = || SiteWitness::open(&self.state, identity, self.clock.clone());
+        neighbours.serve(&self.transfer, self.store.clone(), vouch, stop.clone())?;
         let https = HttpsChunks::new(identity, HttpsOptions::control_plane(), &self.clock).context(unusable)?;
         let mqtt = MqttChunks::new(identity, TransferOptions::default(), &self.clock).context(unusable)?;
         Ok(Origins { order, directory, neighbours: Arc::new(neighbours), https: Arc::new(https), mqtt: Arc::new(mqtt) })
+    }
+
+    /// Asks neighbours to vouch for the audit log while the control plane is away; none if the configuration wants none.
+    fn asking(&self, link: &LinkHandle, origins: &Origins, stop: &CancellationToken) -> Option<Asking> {
+        let after = Duration::from_secs(self.ask_neighbours_after_s);
+        (self.ask_neighbours_after_s > 0).then(|| Asking {
+            link: link.clone(),
+            neighbours: Arc::clone(&origins.neighbours),
+            audit: self.audit.clone(),
+            log_key: self.log_key.clone(),
+            after,
+            stop: stop.clone(),
+        })
     }
 
     /// What has the audit log vouched for; none for a device that enrolled where nobody vouches.

@@ -114,6 +114,12 @@ impl StateDir {
         self.0.join("sync")
     }
 
+    /// What this device remembers of its neighbours' audit logs.
+    #[must_use]
+    pub fn site_witness(&self) -> PathBuf {
+        self.0.join("site-witness")
+    }
+
     /// Small facts that survive a power cut: the active model, the policy in force, the last measurements.
     #[must_use]
     pub fn ledgers(&self) -> PathBuf {

@@ -35,7 +35,8 @@ async fn ended(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// A directory with all that is below it, in the place of another one.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {

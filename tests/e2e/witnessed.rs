@@ -7,13 +7,17 @@ use anyhow::{Context, Result, ensure};
 use outpost_agent::app::Agent;
 use outpost_agent::keys;
 use outpost_agent::state::StateDir;
+use outpost_audit::verify::{Options, verify_with};
+use outpost_audit::witness::Policy;
 use outpost_audit::{AuditLog, BootInfo, Filter, Kind, Leaf, Record, reader};
 use outpost_contract::DeviceId;
 use outpost_control::MirrorSummary;
 use outpost_disk::Clock;
 use outpost_tests::fleet::Fleet;
-use outpost_tests::process::{binary, output};
+use outpost_tests::process::{binary, eventually, free_port, output};
 use serde_json::Value;
+
+use crate::rollback::copy;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -124,5 +128,51 @@ async fn an_auditor_checks_log_mirror_and_proof_by_the_witnesses_and_a_record_by
     let last = (story.leaves()?.len() - 1).to_string();
     let when = json(&["audit", "when", &last, "--policy", &policy])?;
     ensure!(when["not_before"]["time_s"].as_i64() >= Some(began_s), "{when}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_control_plane_is_away_a_neighbour_vouches_and_notices_who_goes_back() -> Result<()> {
+    let mut story = Story::begin().await?;
+    story.visit().await?;
+    let port = free_port()?;
+    let serving = format!("[transfer]\nserve_peers = \"127.0.0.1:{port}\"\n");
+    let (neighbour, _) = story.fleet.enrol(&"till-8".parse()?).await?;
+    std::fs::write(neighbour.config(), serving)?;
+    let asking = format!("[transfer]\npeers = [\"127.0.0.1:{port}\"]\n\n[audit]\nask_neighbours_after_s = 1\n");
+    std::fs::write(story.state.config(), asking)?;
+    story.fleet.stop().await;
+
+    let beside = story.fleet.agent(&neighbour).await?;
+    let outpost = binary("outpost")?;
+    let key = output(&outpost, &["--state", neighbour.root().to_str().context("text")?, "audit", "witness-key"])?;
+    let log = keys::verifier_key(&story.state)?;
+    let policy = format!("log {log}\nwitness till-8 {}\nquorum till-8\n", key.trim());
+    let options =
+        || -> Result<Options> { Ok(Options { policy: Some(Policy::parse(policy.as_bytes())?), ..Options::default() }) };
+    let vouched = |size: u64| -> Result<bool> {
+        let report = verify_with(&story.state.audit(), &options()?)?;
+        Ok(report.vouched.is_some_and(|vouched| vouched.size >= size))
+    };
+
+    let image = story.state.root().join("image");
+    copy(&story.state.audit(), &image)?;
+    let agent = story.fleet.agent(&story.state).await?;
+    let size = agent.audit().size();
+    let seen = || async { vouched(size).unwrap_or(false) };
+    eventually("the neighbour to vouch for the log", PATIENCE, seen).await?;
+    agent.stop().await;
+
+    // An old image is put back, while nobody but the neighbour could know.
+    copy(&image, &story.state.audit())?;
+    let agent = story.fleet.agent(&story.state).await?;
+    let filter = Filter { kinds: vec![Kind::SyncDivergence], ..Filter::default() };
+    let found = || async { agent.audit().find(&filter).is_ok_and(|found| !found.is_empty()) };
+    eventually("the neighbour to notice the old image", PATIENCE, found).await?;
+    let reason = agent.audit().find(&filter)?[0].leaf().map_err(anyhow::Error::msg)?;
+    let reason = reason.text("detail.reason").map(str::to_owned);
+    ensure!(reason.as_deref() == Some("neighbour_device_rollback"), "{reason:?}");
+    agent.stop().await;
+    beside.stop().await;
     Ok(())
 }

@@ -255,6 +255,9 @@ pub enum Audit {
         #[arg(long, value_name = "FILE")]
         auditor_key: Option<PathBuf>,
     },
+    /// Show the key by which this device vouches for the logs of its neighbours, for an auditor's policy file
+    #[command(after_help = "Example: outpost audit witness-key")]
+    WitnessKey,
     /// Tell between which times a record came to be, by what witnesses signed and not by the device's clock
     #[command(
         after_help = "Example: outpost audit when 17 --policy witnesses.policy\n\nWithout a policy, the keys are used that this \

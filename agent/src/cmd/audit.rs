@@ -13,12 +13,13 @@ use outpost_audit::verify::{self, Report, Subject, verify_any};
 use outpost_audit::witness::{Policy, Vouched};
 use outpost_audit::{Entry, Filter, Kind, Record, VerifierKey};
 use outpost_disk::{Clock, Secret, StateLock};
+use outpost_sync::Identity;
 use serde_json::{Value, json};
 
 use super::{Here, Outcome, content, say, say_json};
 use crate::args::{Audit, Show};
 use crate::client::{Client, NoAgent};
-use crate::keys;
+use crate::{keys, site_witness};
 
 /// What is read of a key or a checkpoint file; larger ones are neither.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -45,6 +46,16 @@ pub(super) async fn run(here: &Here, command: Audit) -> Result<Outcome> {
         Audit::Prune { dry_run, key } => content::prune(here, dry_run, key.as_deref()).await,
         Audit::Prove { index, directory, out, auditor_key } => {
             prove(here, index, directory, &out, auditor_key.as_deref()).await
+        }
+        Audit::WitnessKey => {
+            let identity = Identity::load(&here.state.identity())?;
+            let key = site_witness::key(&here.state, &identity)?.cosigner_key().to_string();
+            if here.json {
+                say_json(&json!({"witness": key}))?
+            } else {
+                say(key)?
+            }
+            Ok(Outcome::Done)
         }
         Audit::When { index, directory, policy } => when::tell(here, index, directory, policy.as_deref()),
         Audit::Report(report) => report::write(here, report).await,

@@ -153,19 +153,8 @@ impl HttpsChunks {
     }
 
     fn with(base: &str, tls: rustls::ClientConfig, has_blobs: bool, options: HttpsOptions) -> Result<Self, TlsError> {
-        let unusable = |detail: String| TlsError::Client { detail };
-        let base = reqwest::Url::parse(base).map_err(|error| unusable(error.to_string()))?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.silence)
-            .pool_max_idle_per_host(options.lanes)
-            .build()
-            .map_err(|error| unusable(error.to_string()))?;
+        let base = reqwest::Url::parse(base).map_err(|error| TlsError::Client { detail: error.to_string() })?;
+        let client = client(tls, &options)?;
         Ok(Self { server: Arc::new(Server { client, base, has_blobs, options }) })
     }
 
@@ -223,6 +212,21 @@ impl HttpsChunks {
         let absent = locked(&work.score).absent;
         if absent == 0 { Ok(()) } else { Err(TransferError::Missing { missing: absent }) }
     }
+}
+
+/// A client that speaks to one server of the fleet.
+pub(crate) fn client(tls: rustls::ClientConfig, options: &HttpsOptions) -> Result<reqwest::Client, TlsError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.silence)
+        .pool_max_idle_per_host(options.lanes)
+        .build()
+        .map_err(|error| TlsError::Client { detail: error.to_string() })
 }
 
 impl Work {

@@ -32,6 +32,6 @@ pub use https::{HttpsChunks, HttpsOptions};
 pub use identity::{BrokerAddress, Identity, IdentityError};
 pub use link::{BackOff, Connectivity, Link, LinkConfig, LinkEvent, LinkHandle, Phase, Waits};
 pub use outbox::{Backlog, Class, Outbox};
-pub use peers::{Announcement, PeerLimits, PeerServer, Revoked, Shelf};
+pub use peers::{Announcement, PeerLimits, PeerServer, PeerWitness, Revoked, Shelf, Vouch};
 pub use tls::{FlooredTime, TlsError};
 pub use transfer::{MqttChunks, TransferError, TransferOptions};

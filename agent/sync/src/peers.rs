@@ -1,4 +1,5 @@
-//! Neighbours: a device serves the chunks of its whole files to devices of the same fleet on the same site.
+//! Neighbours: a device serves the chunks of its whole files to devices of the same fleet on the same site, and vouches for
+//! their audit logs.
 //!
 //! Both sides show the certificate of their device, and both must chain to the fleet's authority; the name in it need not be
 //! the host's, for content is named by its hash and checked by whoever receives it. A revoked device still has a certificate
@@ -9,6 +10,7 @@ mod pace;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod witness;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -34,6 +36,7 @@ use crate::{Identity, TlsError};
 pub use announce::Announcement;
 use pace::Pace;
 pub(crate) use trust::client_tls;
+pub use witness::{PeerWitness, Vouch};
 
 /// Longest TLS handshake, and longest wait for a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,6 +99,7 @@ pub struct PeerServer {
 /// What all connections share.
 struct Desk {
     shelf: Arc<dyn Shelf>,
+    vouch: Option<Arc<dyn Vouch>>,
     revoked: Revoked,
     pace: Pace,
 }
@@ -118,9 +122,19 @@ impl PeerServer {
         limits: PeerLimits,
         clock: &Clock,
     ) -> Result<Self, TlsError> {
-        let desk = Desk { shelf, revoked, pace: Pace::new(limits.bytes_per_s) };
+        let desk = Desk { shelf, vouch: None, revoked, pace: Pace::new(limits.bytes_per_s) };
         let acceptor = TlsAcceptor::from(Arc::new(trust::server_tls(identity, clock)?));
         Ok(Self { acceptor, desk: Arc::new(desk), connections: limits.connections })
+    }
+
+    /// Vouches for the audit logs of neighbours, too.
+    #[must_use]
+    pub fn vouching(mut self, vouch: Arc<dyn Vouch>) -> Self {
+        // The desk is shared only once the server runs.
+        if let Some(desk) = Arc::get_mut(&mut self.desk) {
+            desk.vouch = Some(vouch);
+        }
+        self
     }
 
     /// Serves until `stop`; connections end with it.
@@ -162,7 +176,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>) {
     let Some(device) = certificate.and_then(|certificate| trust::device_of(certificate)) else { return };
     let service = service_fn(move |request: Request<Incoming>| {
         let (desk, device) = (Arc::clone(&desk), device.clone());
-        async move { Ok::<_, Infallible>(desk.answer(&device, &request).await) }
+        async move { Ok::<_, Infallible>(desk.answer(&device, request).await) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD_BYTES);
@@ -172,11 +186,14 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>) {
 }
 
 impl Desk {
-    async fn answer(&self, device: &DeviceId, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, device: &DeviceId, request: Request<Incoming>) -> Response<Full<Bytes>> {
         // Asked for each request: the news of a revocation may come during a connection.
         if self.revoked.contains(device) {
             tracing::info!(%device, "a revoked device asked for chunks");
             return empty(StatusCode::FORBIDDEN);
+        }
+        if request.uri().path().starts_with(witness::PATH) {
+            return witness::answer(self.vouch.as_ref(), device, request).await;
         }
         if request.method() != Method::GET {
             return empty(StatusCode::METHOD_NOT_ALLOWED);

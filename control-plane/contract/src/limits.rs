@@ -35,3 +35,6 @@ pub const REVOKED: usize = 64;
 
 /// Largest name of a site, in bytes.
 pub const SITE_BYTES: usize = 64;
+
+/// Largest question to a witness of audit logs, and largest answer: a signed note with a proof of 63 hashes.
+pub const WITNESS_BYTES: usize = 260 * 1024;

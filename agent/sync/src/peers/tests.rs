@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use outpost_contract::{Blake3, Chunk};
+use outpost_contract::limits::WITNESS_BYTES;
+use outpost_contract::{Blake3, Chunk, DeviceId};
 use outpost_disk::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
-use super::{PeerLimits, PeerServer, Revoked, Shelf};
+use super::{PeerLimits, PeerServer, PeerWitness, Revoked, Shelf, Vouch};
 use crate::link::BackOff;
 use crate::testing::Authority;
 use crate::{HttpsChunks, HttpsOptions, Identity, TransferError};
@@ -115,4 +116,53 @@ async fn a_revoked_device_is_refused_from_the_moment_that_the_neighbour_knows() 
     assert!(came.is_empty());
     assert!(matches!(&ended, Err(TransferError::Refused { code, .. }) if code == "not_authorised"), "{ended:?}");
     assert_eq!(fetch(neighbour.address, &fleet.device("till-3", "https://control.example"), 1).await.1, Ok(()));
+}
+
+/// Vouches for whatever it is shown, by saying what that was.
+struct Nods;
+
+impl Vouch for Nods {
+    fn key(&self) -> String {
+        "neighbour+00000000+AAAA".to_owned()
+    }
+
+    fn vouch(&self, device: &DeviceId, log_key: &str, body: &[u8]) -> (u16, String) {
+        (409, format!("{device} {log_key} {}\n", body.len()))
+    }
+}
+
+async fn witness(identity: &Identity, vouches: bool) -> (SocketAddr, DropGuard) {
+    let (revoked, clock) = (Revoked::default(), Clock::system());
+    let server = PeerServer::new(identity, Arc::new(Held(HashMap::new())), revoked, PeerLimits::default(), &clock);
+    let server = server.unwrap();
+    let server = if vouches { server.vouching(Arc::new(Nods)) } else { server };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    tokio::spawn(server.run(listener, stop.clone()));
+    (address, stop.drop_guard())
+}
+
+#[tokio::test]
+async fn a_neighbour_vouches_for_the_device_that_its_certificate_names() {
+    let fleet = Authority::new();
+    let (address, _stop) = witness(&fleet.device("till-1", "https://control.example"), true).await;
+    let asker = PeerWitness::at(&fleet.device("till-2", "https://control.example"), address, &Clock::system()).unwrap();
+    assert_eq!(asker.key().await.as_deref(), Ok("neighbour+00000000+AAAA"));
+    let (status, body) = asker.add_checkpoint("log+1+AA", "x".repeat(WITNESS_BYTES)).await.unwrap();
+    assert_eq!((status, &body[..]), (409, format!("till-2 log+1+AA {WITNESS_BYTES}\n").as_bytes()));
+    // A body above the limit is not read to its end, so the connection may break off first.
+    match asker.add_checkpoint("log+1+AA", "x".repeat(WITNESS_BYTES + 1)).await {
+        Ok((status, _)) => assert_eq!(status, 413),
+        Err(error) => assert!(error.contains("error sending request"), "{error}"),
+    }
+    let stranger = Authority::new().device("till-2", "https://control.example");
+    assert!(PeerWitness::at(&stranger, address, &Clock::system()).unwrap().key().await.is_err());
+}
+
+#[tokio::test]
+async fn a_neighbour_that_does_not_vouch_says_so() {
+    let fleet = Authority::new();
+    let (address, _stop) = witness(&fleet.device("till-1", "https://control.example"), false).await;
+    let asker = PeerWitness::at(&fleet.device("till-2", "https://control.example"), address, &Clock::system()).unwrap();
+    assert_eq!(asker.key().await, Err("it does not vouch (HTTP 404)".to_owned()));
 }
