@@ -79,6 +79,9 @@ impl Database {
             let sql = "UPDATE devices SET revoked_s = ?2 WHERE device = ?1 AND revoked_s IS NULL";
             let revoked = transaction.execute(sql, params![device.as_str(), now_s])? > 0;
             transaction.execute("DELETE FROM assignments WHERE device = ?1", [device.as_str()])?;
+            // Codes and allowed keys let in whoever has them: one that is left over would undo this.
+            transaction.execute("DELETE FROM codes WHERE device = ?1", [device.as_str()])?;
+            transaction.execute("DELETE FROM allowed_keys WHERE device = ?1", [device.as_str()])?;
             transaction.execute("UPDATE contacts SET online = 0 WHERE device = ?1", [device.as_str()])?;
             Ok(revoked)
         })

@@ -3,6 +3,9 @@
 mod chunks;
 mod desired;
 mod enrolment;
+mod keyed;
 mod link;
+mod renewal;
+mod revocation;
 mod site;
 mod strangers;
