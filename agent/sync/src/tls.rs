@@ -1,12 +1,15 @@
-//! TLS as a client: one authority, one provider, and a clock that never runs below its floor.
+//! TLS as a client: one authority, one provider, a certificate that a renewal can replace, and a clock that never runs below
+//! its floor.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use outpost_disk::{Clock, Secret};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +30,43 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
 }
 
+/// The certificate that connections show from now on. Whoever holds it shows the newest: no connection has to be set up
+/// anew for a renewal.
+#[derive(Debug)]
+pub(crate) struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    /// A certificate (PEM, then its chain) and its key.
+    pub(crate) fn new(chain: &str, key: &Secret) -> Result<Self, TlsError> {
+        Ok(Self(RwLock::new(certified(chain, key)?)))
+    }
+
+    /// Shows another one from now on.
+    pub(crate) fn replace(&self, chain: &str, key: &Secret) -> Result<(), TlsError> {
+        let certified = certified(chain, key)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn certified(chain: &str, key: &Secret) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    Ok(Arc::new(CertifiedKey::from_der(certificates("the device certificate", chain)?, key, &provider)?))
+}
+
 /// Trusts only `authority`; shows the client certificate if there is one.
-pub(crate) fn client(
-    authority: &str,
-    client: Option<(&str, &Secret)>,
-    clock: &Clock,
-) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client(authority: &str, client: Option<Arc<Shown>>, clock: &Clock) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("the authority file", authority)? {
         let refused =
@@ -43,9 +77,11 @@ pub(crate) fn client(
     let config = ClientConfig::builder_with_details(provider, Arc::new(FlooredTime(clock.clone())))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    let Some((chain, key)) = client else { return Ok(config.with_no_client_auth()) };
-    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
-    Ok(config.with_client_auth_cert(certificates("the device certificate", chain)?, key)?)
+    let Some(shown) = client else { return Ok(config.with_no_client_auth()) };
+    let mut config = config.with_client_cert_resolver(shown);
+    // A resumed connection would show the certificate of the first one, also after a renewal.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 /// At least one certificate, in the order of the text.
