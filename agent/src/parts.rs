@@ -12,7 +12,7 @@ use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
 use outpost_store::Store;
 use outpost_sync::{
-    BackOff, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, SyncDatabase, TransferOptions,
+    BackOff, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, Renewal, SyncDatabase, TransferOptions,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
+use crate::membership::{Keeping, Membership};
 use crate::models::{Presets, Residents, Shelf};
 use crate::progress::Announcer;
 use crate::reconcile::Reconciler;
@@ -216,6 +217,7 @@ impl Parts {
             policies: self.policies.clone(),
             audit: self.audit.clone(),
             vouched: link.as_ref().map(|_| self.vouched.subscribe()),
+            membership: self.membership().ok(),
             link,
             clock: self.clock.clone(),
         }
@@ -225,6 +227,7 @@ impl Parts {
     pub(crate) fn reconciler(&self, identity: Identity) -> Result<Reconciler> {
         Ok(Reconciler {
             slot: self.sync_database()?.accepted(),
+            membership: self.membership()?,
             store: self.store.clone(),
             installer: Arc::clone(&self.installer),
             keepers: self.keepers.clone(),
@@ -274,6 +277,24 @@ impl Parts {
             announcer: self.announcer.clone(),
             stop,
         })
+    }
+
+    /// What keeps this device a member of its fleet.
+    pub(crate) fn keeping(&self, identity: &Identity, link: &LinkHandle, stop: CancellationToken) -> Result<Keeping> {
+        let membership = self.membership()?;
+        let renewal = Renewal::new(&self.state.identity(), identity, &membership.database, &self.clock);
+        Ok(Keeping {
+            renewal: renewal.context("cannot use the device's identity")?,
+            connectivity: link.connectivity(),
+            membership,
+            installer: Arc::clone(&self.installer),
+            audit: self.audit.clone(),
+            stop,
+        })
+    }
+
+    fn membership(&self) -> Result<Membership> {
+        Ok(Membership { database: self.sync_database()?, policies: self.policies.clone() })
     }
 
     /// What has the audit log vouched for; none for a device that enrolled where nobody vouches.
