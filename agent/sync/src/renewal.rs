@@ -130,8 +130,9 @@ pub struct Renewal {
     server: Arc<dyn Server>,
     database: SyncDatabase,
     clock: Clock,
-    /// 0 to 255: how much sooner or later than others.
+    /// 0 to 255: how much later than the first of a fleet.
     jitter: u8,
+    back_off: BackOff,
 }
 
 impl std::fmt::Debug for Renewal {
@@ -162,7 +163,15 @@ impl Renewal {
             database: database.clone(),
             clock: clock.clone(),
             jitter: jitter[0],
+            back_off: BACK_OFF,
         }
+    }
+
+    /// Tries again at another pace after a failure.
+    #[must_use]
+    pub fn trying_again(mut self, back_off: BackOff) -> Self {
+        self.back_off = back_off;
+        self
     }
 
     /// Runs until `stop`. `connectivity` is the link's: a broker that refuses this device, or finds its certificate expired,
@@ -181,7 +190,7 @@ impl Renewal {
         connectivity: &mut watch::Receiver<Connectivity>,
         events: &mpsc::Sender<IdentityEvent>,
     ) {
-        let mut waits = Waits::new(BACK_OFF);
+        let mut waits = Waits::new(self.back_off);
         let (mut try_at, mut ask_at) = (Instant::now(), Instant::now());
         loop {
             let link = connectivity.borrow_and_update().clone();
@@ -202,7 +211,7 @@ impl Renewal {
                         Ok(()) => waits.reset(),
                         Err(error) => self.failed(error, events).await,
                     }
-                    try_at = Instant::now() + waits.next().max(Duration::from_secs(1));
+                    try_at = Instant::now() + waits.next().max(self.back_off.base / 60);
                 }
                 look_at = look_at.min(try_at);
             }
