@@ -213,11 +213,15 @@ impl Director {
         let due: Vec<DeviceId> =
             done.put_out_again.iter().filter(|(_, at)| **at <= now).map(|(device, _)| device.clone()).collect();
         for device in due {
-            if done.revoked.contains(&device) {
+            let name = device.clone();
+            let admitted = self.fleet.run(move |fleet| fleet.inner.database.is_admitted(&name)).await;
+            if !admitted.unwrap_or(true) {
                 self.put_out(&device).await;
                 if !self.withdraw(&device).await {
                     continue;
                 }
+                // If it enrols again in this moment, what is published for it must not be lost with the rest.
+                done.published.remove(&device);
             }
             done.put_out_again.remove(&device);
         }

@@ -200,8 +200,10 @@ impl Renewal {
             }
             if link.refusals >= REFUSALS {
                 if Instant::now() >= ask_at {
-                    ask_at = Instant::now() + ASK_EVERY;
                     self.ask_whether_revoked(events).await;
+                    // Once it is known, the link finds out when that is over.
+                    let is_known = matches!(self.database.revoked_s(), Ok(Some(_)));
+                    ask_at = Instant::now() + if is_known { LOOK_EVERY } else { ASK_EVERY };
                 }
                 look_at = look_at.min(ask_at);
             }
