@@ -100,7 +100,7 @@ impl Link {
         properties.session_expiry_interval = lasting.then_some(3600);
         options.set_connect_properties(properties);
         if let Some(topic) = will {
-            options.set_last_will(LastWill::new(topic, "gone", QoS::AtLeastOnce, false, None));
+            options.set_last_will(LastWill::new(topic, "gone", QoS::AtLeastOnce, true, None));
         }
         let (client, mut event_loop) = AsyncClient::new(options, 16);
         let resumed = loop {
@@ -147,8 +147,17 @@ impl Link {
 
     /// Publishes and waits for the answer; false if the broker refused or ended the connection.
     pub(crate) async fn publish(&mut self, topic: &str, payload: impl Into<Vec<u8>>) -> bool {
+        self.publish_with(topic, payload, false).await
+    }
+
+    /// Publishes something for the broker to keep.
+    pub(crate) async fn publish_retained(&mut self, topic: &str, payload: impl Into<Vec<u8>>) -> bool {
+        self.publish_with(topic, payload, true).await
+    }
+
+    async fn publish_with(&mut self, topic: &str, payload: impl Into<Vec<u8>>, retain: bool) -> bool {
         let payload: Vec<u8> = payload.into();
-        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.expect("the client runs");
+        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.expect("the client runs");
         loop {
             match self.packet().await {
                 Some(Packet::PubAck(answer)) => {

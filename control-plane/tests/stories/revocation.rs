@@ -61,6 +61,32 @@ async fn nothing_waits_for_a_revoked_device_that_comes_back_under_its_name() {
     assert_eq!((heard.topic.as_str(), heard.retained), (desired, false), "the first is what was assigned just now");
 }
 
+#[tokio::test]
+async fn what_the_broker_retained_of_a_revoked_device_is_withdrawn_its_will_included() {
+    let site = Site::start().await;
+    site.release(None).await;
+    let till = site.enrol("till-1").await;
+    let presence = "op/1/acme/d/till-1/up/presence";
+    let mut link = site.connect_with_will(&till, presence).await.unwrap();
+    assert!(link.publish_retained(presence, "here").await);
+    assign(&site).await;
+    let mut before = site.observer().await;
+    for topic in [presence, "op/1/acme/d/till-1/down/desired"] {
+        assert!(before.subscribe(topic).await);
+        assert_eq!(before.hear().await.unwrap().topic, topic, "it is retained, or comes in this moment");
+    }
+    drop(before);
+
+    revoke(&site).await;
+    link.ended().await;
+    settled(&site).await;
+    let mut after = site.observer().await;
+    assert!(after.subscribe("op/1/acme/d/+/#").await);
+    let mut other = site.connect(&site.enrol("till-3").await).await.unwrap();
+    assert!(other.publish("op/1/acme/d/till-3/up/reported", "the first that is heard").await);
+    assert_eq!(after.hear().await.unwrap().topic, "op/1/acme/d/till-3/up/reported");
+}
+
 async fn revoke(site: &Site) {
     site.fleet.run(|fleet| fleet.revoke(&till())).await.unwrap();
 }

@@ -167,6 +167,14 @@ impl Site {
         Ok(https(&self.tls(device)).get(url).send().await?.status().as_u16())
     }
 
+    /// A connection that may hear everything: the control plane's own certificate, and nobody's place is taken.
+    pub(crate) async fn observer(&self) -> Link {
+        let read = |name: &str| std::fs::read_to_string(self.path("state/tls").join(name)).unwrap();
+        let (certificate, key) = (read("control-plane.pem"), read("control-plane.key"));
+        let own = Device { name: "control-plane".parse().unwrap(), certificate, key };
+        self.connect_as(&own, "control-plane.proof").await.unwrap()
+    }
+
     /// Connects a device under its own name.
     pub(crate) async fn connect(&self, device: &Device) -> Result<Link, Refused> {
         self.connect_as(device, device.name.as_str()).await
