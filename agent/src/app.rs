@@ -111,6 +111,9 @@ impl Agent {
             ),
         ];
         tasks.extend(telling);
+        if let (Some(identity), Some((link, _))) = (&identity, &link) {
+            tasks.push(tokio::spawn(parts.keeping(identity, link, stop_fleet.clone())?.run()));
+        }
         parts.announcer.say(Progress::Listening(address));
         tasks.push(match (identity, link) {
             (Some(identity), Some(link)) => {

@@ -19,6 +19,7 @@ mod key_watch;
 pub mod keys;
 pub mod logging;
 mod measure;
+mod membership;
 mod models;
 mod neighbours;
 mod parts;

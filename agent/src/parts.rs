@@ -15,8 +15,8 @@ use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
 use outpost_store::Store;
 use outpost_sync::{
-    BackOff, HttpsChunks, HttpsOptions, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, SyncDatabase,
-    TransferOptions,
+    BackOff, HttpsChunks, HttpsOptions, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, Renewal,
+    SyncDatabase, TransferOptions,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
+use crate::membership::{Keeping, Membership};
 use crate::models::{Presets, Residents, Shelf};
 use crate::neighbours::{Neighbours, announcement};
 use crate::progress::Announcer;
@@ -227,6 +228,7 @@ impl Parts {
             policies: self.policies.clone(),
             audit: self.audit.clone(),
             vouched: link.as_ref().map(|_| self.vouched.subscribe()),
+            membership: self.membership().ok(),
             link,
             clock: self.clock.clone(),
         }
@@ -236,6 +238,7 @@ impl Parts {
     pub(crate) fn reconciler(&self, identity: Identity) -> Result<Reconciler> {
         Ok(Reconciler {
             slot: self.sync_database()?.accepted(),
+            membership: self.membership()?,
             store: self.store.clone(),
             installer: Arc::clone(&self.installer),
             keepers: self.keepers.clone(),
@@ -311,6 +314,24 @@ impl Parts {
             after,
             stop: stop.clone(),
         })
+    }
+
+    /// What keeps this device a member of its fleet.
+    pub(crate) fn keeping(&self, identity: &Identity, link: &LinkHandle, stop: CancellationToken) -> Result<Keeping> {
+        let membership = self.membership()?;
+        let renewal = Renewal::new(&self.state.identity(), identity, &membership.database, &self.clock);
+        Ok(Keeping {
+            renewal: renewal.context("cannot use the device's identity")?,
+            connectivity: link.connectivity(),
+            membership,
+            installer: Arc::clone(&self.installer),
+            audit: self.audit.clone(),
+            stop,
+        })
+    }
+
+    fn membership(&self) -> Result<Membership> {
+        Ok(Membership { database: self.sync_database()?, policies: self.policies.clone() })
     }
 
     /// What has the audit log vouched for; none for a device that enrolled where nobody vouches.

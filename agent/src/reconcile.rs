@@ -18,6 +18,7 @@ use crate::chunks::Nowhere;
 use crate::governance::Keepers;
 use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
+use crate::membership::Membership;
 use crate::progress::{Announcer, Progress};
 
 /// How long after its expiry a catalogue that is already in force may be read again at a start: 5 years, the life of a root.
@@ -28,6 +29,7 @@ const STALE_CATALOGUE_S: i64 = 5 * 365 * 24 * 3600;
 pub(crate) struct Reconciler {
     pub(crate) identity: Identity,
     pub(crate) slot: AcceptedSlot,
+    pub(crate) membership: Membership,
     pub(crate) store: Store,
     pub(crate) installer: Arc<Installer>,
     pub(crate) keepers: Keepers,
@@ -255,6 +257,11 @@ impl Reconciler {
                 return standing;
             }
             standing.reasons.push(reason);
+        }
+        if let Some(reason) = self.membership.stopped() {
+            self.installer.withhold(&reason);
+            standing.reasons.push(reason);
+            return standing;
         }
         match &desired.model {
             None => self.installer.unload(),

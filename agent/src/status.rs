@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::active::Active;
 use crate::backend::StatusSource;
+use crate::membership::Membership;
 use crate::witnessing::Standing;
 
 /// Where the facts come from.
@@ -23,6 +24,8 @@ pub(crate) struct Status {
     pub(crate) link: Option<LinkHandle>,
     /// How far others vouch for the log; none on a box that belongs to no fleet.
     pub(crate) vouched: Option<watch::Receiver<Standing>>,
+    /// Whether this device was revoked; none on a box that belongs to no fleet.
+    pub(crate) membership: Option<Membership>,
     pub(crate) clock: Clock,
 }
 
@@ -40,7 +43,16 @@ impl StatusSource for Status {
         let fleet = self.link.as_ref().map(|link| {
             let connectivity = link.connectivity();
             let now = connectivity.borrow();
-            json!({"online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()), "reason": now.reason})
+            let revoked_s = self.membership.as_ref().and_then(Membership::revoked_s);
+            let state = match (revoked_s, now.is_online()) {
+                (Some(_), _) => "revoked",
+                (None, true) => "online",
+                (None, false) => "offline",
+            };
+            json!({
+                "state": state, "online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()),
+                "reason": now.reason, "revoked_s": revoked_s,
+            })
         });
         let space = self.audit.space();
         json!({

@@ -1,4 +1,4 @@
-//! The HTTPS API. No route but `/health` and `/v1/enrol` answers without an identity.
+//! The HTTPS API. No route but `/health`, `/v1/enrol` and `/v1/renew` answers without an identity.
 
 mod blobs;
 mod codes;
@@ -6,6 +6,7 @@ mod devices;
 mod enrol;
 mod error;
 mod identity;
+mod renew;
 mod tokens;
 
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub(crate) fn router(fleet: Fleet) -> Router {
         .route("/health", get(health))
         .route("/v1/enrol", post(enrol::enrol))
         .route("/v1/self", get(devices::own))
+        .route("/v1/self/renew", post(renew::renew))
+        .route("/v1/renew/nonce", get(renew::nonce))
+        .route("/v1/renew", post(renew::renew_late))
         .route("/v1/codes", post(codes::create))
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{device}", get(devices::show))

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Desk;
 use crate::blobs::BlobServer;
-use crate::broker::{Admission, BULK_SUFFIX, Broker, CONTROL_PLANE, Guard};
+use crate::broker::{Admission, BULK_SUFFIX, Broker, CONTROL_PLANE, Entrant, Guard};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::Entrance;
 use crate::director::Director;
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
@@ -115,12 +116,20 @@ impl ControlPlane {
 }
 
 fn admission(fleet: &Fleet) -> Admission {
-    let database = fleet.inner.database.clone();
-    Arc::new(move |device| {
-        database.is_admitted(device).unwrap_or_else(|error| {
-            tracing::error!(%device, %error, "admission cannot be looked up; the device is refused");
-            false
-        })
+    let fleet = fleet.clone();
+    Arc::new(move |Entrant { device, serial, is_proof }| {
+        let database = &fleet.inner.database;
+        let entrance = match is_proof {
+            true => database.entrance(device, serial),
+            false => database.enter(device, serial, fleet.now_s()),
+        };
+        match entrance {
+            Ok(entrance) => entrance == Entrance::Admitted,
+            Err(error) => {
+                tracing::error!(%device, %error, "admission cannot be looked up; the device is refused");
+                false
+            }
+        }
     })
 }
 

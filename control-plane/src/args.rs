@@ -42,7 +42,7 @@ pub(crate) enum Command {
         after_help = "Example: outpost model inspect model-Q4_0.gguf --json > q4.json\n         outpost-control catalogue release --keys /mnt/stick/outpost --model q4.json --default-policy"
     )]
     Catalogue(Catalogue),
-    /// Devices: enrolment codes, inventory, assignment, revocation
+    /// Devices: enrolment by code, key or request, inventory, assignment, revocation
     #[command(subcommand, after_help = "Example: outpost-control device code till-7")]
     Device(Device),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
@@ -108,6 +108,52 @@ pub(crate) enum Device {
         /// How long the code is valid
         #[arg(long, default_value_t = 60)]
         minutes: u32,
+    },
+    /// Make a one-time enrolment code for each device of a list: all or none
+    #[command(after_help = "The list: a name per line, or CSV whose first column is the name.\n\n\
+                      Example: outpost-control device codes --file names.csv --minutes 1440 > codes.txt")]
+    Codes {
+        /// The list; `-` reads it from standard input
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// How long the codes are valid
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+    },
+    /// Let a device enrol by its key, without a code; with a list, many: all or none
+    #[command(after_help = "`outpost enroll --show-key` prints the fingerprint on the device.\n\
+                      The list: CSV of name and fingerprint.\n\n\
+                      Example: outpost-control device allow till-7 --key-sha256 3f2a-…\n         \
+                      outpost-control device allow --file keys.csv")]
+    Allow {
+        /// The name that the device will have
+        #[arg(required_unless_present = "file", requires = "key_sha256")]
+        device: Option<String>,
+        /// Fingerprint of its key
+        #[arg(long, value_name = "HEX", requires = "device")]
+        key_sha256: Option<String>,
+        /// The list; `-` reads it from standard input
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "key_sha256"])]
+        file: Option<PathBuf>,
+    },
+    /// List devices that ask to enrol (with `accept_requests = true` in the settings)
+    #[command(after_help = "Compare each fingerprint with the one that the device shows.\n\n\
+                      Example: outpost-control device requests")]
+    Requests,
+    /// Say yes to a device that asks to enrol
+    #[command(after_help = "Example: outpost-control device accept 3f2a-… --name till-7")]
+    Accept {
+        /// Fingerprint of its key
+        fingerprint: String,
+        /// The name that it will have
+        #[arg(long)]
+        name: String,
+    },
+    /// Say no to a device that asks to enrol
+    #[command(after_help = "Example: outpost-control device reject 3f2a-…")]
+    Reject {
+        /// Fingerprint of its key
+        fingerprint: String,
     },
     /// List devices
     #[command(after_help = "Example: outpost-control device ls --json")]

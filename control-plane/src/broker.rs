@@ -19,11 +19,14 @@ use rmqtt::server::MqttServer;
 use rmqtt::types::{ClientId, Id};
 use tokio::runtime::Runtime;
 
-pub use guard::{Admission, CONTROL_PLANE, Guard};
+pub use guard::{Admission, CONTROL_PLANE, Entrant, Guard};
 use retained::Retained;
 
 /// Added to a device's id: the client id of its second connection, the one for chunks.
 pub const BULK_SUFFIX: &str = ".bulk";
+
+/// Added to a device's id: the client id of the connection that proves a renewed certificate.
+pub const PROOF_SUFFIX: &str = ".proof";
 
 /// How long stopping may take before the remaining tasks are left behind.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);

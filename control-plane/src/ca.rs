@@ -1,6 +1,7 @@
 //! The certificate authority: ECDSA P-256, its own root, certificates for the servers and for each device.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_contract::DeviceId;
@@ -8,6 +9,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
 };
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 
 use crate::broker::{BrokerTls, CONTROL_PLANE};
 use crate::files::{self, FileError};
@@ -46,6 +49,9 @@ pub enum CaError {
     /// A certificate request is not one that is signed here.
     #[error("the certificate request is refused: {0}; expected PKCS #10 in PEM with an ECDSA P-256 key")]
     Request(String),
+    /// What the authority signed could not be recognised.
+    #[error("the authority's certificate cannot verify others: {0}")]
+    Verifier(String),
     /// The system gives no random numbers.
     #[error("no random numbers for a serial number: {0}")]
     Random(getrandom::Error),
@@ -59,6 +65,7 @@ fn failed(act: &'static str) -> impl FnOnce(rcgen::Error) -> CaError {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
+    verifier: Arc<dyn ClientCertVerifier>,
     dir: PathBuf,
 }
 
@@ -69,6 +76,10 @@ pub struct DeviceCertificate {
     pub certificate: String,
     /// SHA-256 of the device's public key: tells a repeated enrolment from another device's.
     pub key_sha256: [u8; 32],
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// When it ends, seconds since 1970-01-01 UTC.
+    pub not_after_s: i64,
 }
 
 impl std::fmt::Debug for Authority {
@@ -108,7 +119,9 @@ impl Authority {
         let key = KeyPair::from_pem(&files::read_text(&dir.join("ca.key"), MOST_BYTES)?);
         let key = key.map_err(failed("read the authority's key"))?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(failed("read the authority's certificate"))?;
-        Ok(Self { issuer, certificate, dir: dir.to_owned() })
+        let verifier =
+            crate::tls::device_verifier(&certificate).map_err(|error| CaError::Verifier(error.to_string()))?;
+        Ok(Self { issuer, certificate, verifier, dir: dir.to_owned() })
     }
 
     /// The authority's certificate, PEM: what devices trust.
@@ -163,7 +176,13 @@ impl Authority {
         request.params = parameters;
         let key_sha256 = key_sha256(&request);
         let certificate = request.signed_by(&self.issuer).map_err(failed("sign a device's certificate"))?;
-        Ok(DeviceCertificate { certificate: certificate.pem(), key_sha256 })
+        let serial = request.params.serial_number.as_ref().map(|serial| hex::encode(serial.to_bytes()));
+        Ok(DeviceCertificate {
+            certificate: certificate.pem(),
+            key_sha256,
+            serial: serial.unwrap_or_default(),
+            not_after_s: now_s + i64::from(days) * DAY_S,
+        })
     }
 
     /// SHA-256 of the key in a request.
@@ -172,6 +191,17 @@ impl Authority {
     /// [`CaError::Request`], as [`issue_device`](Self::issue_device).
     pub fn request_key_sha256(&self, request: &str) -> Result<[u8; 32], CaError> {
         Ok(key_sha256(&read_request(request)?))
+    }
+
+    /// True if this authority signed a device's certificate, however long ago it ended.
+    #[must_use]
+    pub fn has_signed(&self, certificate: &[u8]) -> bool {
+        let Some((begins_s, _)) = crate::certificate::validity(certificate) else { return false };
+        let Ok(begins_s) = u64::try_from(begins_s) else { return false };
+        // Judged as of its first second: only the signature and the purpose are asked for.
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(begins_s));
+        let verified = self.verifier.verify_client_cert(&CertificateDer::from(certificate), &[], then);
+        verified.is_ok()
     }
 
     fn issue(&self, parameters: &CertificateParams, name: &str) -> Result<(PathBuf, PathBuf), CaError> {
@@ -248,6 +278,13 @@ mod tests {
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth);
         assert_eq!(certificate.validity().not_after.timestamp(), 1_800_000_000 + 30 * DAY_S);
+        let shown = crate::certificate::ShownCertificate::read(&pem.contents).unwrap();
+        assert_eq!((shown.device, &shown.serial), (device, &issued.serial));
+        assert_eq!((shown.key_sha256, shown.not_after_s), (issued.key_sha256, issued.not_after_s));
+        // However long ago it ended, and whoever else signed one.
+        assert!(authority.has_signed(&pem.contents));
+        let other = tempfile::tempdir().unwrap();
+        assert!(!Authority::create(other.path(), 1_800_000_000).unwrap().has_signed(&pem.contents));
     }
 
     #[test]

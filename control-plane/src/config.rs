@@ -38,6 +38,10 @@ pub struct Config {
     pub token_audience: String,
     /// How long a device's certificate is good for, days.
     pub certificate_days: u32,
+    /// Whether a device without a code and without an allowed key may ask, for an operator to decide.
+    pub accept_requests: bool,
+    /// How long after its certificate has expired a device may still renew it with its old key, days.
+    pub renew_expired_days: u32,
     /// How long a device that has not seen a desired state yet may still accept it, days.
     pub desired_days: u32,
 }
@@ -79,10 +83,12 @@ struct Raw {
     token_issuer: Option<String>,
     token_audience: Option<String>,
     certificate_days: Option<u32>,
+    accept_requests: Option<bool>,
+    renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -91,6 +97,8 @@ const KEYS: [&str; 9] = [
     "token_issuer",
     "token_audience",
     "certificate_days",
+    "accept_requests",
+    "renew_expired_days",
     "desired_days",
 ];
 
@@ -145,6 +153,8 @@ impl Config {
             token_issuer: raw.token_issuer.unwrap_or_else(|| "outpost-control".to_owned()),
             token_audience: raw.token_audience.unwrap_or_else(|| "outpost".to_owned()),
             certificate_days: raw.certificate_days.unwrap_or(365),
+            accept_requests: raw.accept_requests.unwrap_or(false),
+            renew_expired_days: raw.renew_expired_days.unwrap_or(400),
             desired_days: raw.desired_days.unwrap_or(30),
         }
     }
@@ -160,6 +170,10 @@ impl Config {
             if !(1..=3650).contains(&days) {
                 return Err(format!("`{key}` is {days}; expected 1 to 3650"));
             }
+        }
+        // 0 is a choice here: nobody comes back late.
+        if self.renew_expired_days > 3650 {
+            return Err(format!("`renew_expired_days` is {}; expected 0 to 3650", self.renew_expired_days));
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 mod catalogue;
 mod codes;
+mod device_keys;
 mod devices;
+mod enrol_requests;
 mod reports;
 
 use std::path::Path;
@@ -15,7 +17,10 @@ pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
 pub use codes::CodeState;
 pub(crate) use codes::Redeemed;
+pub(crate) use device_keys::{Entered, Entrance, KeyStanding};
 pub use devices::{Assignment, DeviceSummary};
+pub use enrol_requests::EnrolmentRequest;
+pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.
@@ -73,8 +78,9 @@ impl Database {
         let database = Self { connection: Arc::new(Mutex::new(connection)) };
         database.write(|transaction| {
             let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            // Every statement makes only what is missing: a file of an earlier release gets the tables of this one.
+            transaction.execute_batch(SCHEMA)?;
             if version == 0 {
-                transaction.execute_batch(SCHEMA)?;
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             }
             Ok(())

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::topic::Topic;
-use outpost_contract::{Desired, DesiredModel, DeviceId, Down, TargetKind, TargetPin};
+use outpost_contract::{Desired, DesiredModel, DeviceId, Down, TargetKind, TargetPin, Up};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use crate::broker::{BULK_SUFFIX, Broker};
+use crate::broker::{BULK_SUFFIX, Broker, PROOF_SUFFIX};
 use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::link::Sender;
@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether something is getting old.
 const TEND_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Whoever was admitted in the moment of its revocation is connected by then: the broker's longest handshake, and a bit.
+const PUT_OUT_AGAIN_AFTER: Duration = Duration::from_secs(12);
 
 impl Fleet {
     /// Signs and keeps the next desired state of a device. Returns its version.
@@ -113,6 +116,8 @@ pub(crate) struct Director {
 struct Done {
     published: BTreeMap<DeviceId, u64>,
     revoked: BTreeSet<DeviceId>,
+    /// When revoked devices are put out for a second time.
+    put_out_again: BTreeMap<DeviceId, Instant>,
     /// Something could not be sent: it is tried again soon.
     is_behind: bool,
 }
@@ -130,6 +135,7 @@ impl Director {
                 _ = changed.changed() => {}
                 Ok(()) = self.connections.changed() => done = Done::default(),
                 _ = look.tick() => {
+                    self.put_out_again(&mut done).await;
                     if Instant::now() >= tend_at {
                         tend_at = Instant::now() + TEND_EVERY;
                         self.tend().await;
@@ -164,10 +170,10 @@ impl Director {
             if done.revoked.contains(&device) {
                 continue;
             }
-            self.broker.kick(device.as_str()).await;
-            self.broker.kick(&format!("{device}{BULK_SUFFIX}")).await;
-            if self.send(&device, Bytes::new()).await {
+            self.put_out(&device).await;
+            if self.withdraw(&device).await {
                 done.published.remove(&device);
+                done.put_out_again.insert(device.clone(), Instant::now() + PUT_OUT_AGAIN_AFTER);
                 done.revoked.insert(device);
             } else {
                 done.is_behind = true;
@@ -186,6 +192,39 @@ impl Director {
             }
         }
         Ok(())
+    }
+
+    /// Ends every session of a device; the broker forgets what it kept for them.
+    async fn put_out(&self, device: &DeviceId) {
+        for suffix in ["", BULK_SUFFIX, PROOF_SUFFIX] {
+            self.broker.kick(&format!("{device}{suffix}")).await;
+        }
+    }
+
+    /// Takes back what the broker retains for and of a device; true if it was handed over.
+    async fn withdraw(&self, device: &DeviceId) -> bool {
+        let presence = Topic::up(&self.fleet.inner.config.tenant, device, Up::Presence);
+        self.send(device, Bytes::new()).await && self.sender.send_retained(&presence, Bytes::new()).await
+    }
+
+    /// Puts out once more who was being let in while it was revoked, with what its will has left.
+    async fn put_out_again(&self, done: &mut Done) {
+        let now = Instant::now();
+        let due: Vec<DeviceId> =
+            done.put_out_again.iter().filter(|(_, at)| **at <= now).map(|(device, _)| device.clone()).collect();
+        for device in due {
+            let name = device.clone();
+            let admitted = self.fleet.run(move |fleet| fleet.inner.database.is_admitted(&name)).await;
+            if !admitted.unwrap_or(true) {
+                self.put_out(&device).await;
+                if !self.withdraw(&device).await {
+                    continue;
+                }
+                // If it enrols again in this moment, what is published for it must not be lost with the rest.
+                done.published.remove(&device);
+            }
+            done.put_out_again.remove(&device);
+        }
     }
 
     async fn send(&self, device: &DeviceId, payload: Bytes) -> bool {

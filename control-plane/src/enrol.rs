@@ -1,4 +1,9 @@
-//! Enrolment: an operator makes a one-time code, a device trades it for a certificate.
+//! Enrolment: an operator makes a one-time code, or allows a key, or says yes to a request; the device gets a certificate.
+//!
+//! That a device holds its key is proven by the signature of its certificate request, which is checked before anything
+//! else is looked at.
+
+mod keyed;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use outpost_contract::{DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse};
 
-use crate::ca::CaError;
-use crate::db::{CodeState, Redeemed};
+use crate::ca::{CaError, DeviceCertificate};
+use crate::db::{CodeState, Entered, Redeemed};
 use crate::fleet::{Fleet, FleetError};
 use crate::tokens;
 
@@ -37,12 +42,12 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     /// False if the address has tried too often and must wait.
-    fn may_try(&self, address: IpAddr, now_s: i64) -> bool {
+    pub(crate) fn may_try(&self, address: IpAddr, now_s: i64) -> bool {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         !wrong.get(&address).is_some_and(|(since_s, count)| now_s - since_s < WINDOW_S && *count >= WRONG_PER_ADDRESS)
     }
 
-    fn count_wrong(&self, address: IpAddr, now_s: i64) {
+    pub(crate) fn count_wrong(&self, address: IpAddr, now_s: i64) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if wrong.len() >= ADDRESSES {
             wrong.retain(|_, (since_s, _)| now_s - *since_s < WINDOW_S);
@@ -66,7 +71,7 @@ pub enum EnrolError {
     Failed(#[from] FleetError),
 }
 
-fn refused(code: &str, message: &str) -> EnrolError {
+pub(crate) fn refused(code: &str, message: &str) -> EnrolError {
     EnrolError::Refused(EnrolRefusal { code: code.to_owned(), message: message.to_owned() })
 }
 
@@ -84,21 +89,26 @@ impl Fleet {
     /// # Errors
     /// If the name is reserved or the validity out of bounds.
     pub fn create_code(&self, device: &DeviceId, valid_s: i64) -> Result<String, FleetError> {
-        Self::check_device_name(device)?;
+        Ok(self.create_codes(std::slice::from_ref(device), valid_s)?.remove(0))
+    }
+
+    /// Makes a one-time code for each of many devices, in their order: all or none.
+    ///
+    /// # Errors
+    /// As [`create_code`](Self::create_code).
+    pub fn create_codes(&self, devices: &[DeviceId], valid_s: i64) -> Result<Vec<String>, FleetError> {
         if !(1..=MOST_VALID_S).contains(&valid_s) {
             return Err(FleetError::CodeValidity(valid_s));
         }
-        let random = tokens::random::<20>().map_err(FleetError::Random)?;
-        let code: Vec<u8> = random.iter().map(|byte| ALPHABET[usize::from(byte % 32)]).collect();
-        let groups: Vec<&str> =
-            code.chunks(5).map(|group| std::str::from_utf8(group).expect("the alphabet is ASCII")).collect();
-        let code = groups.join("-");
+        devices.iter().try_for_each(Self::check_device_name)?;
+        let codes = devices.iter().map(|_| new_code()).collect::<Result<Vec<_>, _>>()?;
+        let hashed: Vec<_> = codes.iter().zip(devices).map(|(code, device)| (hash_of(code), device)).collect();
         let now_s = self.now_s();
-        self.inner.database.add_code(&hash_of(&code), device, now_s, now_s + valid_s)?;
-        Ok(code)
+        self.inner.database.add_codes(&hashed, now_s, now_s + valid_s)?;
+        Ok(codes)
     }
 
-    /// Trades a code for an identity. `address` is whose attempts are counted.
+    /// Trades a code, or without one a key that was allowed, for an identity. `address` is whose attempts are counted.
     ///
     /// The code counts as used, durably, before the certificate leaves.
     ///
@@ -114,6 +124,9 @@ impl Fleet {
         if !shown(&request.audit_key) || !shown(&request.agent) {
             return Err(refused("bad_request", "`audit_key` and `agent` are single lines of at most 512 bytes"));
         }
+        if request.code.is_empty() {
+            return self.enrol_by_key(request, address, now_s);
+        }
         let hash = hash_of(&request.code);
         let look_up = |key: Option<&[u8; 32]>| inner.database.look_up_code(&hash, key, now_s);
         // Signing is work: nobody gets it for a code that nobody made.
@@ -126,29 +139,44 @@ impl Fleet {
             // Whether it was used by this very key shows when the key is known.
             other => other.ok(),
         };
-        let roots = self.roots()?;
-        let root = roots.first().ok_or(FleetError::NoRoot)?;
+        self.check_ready()?;
         // The name in the certificate is the code's; a code that is used up or expired gets none.
         let name = match device {
             Some(device) => device,
             None => self.repeated(&hash, request, now_s)?,
         };
-        let issued =
-            inner.authority.issue_device(&name, &request.certificate_request, inner.config.certificate_days, now_s);
-        let issued = issued.map_err(|error| match error {
-            CaError::Request(_) => refused("bad_request", &error.to_string()),
-            other => EnrolError::Failed(other.into()),
-        })?;
-        let redeemed =
-            Redeemed { hash, key_sha256: issued.key_sha256, audit_key: &request.audit_key, agent: &request.agent };
+        let issued = self.issue(&name, &request.certificate_request, now_s)?;
+        let redeemed = Redeemed { hash, entered: entered(request, &issued) };
         let device = inner.database.redeem(&redeemed, now_s).map_err(FleetError::from)?.map_err(refused_by)?;
         tracing::info!(%device, %address, "a device enrolled");
+        self.identity(device, &issued)
+    }
+
+    /// Without a root a device would have nothing to begin with: its code must not be used up for that.
+    fn check_ready(&self) -> Result<(), FleetError> {
+        if self.roots()?.is_empty() { Err(FleetError::NoRoot) } else { Ok(()) }
+    }
+
+    /// Signs a certificate for a device.
+    pub(crate) fn issue(&self, name: &DeviceId, request: &str, now_s: i64) -> Result<DeviceCertificate, EnrolError> {
+        let issued = self.inner.authority.issue_device(name, request, self.inner.config.certificate_days, now_s);
+        issued.map_err(|error| match error {
+            CaError::Request(_) => refused("bad_request", &error.to_string()),
+            other => EnrolError::Failed(other.into()),
+        })
+    }
+
+    /// All that a device needs to know, now that it was entered.
+    fn identity(&self, device: DeviceId, issued: &DeviceCertificate) -> Result<EnrolResponse, EnrolError> {
+        let inner = &self.inner;
+        let roots = self.roots()?;
+        let root = roots.first().ok_or(FleetError::NoRoot)?;
         self.touch();
         self.tell_news();
         Ok(EnrolResponse {
             device,
             tenant: inner.config.tenant.clone(),
-            certificate: format!("{}{}", issued.certificate, inner.authority.certificate()),
+            certificate: self.with_chain(issued),
             authority: inner.authority.certificate().to_owned(),
             trusted_root: String::from_utf8_lossy(root).into_owned(),
             director_keys: vec![inner.keys.director.verifying_key().to_hex()],
@@ -158,6 +186,11 @@ impl Fleet {
         })
     }
 
+    /// A device's certificate, then ours, PEM.
+    pub(crate) fn with_chain(&self, issued: &DeviceCertificate) -> String {
+        format!("{}{}", issued.certificate, self.inner.authority.certificate())
+    }
+
     /// The device of a code that was used already, if by the very key of this request: its first answer was lost.
     fn repeated(&self, hash: &[u8; 32], request: &EnrolRequest, now_s: i64) -> Result<DeviceId, EnrolError> {
         let key = self.inner.authority.request_key_sha256(&request.certificate_request);
@@ -165,6 +198,25 @@ impl Fleet {
         let state = self.inner.database.look_up_code(hash, Some(&key), now_s).map_err(FleetError::from)?;
         state.map_err(refused_by)
     }
+}
+
+/// What the database keeps of a device that has just got its certificate.
+fn entered<'a>(request: &'a EnrolRequest, issued: &'a DeviceCertificate) -> Entered<'a> {
+    Entered {
+        key_sha256: issued.key_sha256,
+        serial: &issued.serial,
+        not_after_s: issued.not_after_s,
+        audit_key: &request.audit_key,
+        agent: &request.agent,
+    }
+}
+
+fn new_code() -> Result<String, FleetError> {
+    let random = tokens::random::<20>().map_err(FleetError::Random)?;
+    let code: Vec<u8> = random.iter().map(|byte| ALPHABET[usize::from(byte % 32)]).collect();
+    let groups: Vec<&str> =
+        code.chunks(5).map(|group| std::str::from_utf8(group).expect("the alphabet is ASCII")).collect();
+    Ok(groups.join("-"))
 }
 
 /// The hash of a code as it was meant: case, spaces and hyphens do not count, and O, I and L are read as 0, 1 and 1.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use outpost_contract::{DeviceId, Reported};
+use outpost_contract::{DeviceId, Fingerprint, Reported};
 use outpost_trust::catalogue::{PublishError, RootPlan};
 use tokio::sync::watch;
 
@@ -23,6 +23,7 @@ use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys};
 use crate::neighbours::Neighbours;
+use crate::renewal::Nonces;
 use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
 
@@ -67,6 +68,20 @@ pub enum FleetError {
     /// The name belongs to the control plane itself.
     #[error("`{0}` is not a name for a device; choose another")]
     ReservedName(DeviceId),
+    /// A key was allowed as another device.
+    #[error("the key {key} was allowed as `{device}` already; revoke that device first")]
+    KeyTaken {
+        /// The key.
+        key: Fingerprint,
+        /// The other device.
+        device: DeviceId,
+    },
+    /// A device of that name is there, with another key.
+    #[error("`{0}` is enrolled with another key; revoke it first, or choose another name")]
+    NameTaken(DeviceId),
+    /// Nobody asked with that key.
+    #[error("no device asked with the key {0}; `outpost-control device requests` shows those that did")]
+    NoRequest(Fingerprint),
     /// A code's validity is out of bounds.
     #[error("a code is valid for 1 second to 30 days, not {0} seconds")]
     CodeValidity(i64),
@@ -164,6 +179,7 @@ pub(crate) struct Inner {
     pub(crate) downloads: Downloads,
     /// Who serves chunks to its site.
     pub(crate) neighbours: Neighbours,
+    pub(crate) nonces: Nonces,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
     /// Counts changes that the director must act on.
@@ -231,6 +247,7 @@ impl Fleet {
             attempts: Attempts::default(),
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
+            nonces: Nonces::new().map_err(FleetError::Random)?,
             broker: RwLock::new(None),
             changed: watch::Sender::new(0),
             news: watch::Sender::new(0),
@@ -316,7 +333,8 @@ impl Fleet {
         self.inner.database.device(device)?.ok_or_else(|| FleetError::UnknownDevice(device.clone()))
     }
 
-    /// Lets a device in no longer: its sessions end, its desired state is withdrawn, its certificate counts for nothing.
+    /// Lets a device in no longer: its sessions end and are forgotten, what is retained for it is withdrawn, its certificate
+    /// counts for nothing and is not renewed, and codes and allowed keys of its name let nobody in.
     ///
     /// # Errors
     /// [`FleetError::UnknownDevice`] if it is not there or was revoked before.

@@ -9,7 +9,6 @@ use axum::Router;
 use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use outpost_contract::DeviceId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,7 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
-use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::certificate::ShownCertificate;
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
@@ -41,8 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// The name in the client certificate, if one was shown; our authority signed it.
-    pub(crate) device: Option<DeviceId>,
+    /// The client certificate, if one was shown; our authority signed it.
+    pub(crate) certificate: Option<ShownCertificate>,
     /// How long the connection may live.
     pub(crate) life: Arc<Life>,
 }
@@ -138,7 +138,8 @@ async fn connection(
         Err(_) => return tracing::info!(%address, "a TLS handshake took too long"),
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = Peer { address, device: certificate.and_then(|certificate| device_of(certificate)), life };
+    let certificate = certificate.and_then(|certificate| ShownCertificate::read(certificate));
+    let peer = Peer { address, certificate, life };
     let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
@@ -159,12 +160,6 @@ fn log_end(address: SocketAddr, served: Result<(), Box<dyn std::error::Error + S
     if let Err(error) = served {
         tracing::debug!(%address, %error, "a connection broke off");
     }
-}
-
-/// The device that a certificate names. Its signature was verified in the handshake.
-fn device_of(certificate: &[u8]) -> Option<DeviceId> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    certificate.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -40,6 +40,10 @@ impl Ingest {
 
     async fn take(&self, topic: &str, payload: Bytes) -> Result<(), FleetError> {
         let Some((device, up)) = sender_of(topic, &self.fleet) else { return Ok(()) };
+        if up == Up::Presence && payload.is_empty() {
+            // Our own: the presence of a revoked device was withdrawn.
+            return Ok(());
+        }
         if matches!(up, Up::AuditCheckpoint | Up::AuditEntries) {
             if self.audit.try_send(Request { device, up, payload }).is_err() {
                 tracing::warn!(topic, "too many questions about audit logs; this one is dropped and comes again");

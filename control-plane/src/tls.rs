@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::broker::BrokerTls;
@@ -49,6 +50,13 @@ pub(crate) fn server(files: &BrokerTls) -> Result<Arc<ServerConfig>, TlsError> {
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// What tells certificates of our authority from others.
+pub(crate) fn device_verifier(authority: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).map_err(unusable)?).map_err(unusable)?;
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build().map_err(unusable)
 }
 
 /// For the control plane's own connections to the broker.

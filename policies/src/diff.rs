@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::content::Direction;
 use crate::situation::{Situation, typical};
-use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule};
+use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule, WhenRevoked};
 
 /// Everything that changes, the gravest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,6 +107,7 @@ pub fn diff(old: &Policies, new: &Policies) -> Diff {
     let mut changes = access(old, new);
     changes.extend(approvals(old, new));
     changes.extend(audit(old, new));
+    changes.extend(fleet(old, new));
     changes.extend(roles_and_limits(old, new));
     changes.extend(content(old, new));
     changes.extend(models(old, new));
@@ -185,6 +186,14 @@ fn audit(old: &Policies, new: &Policies) -> Vec<Change> {
         changes.push(value("the audit log", "records may leave unmirrored", from, to, to));
     }
     changes
+}
+
+/// What widens is that a revoked device serves on.
+fn fleet(old: &Policies, new: &Policies) -> Option<Change> {
+    let (old, new) = (old.fleet().when_revoked, new.fleet().when_revoked);
+    let word = |when| if when == WhenRevoked::Stop { "stop" } else { "serve" };
+    let widens = new == WhenRevoked::Serve;
+    (old != new).then(|| value("the fleet", "when the device is revoked", word(old), word(new), widens))
 }
 
 fn value(of: impl Into<String>, field: &str, from: impl fmt::Display, to: impl fmt::Display, widens: bool) -> Change {

@@ -1,6 +1,8 @@
 //! The life of a policy: lint, difference, review, explanation, as their readers see them.
 
-use outpost_policies::{Action, Bundle, BundleError, Case, Given, Policies, SCHEMA_VERSION, diff, lint, review};
+use outpost_policies::{
+    Action, Bundle, BundleError, Case, Given, Policies, SCHEMA_VERSION, WhenRevoked, diff, lint, review,
+};
 
 fn activate(bundle: &Bundle) -> Policies {
     Policies::activate(bundle.clone()).unwrap_or_else(|findings| panic!("{findings:?}"))
@@ -118,6 +120,7 @@ fn nothing_changes_is_said_too_and_narrowing_is_not_widening() {
 fn each_value_beside_the_rules_is_told_with_what_it_was() {
     let said = difference(|bundle| {
         bundle.required_approvals = 2;
+        bundle.fleet.when_revoked = WhenRevoked::Stop;
         bundle.models = toml::from_str("[demo]\napproved_until = \"2027-01-31\"").unwrap();
         bundle.content = toml::from_str("[role.operator]\noutput = [{ class = \"email\", act = \"redact\" }]").unwrap();
         let limits = "max_tokens_per_request = 4096\nmodels = [\"demo\"]\nmax_offline = \"14d\"\npriority = \"batch\"\n\
@@ -127,6 +130,7 @@ fn each_value_beside_the_rules_is_told_with_what_it_was() {
     });
     for expected in [
         "the bundle: required approvals from 0 to 2",
+        "the fleet: when the device is revoked from serve to stop",
         "model `demo`: approval from not listed to approved until 2027-01-31",
         "role `operator`, output: email from pass to redact",
         "role `operator`: models from all to demo",
@@ -242,6 +246,20 @@ fn a_bundle_says_its_schema_and_how_many_must_approve_the_next() {
     assert_eq!(activate(&Bundle::parse(&approved.to_bytes()).unwrap()).required_approvals(), 2);
     let unknown = Bundle::from_files(1, [("notes.txt", "")]).unwrap_err();
     assert!(unknown.to_string().contains("`notes.txt` is no part of a policy bundle"), "{unknown}");
+}
+
+#[test]
+fn a_bundle_says_whether_a_revoked_device_goes_on_and_an_older_one_says_that_it_does() {
+    let files = |head: &'static str| Bundle::from_files(1, [("bundle.toml", head), ("limits.toml", "[operator]")]);
+    assert_eq!(files("version = 7").unwrap().fleet.when_revoked, WhenRevoked::Serve);
+    assert_eq!(files("[fleet]\nwhen_revoked = \"stop\"").unwrap().fleet.when_revoked, WhenRevoked::Stop);
+    assert!(matches!(files("[fleet]\nwhen_revoked = \"explode\""), Err(BundleError::Toml { .. })));
+    assert!(matches!(files("[fleet]\nwhen_revokd = \"stop\""), Err(BundleError::Toml { .. })));
+    let mut stopping = Bundle::default_bundle();
+    // What says nothing of it reads as before, also for an agent that does not know the word.
+    assert!(!String::from_utf8(stopping.to_bytes()).unwrap().contains("\"fleet\""));
+    stopping.fleet.when_revoked = WhenRevoked::Stop;
+    assert_eq!(activate(&Bundle::parse(&stopping.to_bytes()).unwrap()).fleet().when_revoked, WhenRevoked::Stop);
 }
 
 #[test]

@@ -176,6 +176,7 @@ impl Fleet {
             &Enrolment {
                 server_url: &format!("https://{}", self.http_address()),
                 code,
+                wished_name: "",
                 authority: self.control.authority_pem(),
                 dir: &state.identity(),
                 agent: env!("CARGO_PKG_VERSION"),

@@ -72,6 +72,7 @@ pub async fn enrol_at(fleet: &Fleet, url: &str, dir: &Path) -> Result<Identity> 
     let enrolment = Enrolment {
         server_url: url,
         code: &code,
+        wished_name: "",
         authority: fleet.control.authority_pem(),
         dir,
         agent: env!("CARGO_PKG_VERSION"),

@@ -36,7 +36,11 @@ pub enum Command {
     #[command(after_help = "Example: outpost run --model qwen3-0.6b-Q4_0.gguf")]
     Run(Run),
     /// Enrol this device with a one-time code
-    #[command(after_help = "Example: outpost enroll --server https://control:8790 --code 7F3K-… --ca ca.pem")]
+    #[command(
+        after_help = "Example: outpost enroll --server https://control:8790 --code 7F3K-… --ca ca.pem\n         \
+                      outpost enroll --show-key\n         \
+                      outpost enroll --server https://control:8790 --ca ca.pem --name till-7"
+    )]
     Enroll(Enroll),
     /// Measure what this machine can give
     #[command(after_help = "Example: outpost probe --quick")]
@@ -87,15 +91,25 @@ pub struct Run {
 /// `outpost enroll`
 #[derive(Debug, Args)]
 pub struct Enroll {
+    /// Print the fingerprint of this device's key (made now, if there is none) and do nothing else
+    #[arg(long, conflicts_with_all = ["server", "code", "ca", "name", "wait"])]
+    pub show_key: bool,
     /// The control plane, as in `https://control.example:8790`
-    #[arg(long, value_name = "URL")]
-    pub server: String,
-    /// The one-time code; `-` reads it from standard input
+    #[arg(long, value_name = "URL", required_unless_present = "show_key")]
+    pub server: Option<String>,
+    /// The one-time code; `-` reads it from standard input. Without one, this device comes with its key alone: allowed
+    /// before, or accepted by an operator
     #[arg(long, value_name = "CODE")]
-    pub code: String,
+    pub code: Option<String>,
     /// The control plane's authority, PEM: the only root that is trusted
-    #[arg(long, value_name = "FILE")]
-    pub ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "show_key")]
+    pub ca: Option<PathBuf>,
+    /// The name that an operator is asked for
+    #[arg(long, conflicts_with = "code")]
+    pub name: Option<String>,
+    /// How long an operator's decision is waited for, minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, conflicts_with = "code")]
+    pub wait: u32,
 }
 
 /// `outpost probe`

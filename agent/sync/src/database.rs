@@ -155,6 +155,31 @@ impl SyncDatabase {
         self.lock().execute(sql, params![now_s]).map(|_| ()).map_err(SyncError::database("write"))
     }
 
+    /// When it was found out that this device was revoked, seconds since 1970-01-01 UTC; none while it is not.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn revoked_s(&self) -> Result<Option<i64>, SyncError> {
+        let sql = "SELECT value FROM facts WHERE name = 'revoked_s'";
+        self.lock().query_row(sql, [], |row| row.get(0)).optional().map_err(SyncError::database("read"))
+    }
+
+    /// Remembers that this device was revoked; true if that is news.
+    pub(crate) fn note_revoked(&self, now_s: i64) -> Result<bool, SyncError> {
+        let sql = "INSERT OR IGNORE INTO facts (name, value) VALUES ('revoked_s', ?1)";
+        self.lock().execute(sql, params![now_s]).map(|rows| rows > 0).map_err(SyncError::database("write"))
+    }
+
+    /// Remembers that it is not any more; true if that is news.
+    pub(crate) fn note_admitted(&self) -> Result<bool, SyncError> {
+        // Asked at every change of the link, and a flash is thanked for what is not written.
+        if self.revoked_s()?.is_none() {
+            return Ok(false);
+        }
+        let sql = "DELETE FROM facts WHERE name = 'revoked_s'";
+        self.lock().execute(sql, []).map(|rows| rows > 0).map_err(SyncError::database("write"))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere cannot leave a transaction half done: rusqlite rolls back when it drops one.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

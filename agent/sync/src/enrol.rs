@@ -1,30 +1,43 @@
-//! Enrolment: a one-time code goes in, an identity comes out; the private key is on disk before anything is sent.
+//! Enrolment: a one-time code, an allowed key or an operator's yes; an identity comes out. The private key is on disk before
+//! anything is sent.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use outpost_contract::limits::ENROL_BYTES;
-use outpost_contract::{EnrolRefusal, EnrolRequest, EnrolResponse};
+use outpost_contract::{EnrolRequest, EnrolResponse, Fingerprint};
 use outpost_disk::{Clock, DiskError, Secret};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use tokio::time::{Duration, Instant};
 
-use crate::identity::KEY_FILE;
-use crate::{Identity, IdentityError, TlsError, tls};
+use crate::identity::{Slot, fingerprint, key_pair};
+use crate::web::{Web, WebError};
+use crate::{BackOff, Identity, IdentityError, TlsError, Waits};
 
-/// The whole exchange, name lookup and TLS included.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an operator is waited for, and how often it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// All in all.
+    pub at_most: Duration,
+    /// Between two questions.
+    pub asking: BackOff,
+}
 
-/// Letters of the server's own words that are shown.
-const SHOWN_CHARACTERS: usize = 300;
+impl Patience {
+    /// Asks within seconds at first, then within minutes.
+    #[must_use]
+    pub fn of(at_most: Duration) -> Self {
+        Self { at_most, asking: BackOff { base: Duration::from_secs(10), cap: Duration::from_secs(300) } }
+    }
+}
 
 /// What an enrolment needs.
 #[derive(Debug, Clone)]
 pub struct Enrolment<'a> {
     /// `https://host:port` of the control plane.
     pub server_url: &'a str,
-    /// The one-time code.
+    /// The one-time code; empty to come with the key alone.
     pub code: &'a str,
+    /// The name that the operator is asked for; empty for none. Only a wish, and only without a code.
+    pub wished_name: &'a str,
     /// The only authority that is trusted to name the server, PEM.
     pub authority: &'a str,
     /// Where the identity is kept.
@@ -44,31 +57,9 @@ pub enum EnrolError {
         /// Where the identity is.
         dir: PathBuf,
     },
-    /// The address is not an HTTPS address.
-    #[error("`{url}` is not an address of a control plane; give `https://host:port`")]
-    BadAddress {
-        /// What was given.
-        url: String,
-    },
-    /// Nobody answers.
-    #[error("the control plane at `{url}` cannot be reached: {detail}; check the address and the network")]
-    Unreachable {
-        /// The address.
-        url: String,
-        /// What happened.
-        detail: String,
-    },
-    /// Whoever answers cannot prove to be the control plane.
-    #[error(
-        "the server at `{url}` is not the one that the authority file names: {detail}; check the address, the authority file, \
-         and this machine's clock"
-    )]
-    NotTheServer {
-        /// The address.
-        url: String,
-        /// What the TLS library said.
-        detail: String,
-    },
+    /// Nobody answers, or not the control plane, or something that cannot be used; or it refused for a reason of its own.
+    #[error(transparent)]
+    Web(WebError),
     /// Nobody made this code.
     #[error("the enrolment code is wrong: {message}")]
     WrongCode {
@@ -93,19 +84,19 @@ pub enum EnrolError {
         /// What the control plane said.
         message: String,
     },
-    /// The control plane refused for another reason.
-    #[error("the control plane refused (HTTP {status}): {message}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// What it said.
+    /// The key of this device was not allowed, and nobody decides.
+    #[error("this device may not enrol with its key alone: {message}")]
+    NotAllowed {
+        /// What the control plane said.
         message: String,
     },
-    /// The answer cannot be used.
-    #[error("the control plane's answer cannot be used: {detail}; check that both sides are of the same release")]
-    BadAnswer {
-        /// What is wrong with it.
-        detail: String,
+    /// An operator has not decided yet.
+    #[error(
+        "no operator has decided yet: {message}; ask again later, or ask them to run `outpost-control device requests`"
+    )]
+    Pending {
+        /// What the control plane said.
+        message: String,
     },
     /// A key could not be made.
     #[error("cannot make a device key: {0}")]
@@ -126,6 +117,16 @@ pub enum EnrolError {
     Tls(#[from] TlsError),
 }
 
+impl From<IdentityError> for EnrolError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Disk(error) => Self::Disk(error),
+            IdentityError::Tls(error) => Self::Tls(error),
+            other => Self::Web(WebError::BadAnswer { detail: other.to_string() }),
+        }
+    }
+}
+
 /// Enrols this device. When it returns `Ok`, key and identity are durable in `dir`.
 ///
 /// A key that an earlier, interrupted enrolment left is used again, so the control plane can recognise the retry.
@@ -137,113 +138,100 @@ pub async fn enrol(enrolment: &Enrolment<'_>, clock: &Clock) -> Result<Identity,
     if Identity::exists(dir) {
         return Err(EnrolError::AlreadyEnrolled { dir: dir.to_owned() });
     }
-    let base = reqwest::Url::parse(server_url).ok().filter(|url| url.scheme() == "https" && url.has_host());
-    let endpoint = base.and_then(|base| base.join("/v1/enrol").ok());
-    let endpoint = endpoint.ok_or_else(|| EnrolError::BadAddress { url: shown(server_url) })?;
-    // No redirects and no proxy from the environment: the code goes to the server that was named, or nowhere.
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::client(enrolment.authority, None, clock)?)
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(PATIENCE)
-        .build()
-        .map_err(|error| EnrolError::BadAnswer { detail: error.to_string() })?;
-
+    let web = Web::new(server_url, enrolment.authority, None, clock)?.map_err(EnrolError::Web)?;
     let key = device_key(dir)?;
     let request = EnrolRequest {
         code: enrolment.code.to_owned(),
         certificate_request: certificate_request(&key)?,
         audit_key: enrolment.audit_key.to_owned(),
         agent: enrolment.agent.to_owned(),
+        wished_name: enrolment.wished_name.to_owned(),
     };
-    let answer =
-        client.post(endpoint).json(&request).send().await.map_err(|error| transport_error(server_url, &error))?;
-    let status = answer.status();
-    let body = read_at_most(answer, ENROL_BYTES).await.map_err(|error| match error {
-        ReadError::TooLong => EnrolError::BadAnswer { detail: format!("it is longer than {ENROL_BYTES} bytes") },
-        ReadError::Broken(error) => transport_error(server_url, &error),
-    })?;
-    if !status.is_success() {
-        return Err(refusal(status.as_u16(), &body));
-    }
-    let enrolled: EnrolResponse =
-        serde_json::from_slice(&body).map_err(|error| EnrolError::BadAnswer { detail: error.to_string() })?;
+    let enrolled: EnrolResponse = web.post("/v1/enrol", &request).await.map_err(refusal)?;
+    // A certificate of another form than a device's own is the server's mistake, not a broken identity here.
     Identity::keep(dir, enrolled, server_url, key).map_err(|error| match error {
         IdentityError::Disk(error) => EnrolError::Disk(error),
-        other => EnrolError::BadAnswer { detail: other.to_string() },
+        other => EnrolError::Web(WebError::BadAnswer { detail: other.to_string() }),
     })
+}
+
+/// Enrols this device, and waits for an operator as long as `patience`. A network that is gone meanwhile is waited for too;
+/// `tell` hears why it is not over yet.
+///
+/// # Errors
+/// As [`enrol`]; [`EnrolError::Pending`], or what went wrong last, once the patience ends.
+pub async fn enrol_patiently(
+    enrolment: &Enrolment<'_>,
+    clock: &Clock,
+    patience: Patience,
+    tell: impl Fn(&EnrolError),
+) -> Result<Identity, EnrolError> {
+    let until = Instant::now() + patience.at_most;
+    let mut waits = Waits::new(patience.asking);
+    let mut was_pending = false;
+    loop {
+        let error = match enrol(enrolment, clock).await {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        was_pending |= matches!(error, EnrolError::Pending { .. });
+        // The first attempt tells mistakes at once; later ones only what somebody has decided.
+        let passes = matches!(error, EnrolError::Pending { .. } | EnrolError::TooManyAttempts { .. })
+            || (was_pending && matches!(&error, EnrolError::Web(error) if error.passes()));
+        let wait = waits.next().max(patience.asking.base / 10);
+        if !passes || !was_pending || Instant::now() + wait >= until {
+            return Err(error);
+        }
+        tell(&error);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// The fingerprint of this device's key; the key is made and kept if there is none.
+///
+/// # Errors
+/// If it cannot be made, read or kept.
+pub fn device_fingerprint(dir: &Path) -> Result<Fingerprint, EnrolError> {
+    if Identity::exists(dir) {
+        return Ok(Identity::load(dir)?.fingerprint()?);
+    }
+    Ok(fingerprint(&device_key(dir)?)?)
 }
 
 /// The key on disk, made now if there is none: a certificate for a key that a power cut took would be wasted.
 fn device_key(dir: &Path) -> Result<Secret, EnrolError> {
     std::fs::create_dir_all(dir).map_err(|source| EnrolError::Directory { dir: dir.to_owned(), source })?;
-    let path = dir.join(KEY_FILE);
+    let path = dir.join(Slot::First.key_file());
     if path.exists() {
         return Ok(Secret::read(path)?);
     }
-    let key = Secret::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem());
+    let key = new_key()?;
     key.write(path)?;
     Ok(key)
 }
 
+/// A new device key, PEM.
+pub(crate) fn new_key() -> Result<Secret, rcgen::Error> {
+    Ok(Secret::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem()))
+}
+
 /// PKCS #10; the name in it is a placeholder, the control plane gives the device its name.
-fn certificate_request(key: &Secret) -> Result<String, EnrolError> {
-    let pem = std::str::from_utf8(key.expose()).map_err(|_| TlsError::Key("it is not text".to_owned()))?;
-    let pair = KeyPair::from_pem(pem)?;
+pub(crate) fn certificate_request(key: &Secret) -> Result<String, TlsError> {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name.push(DnType::CommonName, "to-be-named");
-    Ok(parameters.serialize_request(&pair)?.pem()?)
+    let request = parameters.serialize_request(&key_pair(key)?).and_then(|request| request.pem());
+    request.map_err(|error| TlsError::Key(error.to_string()))
 }
 
-enum ReadError {
-    TooLong,
-    Broken(reqwest::Error),
-}
-
-async fn read_at_most(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, ReadError> {
-    let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(ReadError::Broken)? {
-        if body.len() + piece.len() > most {
-            return Err(ReadError::TooLong);
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body)
-}
-
-fn refusal(status: u16, body: &[u8]) -> EnrolError {
-    let Ok(EnrolRefusal { code, message }) = serde_json::from_slice(body) else {
-        return EnrolError::Refused { status, message: shown(&String::from_utf8_lossy(body)) };
-    };
-    let message = shown(&message);
+fn refusal(error: WebError) -> EnrolError {
+    let WebError::Refused { status, code, message } = error else { return EnrolError::Web(error) };
     match code.as_str() {
         "wrong_code" => EnrolError::WrongCode { message },
         "code_used" => EnrolError::CodeUsed { message },
         "code_expired" => EnrolError::CodeExpired { message },
         "too_many_attempts" => EnrolError::TooManyAttempts { message },
-        _ => EnrolError::Refused { status, message },
+        "not_allowed" => EnrolError::NotAllowed { message },
+        "pending" => EnrolError::Pending { message },
+        _ => EnrolError::Web(WebError::Refused { status, code, message }),
     }
-}
-
-fn transport_error(url: &str, error: &reqwest::Error) -> EnrolError {
-    let url = shown(url);
-    let mut detail =
-        if error.is_timeout() { format!("no answer within {} seconds", PATIENCE.as_secs()) } else { error.to_string() };
-    let mut cause = error.source();
-    let mut from_tls = false;
-    while let Some(error) = cause {
-        from_tls |= matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)));
-        detail = error.to_string();
-        // An I/O error hides what it wraps from `source`, and TLS errors are wrapped in several.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause = wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
-    }
-    if from_tls { EnrolError::NotTheServer { url, detail } } else { EnrolError::Unreachable { url, detail } }
-}
-
-/// Words from outside, fit for a terminal: one line, no control characters, not endless.
-fn shown(text: &str) -> String {
-    let clean = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    clean.take(SHOWN_CHARACTERS).collect()
 }

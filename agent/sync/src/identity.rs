@@ -1,23 +1,20 @@
 //! Who this device is: its key (which never leaves), its certificate, and whom it trusts.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use outpost_contract::{DeviceId, EnrolResponse, TenantId};
+use outpost_contract::{DeviceId, EnrolResponse, Fingerprint, TenantId};
 use outpost_disk::{Clock, DiskError, Secret, atomic};
 use rcgen::PublicKeyData;
 use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::TlsError;
-use crate::tls;
+use crate::tls::{self, Shown};
 
-/// The private key, PKCS #8 PEM, mode 0600.
-pub(crate) const KEY_FILE: &str = "device.key";
-
-/// Everything else.
+/// Everything but the keys.
 const IDENTITY_FILE: &str = "identity.json";
 
 /// Why an identity cannot be used.
@@ -70,13 +67,73 @@ impl std::str::FromStr for BrokerAddress {
     }
 }
 
-/// What stands in `identity.json`.
+/// Where a key lies: a renewed key is in the other slot than the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Slot {
+    #[default]
+    First,
+    Second,
+}
+
+impl Slot {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// The private key in it, PKCS #8 PEM, mode 0600.
+    pub(crate) fn key_file(self) -> &'static str {
+        match self {
+            Self::First => "device.key",
+            Self::Second => "device-2.key",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+    fn is_first(&self) -> bool {
+        *self == Self::First
+    }
+}
+
+/// What stands in `identity.json`. Which slot counts is written with its certificate, in one file: a renewal is in force
+/// with one rename, or not at all.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     v: u32,
     server: String,
     enrolled: EnrolResponse,
+    #[serde(default, skip_serializing_if = "Slot::is_first")]
+    slot: Slot,
+}
+
+/// A key and the certificate for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) slot: Slot,
+    /// PEM, then the chain.
+    pub(crate) certificate: String,
+    pub(crate) key: Secret,
+    pub(crate) not_before_s: i64,
+    pub(crate) not_after_s: i64,
+}
+
+impl Credential {
+    /// The two, if the certificate is for this device's name and this key.
+    pub(crate) fn new(slot: Slot, device: &DeviceId, certificate: String, key: Secret) -> Result<Self, IdentityError> {
+        let (not_before_s, not_after_s) = check_certificate(device, &certificate, &key)?;
+        Ok(Self { slot, certificate, key, not_before_s, not_after_s })
+    }
+}
+
+/// What is in force, for every clone of an identity and every connection that was made from one.
+#[derive(Debug)]
+struct InForce {
+    credential: RwLock<Credential>,
+    shown: Arc<Shown>,
 }
 
 /// An enrolled device.
@@ -85,8 +142,7 @@ pub struct Identity {
     enrolled: EnrolResponse,
     server: String,
     broker: BrokerAddress,
-    not_after_s: i64,
-    key: Secret,
+    in_force: Arc<InForce>,
 }
 
 impl Identity {
@@ -113,16 +169,30 @@ impl Identity {
                 written.v
             )));
         }
-        Self::new(written.enrolled, written.server, Secret::read(dir.join(KEY_FILE))?)
+        let key = Secret::read(dir.join(written.slot.key_file()))?;
+        Self::new(written.enrolled, written.server, written.slot, key)
     }
 
     /// Checks what enrolment gave and puts it beside the key that is there already.
     pub(crate) fn keep(dir: &Path, enrolled: EnrolResponse, server: &str, key: Secret) -> Result<Self, IdentityError> {
-        let identity = Self::new(enrolled, server.to_owned(), key)?;
-        let written = Written { v: 1, server: identity.server.clone(), enrolled: identity.enrolled.clone() };
-        let text = serde_json::to_vec_pretty(&written).map_err(|error| IdentityError::Invalid(error.to_string()))?;
-        atomic::write_private(dir.join(IDENTITY_FILE), text)?;
+        let identity = Self::new(enrolled, server.to_owned(), Slot::First, key)?;
+        identity.write(dir, &identity.credential())?;
         Ok(identity)
+    }
+
+    /// Puts another credential in force: on the disk with one rename, then for every connection that is made from now on.
+    pub(crate) fn swap(&self, dir: &Path, credential: Credential) -> Result<(), IdentityError> {
+        self.write(dir, &credential)?;
+        self.in_force.shown.replace(&credential.certificate, &credential.key)?;
+        *self.in_force.credential.write().unwrap_or_else(PoisonError::into_inner) = credential;
+        Ok(())
+    }
+
+    fn write(&self, dir: &Path, credential: &Credential) -> Result<(), IdentityError> {
+        let enrolled = EnrolResponse { certificate: credential.certificate.clone(), ..self.enrolled.clone() };
+        let written = Written { v: 1, server: self.server.clone(), enrolled, slot: credential.slot };
+        let text = serde_json::to_vec_pretty(&written).map_err(|error| IdentityError::Invalid(error.to_string()))?;
+        Ok(atomic::write_private(dir.join(IDENTITY_FILE), text)?)
     }
 
     /// True if an identity is there, usable or not.
@@ -130,17 +200,19 @@ impl Identity {
         dir.join(IDENTITY_FILE).exists()
     }
 
-    fn new(enrolled: EnrolResponse, server: String, key: Secret) -> Result<Self, IdentityError> {
+    fn new(enrolled: EnrolResponse, server: String, slot: Slot, key: Secret) -> Result<Self, IdentityError> {
         let broker = enrolled.broker.parse()?;
         tls::certificates("the authority's text", &enrolled.authority)?;
-        let not_after_s = check_certificate(&enrolled, &key)?;
+        let credential = Credential::new(slot, &enrolled.device, enrolled.certificate.clone(), key)?;
         for director in &enrolled.director_keys {
             let hexadecimal = director.len() == 64 && director.bytes().all(|byte| byte.is_ascii_hexdigit());
             if !hexadecimal {
                 return Err(IdentityError::Invalid("a director key is not 64 hexadecimal digits".to_owned()));
             }
         }
-        Ok(Self { enrolled, server, broker, not_after_s, key })
+        let shown = Arc::new(Shown::new(&credential.certificate, &credential.key)?);
+        let in_force = Arc::new(InForce { credential: RwLock::new(credential), shown });
+        Ok(Self { enrolled, server, broker, in_force })
     }
 
     /// The name that the operator gave this device.
@@ -196,42 +268,63 @@ impl Identity {
     /// When the client certificate ends, seconds since 1970-01-01 UTC.
     #[must_use]
     pub fn certificate_not_after_s(&self) -> i64 {
-        self.not_after_s
+        self.in_force.credential.read().unwrap_or_else(PoisonError::into_inner).not_after_s
     }
 
-    /// TLS that shows this device's certificate and trusts only the fleet's authority.
+    /// The fingerprint of the key in force, as an operator sees it.
+    ///
+    /// # Errors
+    /// If the key cannot be read.
+    pub fn fingerprint(&self) -> Result<Fingerprint, IdentityError> {
+        fingerprint(&self.credential().key)
+    }
+
+    /// TLS that shows this device's certificate, the newest that is in force at each connection, and trusts only the fleet's
+    /// authority.
     ///
     /// # Errors
     /// If the TLS library refuses key or certificates.
     pub fn tls(&self, clock: &Clock) -> Result<Arc<ClientConfig>, TlsError> {
-        let client = Some((self.enrolled.certificate.as_str(), &self.key));
-        tls::client(&self.enrolled.authority, client, clock).map(Arc::new)
+        tls::client(&self.enrolled.authority, Some(self.shown()), clock).map(Arc::new)
     }
 
-    /// What this device shows of itself, for TLS between neighbours.
-    pub(crate) fn certificate_and_key(
-        &self,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-        tls::chain_and_key(&self.enrolled.certificate, &self.key)
+    /// What is in force now.
+    pub(crate) fn credential(&self) -> Credential {
+        self.in_force.credential.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What connections show.
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.in_force.shown)
     }
 }
 
-/// The certificate must be for this device's name and this device's key. Returns when it ends.
-fn check_certificate(enrolled: &EnrolResponse, key: &Secret) -> Result<i64, IdentityError> {
-    let chain = tls::certificates("the device certificate", &enrolled.certificate)?;
+/// The certificate must be for this device's name and this device's key. Returns when it begins and ends.
+fn check_certificate(device: &DeviceId, certificate: &str, key: &Secret) -> Result<(i64, i64), IdentityError> {
+    let chain = tls::certificates("the device certificate", certificate)?;
     let invalid = |why: String| IdentityError::Invalid(format!("the device certificate {why}"));
     let (_, certificate) =
         X509Certificate::from_der(&chain[0]).map_err(|error| invalid(format!("cannot be read: {error}")))?;
     let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-    if name != Some(enrolled.device.as_str()) {
-        return Err(invalid(format!("is for `{}`, not for `{}`", name.unwrap_or("nobody"), enrolled.device)));
+    if name != Some(device.as_str()) {
+        return Err(invalid(format!("is for `{}`, not for `{device}`", name.unwrap_or("nobody"))));
     }
-    let pem = std::str::from_utf8(key.expose()).map_err(|_| TlsError::Key("it is not text".to_owned()))?;
-    let pair = rcgen::KeyPair::from_pem(pem).map_err(|error| TlsError::Key(error.to_string()))?;
-    if certificate.public_key().raw != pair.subject_public_key_info() {
+    if certificate.public_key().raw != key_pair(key)?.subject_public_key_info() {
         return Err(invalid("is for another key than this device's".to_owned()));
     }
-    Ok(certificate.validity().not_after.timestamp())
+    let validity = certificate.validity();
+    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+/// A key as the library takes it.
+pub(crate) fn key_pair(key: &Secret) -> Result<rcgen::KeyPair, TlsError> {
+    let pem = std::str::from_utf8(key.expose()).map_err(|_| TlsError::Key("it is not text".to_owned()))?;
+    rcgen::KeyPair::from_pem(pem).map_err(|error| TlsError::Key(error.to_string()))
+}
+
+/// The fingerprint of a key's public half.
+pub(crate) fn fingerprint(key: &Secret) -> Result<Fingerprint, IdentityError> {
+    Ok(Fingerprint(Sha256::digest(key_pair(key)?.der_bytes()).into()))
 }
 
 #[cfg(test)]

@@ -20,18 +20,23 @@ pub mod identity;
 pub mod link;
 pub mod outbox;
 pub mod peers;
+pub mod renewal;
+mod slots;
 #[cfg(test)]
 mod testing;
 mod tls;
 pub mod transfer;
+mod web;
 
 pub use accepted::{Accepted, AcceptedSlot};
 pub use database::{SyncDatabase, SyncError};
-pub use enrol::{EnrolError, Enrolment, enrol};
+pub use enrol::{EnrolError, Enrolment, Patience, device_fingerprint, enrol, enrol_patiently};
 pub use https::{HttpsChunks, HttpsOptions};
 pub use identity::{BrokerAddress, Identity, IdentityError};
 pub use link::{BackOff, Connectivity, Link, LinkConfig, LinkEvent, LinkHandle, Phase, Waits};
 pub use outbox::{Backlog, Class, Outbox};
 pub use peers::{Announcement, PeerLimits, PeerServer, PeerWitness, Revoked, Shelf, Vouch};
+pub use renewal::{IdentityEvent, Renewal, RenewalError};
 pub use tls::{FlooredTime, TlsError};
 pub use transfer::{MqttChunks, TransferError, TransferOptions};
+pub use web::WebError;

@@ -37,10 +37,10 @@ use bytes::Bytes;
 use outpost_contract::limits::MQTT_PACKET_BYTES;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, Filter, LastWill, LastWillProperties, Packet, PubAckReason, PublishProperties,
-    SubscribeReasonCode,
+    ConnectProperties, ConnectReturnCode, Filter, LastWill, LastWillProperties, Packet, PubAckReason,
+    PublishProperties, SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
 use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -64,6 +64,9 @@ const PACKET_OVERHEAD_BYTES: usize = 256;
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How a connection ended that the broker refused for who this device is.
+pub(crate) const NOT_AUTHORIZED: &str = "the broker does not let this device in";
 
 /// Connects to real brokers.
 #[derive(Debug, Clone, Copy)]
@@ -146,7 +149,7 @@ async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Polled>) {
     loop {
         let polled = match event_loop.poll().await {
             Ok(event) => translate(event),
-            Err(error) => Some(Polled::Lost(error.to_string())),
+            Err(error) => Some(Polled::Lost(words(&error))),
         };
         let over = matches!(polled, Some(Polled::Lost(_)));
         if let Some(polled) = polled
@@ -157,6 +160,15 @@ async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Polled>) {
         if over {
             return;
         }
+    }
+}
+
+fn words(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::Banned,
+        ) => NOT_AUTHORIZED.to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::Identity;
-use crate::identity::KEY_FILE;
+use crate::identity::Slot;
 use crate::tls::provider;
 
 /// A certificate authority of one test.
@@ -49,7 +49,7 @@ impl Authority {
         };
         let dir = tempfile::tempdir().unwrap();
         let secret = Secret::new(key.serialize_pem());
-        secret.write(dir.path().join(KEY_FILE)).unwrap();
+        secret.write(dir.path().join(Slot::First.key_file())).unwrap();
         Identity::keep(dir.path(), enrolled, server, secret).unwrap()
     }
 

@@ -1,12 +1,16 @@
-//! TLS as a client: one authority, one provider, and a clock that never runs below its floor.
+//! TLS as a client: one authority, one provider, a certificate that a renewal can replace, and a clock that never runs below
+//! its floor.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use outpost_disk::{Clock, Secret};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +37,48 @@ pub enum TlsError {
     },
 }
 
+/// The certificate that connections show from now on. Whoever holds it shows the newest: no connection has to be set up
+/// anew for a renewal.
+#[derive(Debug)]
+pub(crate) struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    /// A certificate (PEM, then its chain) and its key.
+    pub(crate) fn new(chain: &str, key: &Secret) -> Result<Self, TlsError> {
+        Ok(Self(RwLock::new(certified(chain, key)?)))
+    }
+
+    /// Shows another one from now on.
+    pub(crate) fn replace(&self, chain: &str, key: &Secret) -> Result<(), TlsError> {
+        let certified = certified(chain, key)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn certified(chain: &str, key: &Secret) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
+    Ok(Arc::new(CertifiedKey::from_der(certificates("the device certificate", chain)?, key, &provider())?))
+}
+
 /// Trusts only `authority`; shows the client certificate if there is one.
-pub(crate) fn client(
-    authority: &str,
-    client: Option<(&str, &Secret)>,
-    clock: &Clock,
-) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client(authority: &str, client: Option<Arc<Shown>>, clock: &Clock) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("the authority file", authority)? {
         let refused =
@@ -48,23 +88,16 @@ pub(crate) fn client(
     let config = ClientConfig::builder_with_details(provider(), Arc::new(FlooredTime(clock.clone())))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    let Some((chain, key)) = client else { return Ok(config.with_no_client_auth()) };
-    let (chain, key) = chain_and_key(chain, key)?;
-    Ok(config.with_client_auth_cert(chain, key)?)
+    let Some(shown) = client else { return Ok(config.with_no_client_auth()) };
+    let mut config = config.with_client_cert_resolver(shown);
+    // A resumed connection would show the certificate of the first one, also after a renewal.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 /// The one provider of cryptography.
 pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-/// What this device shows of itself.
-pub(crate) fn chain_and_key(
-    chain: &str,
-    key: &Secret,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| TlsError::Key(error.to_string()))?;
-    Ok((certificates("the device certificate", chain)?, key))
 }
 
 /// At least one certificate, in the order of the text.

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use outpost_contract::limits::ENROL_BYTES;
 use outpost_contract::{EnrolRefusal, EnrolRequest, EnrolResponse};
 use outpost_disk::Clock;
-use outpost_sync::{EnrolError, Enrolment, Identity, enrol};
+use outpost_sync::{
+    BackOff, EnrolError, Enrolment, Identity, Patience, WebError, device_fingerprint, enrol, enrol_patiently,
+};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair,
 };
@@ -85,7 +88,7 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 // A client that does not trust us hangs up here.
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                let request = read_request(&mut stream).await;
+                let Some(request) = read_request(&mut stream).await else { continue };
                 let (status, body) = answer(&request);
                 seen.lock().unwrap().push(request);
                 let head =
@@ -103,11 +106,12 @@ impl Server {
     }
 }
 
-async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> EnrolRequest {
+/// None if the wire is cut before all of it came.
+async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<EnrolRequest> {
     let mut bytes = Vec::new();
     loop {
         let mut buffer = [0; 4096];
-        let read = stream.read(&mut buffer).await.unwrap();
+        let read = stream.read(&mut buffer).await.ok().filter(|&read| read > 0)?;
         bytes.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
@@ -115,7 +119,7 @@ async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> EnrolRequest 
         let length: usize =
             head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok()).unwrap();
         if body.len() >= length {
-            return serde_json::from_str(body).unwrap();
+            return Some(serde_json::from_str(body).unwrap());
         }
     }
 }
@@ -124,6 +128,7 @@ async fn attempt(url: &str, authority: &str, dir: &Path) -> Result<Identity, Enr
     let enrolment = Enrolment {
         server_url: url,
         code: "K7Q2-9XTF",
+        wished_name: "",
         authority,
         dir,
         agent: "0.1.0",
@@ -173,6 +178,8 @@ async fn a_wrong_used_or_expired_code_is_told_apart_and_says_the_way_out() {
         ("code_used", 409, "was used already"),
         ("code_expired", 410, "has expired"),
         ("too_many_attempts", 429, "too many enrolment attempts"),
+        ("not_allowed", 403, "may not enrol with its key alone"),
+        ("pending", 202, "no operator has decided yet"),
         ("bad_request", 400, "refused (HTTP 400)"),
     ] {
         let authority = Authority::new();
@@ -192,7 +199,7 @@ async fn a_retry_uses_the_same_key() {
     let failing = Server::start(&authority, |_| (503, b"try later".to_vec())).await;
     let dir = tempfile::tempdir().unwrap();
     let error = attempt(&failing.url(), &authority.certificate.pem(), dir.path()).await.unwrap_err();
-    assert!(matches!(error, EnrolError::Refused { status: 503, .. }), "{error}");
+    assert!(matches!(error, EnrolError::Web(WebError::Refused { status: 503, .. })), "{error}");
     let key = std::fs::read(dir.path().join("device.key")).unwrap();
     let signer = Arc::clone(&authority);
     let server = Server::start(&authority, move |request| json(200, &signer.response(request, "till-7"))).await;
@@ -206,7 +213,7 @@ async fn a_server_with_a_certificate_of_another_authority_learns_nothing() {
     let server = Server::start(&other, |_| (200, Vec::new())).await;
     let dir = tempfile::tempdir().unwrap();
     let error = attempt(&server.url(), &authority.certificate.pem(), dir.path()).await.unwrap_err();
-    assert!(matches!(error, EnrolError::NotTheServer { .. }), "{error}");
+    assert!(matches!(error, EnrolError::Web(WebError::NotTheServer { .. })), "{error}");
     assert!(server.requests.lock().unwrap().is_empty());
 }
 
@@ -217,7 +224,7 @@ async fn an_answer_that_is_endless_or_no_answer_is_refused() {
         let server = Server::start(&authority, move |_| (200, body.clone())).await;
         let dir = tempfile::tempdir().unwrap();
         let error = attempt(&server.url(), &authority.certificate.pem(), dir.path()).await.unwrap_err();
-        assert!(matches!(error, EnrolError::BadAnswer { .. }), "{error}");
+        assert!(matches!(error, EnrolError::Web(WebError::BadAnswer { .. })), "{error}");
         assert!(!dir.path().join("identity.json").exists());
     }
 }
@@ -256,13 +263,151 @@ async fn an_address_that_is_no_control_plane_is_refused_before_anything_is_sent(
     let dir = tempfile::tempdir().unwrap();
     for bad in ["http://127.0.0.1:1", "127.0.0.1:8790", "", "https://", "file:///etc/passwd"] {
         let error = attempt(bad, &authority.certificate.pem(), dir.path()).await.unwrap_err();
-        assert!(matches!(error, EnrolError::BadAddress { .. }), "{bad}: {error}");
+        assert!(matches!(error, EnrolError::Web(WebError::BadAddress { .. })), "{bad}: {error}");
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     drop(listener);
     let error = attempt(&url, &authority.certificate.pem(), dir.path()).await.unwrap_err();
-    assert!(matches!(error, EnrolError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, EnrolError::Web(WebError::Unreachable { .. })), "{error}");
     let error = attempt(&url, "no certificate in here", dir.path()).await.unwrap_err();
     assert!(error.to_string().contains("holds no usable certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn the_fingerprint_that_is_shown_is_the_key_that_is_sent() {
+    let authority = Arc::new(Authority::new());
+    let signer = Arc::clone(&authority);
+    let server = Server::start(&authority, move |request| json(200, &signer.response(request, "till-7"))).await;
+    let dir = tempfile::tempdir().unwrap();
+    let shown = device_fingerprint(dir.path()).unwrap();
+    assert_eq!(device_fingerprint(dir.path()).unwrap(), shown, "made once");
+    let identity = attempt(&server.url(), &authority.certificate.pem(), dir.path()).await.unwrap();
+    assert_eq!((identity.fingerprint().unwrap(), device_fingerprint(dir.path()).unwrap()), (shown, shown));
+}
+
+#[tokio::test]
+async fn a_device_waits_for_an_operator_as_long_as_it_was_told_and_longer_for_nobody() {
+    let authority = Arc::new(Authority::new());
+    let pending = EnrolRefusal { code: "pending".into(), message: "wait".into() };
+    let (signer, asked) = (Arc::clone(&authority), std::sync::atomic::AtomicU32::new(0));
+    let word = pending.clone();
+    let server =
+        Server::start(&authority, move |request| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 | 1 => json(202, &word),
+            2 => (503, b"restarting".to_vec()),
+            _ => json(200, &signer.response(request, "till-7")),
+        })
+        .await;
+    let dir = tempfile::tempdir().unwrap();
+    let pem = authority.certificate.pem();
+    let url = server.url();
+    let enrolment = |dir, url| Enrolment {
+        server_url: url,
+        code: "",
+        wished_name: "till-at-the-door",
+        authority: &pem,
+        dir,
+        agent: "0.1.0",
+        audit_key: "till-7+12345678+AAAA",
+    };
+    let patience = Patience {
+        at_most: Duration::from_secs(60),
+        asking: BackOff { base: Duration::from_millis(5), cap: Duration::from_millis(20) },
+    };
+    let (told, clock, wanted) = (Mutex::new(0), Clock::system(), enrolment(dir.path(), &url));
+    let identity = enrol_patiently(&wanted, &clock, patience, |_| *told.lock().unwrap() += 1).await.unwrap();
+    assert_eq!(identity.device().as_str(), "till-7");
+    assert_eq!(*told.lock().unwrap(), 3);
+    let requests = server.requests.lock().unwrap().clone();
+    assert!(requests.iter().all(|request| request.wished_name == "till-at-the-door" && request.code.is_empty()));
+    assert!(requests.iter().all(|request| request.certificate_request.contains("CERTIFICATE REQUEST")));
+
+    let never = Server::start(&authority, move |_| json(202, &pending)).await;
+    let (dir, url) = (tempfile::tempdir().unwrap(), never.url());
+    let (patience, wanted) =
+        (Patience { at_most: Duration::from_millis(500), ..patience }, enrolment(dir.path(), &url));
+    let error = enrol_patiently(&wanted, &clock, patience, |_| {}).await.unwrap_err();
+    assert!(matches!(error, EnrolError::Pending { .. }), "{error}");
+    assert!(!never.requests.lock().unwrap().is_empty());
+}
+
+/// A wire that is cut once `budget` bytes passed in one direction, and whole from the second connection on.
+async fn cut_wire(
+    to: SocketAddr,
+    budget: usize,
+    towards_server: bool,
+) -> (SocketAddr, Arc<std::sync::atomic::AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let was_cut = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let cut = Arc::clone(&was_cut);
+    tokio::spawn(async move {
+        let mut left = Some(budget);
+        while let Ok((near, _)) = listener.accept().await {
+            let far = tokio::net::TcpStream::connect(to).await.unwrap();
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            let budget = left.take();
+            let (up, down) = if towards_server { (budget, None) } else { (None, budget) };
+            tokio::select! {
+                over = carry(near_in, far_out, up) => cut.fetch_or(over, std::sync::atomic::Ordering::SeqCst),
+                over = carry(far_in, near_out, down) => cut.fetch_or(over, std::sync::atomic::Ordering::SeqCst),
+            };
+        }
+    });
+    (address, was_cut)
+}
+
+/// Carries bytes; true if the budget ended it.
+async fn carry(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut budget: Option<usize>,
+) -> bool {
+    let mut buffer = vec![0; 4096];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let passes = budget.map_or(count, |left| left.min(count));
+        if count == 0 || to.write_all(&buffer[..passes]).await.is_err() {
+            return false;
+        }
+        if let Some(left) = &mut budget {
+            *left -= passes;
+            if *left == 0 {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_wire_that_is_cut_after_any_number_of_bytes_costs_one_more_attempt_with_the_same_key() {
+    let authority = Arc::new(Authority::new());
+    let signer = Arc::clone(&authority);
+    let server = Server::start(&authority, move |request| json(200, &signer.response(request, "till-7"))).await;
+    let pem = authority.certificate.pem();
+    for towards_server in [true, false] {
+        let (mut budget, mut cuts) = (1, 0);
+        loop {
+            let (wire, was_cut) = cut_wire(server.address, budget, towards_server).await;
+            let url = format!("https://{wire}");
+            let dir = tempfile::tempdir().unwrap();
+            let first = attempt(&url, &pem, dir.path()).await;
+            let shown = device_fingerprint(dir.path()).unwrap();
+            let identity = match first {
+                Ok(identity) => identity,
+                Err(error) => {
+                    assert!(matches!(error, EnrolError::Web(_)), "{budget}: {error}");
+                    attempt(&url, &pem, dir.path()).await.unwrap()
+                }
+            };
+            assert_eq!(identity.fingerprint().unwrap(), shown, "{budget}");
+            if !was_cut.load(std::sync::atomic::Ordering::SeqCst) {
+                break;
+            }
+            cuts += 1;
+            budget += 173;
+        }
+        assert!(cuts > 5, "{cuts} cuts");
+    }
 }

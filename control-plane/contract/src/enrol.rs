@@ -1,4 +1,13 @@
-//! Enrolment: a one-time code and a certificate request go in, an identity comes out. HTTPS `POST /v1/enrol`.
+//! Enrolment and renewal: a certificate request goes in, an identity or a new certificate comes out, over HTTPS.
+//!
+//! | route | who | answer |
+//! |---|---|---|
+//! | `POST /v1/enrol` | a stranger with a code, an allowed key, or a request that an operator decides | [`EnrolResponse`] |
+//! | `POST /v1/self/renew` | a device that shows its certificate | [`RenewResponse`] |
+//! | `GET /v1/renew/nonce` | anybody | [`RenewNonce`] |
+//! | `POST /v1/renew` | a device whose certificate has expired, by a signature of its key | [`RenewResponse`] |
+//!
+//! Every refusal has the form of [`EnrolRefusal`].
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +17,7 @@ use crate::{DeviceId, TenantId};
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
-    /// The one-time code that an operator made.
+    /// The one-time code that an operator made; empty for a device that comes with its key alone.
     pub code: String,
     /// PKCS #10 certificate request, PEM.
     pub certificate_request: String,
@@ -16,6 +25,9 @@ pub struct EnrolRequest {
     pub audit_key: String,
     /// The agent's version.
     pub agent: String,
+    /// The name that a device without a code would like to have; an operator decides. Empty if it has no wish.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub wished_name: String,
 }
 
 impl std::fmt::Debug for EnrolRequest {
@@ -50,11 +62,58 @@ pub struct EnrolResponse {
     pub audit_mirror: String,
 }
 
-/// Why enrolment was refused; the body of a 4xx answer.
+/// Why there is no certificate; the body of a 4xx answer, and of 202 while an operator has not decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolRefusal {
-    /// `wrong_code`, `code_used`, `code_expired`, `bad_request` or `too_many_attempts`.
+    /// `wrong_code`, `code_used`, `code_expired`, `bad_request`, `too_many_attempts`, `not_allowed` or `pending`; of a
+    /// renewal `bad_request`, `too_many_attempts`, `renewal_refused` or `revoked`.
     pub code: String,
     /// What happened and the way out.
     pub message: String,
+}
+
+/// A device asks for a certificate for a new key, showing the certificate of the old one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewRequest {
+    /// PKCS #10 certificate request for the new key, PEM.
+    pub certificate_request: String,
+}
+
+/// The new certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewResponse {
+    /// Client certificate, PEM, then the chain.
+    pub certificate: String,
+}
+
+/// A number that a device whose certificate has expired signs; good once and for minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewNonce {
+    /// Hexadecimal.
+    pub nonce: String,
+}
+
+/// A device whose certificate has expired asks for a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LateRenewRequest {
+    /// PKCS #10 certificate request for the new key, PEM.
+    pub certificate_request: String,
+    /// The certificate that has expired, PEM.
+    pub certificate: String,
+    /// What [`RenewNonce`] said.
+    pub nonce: String,
+    /// ECDSA P-256 with SHA-256 by the old key over [`LateRenewRequest::signed_bytes`]: DER, in hexadecimal.
+    pub signature: String,
+}
+
+impl LateRenewRequest {
+    /// What the old key signs: a word that no other signature begins with, the server's nonce, the digest of the request.
+    #[must_use]
+    pub fn signed_bytes(nonce: &str, certificate_request_sha256: &[u8; 32]) -> Vec<u8> {
+        format!("outpost late renewal v1\n{nonce}\n{}\n", hex::encode(certificate_request_sha256)).into_bytes()
+    }
 }

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod desired;
 pub mod digest;
 pub mod enrol;
+pub mod fingerprint;
 pub mod ids;
 pub mod limits;
 pub mod measurements;
@@ -22,7 +23,8 @@ pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, ChunkRun
 pub use catalogue::{Authority, ModelFacts, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
 pub use desired::{Desired, DesiredModel, TargetPin};
 pub use digest::{Blake3, Sha256};
-pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse};
+pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse, LateRenewRequest, RenewNonce, RenewRequest, RenewResponse};
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Neighbour, Presence};

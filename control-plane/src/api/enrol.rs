@@ -1,4 +1,4 @@
-//! `POST /v1/enrol`: a one-time code and a certificate request in, an identity out.
+//! `POST /v1/enrol`: a certificate request with a one-time code, or with a key that may enrol, in; an identity out.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -26,14 +26,22 @@ pub(crate) async fn enrol(
     };
     match fleet.run(move |fleet| fleet.enrol(&request, peer.address.ip())).await {
         Ok(identity) => Json(identity).into_response(),
-        Err(EnrolError::Refused(refusal)) => (status(&refusal.code), Json(refusal)).into_response(),
-        Err(EnrolError::Failed(error)) => ApiError::from(error).into_response(),
+        Err(error) => refusal(error),
+    }
+}
+
+/// The answer to a device that gets no certificate.
+pub(super) fn refusal(error: EnrolError) -> Response {
+    match error {
+        EnrolError::Refused(refusal) => (status(&refusal.code), Json(refusal)).into_response(),
+        EnrolError::Failed(error) => ApiError::from(error).into_response(),
     }
 }
 
 fn status(code: &str) -> StatusCode {
     match code {
-        "wrong_code" => StatusCode::FORBIDDEN,
+        "pending" => StatusCode::ACCEPTED,
+        "wrong_code" | "not_allowed" | "renewal_refused" | "revoked" => StatusCode::FORBIDDEN,
         "code_used" => StatusCode::CONFLICT,
         "code_expired" => StatusCode::GONE,
         "too_many_attempts" => StatusCode::TOO_MANY_REQUESTS,

@@ -13,6 +13,8 @@ use crate::fleet::FleetError;
 pub(crate) enum ApiError {
     /// No identity, or none that counts here.
     Unauthenticated(&'static str),
+    /// The device was revoked.
+    Revoked,
     /// The request cannot be read.
     BadRequest { status: StatusCode, message: String },
     /// There is no such route.
@@ -50,6 +52,7 @@ impl IntoResponse for ApiError {
         let pause = if let Self::Busy { retry_after_s } = &self { Some(*retry_after_s) } else { None };
         let (status, code, message) = match self {
             Self::Unauthenticated(message) => (StatusCode::UNAUTHORIZED, "unauthenticated", message.to_owned()),
+            Self::Revoked => (StatusCode::FORBIDDEN, "revoked", "this device was revoked; ask the operator".to_owned()),
             Self::BadRequest { status, message } => (status, "bad_request", message),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, "not_found", "there is no such route".to_owned()),
             Self::NoSuchBlob => (StatusCode::NOT_FOUND, "not_found", "no catalogue here names such bytes".to_owned()),
@@ -75,6 +78,8 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
+        FleetError::KeyTaken { .. } | FleetError::NameTaken(_) => (StatusCode::CONFLICT, "taken"),
+        FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
         FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }

@@ -6,7 +6,9 @@ use axum::http::request::Parts;
 use outpost_contract::DeviceId;
 
 use super::ApiError;
-use crate::fleet::Fleet;
+use crate::certificate::ShownCertificate;
+use crate::db::Entrance;
+use crate::fleet::{Fleet, FleetError};
 use crate::http::Peer;
 
 /// Proof that the caller showed the operators' token. Handlers of operator routes take one.
@@ -16,6 +18,10 @@ pub(crate) struct Operator(());
 /// The enrolled device whose certificate was shown.
 #[derive(Debug)]
 pub(crate) struct Device(pub(crate) DeviceId);
+
+/// The certificate that an enrolled device has shown.
+#[derive(Debug)]
+pub(crate) struct DeviceCertificate(pub(crate) ShownCertificate);
 
 /// Longer than any token of ours.
 const MOST_TOKEN_BYTES: usize = 256;
@@ -40,14 +46,25 @@ impl FromRequestParts<Fleet> for Device {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
-        let device = parts.extensions.get::<Peer>().and_then(|peer| peer.device.clone());
-        let device = device.ok_or(ApiError::Unauthenticated("show the device's client certificate"))?;
-        let name = device.clone();
-        let admitted = fleet.run(move |fleet| fleet.inner.database.is_admitted(&name)).await;
-        if admitted.map_err(crate::fleet::FleetError::from)? {
-            Ok(Self(device))
-        } else {
-            Err(ApiError::Unauthenticated("this device is not enrolled, or was revoked; ask the operator"))
+        let DeviceCertificate(shown) = DeviceCertificate::from_request_parts(parts, fleet).await?;
+        Ok(Self(shown.device))
+    }
+}
+
+impl FromRequestParts<Fleet> for DeviceCertificate {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
+        let shown = parts.extensions.get::<Peer>().and_then(|peer| peer.certificate.clone());
+        let shown = shown.ok_or(ApiError::Unauthenticated("show the device's client certificate"))?;
+        let (device, serial) = (shown.device.clone(), shown.serial.clone());
+        let entrance = fleet.run(move |fleet| fleet.inner.database.enter(&device, &serial, fleet.now_s())).await;
+        match entrance.map_err(FleetError::from)? {
+            Entrance::Admitted => Ok(Self(shown)),
+            Entrance::Revoked => Err(ApiError::Revoked),
+            Entrance::Unknown => Err(ApiError::Unauthenticated(
+                "this device is not enrolled, or a newer certificate has replaced this one; ask the operator",
+            )),
         }
     }
 }

@@ -10,7 +10,7 @@ use rmqtt::codec::v5::SubscribeAckReason;
 use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType};
 use rmqtt::types::{AuthResult, ConnectInfo, LastWill, PublishAclResult, SubscribeAclResult};
 
-use super::BULK_SUFFIX;
+use super::{BULK_SUFFIX, PROOF_SUFFIX};
 
 /// Common name and client id of the control plane's own connections. No device may be called so.
 pub const CONTROL_PLANE: &str = "control-plane";
@@ -18,8 +18,19 @@ pub const CONTROL_PLANE: &str = "control-plane";
 /// The version of MQTT that is spoken here.
 const MQTT_5: u8 = 5;
 
-/// Says whether a device is enrolled and not revoked. Asked once for each connection.
-pub type Admission = Arc<dyn Fn(&DeviceId) -> bool + Send + Sync>;
+/// Who wants to connect: a device that has shown a certificate of our authority.
+#[derive(Debug, Clone)]
+pub struct Entrant {
+    /// The device.
+    pub device: DeviceId,
+    /// Serial number of the certificate, hexadecimal.
+    pub serial: String,
+    /// Whether it only proves that it can connect: then the certificate does not count as used yet.
+    pub is_proof: bool,
+}
+
+/// Says whether a device is enrolled and not revoked, and its certificate not replaced. Asked once for each connection.
+pub type Admission = Arc<dyn Fn(&Entrant) -> bool + Send + Sync>;
 
 /// The rules. Every connection and every message passes here.
 #[derive(Clone)]
@@ -50,17 +61,23 @@ impl Guard {
 
     /// The client behind a certificate's common name and a client id, if the two belong together.
     fn identify(common_name: &str, client_id: &str) -> Option<Client> {
-        let own = client_id == common_name || client_id.strip_suffix(BULK_SUFFIX) == Some(common_name);
+        let own = Self::name_of(client_id) == common_name;
         own.then(|| Self::of_client_id(client_id)).flatten()
     }
 
     /// The client of a session that was let in.
     fn of_client_id(client_id: &str) -> Option<Client> {
-        let name = client_id.strip_suffix(BULK_SUFFIX).unwrap_or(client_id);
+        let name = Self::name_of(client_id);
         if name == CONTROL_PLANE {
             return Some(Client::ControlPlane);
         }
         name.parse().ok().map(Client::Device)
+    }
+
+    /// The name in a client id: without the suffix of a second connection.
+    fn name_of(client_id: &str) -> &str {
+        let suffixes = [BULK_SUFFIX, PROOF_SUFFIX];
+        suffixes.iter().find_map(|suffix| client_id.strip_suffix(suffix)).unwrap_or(client_id)
     }
 
     fn may_publish(&self, client: &Client, topic: &str, retain: bool, bytes: usize) -> bool {
@@ -96,8 +113,10 @@ impl Guard {
             }
         }
         if let Client::Device(device) = &client {
-            let (admission, device) = (self.admission.clone(), device.clone());
-            let known = tokio::task::spawn_blocking(move || admission(&device)).await;
+            let (admission, is_proof) = (self.admission.clone(), info.client_id().ends_with(PROOF_SUFFIX));
+            let serial = info.cert()?.serial.clone()?;
+            let entrant = Entrant { device: device.clone(), serial, is_proof };
+            let known = tokio::task::spawn_blocking(move || admission(&entrant)).await;
             if !known.unwrap_or(false) {
                 return None;
             }
@@ -167,8 +186,18 @@ mod tests {
     fn a_client_is_who_its_certificate_says() {
         assert_eq!(Guard::identify("till-1", "till-1"), Some(device("till-1")));
         assert_eq!(Guard::identify("till-1", "till-1.bulk"), Some(device("till-1")));
+        assert_eq!(Guard::identify("till-1", "till-1.proof"), Some(device("till-1")));
         assert_eq!(Guard::identify("control-plane", "control-plane"), Some(Client::ControlPlane));
-        for other in ["till-2", "till-1.bulk.bulk", "control-plane", "control-plane.bulk", ".bulk", ""] {
+        for other in [
+            "till-2",
+            "till-1.bulk.bulk",
+            "till-1.proof.bulk",
+            "till-2.proof",
+            "control-plane",
+            "control-plane.bulk",
+            ".bulk",
+            "",
+        ] {
             assert_eq!(Guard::identify("till-1", other), None, "{other}");
         }
         assert_eq!(Guard::identify("a/b", "a/b"), None);

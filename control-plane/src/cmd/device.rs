@@ -1,11 +1,11 @@
-//! `outpost-control device …`: codes, inventory, assignment, revocation.
+//! `outpost-control device …`: enrolment, inventory, assignment, revocation.
 
 use anyhow::{Context, Result};
 use outpost_contract::{DeviceId, ModelId};
 use outpost_control::{Assignment, Config, DeviceSummary};
 use serde_json::{Value, json};
 
-use super::{open, say, say_json};
+use super::{enrolment, open, say, say_json};
 use crate::args::Device;
 
 /// Runs the command.
@@ -19,6 +19,11 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
             }
             say(code)
         }
+        Device::Codes { .. }
+        | Device::Allow { .. }
+        | Device::Requests
+        | Device::Accept { .. }
+        | Device::Reject { .. } => enrolment::run(&fleet, command, as_json),
         Device::Ls => {
             let devices = fleet.devices()?;
             if as_json {
@@ -43,7 +48,7 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
     }
 }
 
-fn id(text: &str) -> Result<DeviceId> {
+pub(super) fn id(text: &str) -> Result<DeviceId> {
     Ok(text.parse()?)
 }
 

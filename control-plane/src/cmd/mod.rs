@@ -3,6 +3,7 @@
 mod audit;
 mod catalogue;
 mod device;
+mod enrolment;
 mod serve;
 mod setup;
 mod user;

@@ -3,7 +3,7 @@
 use outpost_contract::DeviceId;
 use rusqlite::{OptionalExtension, params};
 
-use super::{Database, DbError};
+use super::{Database, DbError, Entered};
 
 /// Why a code does not open the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,31 +16,24 @@ pub enum CodeState {
     Expired,
 }
 
-/// Who enrols with which key.
+/// Who enrols with which code.
 #[derive(Debug)]
 pub(crate) struct Redeemed<'a> {
     pub(crate) hash: [u8; 32],
-    pub(crate) key_sha256: [u8; 32],
-    pub(crate) audit_key: &'a str,
-    pub(crate) agent: &'a str,
+    pub(crate) entered: Entered<'a>,
 }
 
 impl Database {
-    /// Keeps a new code's hash.
-    pub(crate) fn add_code(
-        &self,
-        hash: &[u8; 32],
-        device: &DeviceId,
-        now_s: i64,
-        expires_s: i64,
-    ) -> Result<(), DbError> {
+    /// Keeps the hashes of new codes: all or none.
+    pub(crate) fn add_codes(&self, codes: &[([u8; 32], &DeviceId)], now_s: i64, expires_s: i64) -> Result<(), DbError> {
         self.write(|transaction| {
             // Codes long gone say nothing any more, not even that they were used.
             transaction.execute("DELETE FROM codes WHERE expires_s < ?1", [now_s - 30 * 24 * 60 * 60])?;
-            transaction.execute(
-                "INSERT INTO codes (hash, device, created_s, expires_s) VALUES (?1, ?2, ?3, ?4)",
-                params![hash, device.as_str(), now_s, expires_s],
-            )?;
+            let sql = "INSERT INTO codes (hash, device, created_s, expires_s) VALUES (?1, ?2, ?3, ?4)";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for (hash, device) in codes {
+                statement.execute(params![hash, device.as_str(), now_s, expires_s])?;
+            }
             Ok(())
         })
     }
@@ -70,20 +63,15 @@ impl Database {
             let row = transaction.query_row(sql, [enrolment.hash], |row| {
                 Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             });
-            let device = match judge(row.optional()?, Some(&enrolment.key_sha256), now_s) {
+            let device = match judge(row.optional()?, Some(&enrolment.entered.key_sha256), now_s) {
                 Ok(device) => device,
                 Err(state) => return Ok(Err(state)),
             };
             transaction.execute(
                 "UPDATE codes SET used_s = coalesce(used_s, ?2), key_sha256 = ?3 WHERE hash = ?1",
-                params![enrolment.hash, now_s, enrolment.key_sha256],
+                params![enrolment.hash, now_s, enrolment.entered.key_sha256],
             )?;
-            transaction.execute(
-                "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (device) DO UPDATE SET enrolled_s = ?2, revoked_s = NULL, key_sha256 = ?3, audit_key = ?4,
-                 agent = ?5",
-                params![device.as_str(), now_s, enrolment.key_sha256, enrolment.audit_key, enrolment.agent],
-            )?;
+            enrolment.entered.write(transaction, &device, now_s)?;
             Ok(Ok(device))
         })
     }

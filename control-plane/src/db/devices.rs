@@ -79,6 +79,9 @@ impl Database {
             let sql = "UPDATE devices SET revoked_s = ?2 WHERE device = ?1 AND revoked_s IS NULL";
             let revoked = transaction.execute(sql, params![device.as_str(), now_s])? > 0;
             transaction.execute("DELETE FROM assignments WHERE device = ?1", [device.as_str()])?;
+            // Codes and allowed keys let in whoever has them: one that is left over would undo this.
+            transaction.execute("DELETE FROM codes WHERE device = ?1", [device.as_str()])?;
+            transaction.execute("DELETE FROM allowed_keys WHERE device = ?1", [device.as_str()])?;
             transaction.execute("UPDATE contacts SET online = 0 WHERE device = ?1", [device.as_str()])?;
             Ok(revoked)
         })
@@ -162,12 +165,13 @@ impl Database {
         refused.map_or(Ok(version), Err)
     }
 
-    /// The newest signed document of each admitted device.
+    /// The newest signed document of each admitted device that has an assignment: what was signed for the bearer of a name
+    /// before it was revoked is not for the next one.
     pub(crate) fn signed(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, DbError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT s.device, s.version, s.envelope FROM desired s JOIN devices d USING (device)
-                 WHERE d.revoked_s IS NULL ORDER BY s.device",
+                 JOIN assignments a USING (device) WHERE d.revoked_s IS NULL ORDER BY s.device",
             )?;
             let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
             let mut signed = Vec::new();

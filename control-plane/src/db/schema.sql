@@ -1,51 +1,70 @@
-CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- One-time codes, as SHA-256 only: who reads this file cannot enrol.
-CREATE TABLE codes (
+CREATE TABLE IF NOT EXISTS codes (
     hash BLOB PRIMARY KEY, device TEXT NOT NULL, created_s INTEGER NOT NULL, expires_s INTEGER NOT NULL,
     used_s INTEGER, key_sha256 BLOB
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE devices (
+CREATE TABLE IF NOT EXISTS devices (
     device TEXT PRIMARY KEY, enrolled_s INTEGER NOT NULL, revoked_s INTEGER,
     key_sha256 BLOB NOT NULL, audit_key TEXT NOT NULL, agent TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE assignments (
+CREATE TABLE IF NOT EXISTS assignments (
     device TEXT PRIMARY KEY, model TEXT, minimum_context_tokens INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The newest signed desired state of each device; the version only goes up, and the row is never deleted.
-CREATE TABLE desired (
+CREATE TABLE IF NOT EXISTS desired (
     device TEXT PRIMARY KEY, version INTEGER NOT NULL, not_after_s INTEGER NOT NULL, envelope BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The order in which this server met the starts of a device.
-CREATE TABLE boots (
+CREATE TABLE IF NOT EXISTS boots (
     device TEXT NOT NULL, boot TEXT NOT NULL, ordinal INTEGER NOT NULL, PRIMARY KEY (device, boot)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE contacts (
+CREATE TABLE IF NOT EXISTS contacts (
     device TEXT PRIMARY KEY, boot TEXT NOT NULL, connection INTEGER NOT NULL, online INTEGER NOT NULL,
     seen_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE reports (
+CREATE TABLE IF NOT EXISTS reports (
     device TEXT NOT NULL, ordinal INTEGER NOT NULL, sequence INTEGER NOT NULL, received_s INTEGER NOT NULL,
     document TEXT NOT NULL, PRIMARY KEY (device, ordinal, sequence)
 ) STRICT, WITHOUT ROWID;
 
 -- What the next release of the catalogue will hold.
-CREATE TABLE targets (
+CREATE TABLE IF NOT EXISTS targets (
     name TEXT PRIMARY KEY, kind TEXT NOT NULL, sha256 BLOB NOT NULL, bytes BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Every catalogue that was published; the newest counts.
-CREATE TABLE catalogues (
+CREATE TABLE IF NOT EXISTS catalogues (
     number INTEGER PRIMARY KEY, blob BLOB NOT NULL, reference TEXT NOT NULL, published_s INTEGER NOT NULL
 ) STRICT;
 
 -- Where the bytes of each chunk lie. Equal chunks are one chunk, so one place is enough.
-CREATE TABLE chunks (
+CREATE TABLE IF NOT EXISTS chunks (
     id BLOB PRIMARY KEY, blob BLOB NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Certificates of each device that count: one key, except between a renewal and the first use of the new key. A device that
+-- enrolled before there was this table has no row; its first renewal writes them.
+CREATE TABLE IF NOT EXISTS device_keys (
+    number INTEGER PRIMARY KEY, device TEXT NOT NULL, serial TEXT NOT NULL UNIQUE, key_sha256 BLOB NOT NULL,
+    issued_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL, seen_s INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS device_keys_by_device ON device_keys (device);
+
+-- Keys that may enrol without a code, each as one device.
+CREATE TABLE IF NOT EXISTS allowed_keys (
+    key_sha256 BLOB PRIMARY KEY, device TEXT NOT NULL, created_s INTEGER NOT NULL, used_s INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Who asked without a code and with a key that was not allowed, until an operator says yes or no.
+CREATE TABLE IF NOT EXISTS enrol_requests (
+    key_sha256 BLOB PRIMARY KEY, wished_name TEXT NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL,
+    first_s INTEGER NOT NULL, seen_s INTEGER NOT NULL, rejected_s INTEGER
 ) STRICT, WITHOUT ROWID;

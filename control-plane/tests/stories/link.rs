@@ -39,6 +39,8 @@ pub(crate) enum Refused {
 /// An open connection; it ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Link {
+    /// The broker had kept a session.
+    pub(crate) resumed: bool,
     client: AsyncClient,
     packets: mpsc::UnboundedReceiver<Packet>,
     /// Messages that came while something else was awaited.
@@ -59,7 +61,16 @@ impl Link {
         client_id: &str,
         tls: Arc<rustls::ClientConfig>,
     ) -> Result<Self, Refused> {
-        Self::open_with_will(broker, client_id, tls, None).await
+        Self::open_with(broker, client_id, tls, None, false).await
+    }
+
+    /// Connects with a session that the broker keeps for an hour.
+    pub(crate) async fn open_lasting(
+        broker: SocketAddr,
+        client_id: &str,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Self, Refused> {
+        Self::open_with(broker, client_id, tls, None, true).await
     }
 
     /// Connects with something for the broker to say when the connection breaks off.
@@ -69,21 +80,32 @@ impl Link {
         tls: Arc<rustls::ClientConfig>,
         will: Option<&str>,
     ) -> Result<Self, Refused> {
+        Self::open_with(broker, client_id, tls, will, false).await
+    }
+
+    async fn open_with(
+        broker: SocketAddr,
+        client_id: &str,
+        tls: Arc<rustls::ClientConfig>,
+        will: Option<&str>,
+        lasting: bool,
+    ) -> Result<Self, Refused> {
         let mut options = MqttOptions::new(client_id, broker.ip().to_string(), broker.port());
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
-        options.set_clean_start(true);
+        options.set_clean_start(!lasting);
         options.set_keep_alive(Duration::from_secs(20));
         options.set_connection_timeout(10);
         let mut properties = ConnectProperties::new();
         properties.max_packet_size = u32::try_from(MQTT_PACKET_BYTES).ok();
+        properties.session_expiry_interval = lasting.then_some(3600);
         options.set_connect_properties(properties);
         if let Some(topic) = will {
-            options.set_last_will(LastWill::new(topic, "gone", QoS::AtLeastOnce, false, None));
+            options.set_last_will(LastWill::new(topic, "gone", QoS::AtLeastOnce, true, None));
         }
         let (client, mut event_loop) = AsyncClient::new(options, 16);
-        loop {
+        let resumed = loop {
             match timeout(PATIENCE, event_loop.poll()).await.expect("the broker answers a connection") {
-                Ok(Event::Incoming(Packet::ConnAck(_))) => break,
+                Ok(Event::Incoming(Packet::ConnAck(answer))) => break answer.session_present,
                 Ok(_) => {}
                 Err(ConnectionError::ConnectionRefused(code)) => {
                     assert_eq!(code, ConnectReturnCode::NotAuthorized);
@@ -94,7 +116,7 @@ impl Link {
                 }
                 Err(error) => panic!("no answer that a refusal would be: {error}"),
             }
-        }
+        };
         let (sender, packets) = mpsc::unbounded_channel();
         // One task polls and does nothing else; a new connection gets a new event loop.
         let polling = tokio::spawn(async move {
@@ -106,7 +128,7 @@ impl Link {
                 }
             }
         });
-        Ok(Self { client, packets, messages: Vec::new(), polling })
+        Ok(Self { resumed, client, packets, messages: Vec::new(), polling })
     }
 
     /// Subscribes; false if the broker refused.
@@ -125,8 +147,17 @@ impl Link {
 
     /// Publishes and waits for the answer; false if the broker refused or ended the connection.
     pub(crate) async fn publish(&mut self, topic: &str, payload: impl Into<Vec<u8>>) -> bool {
+        self.publish_with(topic, payload, false).await
+    }
+
+    /// Publishes something for the broker to keep.
+    pub(crate) async fn publish_retained(&mut self, topic: &str, payload: impl Into<Vec<u8>>) -> bool {
+        self.publish_with(topic, payload, true).await
+    }
+
+    async fn publish_with(&mut self, topic: &str, payload: impl Into<Vec<u8>>, retain: bool) -> bool {
         let payload: Vec<u8> = payload.into();
-        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.expect("the client runs");
+        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.expect("the client runs");
         loop {
             match self.packet().await {
                 Some(Packet::PubAck(answer)) => {

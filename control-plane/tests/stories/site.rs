@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outpost_contract::{
-    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, ModelFacts, VariantFacts, limits::CHUNK_BYTES,
+    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, Fingerprint, LateRenewRequest, ModelFacts, RenewNonce,
+    RenewRequest, RenewResponse, VariantFacts, limits::CHUNK_BYTES,
 };
 use outpost_control::{Clock, Config, ControlPlane, Fleet, ReleaseRequest, Running, Variant};
-use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use sha2::Digest as _;
 
 use crate::link::{Link, Refused};
 
@@ -33,11 +35,17 @@ pub(crate) struct Device {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A site with settings of its own.
+    pub(crate) async fn start_with(settings: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path().join("state"));
         config.tenant = "acme".parse().unwrap();
         config.http_listen = "127.0.0.1:0".parse().unwrap();
         config.mqtt_listen = "127.0.0.1:0".parse().unwrap();
+        settings(&mut config);
         // TLS goes by the system's clock, so the fixed one must be near it.
         let clock = Clock::fixed(Clock::system().now_s());
         let fleet = Fleet::init(config, clock.clone()).unwrap().fleet;
@@ -87,21 +95,61 @@ impl Site {
 
     /// Asks over HTTPS for an identity.
     pub(crate) async fn ask(&self, code: &str, key: &KeyPair) -> Result<EnrolResponse, (u16, EnrolRefusal)> {
-        let request = CertificateParams::default().serialize_request(key).unwrap().pem().unwrap();
+        self.ask_with(code, certificate_request(key)).await
+    }
+
+    /// Asks with any text in the place of a certificate request.
+    pub(crate) async fn ask_with(
+        &self,
+        code: &str,
+        certificate_request: String,
+    ) -> Result<EnrolResponse, (u16, EnrolRefusal)> {
         let request = EnrolRequest {
             code: code.to_owned(),
-            certificate_request: request,
+            certificate_request,
             audit_key: "till+00000000+AA".to_owned(),
             agent: "0.1.0".to_owned(),
+            wished_name: "the-till-at-the-door".to_owned(),
         };
-        let url = format!("{}/v1/enrol", self.running().url());
-        let answer = https(&self.tls(None)).post(url).json(&request).send().await.unwrap();
-        let status = answer.status();
-        if status.is_success() {
-            Ok(answer.json().await.unwrap())
-        } else {
-            Err((status.as_u16(), answer.json().await.unwrap()))
-        }
+        self.post("/v1/enrol", None, &request).await
+    }
+
+    /// Posts a document; a refusal is told by its status and body.
+    pub(crate) async fn post<T: serde::de::DeserializeOwned, R: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        device: Option<&Device>,
+        document: &impl serde::Serialize,
+    ) -> Result<T, (u16, R)> {
+        let url = format!("{}{path}", self.running().url());
+        let answer = https(&self.tls(device)).post(url).json(document).send().await.unwrap();
+        let status = answer.status().as_u16();
+        if status == 200 { Ok(answer.json().await.unwrap()) } else { Err((status, answer.json().await.unwrap())) }
+    }
+
+    /// A device with a certificate for a new key, by the one that it has.
+    pub(crate) async fn renew(&self, device: &Device) -> Result<Device, (u16, serde_json::Value)> {
+        let key = new_key();
+        let request = RenewRequest { certificate_request: certificate_request(&key) };
+        let renewed: RenewResponse = self.post("/v1/self/renew", Some(device), &request).await?;
+        Ok(Device { name: device.name.clone(), certificate: renewed.certificate, key: key.serialize_pem() })
+    }
+
+    /// A number to sign.
+    pub(crate) async fn nonce(&self) -> String {
+        let url = format!("{}/v1/renew/nonce", self.running().url());
+        let answer = https(&self.tls(None)).get(url).send().await.unwrap();
+        answer.json::<RenewNonce>().await.unwrap().nonce
+    }
+
+    /// A device with a certificate for a new key, by a signature of the old one.
+    pub(crate) async fn renew_late(
+        &self,
+        request: &LateRenewRequest,
+        key: &KeyPair,
+    ) -> Result<Device, (u16, EnrolRefusal)> {
+        let renewed: RenewResponse = self.post("/v1/renew", None, request).await?;
+        Ok(Device { name: "till-1".parse().unwrap(), certificate: renewed.certificate, key: key.serialize_pem() })
     }
 
     /// A device that has enrolled.
@@ -119,6 +167,14 @@ impl Site {
         Ok(https(&self.tls(device)).get(url).send().await?.status().as_u16())
     }
 
+    /// A connection that may hear everything: the control plane's own certificate, and nobody's place is taken.
+    pub(crate) async fn observer(&self) -> Link {
+        let read = |name: &str| std::fs::read_to_string(self.path("state/tls").join(name)).unwrap();
+        let (certificate, key) = (read("control-plane.pem"), read("control-plane.key"));
+        let own = Device { name: "control-plane".parse().unwrap(), certificate, key };
+        self.connect_as(&own, "control-plane.proof").await.unwrap()
+    }
+
     /// Connects a device under its own name.
     pub(crate) async fn connect(&self, device: &Device) -> Result<Link, Refused> {
         self.connect_as(device, device.name.as_str()).await
@@ -127,6 +183,12 @@ impl Site {
     /// Connects a device under any client id.
     pub(crate) async fn connect_as(&self, device: &Device, client_id: &str) -> Result<Link, Refused> {
         Link::open(self.running().mqtt_address(), client_id, Arc::new(self.tls(Some(device)))).await
+    }
+
+    /// Connects a device under its own name, in a session that the broker keeps.
+    pub(crate) async fn connect_lasting(&self, device: &Device) -> Result<Link, Refused> {
+        let tls = Arc::new(self.tls(Some(device)));
+        Link::open_lasting(self.running().mqtt_address(), device.name.as_str(), tls).await
     }
 
     /// Connects a device under its own name, with a will.
@@ -160,6 +222,20 @@ impl Site {
 }
 
 impl Device {
+    /// What this device sends once its certificate has expired, for the new `key`.
+    pub(crate) fn late_request(&self, nonce: &str, key: &KeyPair) -> LateRenewRequest {
+        let certificate_request = certificate_request(key);
+        let digest = sha2::Sha256::digest(certificate_request.as_bytes()).into();
+        let signed = LateRenewRequest::signed_bytes(nonce, &digest);
+        let signature = KeyPair::from_pem(&self.key).unwrap().sign(&signed).unwrap();
+        LateRenewRequest {
+            certificate_request,
+            certificate: self.certificate.clone(),
+            nonce: nonce.to_owned(),
+            signature: hex::encode(signature),
+        }
+    }
+
     /// A device of an authority that calls itself as ours does, with the name of one of ours.
     pub(crate) fn of_another_authority(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -178,6 +254,15 @@ impl Device {
         let certificate = parameters.self_signed(&key).unwrap().pem();
         Self { name: name.parse().unwrap(), certificate, key: key.serialize_pem() }
     }
+}
+
+pub(crate) fn certificate_request(key: &KeyPair) -> String {
+    CertificateParams::default().serialize_request(key).unwrap().pem().unwrap()
+}
+
+/// The fingerprint of a key, worked out from its bytes alone.
+pub(crate) fn fingerprint(key: &KeyPair) -> Fingerprint {
+    Fingerprint(sha2::Sha256::digest(key.der_bytes()).into())
 }
 
 pub(crate) fn new_key() -> KeyPair {

@@ -89,7 +89,7 @@ async fn a_revoked_device_is_put_out_and_cannot_connect_any_more() {
     let site = Site::start().await;
     let (till_1, till_2) = (site.enrol("till-1").await, site.enrol("till-2").await);
     let mut links = Vec::new();
-    for client_id in ["till-1", "till-1.bulk"] {
+    for client_id in ["till-1", "till-1.bulk", "till-1.proof"] {
         links.push(site.connect_as(&till_1, client_id).await.unwrap());
     }
     let name = till_1.name.clone();
@@ -97,11 +97,11 @@ async fn a_revoked_device_is_put_out_and_cannot_connect_any_more() {
     for link in &mut links {
         link.ended().await;
     }
-    for client_id in ["till-1", "till-1.bulk"] {
+    for client_id in ["till-1", "till-1.bulk", "till-1.proof"] {
         let refused = site.connect_as(&till_1, client_id).await.expect_err("a revoked device is not let in");
         assert_eq!(refused, Refused::NotAuthorized);
     }
-    assert_eq!(site.own_route(Some(&till_1)).await.unwrap(), 401);
+    assert_eq!(site.own_route(Some(&till_1)).await.unwrap(), 403);
     assert!(site.connect(&till_2).await.is_ok());
     assert_eq!(site.own_route(Some(&till_2)).await.unwrap(), 200);
 }

@@ -23,6 +23,8 @@ pub struct Connectivity {
     pub last_contact_s: i64,
     /// Why the last attempt or connection ended.
     pub reason: Option<String>,
+    /// Attempts in a row that the broker refused for who this device is.
+    pub refusals: u32,
 }
 
 impl Connectivity {
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn absence_is_counted_from_the_last_contact_and_never_below_zero() {
-        let away = Connectivity { phase: Phase::Syncing, last_contact_s: 1000, reason: None };
+        let away = Connectivity { phase: Phase::Syncing, last_contact_s: 1000, reason: None, refusals: 0 };
         assert_eq!(away.offline_s(1600), 600);
         assert_eq!(away.offline_s(10), 0, "the clock jumped back");
         assert_eq!(Connectivity { phase: Phase::Online, ..away }.offline_s(1600), 0);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::mailbox::Mailbox;
 use super::session::{End, Session, presence};
 use super::wire::{Message, Will};
-use super::{BackOff, Connectivity, Connector, Mqtt, Opening, Phase, Waits};
+use super::{BackOff, Connectivity, Connector, Mqtt, NOT_AUTHORIZED, Opening, Phase, Waits};
 use crate::{Announcement, Class, Identity, SyncDatabase, SyncError, TlsError};
 
 /// Events that may wait for the agent in the channel.
@@ -159,7 +159,7 @@ impl Link {
         });
         let last_contact_s = last_contact_s.unwrap_or_else(|| clock.now_s());
         let (connectivity, watched) =
-            watch::channel(Connectivity { phase: Phase::Offline, last_contact_s, reason: None });
+            watch::channel(Connectivity { phase: Phase::Offline, last_contact_s, reason: None, refusals: 0 });
         let (sender, events) = mpsc::channel(EVENTS);
         let shared = Shared {
             names,
@@ -286,6 +286,11 @@ impl Shared {
     pub(super) fn enter(&self, phase: Phase, reason: Option<String>) {
         self.connectivity.send_modify(|now| {
             now.phase = phase;
+            match (phase, &reason) {
+                (Phase::Online, _) => now.refusals = 0,
+                (_, Some(reason)) if reason == NOT_AUTHORIZED => now.refusals = now.refusals.saturating_add(1),
+                _ => {}
+            }
             now.reason = reason.or_else(|| now.reason.take());
         });
     }

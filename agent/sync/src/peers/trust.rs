@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outpost_contract::DeviceId;
 use outpost_disk::Clock;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -63,22 +64,22 @@ impl ServerCertVerifier for NeighbourVerifier {
 /// For fetching from a neighbour.
 pub(crate) fn client_tls(identity: &Identity, clock: &Clock) -> Result<ClientConfig, TlsError> {
     let verifier = NeighbourVerifier(fleet_verifier(identity.authority())?);
-    let (chain, key) = identity.certificate_and_key()?;
-    let config = ClientConfig::builder_with_details(tls::provider(), Arc::new(FlooredTime(clock.clone())))
+    let mut config = ClientConfig::builder_with_details(tls::provider(), Arc::new(FlooredTime(clock.clone())))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(chain, key)?;
+        .with_client_cert_resolver(identity.shown());
+    // As for every connection: after a renewal the newer certificate is to be shown.
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 
 /// For serving neighbours: none is served without a certificate.
 pub(super) fn server_tls(identity: &Identity, clock: &Clock) -> Result<ServerConfig, TlsError> {
-    let (chain, key) = identity.certificate_and_key()?;
     let config = ServerConfig::builder_with_details(tls::provider(), Arc::new(FlooredTime(clock.clone())))
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(fleet_verifier(identity.authority())?)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(identity.shown());
     Ok(config)
 }
 
