@@ -179,7 +179,12 @@ impl Device {
 
 pub(crate) fn plan(root: &[SigningKey], targets: &[SigningKey], online: &SigningKey, threshold: u64) -> RootPlan {
     let role = |keys: &[SigningKey]| RoleKeys { keys: keys.iter().map(SigningKey::verifying_key).collect(), threshold };
-    RootPlan { root: role(root), targets: role(targets), online: RoleKeys::one(online.verifying_key()) }
+    RootPlan {
+        root: role(root),
+        targets: role(targets),
+        online: RoleKeys::one(online.verifying_key()),
+        holders: BTreeMap::new(),
+    }
 }
 
 pub(crate) fn slices(roots: &[Vec<u8>]) -> Vec<&[u8]> {
