@@ -4,6 +4,8 @@ mod audit;
 mod catalogue;
 mod device;
 mod keys;
+#[cfg(test)]
+mod page;
 mod serve;
 mod setup;
 mod user;

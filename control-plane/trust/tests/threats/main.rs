@@ -10,3 +10,4 @@ mod paths;
 mod publishing;
 mod rollback;
 mod tampering;
+mod traps;
