@@ -369,3 +369,6 @@ pub fn read_proposal(path: &Path) -> Result<Proposal, FleetError> {
 pub fn write_proposal(path: &Path, proposal: &Proposal) -> Result<(), FleetError> {
     Ok(files::write(path, &proposal.to_bytes()?)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,3 +6,4 @@ mod enrolment;
 mod link;
 mod site;
 mod strangers;
+mod wills;
