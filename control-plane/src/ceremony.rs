@@ -239,26 +239,17 @@ impl Fleet {
         if keys.online_next.is_some() {
             advice.push("the next online key waits for a root: `keys root --same`".to_owned());
         }
-        let listed = authority_in(&self.inner.database.targets()?)?;
-        let director = keys.director.verifying_key().to_hex();
-        if listed.as_ref().is_some_and(|listed| !listed.director_keys.contains(&director)) {
-            advice.push(
-                "devices do not know the director key yet: sign a release, `catalogue prepare --again`".to_owned(),
-            );
-        } else if keys.director_before.is_some() {
-            advice.push(
-                "the earlier director key still signs: `keys retire director` when every device has followed"
-                    .to_owned(),
-            );
-        }
-        let tokens = keys.tokens.verifying_key().to_hex();
-        if listed.is_some_and(|listed| listed.token_issuers.iter().all(|issuer| issuer.public_key != tokens)) {
-            advice
-                .push("devices do not know the tokens key yet: sign a release, `catalogue prepare --again`".to_owned());
-        } else if keys.tokens_before.is_some() {
-            advice.push(
-                "the earlier tokens key is still believed: `keys retire tokens` when its tokens have ended".to_owned(),
-            );
+        for (which, name, before) in [
+            (ServerKey::Director, "director", &keys.director_before),
+            (ServerKey::Tokens, "tokens", &keys.tokens_before),
+        ] {
+            if self.is_told(which)? == Some(false) {
+                let how = "sign a release, `catalogue prepare --again`";
+                advice.push(format!("devices do not know the {name} key yet: {how}"));
+            } else if before.is_some() {
+                let how = format!("`keys retire {name}` when every device has followed");
+                advice.push(format!("the earlier {name} key is still in use: {how}"));
+            }
         }
         let now_s = self.now_s();
         let over = validities.iter().filter(|validity| validity.expires_at_s <= now_s);
@@ -285,18 +276,23 @@ impl Fleet {
         all
     }
 
-    /// Every device has accepted a document that came with a catalogue that lists the current key.
-    fn check_followed(&self, which: ServerKey) -> Result<(), FleetError> {
+    /// Whether the newest release lists the current key; `None` before the first one.
+    fn is_told(&self, which: ServerKey) -> Result<Option<bool>, FleetError> {
         let keys = &self.inner.keys;
         let listed = authority_in(&self.inner.database.targets()?)?;
-        let told = listed.is_some_and(|listed| match which {
+        Ok(listed.map(|listed| match which {
+            ServerKey::Online => true,
+            ServerKey::Director => listed.director_keys.contains(&keys.director.verifying_key().to_hex()),
             ServerKey::Tokens => {
                 let current = keys.tokens.verifying_key().to_hex();
                 listed.token_issuers.iter().any(|issuer| issuer.public_key == current)
             }
-            _ => listed.director_keys.contains(&keys.director.verifying_key().to_hex()),
-        });
-        if !told {
+        }))
+    }
+
+    /// Every device has accepted a document that came with a catalogue that lists the current key.
+    fn check_followed(&self, which: ServerKey) -> Result<(), FleetError> {
+        if self.is_told(which)? != Some(true) {
             return Err(FleetError::NotYet("the newest release does not list the key that replaces it".to_owned()));
         }
         let behind = self.devices()?.into_iter().filter(|device| {

@@ -164,6 +164,38 @@ fn only_this_crate_names_the_verifier() {
     assert_eq!(found, expected, "others speak to `outpost_trust`");
 }
 
+#[test]
+fn every_test_that_a_table_names_is_there() {
+    let mut sources = String::new();
+    for folder in ["agent", "control-plane"] {
+        read_sources(&workspace().join(folder), &mut sources);
+    }
+    let readme = include_str!("../../README.md");
+    let named: Vec<_> = [readme, include_str!("traps.rs")].iter().flat_map(|text| test_names(text)).collect();
+    assert!(named.len() > 40, "{} names", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+}
+
+/// What stands in a table's cell between backticks and reads like a test: `file::name`, `crate: name` or `name`.
+fn test_names(text: &str) -> Vec<String> {
+    let cells = text.lines().filter(|line| line.trim_start_matches("//! ").starts_with("| "));
+    let quoted = cells.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let names = quoted.filter_map(|quoted| quoted.rsplit([':', ' ']).next());
+    names.filter(|name| name.matches('_').count() > 2 && !name.contains('.')).map(str::to_owned).collect()
+}
+
+fn read_sources(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            read_sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
 }
