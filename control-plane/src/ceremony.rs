@@ -16,6 +16,14 @@ use crate::files;
 use crate::fleet::{Fleet, FleetError, ROOT_S};
 use crate::keys::{Earlier, Holder, KeysError, ServerKey};
 
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// So long before something expires that the holders must renew, they are told.
+const WARNED_DAYS: i64 = 60;
+
+/// Who renews what is signed with the online key.
+const ITSELF: &str = "this server, by itself";
+
 /// Devices that an error names before it only counts.
 const NAMED: usize = 5;
 
@@ -252,9 +260,16 @@ impl Fleet {
             }
         }
         let now_s = self.now_s();
-        let over = validities.iter().filter(|validity| validity.expires_at_s <= now_s);
-        advice
-            .extend(over.map(|validity| format!("{} has expired; renewed by {}", validity.what, validity.renewed_by)));
+        for Validity { what, expires_at_s, renewed_by } in validities {
+            let days = (expires_at_s - now_s).div_euclid(DAY_S);
+            match days {
+                ..0 => advice.push(format!("{what} has expired; renewed by {renewed_by}")),
+                ..WARNED_DAYS if renewed_by != ITSELF => {
+                    advice.push(format!("{what} expires in {days} days; renewed by {renewed_by}"));
+                }
+                _ => {}
+            }
+        }
         Ok(advice)
     }
 
@@ -345,8 +360,7 @@ fn validity(expiry: &Expiry) -> Validity {
     Validity {
         what: format!("{} {}", expiry.role, expiry.version),
         expires_at_s: expiry.expires_at_s,
-        renewed_by: if holders { "the holders: `catalogue prepare --again`" } else { "this server, by itself" }
-            .to_owned(),
+        renewed_by: if holders { "the holders: `catalogue prepare --again`" } else { ITSELF }.to_owned(),
     }
 }
 

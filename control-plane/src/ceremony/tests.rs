@@ -15,8 +15,6 @@ use crate::db::Assignment;
 use crate::keys::OfflineKeys;
 
 const NOW_S: i64 = 1_800_000_000;
-const DAY_S: i64 = 24 * 60 * 60;
-
 /// A fleet of three holders, of whom two must sign, and one device.
 struct Site {
     fleet: Fleet,
@@ -376,7 +374,13 @@ async fn a_server_that_was_down_for_weeks_refreshes_the_catalogue_at_its_start()
     // A clock that was set back and forth: what was signed in the future is not taken for young.
     site.clock.advance(-300 * DAY_S);
     assert!(site.fleet.refresh_catalogue().unwrap());
-    // The release itself only the holders can renew, and they are told.
+    // The release itself only the holders can renew, and they are told in time.
+    let expires = site.fleet.keys_overview().unwrap().expiries;
+    let targets = expires.iter().find(|validity| validity.what == "targets 1").unwrap();
+    site.clock.advance(targets.expires_at_s - site.fleet.now_s() - 30 * DAY_S);
+    site.fleet.refresh_catalogue().unwrap();
+    assert_eq!(site.fleet.keys_overview().unwrap().advice.len(), 1);
+    assert!(site.fleet.keys_overview().unwrap().advice[0].contains("targets 1 expires in 30 days"));
     site.clock.advance(700 * DAY_S);
     site.fleet.refresh_catalogue().unwrap();
     assert!(site.verify(&device).await.is_err());

@@ -59,9 +59,10 @@ pub struct Standing {
 pub struct Proposal(Subject);
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Subject {
     Root { document: Signed<Root>, before: Option<Signed<Root>> },
-    Release(Box<Offer>),
+    Release(Offer),
 }
 
 #[derive(Debug, Clone)]
@@ -103,7 +104,7 @@ impl Proposal {
         let root = read("root", root)?;
         let before = previous.map(|bundle| read::<Targets>("targets", bundle.targets())).transpose()?;
         let (targets, files) = release.draft(before.as_ref().map(|targets| &targets.signed), expires_at_s)?;
-        Ok(Self(Subject::Release(Box::new(Offer { document: unsigned(targets), before, root, files }))))
+        Ok(Self(Subject::Release(Offer { document: unsigned(targets), before, root, files })))
     }
 
     /// Reads a proposal of at most [`MOST_BYTES`] bytes. Signatures that do not hold are dropped: they are nobody's.
@@ -119,12 +120,12 @@ impl Proposal {
             Wire::Root { v: 1, document, before } => {
                 Self(Subject::Root { document: strictly(&document)?, before: earlier(before)? })
             }
-            Wire::Release { v: 1, document, before, root, files } => Self(Subject::Release(Box::new(Offer {
+            Wire::Release { v: 1, document, before, root, files } => Self(Subject::Release(Offer {
                 document: strictly(&document)?,
                 before: earlier(before)?,
                 root: strictly(&root)?,
                 files: files.into_iter().map(unpacked).collect::<Result<_, _>>()?,
-            }))),
+            })),
             Wire::Root { v, .. } | Wire::Release { v, .. } => {
                 return Err(refused(format!("form {v} is unknown here; use a newer `outpost-control`")));
             }

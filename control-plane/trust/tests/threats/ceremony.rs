@@ -229,7 +229,8 @@ fn a_proposal_that_was_tampered_with_on_the_way_is_refused_or_loses_its_signatur
     // A signature that does not hold is dropped, so that it cannot stand in the way of a good one.
     let mut spoilt = parse(&changed("/document/signatures/0/sig", "00".repeat(64).into())).unwrap();
     assert!(spoilt.standings().unwrap()[0].signed_by.is_empty());
-    assert!(spoilt.sign(&holders.targets[0]).unwrap());
+    assert!(spoilt.sign(&holders.targets[0]).unwrap() && spoilt.sign(&holders.targets[1]).unwrap());
+    assert!(spoilt.is_complete());
     let first = written["files"].as_object().unwrap().keys().next().unwrap().replace('/', "~1");
     for bad in [
         changed("/v", 2.into()),
@@ -251,10 +252,10 @@ fn a_proposal_that_was_tampered_with_on_the_way_is_refused_or_loses_its_signatur
 fn a_planned_root_that_would_lock_everybody_out_is_refused() {
     let holders = Holders::new();
     let written: serde_json::Value = serde_json::from_slice(&holders.first_root().to_bytes().unwrap()).unwrap();
-    let online = written["document"]["signed"]["roles"]["timestamp"]["keyids"].clone();
+    let online = written["document"]["signed"]["roles"]["timestamp"].clone();
     for (path, value) in [
         ("/document/signed/roles/root/threshold", serde_json::json!(4)),
-        ("/document/signed/roles/targets/keyids", online),
+        ("/document/signed/roles/targets", online),
         ("/document/signed/roles/targets", serde_json::Value::Null),
         ("/document/signed/version", serde_json::json!(7)),
     ] {
