@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -56,17 +56,88 @@ pub(crate) enum Command {
 /// `outpost-control keys …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Make offline keys and sign the first root with them
-    #[command(after_help = "Example: outpost-control keys create --keys /mnt/stick/outpost")]
-    Create(KeyDirectory),
+    /// Make offline keys: with a holder's name his own, without one those of a small fleet, with its first root
+    #[command(after_help = "Example: outpost-control keys create --keys /mnt/stick/outpost\n         \
+                      outpost-control keys create --holder ada --keys /mnt/ada")]
+    Create {
+        /// Directory of the offline keys
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// Who holds them: needs no fleet, and writes NAME.pub.json for `keys root`
+        #[arg(long, value_name = "NAME")]
+        holder: Option<String>,
+        /// The keys are there already: only write NAME.pub.json
+        #[arg(long, requires = "holder")]
+        existing: bool,
+    },
+    /// Plan a root: whose keys count. It counts when enough holders have signed it and it is installed
+    #[command(after_help = "Example: outpost-control keys root --holder ada.pub.json --holder bo.pub.json \
+                      --holder cy.pub.json --threshold 2 --plan root.json")]
+    Root {
+        /// A holder's NAME.pub.json; once for each of them, those who stay included
+        #[arg(long = "holder", value_name = "FILE", required_unless_present = "same")]
+        holders: Vec<PathBuf>,
+        /// How many of them must sign
+        #[arg(long, default_value_t = 1)]
+        threshold: u64,
+        /// The same holders and threshold: for a new online key, or before the root expires
+        #[arg(long, conflicts_with_all = ["holders", "threshold"])]
+        same: bool,
+        /// Where the plan is written, for the holders to sign
+        #[arg(long, value_name = "FILE")]
+        plan: PathBuf,
+    },
+    /// Sign a root or a release as a holder; needs no fleet and no network. Says first what is signed
+    #[command(after_help = "Example: outpost-control keys sign root.json --keys /mnt/ada")]
+    Sign {
+        /// What `keys root` or `catalogue prepare` wrote; the signature is added to it
+        file: PathBuf,
+        /// The holder's keys; more than once for more holders at one machine
+        #[arg(long, value_name = "DIR", required = true)]
+        keys: Vec<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Put a root in force that enough holders have signed; the server must be stopped
+    #[command(after_help = "Example: outpost-control keys install root.json")]
+    Install {
+        /// The signed root; copies that different holders signed are put together
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show whose keys count, how many must sign, and what expires first
+    #[command(after_help = "Example: outpost-control keys show")]
+    Show,
+    /// Replace a key of the server; the server must be stopped
+    #[command(after_help = "Example: outpost-control keys rotate director --stolen")]
+    Rotate {
+        /// Which key
+        key: ServerKeyName,
+        /// Somebody else has it: the next release does not list it any more
+        #[arg(long)]
+        stolen: bool,
+    },
+    /// Forget the key that was replaced, once every device knows the new one; the server must be stopped
+    #[command(after_help = "Example: outpost-control keys retire director")]
+    Retire {
+        /// Which key
+        key: ServerKeyName,
+        /// Also if a device has not followed: it must be enrolled again
+        #[arg(long)]
+        force: bool,
+    },
 }
 
-/// Where offline keys are.
-#[derive(Debug, Args)]
-pub(crate) struct KeyDirectory {
-    /// Directory of the offline keys
-    #[arg(long, value_name = "DIR")]
-    pub(crate) keys: PathBuf,
+/// A key of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerKeyName {
+    /// Signs snapshot and timestamp
+    Online,
+    /// Signs desired states
+    Director,
+    /// Signs tokens
+    Tokens,
 }
 
 /// `outpost-control catalogue …`
@@ -75,26 +146,54 @@ pub(crate) enum Catalogue {
     /// Import model files and a policy bundle, sign them, publish; assigned devices get a new desired state
     #[command(after_help = "Example: outpost-control catalogue release --keys DIR --model f16.json --model q4.json")]
     Release {
-        /// Where the offline keys are
+        /// Directory of the offline keys; more than once for more holders at one machine
+        #[arg(long, value_name = "DIR", required = true)]
+        keys: Vec<PathBuf>,
+        /// What is in it
         #[command(flatten)]
-        keys: KeyDirectory,
-        /// What `outpost model inspect FILE --json` wrote about a file; may be given more than once
-        #[arg(long = "model", value_name = "JSON")]
-        models: Vec<PathBuf>,
-        /// A policy bundle, as JSON or as `outpost seal policy` wrote it
-        #[arg(long, value_name = "FILE", conflicts_with = "default_policy")]
-        policy: Option<PathBuf>,
-        /// People whose signatures count on every device from now on, in the place of those before: TOML with
-        /// `[[signers]]` as in an agent's configuration
+        content: ReleaseContent,
+    },
+    /// Prepare the same for holders who sign it elsewhere, with `keys sign`
+    #[command(after_help = "Example: outpost-control catalogue prepare --model q4.json --out release.json")]
+    Prepare {
+        /// Where it is written
         #[arg(long, value_name = "FILE")]
-        signers: Option<PathBuf>,
-        /// Release the built-in policy bundle
-        #[arg(long)]
-        default_policy: bool,
+        out: PathBuf,
+        /// What is in it
+        #[command(flatten)]
+        content: ReleaseContent,
+    },
+    /// Publish what enough holders have signed
+    #[command(after_help = "Example: outpost-control catalogue publish release.json")]
+    Publish {
+        /// The signed release; copies that different holders signed are put together
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// List what is in the catalogue
     #[command(after_help = "Example: outpost-control catalogue ls")]
     Ls,
+}
+
+/// What a release adds or replaces.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseContent {
+    /// What `outpost model inspect FILE --json` wrote about a file; may be given more than once
+    #[arg(long = "model", value_name = "JSON")]
+    pub(crate) models: Vec<PathBuf>,
+    /// A policy bundle, as JSON or as `outpost seal policy` wrote it
+    #[arg(long, value_name = "FILE", conflicts_with = "default_policy")]
+    pub(crate) policy: Option<PathBuf>,
+    /// People whose signatures count on every device from now on, in the place of those before: TOML with
+    /// `[[signers]]` as in an agent's configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signers: Option<PathBuf>,
+    /// Release the built-in policy bundle
+    #[arg(long)]
+    pub(crate) default_policy: bool,
+    /// Nothing new: sign what is there once more, after keys changed or before it expires
+    #[arg(long)]
+    pub(crate) again: bool,
 }
 
 /// `outpost-control device …`

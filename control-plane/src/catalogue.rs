@@ -7,7 +7,7 @@ use outpost_contract::{
     Authority, BlobRef, PolicyFacts, SealedKind, Sha256, Signer, TargetKind, TargetName, VariantFacts,
 };
 use outpost_policies::{Bundle, Policies};
-use outpost_trust::catalogue::{Lifetimes, PublishError, Release, refresh};
+use outpost_trust::catalogue::{Lifetimes, Proposal, PublishError, Release, RootFacts, refresh};
 use outpost_trust::sealed::is_sealed;
 use outpost_trust::{CatalogueBundle, Signers, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use sha2::Digest as _;
 use crate::db::{CurrentCatalogue, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::keys::OfflineKeys;
+use crate::tokens::Issuer;
 
 /// Name of the target that says who may sign what else.
 const AUTHORITY_TARGET: &str = "authority.json";
@@ -79,6 +80,54 @@ impl Fleet {
     /// # Errors
     /// If a file, its facts or the bundle are refused, or the offline keys are not those of the root.
     pub fn release(&self, keys: &OfflineKeys, request: ReleaseRequest) -> Result<BlobRef, FleetError> {
+        self.release_by(std::slice::from_ref(keys), request)
+    }
+
+    /// As [`release`](Self::release), with the keys of several holders who sit at one machine.
+    ///
+    /// # Errors
+    /// As [`release`](Self::release).
+    pub fn release_by(&self, holders: &[OfflineKeys], request: ReleaseRequest) -> Result<BlobRef, FleetError> {
+        let targets = self.next_targets(request)?;
+        self.sign_release(targets, &holders.iter().map(|holder| &holder.targets).collect::<Vec<_>>())
+    }
+
+    /// The same release without a signature, for holders who sign it elsewhere; then [`publish`](Self::publish) it.
+    ///
+    /// # Errors
+    /// If a file, its facts or the bundle are refused, or nobody signed a root yet.
+    pub fn prepare(&self, request: ReleaseRequest) -> Result<Proposal, FleetError> {
+        let targets = self.next_targets(request)?;
+        let roots = self.roots()?;
+        let root = roots.last().ok_or(FleetError::NoRoot)?;
+        let previous = self.inner.database.current_catalogue()?.map(|current| self.bundle(&current)).transpose()?;
+        let expires_at_s = self.now_s() + Lifetimes::default().targets_s;
+        Ok(Proposal::release(release_of(&targets), root, previous.as_ref(), expires_at_s)?)
+    }
+
+    /// Makes a release that enough holders have signed the newest catalogue, as [`release`](Self::release) does.
+    ///
+    /// # Errors
+    /// If signatures are missing, or another release or root came in between.
+    pub fn publish(&self, proposal: Proposal) -> Result<BlobRef, FleetError> {
+        let roots = self.roots()?;
+        let root = roots.last().ok_or(FleetError::NoRoot)?;
+        let current = self.inner.database.current_catalogue()?;
+        let previous = current.as_ref().map(|current| self.bundle(current)).transpose()?;
+        let (signed, listed) = proposal.into_release(root, previous.as_ref())?;
+        let stored = |(name, bytes, kind): (TargetName, Vec<u8>, TargetKind)| {
+            let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+            StoredTarget { name, kind, sha256, bytes }
+        };
+        let targets: Vec<_> = listed.into_iter().map(stored).collect();
+        let online = self.online_key(root)?;
+        let roots = roots.iter().map(Vec::as_slice);
+        let bundle = signed.publish(roots, previous.as_ref(), &Lifetimes::default(), self.now_s(), &[online])?;
+        self.make_newest(&bundle, &targets, current.as_ref())
+    }
+
+    /// Imports what is new and says what the next catalogue lists.
+    fn next_targets(&self, request: ReleaseRequest) -> Result<Vec<StoredTarget>, FleetError> {
         let mut targets = self.inner.database.targets()?;
         for variant in request.variants {
             let (name, bytes, facts) = self.import(variant)?;
@@ -103,7 +152,7 @@ impl Fleet {
             self.authority_document(signers),
             TargetKind::Authority { release: 0 },
         );
-        self.sign_release(targets, &keys.targets)
+        Ok(targets)
     }
 
     /// What the newest catalogue lists.
@@ -130,15 +179,29 @@ impl Fleet {
 
     /// Signs snapshot and timestamp again if they are getting old, with the online key alone. True if it did.
     pub(crate) fn refresh_catalogue(&self) -> Result<bool, FleetError> {
+        self.refresh_older_than(REFRESH_AFTER_S)
+    }
+
+    /// Signs snapshot and timestamp again if they are at least so old, and takes in every root.
+    pub(crate) fn refresh_older_than(&self, age_s: i64) -> Result<bool, FleetError> {
         let now_s = self.now_s();
-        let old = |current: &CurrentCatalogue| now_s - current.published_s >= REFRESH_AFTER_S;
+        // A clock that was set back makes nothing look old; what was published in its future is.
+        let old = |current: &CurrentCatalogue| {
+            now_s - current.published_s >= age_s || current.published_s - now_s >= REFRESH_AFTER_S
+        };
         let Some(current) = self.inner.database.current_catalogue()?.filter(old) else { return Ok(false) };
-        let bundle = self.bundle(&current)?;
+        let (bundle, targets) = (self.bundle(&current)?, self.inner.database.targets()?);
         let roots = self.roots()?;
         let newer = roots.iter().skip(bundle.roots().count()).map(Vec::as_slice);
-        let refreshed = refresh(&bundle, newer, &Lifetimes::default(), now_s, &[&self.inner.keys.online])?;
-        self.make_newest(&refreshed, &self.inner.database.targets()?)?;
+        let online = self.online_key(roots.last().ok_or(FleetError::NoRoot)?)?;
+        let refreshed = refresh(&bundle, newer, &Lifetimes::default(), now_s, &[online])?;
+        self.make_newest(&refreshed, &targets, Some(&current))?;
         Ok(true)
+    }
+
+    /// The key of the server that a root names for snapshot and timestamp.
+    pub(crate) fn online_key(&self, root: &[u8]) -> Result<&SigningKey, FleetError> {
+        Ok(self.inner.keys.online_for(&RootFacts::read(root)?))
     }
 
     fn import(&self, variant: Variant) -> Result<(TargetName, Vec<u8>, VariantFacts), FleetError> {
@@ -168,45 +231,55 @@ impl Fleet {
     fn authority_document(&self, signers: Vec<Signer>) -> Vec<u8> {
         let authority = Authority {
             v: 1,
-            director_keys: vec![self.inner.keys.director.verifying_key().to_hex()],
-            token_issuers: vec![self.issuer().described()],
+            director_keys: self.inner.keys.accepted_directors().iter().map(ToString::to_string).collect(),
+            token_issuers: self.issuers().iter().map(Issuer::described).collect(),
             signers,
         };
         serde_json::to_vec(&authority).expect("the document is plain data")
     }
 
-    fn sign_release(&self, targets: Vec<StoredTarget>, key: &SigningKey) -> Result<BlobRef, FleetError> {
+    fn sign_release(&self, targets: Vec<StoredTarget>, keys: &[&SigningKey]) -> Result<BlobRef, FleetError> {
         let roots = self.roots()?;
         let root = roots.last().ok_or(FleetError::NoRoot)?;
-        let previous = self.inner.database.current_catalogue()?.map(|current| self.bundle(&current)).transpose()?;
+        let current = self.inner.database.current_catalogue()?;
+        let previous = current.as_ref().map(|current| self.bundle(current)).transpose()?;
         let lifetimes = Lifetimes::default();
         let now_s = self.now_s();
-        let release = Release {
-            targets: targets
-                .iter()
-                .map(|target| (target.name.clone(), target.bytes.clone(), target.kind.clone()))
-                .collect(),
-        };
-        let signed = release.sign(root, previous.as_ref(), now_s + lifetimes.targets_s, &[key])?;
+        let release = release_of(&targets);
+        let signed = release.sign(root, previous.as_ref(), now_s + lifetimes.targets_s, keys)?;
+        let online = self.online_key(root)?;
         let roots = roots.iter().map(Vec::as_slice);
-        let bundle = signed.publish(roots, previous.as_ref(), &lifetimes, now_s, &[&self.inner.keys.online])?;
-        self.make_newest(&bundle, &targets)
+        let bundle = signed.publish(roots, previous.as_ref(), &lifetimes, now_s, &[online])?;
+        self.make_newest(&bundle, &targets, current.as_ref())
     }
 
     /// Keeps a catalogue, makes it the newest, and has every assigned device told.
-    fn make_newest(&self, bundle: &CatalogueBundle, targets: &[StoredTarget]) -> Result<BlobRef, FleetError> {
+    fn make_newest(
+        &self,
+        bundle: &CatalogueBundle,
+        targets: &[StoredTarget],
+        previous: Option<&CurrentCatalogue>,
+    ) -> Result<BlobRef, FleetError> {
         // Bytes first: a catalogue that counts can always be fetched.
         let reference = self.inner.blobs.keep(&bundle.to_bytes())?;
-        self.inner.database.publish(targets, &reference, self.now_s())?;
+        let previous = previous.map(|current| current.reference.blake3);
+        if !self.inner.database.publish(targets, &reference, previous, self.now_s())? {
+            return Err(FleetError::Overtaken);
+        }
         self.sign_all()?;
         self.touch();
         Ok(reference)
     }
 
-    fn bundle(&self, current: &CurrentCatalogue) -> Result<CatalogueBundle, FleetError> {
+    pub(crate) fn bundle(&self, current: &CurrentCatalogue) -> Result<CatalogueBundle, FleetError> {
         let bytes = self.inner.blobs.read(&current.reference.blake3, CATALOGUE_BYTES)?;
         Ok(CatalogueBundle::parse(&bytes).map_err(PublishError::from)?)
     }
+}
+
+fn release_of(targets: &[StoredTarget]) -> Release {
+    let copy = |target: &StoredTarget| (target.name.clone(), target.bytes.clone(), target.kind.clone());
+    Release { targets: targets.iter().map(copy).collect() }
 }
 
 fn known_name(name: &str) -> TargetName {
@@ -239,12 +312,14 @@ fn with_release(kind: TargetKind, release: u64) -> TargetKind {
 
 /// The signers of the release before.
 fn signers_before(targets: &[StoredTarget]) -> Result<Vec<Signer>, FleetError> {
-    let Some(target) = targets.iter().find(|target| target.name.as_str() == AUTHORITY_TARGET) else {
-        return Ok(Vec::new());
-    };
-    let authority: Authority = serde_json::from_slice(&target.bytes)
-        .map_err(|error| FleetError::Release { what: AUTHORITY_TARGET.to_owned(), why: error.to_string() })?;
-    Ok(authority.signers)
+    Ok(authority_in(targets)?.map(|authority| authority.signers).unwrap_or_default())
+}
+
+/// The authority document of the newest catalogue.
+pub(crate) fn authority_in(targets: &[StoredTarget]) -> Result<Option<Authority>, FleetError> {
+    let target = targets.iter().find(|target| target.name.as_str() == AUTHORITY_TARGET);
+    let read = target.map(|target| serde_json::from_slice(&target.bytes)).transpose();
+    read.map_err(|error| FleetError::Release { what: AUTHORITY_TARGET.to_owned(), why: error.to_string() })
 }
 
 /// Reads a bundle as a device would, signatures, cases and all, and gives its version. How many signatures it needs is

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::topic::Topic;
-use outpost_contract::{Desired, DesiredModel, DeviceId, Down, TargetKind, TargetPin, Up};
+use outpost_contract::{Desired, DesiredModel, DeviceId, Down, ReasonCode, Reported, TargetKind, TargetPin, Up};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
@@ -22,6 +22,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether something is getting old.
 const TEND_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Versions above this one are not overtaken. A device goes forward by `MOST_STEP` at most, so none gets here but one
+/// that lies, or one that met a thief of the director key before it met us; that one is enrolled again.
+const MOST_OVERTAKEN: u64 = 1 << 33;
 
 /// Whoever was admitted in the moment of its revocation is connected by then: the broker's longest handshake, and a bit.
 const PUT_OUT_AGAIN_AFTER: Duration = Duration::from_secs(12);
@@ -67,9 +71,13 @@ impl Fleet {
             policy,
             rollout: None,
         };
-        inner.database.sign_next(device, not_after_s, |version| {
+        // A thief of the director key, or a database from a backup, may have left the device ahead of us.
+        let reported = inner.database.device(device)?.and_then(|summary| summary.reported);
+        let after = reported.map_or(0, |reported| reported.desired_version);
+        let after = if after <= MOST_OVERTAKEN { after } else { 0 };
+        inner.database.sign_next(device, after, not_after_s, |version| {
             let desired = Desired { version, ..desired };
-            Ok(outpost_trust::desired::sign(&desired, &[&inner.keys.director])?.to_bytes())
+            Ok(outpost_trust::desired::sign(&desired, &inner.keys.directors())?.to_bytes())
         })
     }
 
@@ -79,6 +87,32 @@ impl Fleet {
             self.sign(&device, &assignment)?;
         }
         Ok(())
+    }
+
+    /// Signs anew for a device that says it has accepted what was never signed here, or something else of the same
+    /// version: it will not go back, so the version goes forward. True if it did.
+    pub(crate) fn overtake(&self, reported: &Reported) -> Result<bool, FleetError> {
+        let database = &self.inner.database;
+        let signed = database.desired_version(&reported.device)?;
+        let refused = reported.reasons.iter().any(|reason| reason.code == ReasonCode::Rollback);
+        if reported.desired_version > MOST_OVERTAKEN {
+            tracing::error!(device = %reported.device, reported = reported.desired_version,
+                "the device says that it accepted a version that none can have reached; enrol it again");
+            return Ok(false);
+        }
+        if signed == 0 || reported.desired_version < signed || (reported.desired_version == signed && !refused) {
+            return Ok(false);
+        }
+        let Some((device, assignment, ..)) =
+            database.assignments()?.into_iter().find(|(device, ..)| *device == reported.device)
+        else {
+            return Ok(false);
+        };
+        let version = self.sign(&device, &assignment)?;
+        tracing::warn!(%device, reported = reported.desired_version, version,
+            "the device is ahead of this database (was it set back, or is a director key stolen?); it is overtaken");
+        self.touch();
+        Ok(true)
     }
 
     /// Signs anew what a device that comes back after weeks could not accept any more.

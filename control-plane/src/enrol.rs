@@ -179,7 +179,7 @@ impl Fleet {
             certificate: self.with_chain(issued),
             authority: inner.authority.certificate().to_owned(),
             trusted_root: String::from_utf8_lossy(root).into_owned(),
-            director_keys: vec![inner.keys.director.verifying_key().to_hex()],
+            director_keys: inner.keys.accepted_directors().iter().map(ToString::to_string).collect(),
             broker: self.broker_address(),
             audit_witness: inner.audit.witness_key().to_owned(),
             audit_mirror: inner.audit.mirror_key(),

@@ -16,6 +16,7 @@ use crate::audit::Keeper;
 use crate::blobs::{BlobError, Blobs, Downloads};
 use crate::broker::{BrokerError, CONTROL_PLANE};
 use crate::ca::{Authority, CaError};
+use crate::catalogue::authority_in;
 use crate::clock::Clock;
 use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
 use crate::db::{Assignment, Database, DbError, DeviceSummary};
@@ -33,7 +34,7 @@ const ADMIN_TOKEN: &str = "admin_token_sha256";
 const ROOT_BYTES: u64 = 1024 * 1024;
 
 /// How long a root is good for, seconds: 5 years.
-const ROOT_S: i64 = 5 * 365 * 24 * 60 * 60;
+pub(crate) const ROOT_S: i64 = 5 * 365 * 24 * 60 * 60;
 
 /// Something could not be done with the fleet.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,18 @@ pub enum FleetError {
         /// What is wrong with it.
         why: String,
     },
+    /// Another release came in between.
+    #[error("another catalogue was published meanwhile; try again")]
+    Overtaken,
+    /// A root does not fit this server.
+    #[error("the root cannot be put in force: {0}")]
+    Root(String),
+    /// Devices would not follow.
+    #[error("the earlier key cannot be retired yet: {0}; `--force` retires it all the same")]
+    NotYet(String),
+    /// A root that is in force cannot be read.
+    #[error("a root in the state directory cannot be used: {0}")]
+    Catalogue(#[from] outpost_trust::CatalogueError),
     /// What was awaited did not come.
     #[error("device `{device}` did not report {what} within {seconds} seconds")]
     TimedOut {
@@ -295,7 +308,7 @@ impl Fleet {
         }
     }
 
-    fn root_path(&self, version: usize) -> PathBuf {
+    pub(crate) fn root_path(&self, version: usize) -> PathBuf {
         self.inner.config.state_dir.join(format!("trust/{version}.root.json"))
     }
 
@@ -365,12 +378,25 @@ impl Fleet {
     /// # Errors
     /// If subject, roles or validity are refused.
     pub fn issue_token(&self, subject: &str, roles: &[String], valid_s: i64) -> Result<String, FleetError> {
-        Ok(self.issuer().issue(subject, roles, valid_s, self.now_s())?)
+        Ok(self.issuer()?.issue(subject, roles, valid_s, self.now_s())?)
     }
 
-    pub(crate) fn issuer(&self) -> Issuer<'_> {
+    /// Whom devices are told to believe: the tokens key, and the one before it unless somebody else has that.
+    pub(crate) fn issuers(&self) -> Vec<Issuer<'_>> {
+        let keys = &self.inner.keys;
+        let before = keys.tokens_before.iter().filter(|before| !before.stolen).map(|before| &before.key);
         let config = &self.inner.config;
-        Issuer { key: &self.inner.keys.tokens, issuer: &config.token_issuer, audience: &config.token_audience }
+        let issuer = |key| Issuer { key, issuer: &config.token_issuer, audience: &config.token_audience };
+        [&keys.tokens].into_iter().chain(before).map(issuer).collect()
+    }
+
+    /// Who issues now: the first that the newest catalogue tells devices to believe, else the tokens key.
+    fn issuer(&self) -> Result<Issuer<'_>, FleetError> {
+        let listed = authority_in(&self.inner.database.targets()?)?.map(|authority| authority.token_issuers);
+        let listed = listed.unwrap_or_default();
+        let mut issuers = self.issuers();
+        let believed = issuers.iter().position(|issuer| listed.contains(&issuer.described()));
+        Ok(issuers.swap_remove(believed.unwrap_or(0)))
     }
 
     /// True if this is the operators' bearer token.

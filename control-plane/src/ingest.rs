@@ -99,7 +99,16 @@ impl Ingest {
 
     async fn on_reported(&self, reported: Reported) -> Result<(), FleetError> {
         let (device, boot, sequence) = (reported.device.clone(), reported.boot.clone(), reported.sequence);
-        let new = self.fleet.run(move |fleet| fleet.inner.database.keep_report(&reported, fleet.now_s())).await?;
+        let kept = self.fleet.run(move |fleet| {
+            let new = fleet.inner.database.keep_report(&reported, fleet.now_s())?;
+            Ok::<_, FleetError>(
+                new && {
+                    fleet.overtake(&reported)?;
+                    true
+                },
+            )
+        });
+        let new = kept.await?;
         tracing::info!(%device, sequence, new, "reported state");
         self.fleet.tell_news();
         // The device need not ask whether it arrived, if this answer arrives.

@@ -6,11 +6,16 @@
 //! | online | the state directory | which release is the newest |
 //! | director | the state directory | what one device should run of it |
 //! | tokens | the state directory | who a person or service is |
+//!
+//! While a key is being replaced there are two of it: `director.old.pem` (or `.stolen.pem`) beside `director.pem`, and
+//! `online.next.pem` beside `online.pem` until a root names it.
 
 use std::path::{Path, PathBuf};
 
-use outpost_trust::SigningKey;
+use outpost_trust::catalogue::RootFacts;
 use outpost_trust::keys::KeyError;
+use outpost_trust::{SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError};
 
@@ -34,6 +39,20 @@ pub enum KeysError {
     /// There are keys already; making new ones would orphan every device.
     #[error("`{0}` holds keys already; they are not replaced. Give another directory, or use these")]
     Exist(PathBuf),
+    /// The one before the current key still counts.
+    #[error("`{0}` shows that the key before this one is still in use; run `outpost-control keys retire` first")]
+    StillTwo(PathBuf),
+    /// There is no key to retire.
+    #[error("there is no earlier {0} key to retire")]
+    NothingToRetire(&'static str),
+    /// A file describes no holder.
+    #[error("`{path}` describes no holder of offline keys: {what}")]
+    Holder {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 /// The keys that the server signs with.
@@ -45,6 +64,46 @@ pub struct OnlineKeys {
     pub online: SigningKey,
     /// Signs tokens.
     pub tokens: SigningKey,
+    /// The director key before this one, until it is retired.
+    pub director_before: Option<Earlier>,
+    /// The tokens key before this one, until it is retired.
+    pub tokens_before: Option<Earlier>,
+    /// The online key that the next root is to name.
+    pub online_next: Option<SigningKey>,
+}
+
+/// A key that was replaced.
+#[derive(Debug)]
+pub struct Earlier {
+    /// The key.
+    pub key: SigningKey,
+    /// Somebody else has it too: it signs for devices that know no other, and nothing of ours lists it any more.
+    pub stolen: bool,
+}
+
+/// A key of the server that can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerKey {
+    /// Signs snapshot and timestamp; a root names it.
+    Online,
+    /// Signs desired states; the authority document names it.
+    Director,
+    /// Signs tokens; the authority document names it.
+    Tokens,
+}
+
+/// The public half of a holder's offline keys, as it goes to whoever plans a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holder {
+    /// Version of this form; 1.
+    pub v: u32,
+    /// The holder's name: 1 to 32 characters of a-z, 0-9, `-` and `_`.
+    pub name: String,
+    /// Ed25519 public key for roots, 64 hexadecimal digits.
+    pub root: String,
+    /// Ed25519 public key for releases, 64 hexadecimal digits.
+    pub targets: String,
 }
 
 /// The keys that say what exists. Their directory belongs on a stick in a drawer, or on a machine without a network.
@@ -62,18 +121,133 @@ impl OnlineKeys {
     /// # Errors
     /// [`KeysError::Exist`] if there are keys.
     pub fn create(dir: &Path) -> Result<Self, KeysError> {
-        let [director, online, tokens] = create(dir, ["director", "online", "tokens"])?;
-        Ok(Self { director, online, tokens })
+        create(dir, ["director", "online", "tokens"])?;
+        Self::load(dir)
     }
 
-    /// Reads the keys of `dir`.
+    /// Reads the keys of `dir`; a replacement that was interrupted is finished first.
     ///
     /// # Errors
     /// If one is missing or none.
     pub fn load(dir: &Path) -> Result<Self, KeysError> {
+        for name in ["director", "tokens"] {
+            let next = path(dir, &format!("{name}.next"));
+            if next.exists() && !path(dir, name).exists() {
+                files::rename(&next, &path(dir, name))?;
+            }
+        }
         let [director, online, tokens] = load(dir, ["director", "online", "tokens"])?;
-        Ok(Self { director, online, tokens })
+        Ok(Self {
+            director,
+            online,
+            tokens,
+            director_before: earlier(dir, "director")?,
+            tokens_before: earlier(dir, "tokens")?,
+            online_next: optional(dir, "online.next")?,
+        })
     }
+
+    /// The online key that a root knows: the next one as soon as the root does.
+    #[must_use]
+    pub fn online_for(&self, root: &RootFacts) -> &SigningKey {
+        let next = self.online_next.as_ref().filter(|key| root.online.knows(&key.verifying_key()));
+        next.unwrap_or(&self.online)
+    }
+
+    /// What signs desired states: a device that knows any of these keys listens.
+    #[must_use]
+    pub fn directors(&self) -> Vec<&SigningKey> {
+        [&self.director].into_iter().chain(self.director_before.iter().map(|before| &before.key)).collect()
+    }
+
+    /// The director keys that devices shall accept.
+    #[must_use]
+    pub fn accepted_directors(&self) -> Vec<VerifyingKey> {
+        let before = self.director_before.iter().filter(|before| !before.stolen).map(|before| &before.key);
+        [&self.director].into_iter().chain(before).map(SigningKey::verifying_key).collect()
+    }
+}
+
+impl ServerKey {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Director => "director",
+            Self::Tokens => "tokens",
+        }
+    }
+
+    /// Makes the key that replaces the one in `dir`. The online key waits for a root; the others count at once, beside
+    /// the ones before them. Interrupted at any moment, either the old or the new state is there.
+    ///
+    /// # Errors
+    /// [`KeysError::StillTwo`] if the one before is still in use.
+    pub(crate) fn replace(self, dir: &Path, stolen: bool) -> Result<(), KeysError> {
+        let name = self.name();
+        let next = path(dir, &format!("{name}.next"));
+        for earlier in ["old", "stolen"].map(|state| path(dir, &format!("{name}.{state}"))) {
+            if earlier.exists() {
+                return Err(KeysError::StillTwo(earlier));
+            }
+        }
+        let key = SigningKey::generate().and_then(|key| key.to_pem());
+        let pem = key.map_err(|source| KeysError::Key { path: next.clone(), source })?;
+        files::write_private(&next, pem.as_bytes())?;
+        if self != Self::Online {
+            let state = if stolen { "stolen" } else { "old" };
+            files::rename(&path(dir, name), &path(dir, &format!("{name}.{state}")))?;
+            files::rename(&next, &path(dir, name))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the key before the current one. For the online key: the next one takes its place.
+    ///
+    /// # Errors
+    /// [`KeysError::NothingToRetire`] if there is none.
+    pub(crate) fn retire(self, dir: &Path) -> Result<(), KeysError> {
+        let name = self.name();
+        if self == Self::Online {
+            return Ok(files::rename(&path(dir, "online.next"), &path(dir, name))?);
+        }
+        let earlier = ["old", "stolen"].map(|state| path(dir, &format!("{name}.{state}")));
+        let path = earlier.into_iter().find(|path| path.exists()).ok_or(KeysError::NothingToRetire(name))?;
+        std::fs::remove_file(&path).map_err(files::failed("remove", &path))?;
+        Ok(())
+    }
+}
+
+impl Holder {
+    /// Reads a holder's file.
+    ///
+    /// # Errors
+    /// [`KeysError::Holder`] if it is none.
+    pub fn read(path: &Path) -> Result<Self, KeysError> {
+        let text = files::read_text(path, MOST_BYTES)?;
+        let refused = |what: String| KeysError::Holder { path: path.to_owned(), what };
+        let holder: Self = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        if holder.v != 1 {
+            return Err(refused(format!("form {} is unknown here", holder.v)));
+        }
+        if !is_name(&holder.name) {
+            return Err(refused("its name is not 1 to 32 characters of a-z, 0-9, `-` and `_`".to_owned()));
+        }
+        holder.keys().map_err(|error| refused(error.to_string()))?;
+        Ok(holder)
+    }
+
+    /// The keys for roots and for releases.
+    ///
+    /// # Errors
+    /// If one is no key.
+    pub fn keys(&self) -> Result<(VerifyingKey, VerifyingKey), KeyError> {
+        Ok((self.root.parse()?, self.targets.parse()?))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
 }
 
 impl OfflineKeys {
@@ -84,6 +258,44 @@ impl OfflineKeys {
     pub fn create(dir: &Path) -> Result<Self, KeysError> {
         let [root, targets] = create(dir, ["root", "targets"])?;
         Ok(Self { root, targets })
+    }
+
+    /// Makes one holder's keys in `dir`, and beside them `NAME.pub.json` for whoever plans a root. Returns its path.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), or if the name is none.
+    pub fn create_for(dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
+        Self::public_path(dir, name)?;
+        Self::create(dir)?;
+        Self::describe(dir, name)
+    }
+
+    /// Writes `NAME.pub.json` for keys that are there already. Returns its path.
+    ///
+    /// # Errors
+    /// If there are none, or the name is none.
+    pub fn describe(dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
+        let public = Self::public_path(dir, name)?;
+        let keys = Self::load(dir)?;
+        let hex = |key: &SigningKey| key.verifying_key().to_hex();
+        let holder = Holder { v: 1, name: name.to_owned(), root: hex(&keys.root), targets: hex(&keys.targets) };
+        let text = serde_json::to_vec_pretty(&holder).expect("four short texts always have a JSON form");
+        files::write(&public, &text)?;
+        Ok(public)
+    }
+
+    fn public_path(dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
+        if is_name(name) {
+            return Ok(dir.join(format!("{name}.pub.json")));
+        }
+        let what = "the name is not 1 to 32 characters of a-z, 0-9, `-` and `_`".to_owned();
+        Err(KeysError::Holder { path: PathBuf::from(name), what })
+    }
+
+    /// The public halves.
+    #[must_use]
+    pub fn verifying_keys(&self) -> [VerifyingKey; 2] {
+        [self.root.verifying_key(), self.targets.verifying_key()]
     }
 
     /// Reads the keys of `dir`.
@@ -112,6 +324,23 @@ fn create<const N: usize>(dir: &Path, names: [&str; N]) -> Result<[SigningKey; N
         files::write_private(&path, pem.as_bytes())?;
     }
     load(dir, names)
+}
+
+fn optional(dir: &Path, name: &str) -> Result<Option<SigningKey>, KeysError> {
+    if !path(dir, name).exists() {
+        return Ok(None);
+    }
+    let [key] = load(dir, [name])?;
+    Ok(Some(key))
+}
+
+fn earlier(dir: &Path, name: &str) -> Result<Option<Earlier>, KeysError> {
+    for (state, stolen) in [("old", false), ("stolen", true)] {
+        if let Some(key) = optional(dir, &format!("{name}.{state}"))? {
+            return Ok(Some(Earlier { key, stolen }));
+        }
+    }
+    Ok(None)
 }
 
 fn load<const N: usize>(dir: &Path, names: [&str; N]) -> Result<[SigningKey; N], KeysError> {

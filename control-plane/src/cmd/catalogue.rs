@@ -9,8 +9,8 @@ use outpost_policies::Bundle;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{open, say, say_json};
-use crate::args::Catalogue;
+use super::{keys, open, say, say_json};
+use crate::args::{Catalogue, ReleaseContent};
 
 /// Largest description of a file: tensor offsets of a large model and some facts.
 const DESCRIPTION_BYTES: u64 = 16 * 1024 * 1024;
@@ -33,28 +33,31 @@ struct SignerFile {
 /// Runs the command.
 pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<()> {
     match command {
-        Catalogue::Release { keys, models, policy, default_policy, signers } => {
-            let policy = match (policy, default_policy) {
-                (Some(path), _) => Some(read(&path)?),
-                (None, true) => Some(Bundle::default_bundle().to_bytes()),
-                (None, false) => None,
-            };
-            let signers = signers.as_deref().map(read_signers).transpose()?;
-            if models.is_empty() && policy.is_none() && signers.is_none() {
-                bail!("nothing to release: give `--model`, `--policy`, `--default-policy` or `--signers`");
-            }
-            let variants = models.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;
-            let offline = OfflineKeys::load(&keys.keys)?;
-            let released = open(config)?.release(&offline, ReleaseRequest { variants, policy, signers })?;
+        Catalogue::Release { keys, content } => {
+            let request = request(&content)?;
+            let holders = keys.iter().map(|keys| Ok(OfflineKeys::load(keys)?)).collect::<Result<Vec<_>>>()?;
+            let released = open(config)?.release_by(&holders, request)?;
             if as_json {
                 return say_json(&released);
             }
-            say(format!(
-                "released: {} model files, catalogue {} ({} bytes)",
-                models.len(),
-                released.blake3,
-                released.bytes
-            ))
+            let (models, bytes) = (content.models.len(), released.bytes);
+            say(format!("released: {models} model files, catalogue {} ({bytes} bytes)", released.blake3))
+        }
+        Catalogue::Prepare { out, content } => {
+            let proposal = open(config)?.prepare(request(&content)?)?;
+            keys::write(&out, &proposal)?;
+            keys::tell(&proposal, &[], as_json)?;
+            if as_json {
+                return Ok(());
+            }
+            say(format!("now each holder: outpost-control keys sign {} --keys DIR", out.display()))
+        }
+        Catalogue::Publish { files } => {
+            let released = open(config)?.publish(keys::together(&files)?)?;
+            if as_json {
+                return say_json(&released);
+            }
+            say(format!("released: catalogue {} ({} bytes)", released.blake3, released.bytes))
         }
         Catalogue::Ls => {
             let targets = open(config)?.targets()?;
@@ -74,6 +77,20 @@ pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<(
             Ok(())
         }
     }
+}
+
+fn request(content: &ReleaseContent) -> Result<ReleaseRequest> {
+    let policy = match (&content.policy, content.default_policy) {
+        (Some(path), _) => Some(read(path)?),
+        (None, true) => Some(Bundle::default_bundle().to_bytes()),
+        (None, false) => None,
+    };
+    let signers = content.signers.as_deref().map(read_signers).transpose()?;
+    if content.models.is_empty() && policy.is_none() && signers.is_none() && !content.again {
+        bail!("nothing to release: give `--model`, `--policy`, `--default-policy` or `--signers`, or `--again`");
+    }
+    let variants = content.models.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;
+    Ok(ReleaseRequest { variants, policy, signers })
 }
 
 fn describe(path: &Path) -> Result<Variant> {

@@ -4,6 +4,9 @@ mod audit;
 mod catalogue;
 mod device;
 mod enrolment;
+mod keys;
+#[cfg(test)]
+mod page;
 mod serve;
 mod setup;
 mod user;
@@ -27,16 +30,18 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<()> {
-    let config = Config::load(state_directory(cli.state)?)?;
     let json = cli.json;
+    let state = cli.state;
+    // Only where it is needed: the machine of a holder of offline keys has no fleet.
+    let config = move || -> Result<Config> { Ok(Config::load(state_directory(state)?)?) };
     match cli.command {
-        Command::Init => setup::init(config, json),
-        Command::Serve => serve::serve(config).await,
-        Command::Keys(command) => setup::keys(config, &command, json),
-        Command::Catalogue(command) => catalogue::run(config, command, json),
-        Command::Device(command) => device::run(config, command, json),
-        Command::Audit(command) => audit::run(config, command, json),
-        Command::User(command) => user::run(config, command, json),
+        Command::Init => setup::init(config()?, json),
+        Command::Serve => serve::serve(config()?).await,
+        Command::Keys(command) => keys::run(config, command, json),
+        Command::Catalogue(command) => catalogue::run(config()?, command, json),
+        Command::Device(command) => device::run(config()?, command, json),
+        Command::Audit(command) => audit::run(config()?, command, json),
+        Command::User(command) => user::run(config()?, command, json),
     }
 }
 

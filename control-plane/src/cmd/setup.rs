@@ -1,11 +1,10 @@
-//! `outpost-control init` and `keys`: what is done once, before the first device.
+//! `outpost-control init`: what is done once, before the first device.
 
 use anyhow::Result;
 use outpost_control::{Clock, Config, Fleet};
 use serde_json::json;
 
-use super::{open, say, say_json};
-use crate::args::Keys;
+use super::{say, say_json};
 
 /// Makes a new fleet; the admin token is shown this once.
 pub(super) fn init(config: Config, as_json: bool) -> Result<()> {
@@ -19,18 +18,5 @@ pub(super) fn init(config: Config, as_json: bool) -> Result<()> {
         made.fleet.config().state_dir.display(),
         made.admin_token,
         authority.display()
-    ))
-}
-
-/// Makes offline keys.
-pub(super) fn keys(config: Config, command: &Keys, as_json: bool) -> Result<()> {
-    let Keys::Create(directory) = command;
-    open(config)?.create_offline_keys(&directory.keys)?;
-    if as_json {
-        return say_json(&json!({"keys": directory.keys}));
-    }
-    say(format!(
-        "offline keys are in `{}`: move them off this machine when the release is signed",
-        directory.keys.display()
     ))
 }

@@ -52,11 +52,23 @@ impl Database {
         })
     }
 
-    /// Makes a catalogue the newest one, together with all its targets and its own chunks: all of it or nothing.
-    pub(crate) fn publish(&self, targets: &[StoredTarget], reference: &BlobRef, now_s: i64) -> Result<(), DbError> {
+    /// Makes a catalogue the newest one, together with all its targets and its own chunks: all of it or nothing. False,
+    /// and nothing, if the newest one is not `previous` any more: another process was faster.
+    pub(crate) fn publish(
+        &self,
+        targets: &[StoredTarget],
+        reference: &BlobRef,
+        previous: Option<Blake3>,
+        now_s: i64,
+    ) -> Result<bool, DbError> {
         let json = |what, value: serde_json::Result<String>| value.map_err(|source| DbError::Document { what, source });
         let text = json("catalogue reference", serde_json::to_string(reference))?;
         self.write(|transaction| {
+            let newest = "SELECT blob FROM catalogues ORDER BY number DESC LIMIT 1";
+            let newest: Option<[u8; 32]> = transaction.query_row(newest, [], |row| row.get(0)).optional()?;
+            if newest != previous.map(|previous| previous.0) {
+                return Ok(false);
+            }
             transaction.execute("DELETE FROM targets", [])?;
             for target in targets {
                 let kind = json("target", serde_json::to_string(&target.kind))?;
@@ -69,7 +81,7 @@ impl Database {
                 "INSERT INTO catalogues (blob, reference, published_s) VALUES (?1, ?2, ?3)",
                 params![reference.blake3.0, text, now_s],
             )?;
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -143,6 +143,7 @@ impl Database {
     pub(crate) fn sign_next<E: From<DbError>>(
         &self,
         device: &DeviceId,
+        after: u64,
         not_after_s: i64,
         sign: impl FnOnce(u64) -> Result<Vec<u8>, E>,
     ) -> Result<u64, E> {
@@ -150,7 +151,7 @@ impl Database {
         let version = self.write(|transaction| {
             let sql = "SELECT version FROM desired WHERE device = ?1";
             let version: Option<u64> = transaction.query_row(sql, [device.as_str()], |row| row.get(0)).optional()?;
-            let version = version.unwrap_or(0) + 1;
+            let version = version.unwrap_or(0).max(after) + 1;
             match sign(version) {
                 Ok(envelope) => {
                     transaction.execute(

@@ -11,3 +11,4 @@ mod renewal;
 mod revocation;
 mod site;
 mod strangers;
+mod wills;

@@ -1,5 +1,7 @@
 //! The link against a broker that tests hold in their hands.
 
+mod stolen;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -197,3 +197,30 @@ async fn a_fetch_ends_when_nobody_takes_the_chunks() {
     drop(bench.arrivals);
     assert_eq!(bench.fetch.await.unwrap(), Err(TransferError::Closed));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_stream_of_what_nobody_asked_for_ends_the_fetch_and_fills_nothing() {
+    let mut bench = fetch(2);
+    let mut attempts = bench.attempts;
+    let flooding = tokio::spawn(async move {
+        let mut sent = 0_u32;
+        while let Some(mut broker) = attempts.recv().await {
+            let filter = broker.accept_subscription().await[0].filter.clone();
+            let transfer = filter.rsplit('/').next().unwrap().parse().unwrap();
+            // As fast as the wire takes it, for as long as the device stays.
+            loop {
+                match broker.said_already() {
+                    Some(Said::Goodbye) => break,
+                    _ => broker.send(transfer, chunk(200).id),
+                }
+                sent += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        sent
+    });
+    let error = bench.fetch.await.unwrap().unwrap_err();
+    assert!(matches!(error, TransferError::Unavailable { missing: 2, .. }), "{error}");
+    assert!(flooding.await.unwrap() > 100);
+    assert!(bench.arrivals.recv().await.is_none(), "none of it was handed on");
+}

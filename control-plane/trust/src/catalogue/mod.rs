@@ -12,6 +12,8 @@
 
 mod bundle;
 mod error;
+mod facts;
+mod proposal;
 mod publish;
 mod root;
 mod transport;
@@ -24,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 pub use bundle::{BundleError, BundlePath, CatalogueBundle, MOST_FILES};
 pub use error::{CatalogueError, Role};
+pub use facts::{Expiry, RoleFacts, RootFacts, expiries, targets_of};
+pub use proposal::{Kind, MOST_BYTES as MOST_PROPOSAL_BYTES, Proposal, Standing};
 pub(crate) use publish::sha256;
 pub use publish::{Lifetimes, Release, SignedRelease, refresh};
 pub use root::{PublishError, RoleKeys, RootPlan, newest_root, root_version};

@@ -47,6 +47,9 @@ pub struct Release {
     pub targets: Vec<(TargetName, Vec<u8>, TargetKind)>,
 }
 
+/// Metadata without a signature, and the files that it names.
+pub(super) type Draft = (Targets, BTreeMap<BundlePath, Vec<u8>>);
+
 /// A release with the signatures of the offline keys; goes to the server, which can publish it but not change it.
 #[derive(Debug, Clone)]
 pub struct SignedRelease {
@@ -70,7 +73,15 @@ impl Release {
     ) -> Result<SignedRelease, PublishError> {
         let root: Signed<Root> = read("root", root)?;
         let previous = previous.map(|bundle| read::<Targets>("targets", bundle.targets())).transpose()?;
-        let version = next_version(previous.as_ref().map(|targets| targets.signed.version))?;
+        let (targets, files) = self.draft(previous.as_ref().map(|targets| &targets.signed), expires_at_s)?;
+        let version = targets.version;
+        let metadata = to_bytes(&sign_with(targets, signers, &[&root.signed])?)?;
+        Ok(SignedRelease { version, metadata, files })
+    }
+
+    /// What there is to be signed, and the files that it names.
+    pub(super) fn draft(self, previous: Option<&Targets>, expires_at_s: i64) -> Result<Draft, PublishError> {
+        let version = next_version(previous.map(|targets| targets.version))?;
         let mut targets = HashMap::new();
         let mut files = BTreeMap::new();
         for (name, bytes, kind) in self.targets {
@@ -78,7 +89,7 @@ impl Release {
             check_limits(&bytes, &kind).map_err(refused)?;
             let sha256 = sha256(&bytes);
             let tough_name = tough::TargetName::new(name.as_str()).map_err(|error| refused(&error.to_string()))?;
-            if let Some(before) = previous.as_ref().and_then(|targets| targets.signed.targets.get(&tough_name)) {
+            if let Some(before) = previous.and_then(|targets| targets.targets.get(&tough_name)) {
                 check_counter(before, &sha256, &kind).map_err(|what| refused(&what))?;
             }
             let target = schema::Target {
@@ -100,12 +111,15 @@ impl Release {
             delegations: None,
             _extra: HashMap::new(),
         };
-        let metadata = to_bytes(&sign_with(targets, signers, &[&root.signed])?)?;
-        Ok(SignedRelease { version, metadata, files })
+        Ok((targets, files))
     }
 }
 
 impl SignedRelease {
+    pub(super) fn new(version: NonZeroU64, metadata: Vec<u8>, files: BTreeMap<BundlePath, Vec<u8>>) -> Self {
+        Self { version, metadata, files }
+    }
+
     /// Puts the release into a bundle with all `roots` (oldest first), after the one in `previous`; signs snapshot and
     /// timestamp with the online key.
     ///

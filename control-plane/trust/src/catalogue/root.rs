@@ -1,6 +1,6 @@
 //! Roots: whose keys count for which role; made in a ceremony with the offline keys, changed by the next root.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU64;
 
 use jiff::Timestamp;
@@ -34,7 +34,12 @@ pub struct RootPlan {
     pub targets: RoleKeys,
     /// May say what is newest (snapshot and timestamp). On the server.
     pub online: RoleKeys,
+    /// Who holds which key, for people who read a root; decides nothing.
+    pub holders: BTreeMap<VerifyingKey, String>,
 }
+
+/// Where a root says who holds which key: key id to name.
+pub(super) const HOLDERS: &str = "x-holders";
 
 /// Something could not be signed or put together.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +79,9 @@ pub enum PublishError {
         /// What is wrong, and the way out.
         what: String,
     },
+    /// A proposal cannot be read, or is not the one that it should be.
+    #[error("the proposal is refused: {0}")]
+    Proposal(String),
     /// The result would be refused by every reader.
     #[error("the catalogue would be refused: {0}")]
     Bundle(#[from] BundleError),
@@ -104,7 +112,12 @@ impl RootPlan {
     /// One key for each role: the plan of a small fleet.
     #[must_use]
     pub fn single(root: VerifyingKey, targets: VerifyingKey, online: VerifyingKey) -> Self {
-        Self { root: RoleKeys::one(root), targets: RoleKeys::one(targets), online: RoleKeys::one(online) }
+        Self {
+            root: RoleKeys::one(root),
+            targets: RoleKeys::one(targets),
+            online: RoleKeys::one(online),
+            holders: BTreeMap::new(),
+        }
     }
 
     /// Signs the first root, or the one after `previous`. A later root needs the signatures of the previous root's
@@ -119,7 +132,15 @@ impl RootPlan {
         signers: &[&SigningKey],
     ) -> Result<Vec<u8>, PublishError> {
         let previous = previous.map(|bytes| read::<Root>("root", bytes)).transpose()?;
-        let version = next_version(previous.as_ref().map(|root| root.signed.version))?;
+        let root = self.draft(previous.as_ref().map(|root| &root.signed), expires_at_s)?;
+        let authorities: Vec<&Root> = previous.iter().map(|root| &root.signed).chain([&root]).collect();
+        let signed = sign_with(root.clone(), signers, &authorities)?;
+        to_bytes(&signed)
+    }
+
+    /// The root that the plan makes, without a signature.
+    pub(super) fn draft(&self, previous: Option<&Root>, expires_at_s: i64) -> Result<Root, PublishError> {
+        let version = next_version(previous.map(|root| root.version))?;
         let online = self.online.check("online")?;
         let roles = HashMap::from([
             (RoleType::Root, self.root.check("root")?),
@@ -129,18 +150,18 @@ impl RootPlan {
         ]);
         self.check_separation()?;
         let all_keys = self.root.keys.iter().chain(&self.targets.keys).chain(&self.online.keys);
-        let root = Root {
+        let holders: serde_json::Map<_, _> =
+            self.holders.iter().map(|(key, name)| (key.key_id(), name.as_str().into())).collect();
+        let extra = (!holders.is_empty()).then(|| (HOLDERS.to_owned(), holders.into()));
+        Ok(Root {
             spec_version: SPECIFICATION.to_owned(),
             consistent_snapshot: true,
             version,
             expires: instant(expires_at_s)?,
             keys: all_keys.map(|key| (key.tuf_key_id(), key.tuf_key())).collect(),
             roles,
-            _extra: HashMap::new(),
-        };
-        let authorities: Vec<&Root> = previous.iter().map(|root| &root.signed).chain([&root]).collect();
-        let signed = sign_with(root.clone(), signers, &authorities)?;
-        to_bytes(&signed)
+            _extra: extra.into_iter().collect(),
+        })
     }
 
     /// A key on the server must not be able to say what exists, nor whose keys count.

@@ -8,6 +8,10 @@ use super::Refusal;
 use crate::catalogue::sha256;
 use crate::{Envelope, MOST_VERSION, VerifyingKey};
 
+/// How far ahead of the version accepted before a document may be. A director that signs every hour takes a century for
+/// it; a thief of its key cannot leap to the end of all versions, where the director could not follow.
+pub const MOST_STEP: u64 = 1 << 20;
+
 /// What the device knows when a document arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Acceptance<'a> {
@@ -98,6 +102,10 @@ fn check_address(desired: &Desired, acceptance: &Acceptance<'_>) -> Result<(), R
 fn check_version(desired: &Desired, payload: Sha256, acceptance: &Acceptance<'_>) -> Result<bool, Refusal> {
     let floor = acceptance.floor_version;
     match desired.version {
+        version if floor > 0 && version > floor.saturating_add(MOST_STEP) => Err(Refusal::new(
+            ReasonCode::Unloadable,
+            format!("desired state has version {version}, version {floor} was accepted: no director leaps so far"),
+        )),
         version if version > floor => Ok(false),
         version if version < floor => Err(Refusal::new(
             ReasonCode::Rollback,

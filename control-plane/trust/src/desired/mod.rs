@@ -6,7 +6,7 @@ mod agree;
 use outpost_contract::desired::PAYLOAD_TYPE;
 use outpost_contract::{Desired, ReasonCode};
 
-pub use accept::{Acceptance, Accepted, accept};
+pub use accept::{Acceptance, Accepted, MOST_STEP, accept};
 pub use agree::{Agreed, AgreedPolicy, agree};
 
 use crate::dsse::DsseError;

@@ -183,3 +183,25 @@ async fn no_authority_document_or_two_are_refused() {
     let catalogue = fleet.device().take(&fleet.bundle).await.unwrap();
     assert_eq!(refused(&fleet, &catalogue, |_| {}).0, ReasonCode::Unloadable);
 }
+
+#[tokio::test]
+async fn a_stolen_director_key_chooses_among_what_is_released_and_changes_no_fact_of_it() {
+    let (fleet, catalogue) = released().await;
+    // The thief turns everything that a document lets him turn.
+    let mut desired = fleet.desired(1, 2);
+    let model = desired.model.as_mut().unwrap();
+    model.variants.reverse();
+    model.variants.truncate(1);
+    model.minimum_context_tokens = u32::MAX;
+    desired.policy = None;
+    let accepted = fleet.device().accept(&fleet, &fleet.sign_desired(&desired), None).unwrap();
+    let agreed = agree(&accepted, &catalogue).unwrap();
+    let [(pin, facts, manifest)] = agreed.variants.as_slice() else { panic!("one was chosen") };
+    // What a planner judges the fit by is what the offline keys signed.
+    let TargetKind::Variant(released) = &catalogue.targets[&pin.name].kind else { panic!("a variant") };
+    assert_eq!(facts, released);
+    assert_eq!(manifest.bytes, released.file_bytes);
+    // Leaving the policy out keeps the one in force; who is believed is not his to say.
+    assert!(agreed.policy.is_none());
+    assert_eq!(agreed.director_keys, [fleet.director.verifying_key()]);
+}

@@ -3,6 +3,7 @@
 use outpost_contract::desired::PAYLOAD_TYPE;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::{Desired, ReasonCode};
+use outpost_trust::desired::MOST_STEP;
 use outpost_trust::{Acceptance, Envelope, MOST_VERSION, SigningKey};
 
 use crate::fleet::{DAY_S, Fleet, key, tenant, till};
@@ -28,6 +29,21 @@ fn a_replayed_older_desired_state_is_refused() {
     let refused = device.accept(&fleet, &fleet.sign_desired(&fleet.desired(7, 1)), Some(&newest)).unwrap_err();
     assert_eq!(refused.code, ReasonCode::Rollback);
     assert!(refused.detail.contains("version 7") && refused.detail.contains("version 8"), "{refused}");
+}
+
+#[test]
+fn a_thief_of_the_director_key_cannot_leap_to_where_the_director_could_not_follow() {
+    let fleet = Fleet::new();
+    let device = fleet.device();
+    let newest = device.accept(&fleet, &fleet.sign_desired(&fleet.desired(8, 1)), None).unwrap();
+    for far in [8 + MOST_STEP + 1, MOST_VERSION] {
+        let leap = fleet.sign_desired(&fleet.desired(far, 1));
+        assert_eq!(device.accept(&fleet, &leap, Some(&newest)).unwrap_err().code, ReasonCode::Unloadable);
+    }
+    let furthest = fleet.sign_desired(&fleet.desired(8 + MOST_STEP, 1));
+    let stolen = device.accept(&fleet, &furthest, Some(&newest)).unwrap();
+    // The director goes one further, and the device is his again.
+    device.accept(&fleet, &fleet.sign_desired(&fleet.desired(9 + MOST_STEP, 1)), Some(&stolen)).unwrap();
 }
 
 #[test]

@@ -131,3 +131,60 @@ async fn a_clock_in_the_far_future_accepts_nothing_and_spoils_nothing() {
     device.now_s = NOW_S + DAY_S;
     device.take(&fleet.bundle).await.unwrap();
 }
+
+#[tokio::test]
+async fn each_role_that_expires_narrows_what_arrives_and_not_what_runs() {
+    // For ever is for ever: a clock that leapt ten years makes no difference to what is in force.
+    let for_ever = ExpirationPolicy::AcceptStale { at_most_s: i64::MAX };
+    let long = Lifetimes {
+        root_s: 9000 * DAY_S,
+        targets_s: 9000 * DAY_S,
+        snapshot_s: 9000 * DAY_S,
+        timestamp_s: 9000 * DAY_S,
+    };
+    for (role, lifetimes) in [
+        (Role::Root, Lifetimes { root_s: DAY_S, ..long }),
+        (Role::Targets, Lifetimes { targets_s: DAY_S, ..long }),
+        (Role::Snapshot, Lifetimes { snapshot_s: DAY_S, ..long }),
+        (Role::Timestamp, Lifetimes { timestamp_s: DAY_S, ..long }),
+    ] {
+        let fleet = Fleet::with_lifetimes(&lifetimes);
+        let mut device = fleet.device();
+        let before = device.take(&fleet.bundle).await.unwrap();
+        for now_s in [NOW_S + 2 * DAY_S, NOW_S + 10 * 365 * DAY_S, i64::MAX] {
+            device.now_s = now_s;
+            // In service: a device that meets it for the first time does not take it, nor does one that has it.
+            let mut fresh = fleet.device();
+            fresh.now_s = now_s;
+            assert!(matches!(fresh.take(&fleet.bundle).await, Err(CatalogueError::Expired { .. })), "{role}");
+            let refused = device.take(&fleet.bundle).await.unwrap_err();
+            assert_eq!(refused.reason(), ReasonCode::Expired, "{role}: {refused}");
+            if now_s == NOW_S + 2 * DAY_S {
+                assert!(matches!(&refused, CatalogueError::Expired { role: first, .. } if *first == role), "{refused}");
+            }
+            // At a start: what is in force is read again, in full, and raises nothing.
+            let again = device.take_bytes(for_ever, &fleet.bundle.to_bytes()).await.unwrap();
+            assert!(again.stale, "{role}");
+            assert_eq!((&again.targets, &again.floors), (&before.targets, &before.floors), "{role}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expired_desired_state_narrows_what_arrives_and_not_what_runs() {
+    let fleet = Fleet::new();
+    let mut device = fleet.device();
+    let catalogue = device.take(&fleet.bundle).await.unwrap();
+    let bytes = fleet.sign_desired(&fleet.desired(3, 1));
+    let accepted = device.accept(&fleet, &bytes, None).unwrap();
+    let newer = fleet.sign_desired(&fleet.desired(4, 1));
+    for now_s in [NOW_S + 8 * DAY_S, NOW_S + 10 * 365 * DAY_S, i64::MAX] {
+        device.now_s = now_s;
+        // In service: the retained one comes again and is known; a newer one that is too old is not taken.
+        assert!(device.accept(&fleet, &bytes, Some(&accepted)).unwrap().repeated);
+        assert_eq!(device.accept(&fleet, &newer, Some(&accepted)).unwrap_err().code, ReasonCode::Expired);
+        // At a start: what is in force still agrees with the catalogue that is in force.
+        let again = device.accept(&fleet, &bytes, Some(&accepted)).unwrap();
+        assert_eq!(outpost_trust::desired::agree(&again, &catalogue).unwrap().variants.len(), 2);
+    }
+}

@@ -61,16 +61,25 @@ impl Fleet {
 
     /// `threshold` of `keys` for both offline roles, and a first release.
     pub(crate) fn with_keys(threshold: u64, keys: usize) -> Self {
+        Self::with(threshold, keys, &Lifetimes::default())
+    }
+
+    /// One key per role, and a first release whose parts are good for so long.
+    pub(crate) fn with_lifetimes(lifetimes: &Lifetimes) -> Self {
+        Self::with(1, 1, lifetimes)
+    }
+
+    fn with(threshold: u64, keys: usize, lifetimes: &Lifetimes) -> Self {
         let root_keys: Vec<_> = (0..keys).map(|_| key()).collect();
         let targets_keys: Vec<_> = (0..keys).map(|_| key()).collect();
         let (online, director) = (key(), key());
         let plan = plan(&root_keys, &targets_keys, &online, threshold);
-        let root = plan.sign(None, NOW_S + Lifetimes::default().root_s, &refs(&root_keys)).unwrap();
+        let root = plan.sign(None, NOW_S + lifetimes.root_s, &refs(&root_keys)).unwrap();
         let director_hex = director.verifying_key().to_hex();
         let release = Release { targets: targets(1, &director_hex) };
-        let signed = release.sign(&root, None, NOW_S + Lifetimes::default().targets_s, &refs(&targets_keys)).unwrap();
+        let signed = release.sign(&root, None, NOW_S + lifetimes.targets_s, &refs(&targets_keys)).unwrap();
         let roots = vec![root];
-        let bundle = signed.publish(slices(&roots), None, &Lifetimes::default(), NOW_S, &[&online]).unwrap();
+        let bundle = signed.publish(slices(&roots), None, lifetimes, NOW_S, &[&online]).unwrap();
         Self { root_keys, targets_keys, online, director, roots, threshold, now_s: NOW_S, bundle }
     }
 
@@ -179,7 +188,12 @@ impl Device {
 
 pub(crate) fn plan(root: &[SigningKey], targets: &[SigningKey], online: &SigningKey, threshold: u64) -> RootPlan {
     let role = |keys: &[SigningKey]| RoleKeys { keys: keys.iter().map(SigningKey::verifying_key).collect(), threshold };
-    RootPlan { root: role(root), targets: role(targets), online: RoleKeys::one(online.verifying_key()) }
+    RootPlan {
+        root: role(root),
+        targets: role(targets),
+        online: RoleKeys::one(online.verifying_key()),
+        holders: BTreeMap::new(),
+    }
 }
 
 pub(crate) fn slices(roots: &[Vec<u8>]) -> Vec<&[u8]> {

@@ -1,6 +1,7 @@
 //! What an attacker may try, one file per threat; and what must go on working.
 
 mod agreement;
+mod ceremony;
 mod desired;
 mod expiry;
 mod fleet;
@@ -9,3 +10,4 @@ mod paths;
 mod publishing;
 mod rollback;
 mod tampering;
+mod traps;
