@@ -1,6 +1,6 @@
 //! What fits is chosen, what does not is not, and everyone is told why.
 
-use outpost_contract::{KernelSpeed, Measurements, ModelFacts, VariantFacts};
+use outpost_contract::{GoldenPrompts, KernelSpeed, Measurements, ModelFacts, VariantFacts};
 use proptest::prelude::*;
 
 use super::*;
@@ -28,6 +28,7 @@ fn candidate(quantisation: &str, weight_mib: u64, quality_milli: u32) -> Candida
             file_bytes: weight_mib << 20,
             weight_bytes: weight_mib << 20,
             quality_milli,
+            golden: GoldenPrompts::default(),
         },
     }
 }

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod desired;
 pub mod digest;
 pub mod enrol;
+pub mod golden;
 pub mod ids;
 pub mod limits;
 pub mod measurements;
@@ -23,6 +24,7 @@ pub use catalogue::{Authority, ModelFacts, PolicyFacts, TargetKind, TokenIssuer,
 pub use desired::{Desired, DesiredModel, TargetPin};
 pub use digest::{Blake3, Sha256};
 pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse};
+pub use golden::{GoldenPrompt, GoldenPrompts, InvalidGolden};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Presence};
