@@ -11,6 +11,7 @@
 //! gets its name. A power cut costs the chunks since the last commit (4 MiB at most) and nothing else.
 
 mod blob;
+mod collect;
 mod error;
 mod index;
 mod install;
@@ -22,6 +23,7 @@ mod recover;
 mod source;
 mod store;
 
+pub use collect::{Collection, Keep, Kept, Removed, Room};
 pub use error::StoreError;
 pub use index::StoredFile;
 pub use medium::{Medium, RealMedium};
