@@ -1,5 +1,6 @@
 //! Stories of the whole product, told with the real programs over real sockets.
 
+mod activation;
 mod kills;
 mod mirror;
 mod model_files;
@@ -8,3 +9,4 @@ mod rollback;
 mod sealed;
 mod strangers;
 mod templates;
+mod weeks;

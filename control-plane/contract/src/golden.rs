@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Most golden prompts of one variant: each costs a device a prompt and some tokens before the model serves.
 pub const PROMPTS: usize = 8;
 
-/// Most bytes of one prompt: the catalogue carries it to every device.
-pub const PROMPT_BYTES: usize = 512;
+/// Most bytes of one prompt: with its answer it has to fit into the smallest context of use, 256 tokens, whatever a token is.
+pub const PROMPT_BYTES: usize = 160;
 
 /// Most bytes of the beginning of one answer.
 pub const ANSWER_BYTES: usize = 512;
