@@ -38,6 +38,9 @@ pub struct Card {
     pub tokens_per_second_milli: u64,
     /// When it was installed, seconds since 1970-01-01 UTC.
     pub installed_at_s: i64,
+    /// The file that served before, kept in the store for a way back; none if there was none.
+    #[serde(default)]
+    pub previous: Option<outpost_contract::Blake3>,
 }
 
 impl Card {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use outpost_audit::{AuditLog, BootReport};
-use outpost_disk::{Ledger, StateLock};
+use outpost_disk::{Clock, Ledger, StateLock};
 use outpost_serve::{Limits, ServeConfig, Server, TlsFiles};
 use outpost_sync::Identity;
 use tokio::sync::{broadcast, watch};
@@ -38,6 +38,8 @@ pub struct Overrides {
     /// The program that templates run in, for an agent inside a program that does not begin with
     /// [`crate::template_worker::work_if_asked`]; `None` for the program that the agent runs in.
     pub program: Option<PathBuf>,
+    /// The clock, for who simulates weeks; `None` for the system's. No configuration leads here.
+    pub clock: Option<Clock>,
 }
 
 /// A running agent.
@@ -71,7 +73,8 @@ impl Agent {
             Some(program) => program,
             None => std::env::current_exe().context("cannot find this program's own path")?,
         };
-        let (parts, readiness, boot_report) = Parts::open(&state, &config, identity.as_ref(), program)?;
+        let (parts, readiness, boot_report) =
+            Parts::open(&state, &config, identity.as_ref(), program, overrides.clock)?;
         let link = match &identity {
             Some(identity) if !overrides.offline => Some(parts.link(identity, overrides.reconnect)?),
             _ => None,
@@ -99,6 +102,7 @@ impl Agent {
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
             tokio::spawn(key_sets.watch(stop_serving.clone())),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
+            tokio::spawn(Arc::clone(&parts.installer.housekeeper).watch(stop_serving.clone())),
             tokio::spawn(
                 Keeping {
                     audit: parts.audit.clone(),
@@ -180,10 +184,13 @@ impl Agent {
     /// If nothing will serve without somebody's help: says why.
     pub async fn serving(&self) -> Result<()> {
         let mut readiness = self.readiness.clone();
-        let settled = readiness.wait_for(|now| *now != Readiness::Preparing).await.context("the agent is stopping")?;
+        let settled = readiness
+            .wait_for(|now| !matches!(now, Readiness::Preparing | Readiness::Switching(_)))
+            .await
+            .context("the agent is stopping")?;
         match &*settled {
             Readiness::Nothing(because) => bail!("no model serves: {because}"),
-            Readiness::Serving | Readiness::Preparing => Ok(()),
+            Readiness::Serving | Readiness::Preparing | Readiness::Switching(_) => Ok(()),
         }
     }
 
@@ -258,7 +265,7 @@ async fn sweep(residents: Arc<Residents>, stop: CancellationToken) {
 /// An enrolled device that leaves its fleet alone for now: what it accepted before is in force.
 async fn resume_alone(reconciler: Reconciler) {
     if reconciler.resume().await.is_none() {
-        reconciler.installer.unload();
+        reconciler.installer.unload().await;
     }
 }
 

@@ -6,6 +6,7 @@ mod prompt;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use outpost_contract::ModelId;
@@ -23,6 +24,9 @@ use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
 /// The name under which whatever the plan chose can be asked for, so that a client need not know what it is.
 pub const DEFAULT_MODEL: &str = "default";
 
+/// How long a request waits while models are exchanged.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Where the agent stands on its way to an answer; health and status show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -30,6 +34,8 @@ pub enum Readiness {
     Preparing,
     /// A model serves.
     Serving,
+    /// One model leaves so that another may come: for a moment none answers.
+    Switching(String),
     /// Nothing serves, and why.
     Nothing(String),
 }
@@ -70,12 +76,26 @@ impl LocalBackend {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// The model that the plan chose. While it is being exchanged for another, whoever asks waits for a while.
+    async fn planned(&self) -> Option<Arc<Loaded>> {
+        if let Some(loaded) = self.active.current() {
+            return Some(loaded);
+        }
+        let mut readiness = self.readiness.clone();
+        if matches!(*readiness.borrow(), Readiness::Switching(_)) {
+            let settled = readiness.wait_for(|now| !matches!(now, Readiness::Switching(_)));
+            // Whoever waited in vain is told what is going on, and when to ask again.
+            let _ = tokio::time::timeout(SWITCH_PATIENCE, settled).await;
+        }
+        self.active.current()
+    }
+
     /// Finds what a name means, and the presets that come with it. A name without a tag means any variant, `:latest` too.
     async fn meant(&self, name: &str) -> Result<(Meant, Option<Preset>), BackendError> {
         let name = name.strip_suffix(":latest").unwrap_or(name);
         let preset = self.presets.get(name);
         let name = preset.as_ref().map_or(name, |preset| preset.from.as_str());
-        let planned = self.active.current();
+        let planned = self.planned().await;
         if let Some(loaded) = &planned
             && names(&loaded.card, name)
         {
@@ -87,7 +107,9 @@ impl LocalBackend {
         }
         if planned.is_none() && (name == DEFAULT_MODEL || name.parse::<ModelId>().is_ok()) {
             return match &*self.readiness.borrow() {
-                Readiness::Nothing(because) => Err(BackendError::NotReady { detail: because.clone() }),
+                Readiness::Nothing(because) | Readiness::Switching(because) => {
+                    Err(BackendError::NotReady { detail: because.clone() })
+                }
                 Readiness::Preparing | Readiness::Serving => {
                     Err(BackendError::NotReady { detail: "a model is being prepared".into() })
                 }
@@ -137,7 +159,7 @@ impl Backend for LocalBackend {
     async fn health(&self) -> Health {
         match &*self.readiness.borrow() {
             Readiness::Serving => Health::Ready,
-            Readiness::Preparing => Health::Loading,
+            Readiness::Preparing | Readiness::Switching(_) => Health::Loading,
             Readiness::Nothing(because) => Health::Unavailable { because: because.clone() },
         }
     }

@@ -28,6 +28,9 @@ const RECORD_DAYS: u32 = 183;
 /// The least that an audit log may have, MiB: with less, a busy hour fills it.
 const QUOTA_MIB: u64 = 64;
 
+/// The longest that answers may take to end, seconds: an hour without a model for new requests is more than anybody meant.
+const DRAIN_SECONDS: u64 = 3600;
+
 /// The configuration cannot be used; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration `{}` cannot be used", .0.display())]
@@ -41,6 +44,8 @@ pub struct Config {
     pub api: Api,
     /// What to serve when no control plane says so.
     pub model: Model,
+    /// The model files on this disk.
+    pub store: Store,
     /// The audit log.
     pub audit: Audit,
     /// Where the bytes of models come from in a fleet.
@@ -155,6 +160,24 @@ pub struct Model {
     pub draft: Option<PathBuf>,
     /// Directories that `pull` takes model files from, on a box without a control plane.
     pub sources: Vec<PathBuf>,
+    /// Seconds that answers may take to end when their model has to leave for another that does not fit beside it.
+    pub drain_seconds: u64,
+}
+
+/// The model files on this disk.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Most mebibytes that model files may take; 0 for what the disk gives.
+    pub disk_budget_mib: u64,
+    /// Models kept on disk that served before the present one: 0 or 1.
+    pub keep_previous: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { disk_budget_mib: 0, keep_previous: 1 }
+    }
 }
 
 /// Where matrix products are computed: by name, or the best that this binary has and that works.
@@ -195,6 +218,7 @@ impl Default for Model {
             backend: BackendChoice::Auto,
             draft: None,
             sources: Vec::new(),
+            drain_seconds: 60,
         }
     }
 }
@@ -298,6 +322,12 @@ impl Config {
         if self.model.slots == 0 || self.model.slots > 64 {
             bail!("`model.slots` is {}: choose 1 to 64", self.model.slots);
         }
+        if self.model.drain_seconds > DRAIN_SECONDS {
+            bail!("`model.drain_seconds` is {}: choose 0 to {DRAIN_SECONDS}", self.model.drain_seconds);
+        }
+        if self.store.keep_previous > 1 {
+            bail!("`store.keep_previous` is {}: choose 0 or 1", self.store.keep_previous);
+        }
         if self.audit.content_days > CONTENT_DAYS {
             bail!("`audit.content_days` is {}: choose 0 to {CONTENT_DAYS}", self.audit.content_days);
         }
@@ -351,6 +381,8 @@ mod tests {
         for (text, name) in [
             ("[api]\nlisten = \"everywhere\"", "api.listen"),
             ("[model]\nslots = 0", "model.slots"),
+            ("[model]\ndrain_seconds = 99999", "model.drain_seconds"),
+            ("[store]\nkeep_previous = 2", "store.keep_previous"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[audit]\ncontent_days = 99999", "audit.content_days"),
             ("[audit]\nrecord_days = 30", "audit.record_days"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use outpost_contract::{ModelFacts, ModelId, VariantFacts};
+use outpost_contract::{GoldenPrompts, ModelFacts, ModelId, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
 
 /// The facts of a file, for a catalogue entry or a plan.
@@ -29,6 +29,7 @@ pub fn variant(model: ModelId, release: u64, info: &ModelInfo) -> VariantFacts {
         file_bytes: info.file_bytes,
         weight_bytes: info.weight_bytes,
         quality_milli: u32::try_from(bits_milli).unwrap_or(u32::MAX),
+        golden: GoldenPrompts::default(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! From "may run" to "runs": plan, pull, check, load, self-test, switch; a failure anywhere leaves what serves alone.
 
+mod replace;
+
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -8,16 +11,19 @@ use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
 use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
 use outpost_disk::{Clock, Ledger};
 use outpost_engine::gguf::Gguf;
-use outpost_planner::{Candidate, Constraints, Plan, plan};
+use outpost_planner::{Candidate, Constraints, Entrance, Plan, given_back, plan};
 use outpost_store::{Source, SourceError, Store, StoreError};
 use tokio::sync::watch;
 
-use crate::active::{Active, Card, Loaded};
+use crate::activation::{Wanted, recorded};
+use crate::active::{Active, Card};
+use crate::attempts::Attempts;
 use crate::backend::Readiness;
 use crate::config;
 use crate::facts;
+use crate::housekeeping::Housekeeper;
+use crate::measure::Measured;
 use crate::progress::{Announcer, Progress};
-use crate::self_test;
 use crate::template_worker::{Limits, TemplateWorker};
 use crate::worker::{Worker, WorkerOptions};
 
@@ -31,7 +37,15 @@ pub struct Installer {
     pub(crate) clock: Clock,
     pub(crate) announcer: Announcer,
     pub(crate) readiness: watch::Sender<Readiness>,
-    pub(crate) ledger: Mutex<Ledger<Card>>,
+    pub(crate) ledger: Arc<Mutex<Ledger<Card>>>,
+    pub(crate) measured: Arc<Measured>,
+    pub(crate) housekeeper: Arc<Housekeeper>,
+    /// What was tried and failed.
+    pub(crate) attempts: Arc<Attempts>,
+    /// Whoever exchanges models holds it.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Counts decisions on what is to serve: what was decided before is not brought back.
+    pub(crate) decisions: Arc<AtomicU64>,
     /// What was refused last and why: trying again every half minute is no reason to record it every half minute.
     pub(crate) last_rejection: Mutex<Option<Reason>>,
     /// What templates run in.
@@ -56,10 +70,15 @@ pub struct Installed {
     pub plan: Plan,
     /// What serves now.
     pub card: Card,
+    /// How it came in, if something else served.
+    pub entrance: Option<Entrance>,
+    /// Variants that would have been chosen first and failed here, each with its reason.
+    pub passed_over: Vec<Reason>,
 }
 
 impl Installer {
-    /// Plans among the offers and makes the chosen one serve. What already serves and is still the choice stays.
+    /// Plans among the offers and makes the chosen one serve. What already serves and is still the choice stays. A variant that
+    /// fails here is not tried again for this desired state: the next best has its turn.
     ///
     /// # Errors
     /// Why it does not serve, for the report; whatever served before still does. The plan comes along where one was made.
@@ -70,7 +89,59 @@ impl Installer {
         minimum_context_tokens: u32,
         measurements: &Measurements,
         source: &dyn Source,
-    ) -> Result<Installed, (Option<Plan>, Reason)> {
+    ) -> Result<Installed, (Option<Plan>, Vec<Reason>)> {
+        let (mut passed_over, mut open) = (Vec::new(), Vec::new());
+        for offer in offers {
+            match self.attempts.failure(offer.manifest.blake3) {
+                Some(before) => {
+                    let detail = format!("`{}` is not tried again: {}", offer.target, before.detail);
+                    passed_over.push(Reason { detail, ..before });
+                }
+                None => open.push(offer.clone()),
+            }
+        }
+        let mut last = None;
+        while !open.is_empty() {
+            let (plan, chosen) = match self.choose(model, &open, minimum_context_tokens, measurements).await {
+                Ok(chosen) => chosen,
+                Err((plan, reason)) => {
+                    passed_over.push(reason);
+                    return Err((plan.or(last), passed_over));
+                }
+            };
+            let Chosen { offer, card } = chosen;
+            if let Some(current) = self.active.current()
+                && current.card.blake3 == Some(offer.manifest.blake3)
+            {
+                return Ok(Installed { card: current.card.clone(), plan, entrance: None, passed_over });
+            }
+            match self.pull_and_load(card, &offer, &plan, source).await {
+                Ok((card, entrance)) => return Ok(Installed { plan, card, entrance, passed_over }),
+                Err(reason) => {
+                    let is_known = self.attempts.failure(offer.manifest.blake3).is_some();
+                    passed_over.push(reason);
+                    if !is_known {
+                        return Err((Some(plan), passed_over));
+                    }
+                }
+            }
+            open.retain(|other| other.manifest.blake3 != offer.manifest.blake3);
+            last = Some(plan);
+        }
+        if passed_over.is_empty() {
+            passed_over.push(reason(ReasonCode::DoesNotFit, model, "no variant is offered".into()));
+        }
+        Err((last, passed_over))
+    }
+
+    /// The plan among the offers, for the machine as it would be without what serves now.
+    async fn choose(
+        &self,
+        model: &ModelId,
+        offers: &[Offer],
+        minimum_context_tokens: u32,
+        measurements: &Measurements,
+    ) -> Result<(Plan, Chosen), (Option<Plan>, Reason)> {
         let candidates: Vec<_> =
             offers.iter().map(|offer| Candidate { target: offer.target.clone(), facts: offer.facts.clone() }).collect();
         let absent = |offer: &&Offer| !matches!(self.store.find(offer.manifest.blake3), Ok(Some(_)));
@@ -85,7 +156,13 @@ impl Installer {
             }
         };
         let constraints = Constraints { minimum_context_tokens, slots, to_fetch, draft, ..Constraints::default() };
-        let plan = plan(&candidates, measurements, &constraints);
+        let mut measurements = self.housekeeper.with_room_made(measurements).await;
+        if let Some(current) = self.active.current() {
+            let loaded = current.worker.model();
+            let serving = facts::variant(current.card.model.clone(), 1, loaded.info());
+            measurements = given_back(&measurements, &serving, &constraints);
+        }
+        let plan = plan(&candidates, &measurements, &constraints);
         self.announcer.say(Progress::Planned {
             table: plan.table(),
             chosen: plan.choice.as_ref().map(|choice| choice.target.to_string()),
@@ -100,11 +177,6 @@ impl Installer {
             let reason = reason(ReasonCode::DoesNotFit, model, "the planner chose what was not offered".into());
             return Err((Some(plan), reason));
         };
-        if let Some(current) = self.active.current()
-            && current.card.blake3 == Some(offer.manifest.blake3)
-        {
-            return Ok(Installed { card: current.card.clone(), plan });
-        }
         let context_tokens = match self.settings.context_tokens {
             0 => choice.context_tokens,
             wanted => wanted.min(choice.context_tokens),
@@ -122,11 +194,10 @@ impl Installer {
             threads: if self.settings.threads == 0 { choice.threads } else { self.settings.threads },
             tokens_per_second_milli: 0,
             installed_at_s: self.clock.now_s(),
+            previous: None,
         };
-        match self.pull_and_load(card, &offer.manifest, source).await {
-            Ok(card) => Ok(Installed { plan, card }),
-            Err(reason) => Err((Some(plan), reason)),
-        }
+        let chosen = Chosen { offer: offer.clone(), card };
+        Ok((plan, chosen))
     }
 
     /// What is known of the draft model, if one is configured.
@@ -140,8 +211,20 @@ impl Installer {
         Ok(Some(facts::variant(facts::model_id(file, &info).with_context(unusable)?, 1, &info)))
     }
 
-    async fn pull_and_load(&self, card: Card, manifest: &Manifest, source: &dyn Source) -> Result<Card, Reason> {
+    async fn pull_and_load(
+        &self,
+        card: Card,
+        offer: &Offer,
+        plan: &Plan,
+        source: &dyn Source,
+    ) -> Result<(Card, Option<Entrance>), Reason> {
+        let manifest = &offer.manifest;
         let was_here = self.is_here_and_whole(&card, manifest.blake3).await;
+        if let Err(reason) = self.housekeeper.make_room(&card.model, manifest).await {
+            self.reject(&card.model, &reason).await;
+            self.nothing_serves(&reason);
+            return Err(reason);
+        }
         let announcer = self.announcer.clone();
         let pulled = self
             .store
@@ -157,16 +240,16 @@ impl Installer {
                 if reason.code != ReasonCode::Unavailable {
                     self.reject(&card.model, &reason).await;
                 }
-                if self.active.current().is_none() {
-                    self.readiness.send_replace(Readiness::Nothing(reason.detail.clone()));
-                }
+                self.nothing_serves(&reason);
                 return Err(reason);
             }
         };
         if !was_here {
-            self.record(Record::new(Kind::ModelPull).object(card.object()).detail("bytes", stored.bytes)).await?;
+            let record = Record::new(Kind::ModelPull).object(card.object()).detail("bytes", stored.bytes);
+            recorded(&self.audit, record).await?;
         }
-        self.load(card, &stored.path).await
+        let golden = offer.facts.golden.clone();
+        self.exchange(Wanted { card, path: stored.path, golden }, plan.choice.as_ref()).await
     }
 
     /// True if the file is in the store and still is what was installed. A file that rotted is recorded and removed, so that
@@ -190,73 +273,6 @@ impl Installer {
         }
     }
 
-    /// Loads a file that was checked, tests it, and lets it serve in place of what did.
-    ///
-    /// # Errors
-    /// Why it does not serve; what served before still does.
-    pub async fn load(&self, mut card: Card, path: &Path) -> Result<Card, Reason> {
-        if self.active.current().is_none() {
-            self.readiness.send_replace(Readiness::Preparing);
-        }
-        let options = WorkerOptions {
-            context_tokens: card.context_tokens,
-            slots: card.slots,
-            threads: card.threads,
-            backend: self.settings.backend.wanted(),
-            draft: self.settings.draft.clone(),
-        };
-        let (file, program) = (path.to_owned(), self.program.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&file, options, program)).await;
-        let loaded = loading.map_err(anyhow::Error::new).and_then(|loaded| loaded);
-        let (worker, template) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => return Err(self.unusable(ReasonCode::Unloadable, &card, &error).await),
-        };
-        match self_test::run(&worker).await {
-            Ok(speed) => card.tokens_per_second_milli = speed,
-            Err(error) => return Err(self.unusable(ReasonCode::SelfTestFailed, &card, &error).await),
-        }
-        let speed = i64::try_from(card.tokens_per_second_milli).unwrap_or(i64::MAX);
-        self.record(Record::new(Kind::ModelLoad).object(card.object()).detail("tokens_per_second_milli", speed))
-            .await?;
-        if let Err(error) = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).commit(&card) {
-            return Err(reason(ReasonCode::InsufficientSpace, &card.model, error.to_string()));
-        }
-        *self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let old = self.active.replace(Some(Arc::new(Loaded::new(worker, template, card.clone()))));
-        self.readiness.send_replace(Readiness::Serving);
-        tokio::task::spawn_blocking(move || drop(old));
-        self.announcer.say(Progress::Serving {
-            model: card.model.to_string(),
-            variant: card.variant.clone(),
-            tokens_per_second_milli: card.tokens_per_second_milli,
-        });
-        Ok(card)
-    }
-
-    /// Nothing is to run: whatever serves is let go after its last answer.
-    pub fn unload(&self) {
-        let old = self.active.replace(None);
-        self.readiness.send_replace(Readiness::Nothing("no model is assigned to this device".into()));
-        tokio::task::spawn_blocking(move || drop(old));
-    }
-
-    /// Nothing may serve, and why: what was accepted cannot be put in force.
-    pub(crate) fn withhold(&self, reason: &Reason) {
-        let old = self.active.replace(None);
-        self.readiness.send_replace(Readiness::Nothing(reason.detail.clone()));
-        tokio::task::spawn_blocking(move || drop(old));
-    }
-
-    async fn unusable(&self, code: ReasonCode, card: &Card, error: &anyhow::Error) -> Reason {
-        let reason = reason(code, &card.model, format!("{error:#}"));
-        self.reject(&card.model, &reason).await;
-        if self.active.current().is_none() {
-            self.readiness.send_replace(Readiness::Nothing(reason.detail.clone()));
-        }
-        reason
-    }
-
     async fn reject(&self, model: &ModelId, reason: &Reason) {
         self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
         let before = self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.clone());
@@ -272,16 +288,12 @@ impl Installer {
             tracing::error!(%error, "a refusal could not be recorded");
         }
     }
+}
 
-    /// Makes a record durable; what cannot be recorded does not happen.
-    async fn record(&self, record: Record) -> Result<(), Reason> {
-        let written = self.audit.append(record).await;
-        written.map(|_| ()).map_err(|error| Reason {
-            code: ReasonCode::InsufficientSpace,
-            subject: "audit log".into(),
-            detail: error.to_string(),
-        })
-    }
+/// What the plan chose, as it will serve.
+struct Chosen {
+    offer: Offer,
+    card: Card,
 }
 
 /// A model on its thread, and its template in its process; a template that does not compile is as bad as a broken file.

@@ -3,9 +3,11 @@
 //! The binary `outpost` is [`cmd`] over [`app::Agent`]; the demo and the tests compose the same `Agent` in their own process.
 
 mod access;
+mod activation;
 pub mod active;
 pub mod app;
 pub mod args;
+mod attempts;
 pub mod backend;
 mod chunks;
 pub mod client;
@@ -14,6 +16,7 @@ pub mod config;
 pub mod facts;
 mod fleet;
 mod governance;
+mod housekeeping;
 pub mod install;
 mod key_watch;
 pub mod keys;

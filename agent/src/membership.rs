@@ -67,7 +67,7 @@ impl Keeping {
                     .detail("not_after_s", not_after_s),
                 IdentityEvent::Revoked => {
                     if let Some(reason) = membership.stopped() {
-                        installer.withhold(&reason);
+                        installer.withhold(&reason).await;
                     }
                     record.detail("act", "revoked")
                 }

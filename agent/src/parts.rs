@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::active::{Active, Card};
+use crate::attempts::Attempts;
 use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::Origins;
 use crate::config::{Config, Transfer};
 use crate::fleet::Fleet;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
+use crate::housekeeping::{Housekeeper, Named};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
@@ -95,8 +97,9 @@ impl Parts {
         config: &Config,
         identity: Option<&Identity>,
         program: PathBuf,
+        clock: Option<Clock>,
     ) -> Result<(Self, watch::Receiver<Readiness>, BootReport)> {
-        let clock = Clock::open(state.ledgers())?;
+        let clock = clock.map_or_else(|| Clock::open(state.ledgers()), Ok)?;
         let device = identity.map_or_else(|| "standalone".to_owned(), |identity| identity.device().to_string());
         let info = BootInfo { agent: VERSION.into(), device: device.clone(), clock: clock.clone() };
         let succession = succession::begin(state)?;
@@ -116,6 +119,17 @@ impl Parts {
         let (presets, made) = Ledger::open(state.ledgers(), "presets")?;
         let measured = Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier));
         let residents = Residents::new(config.model.clone(), program.clone(), audit.clone(), Arc::clone(&measured));
+        let residents = Arc::new(residents);
+        let housekeeper = Housekeeper {
+            settings: config.store.clone(),
+            store: store.clone(),
+            active: Arc::clone(&active),
+            residents: Arc::clone(&residents),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            in_fleet: identity.is_some(),
+            named: Mutex::new(Named::of(last_card.as_ref(), &config.store)),
+        };
         // What a device of a fleet may run is signed; what somebody put on its disk is not.
         let shelf = Shelf::new(identity.is_none().then(|| store.clone()));
         let installer = Installer {
@@ -126,7 +140,12 @@ impl Parts {
             clock: clock.clone(),
             announcer: announcer.clone(),
             readiness,
-            ledger: Mutex::new(ledger),
+            ledger: Arc::new(Mutex::new(ledger)),
+            measured: Arc::clone(&measured),
+            housekeeper: Arc::new(housekeeper),
+            attempts: Arc::new(Attempts::open(&state.ledgers(), VERSION)?),
+            turn: Arc::default(),
+            decisions: Arc::default(),
             last_rejection: Mutex::default(),
             program,
         };
@@ -154,7 +173,7 @@ impl Parts {
             measured,
             installer: Arc::new(installer),
             shelf: Arc::new(shelf),
-            residents: Arc::new(residents),
+            residents,
             presets: Arc::new(Presets::new(presets, made)),
             sources: config.model.sources.clone(),
             transfer: config.transfer.clone(),
@@ -251,6 +270,7 @@ impl Parts {
             director_keys: Mutex::new(identity.director_keys().iter().filter_map(|key| key.parse().ok()).collect()),
             refusals: Mutex::default(),
             last_card: self.last_card.clone(),
+            settled: AtomicU64::new(0),
             identity,
         })
     }

@@ -1,6 +1,7 @@
 //! One desired state, from its bytes to what runs: checked, agreed, committed, enforced, installed, each step with its reason.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_audit::{AuditLog, Kind, Record};
@@ -45,6 +46,9 @@ pub(crate) struct Reconciler {
     pub(crate) refusals: Mutex<Refusals>,
     /// What served before this start.
     pub(crate) last_card: Option<Card>,
+    /// The version whose model serves since it was installed by this run: the same document again is no reason to change it,
+    /// however the memory of the moment would be planned.
+    pub(crate) settled: AtomicU64,
 }
 
 /// Keeps a broker that sends rubbish without end from filling the audit log.
@@ -99,7 +103,7 @@ impl Reconciler {
         match checked {
             Ok((desired, agreed)) => Some(self.apply_agreed(&desired, &agreed, &Nowhere, Moment::Start).await),
             Err(reason) => {
-                self.installer.withhold(&reason);
+                self.installer.withhold(&reason).await;
                 Some(refused(stored.version, reason))
             }
         }
@@ -244,6 +248,7 @@ impl Reconciler {
     async fn apply_agreed(&self, desired: &Desired, agreed: &Agreed, source: &dyn Source, moment: Moment) -> Standing {
         let issuers: Vec<_> = agreed.authority.token_issuers.iter().map(issuer).collect();
         let mut standing = Standing { desired_version: desired.version, ..Standing::default() };
+        let mut passed_over = Vec::new();
         if let Err(error) = self.identities.set_issuers(&issuers) {
             standing.reasons.push(reason(ReasonCode::NotInCatalogue, "token issuers", error.to_string()));
         }
@@ -253,19 +258,19 @@ impl Reconciler {
             // The bundle that was in force stays. Where there is only the built-in one, which nobody assigned, nothing is
             // served rather than served under other rules.
             if moment == Moment::Start && !self.keepers.policy.has_one() {
-                self.installer.withhold(&reason);
+                self.installer.withhold(&reason).await;
                 standing.reasons.push(reason);
                 return standing;
             }
             standing.reasons.push(reason);
         }
         if let Some(reason) = self.membership.stopped() {
-            self.installer.withhold(&reason);
+            self.installer.withhold(&reason).await;
             standing.reasons.push(reason);
             return standing;
         }
         match &desired.model {
-            None => self.installer.unload(),
+            None => self.installer.unload().await,
             Some(model) => {
                 let offers: Vec<_> = agreed
                     .variants
@@ -276,13 +281,23 @@ impl Reconciler {
                         manifest: manifest.clone(),
                     })
                     .collect();
+                self.installer.housekeeper.want(offers.iter().map(|offer| offer.manifest.blake3));
+                if let Err(error) = self.installer.attempts.for_version(desired.version) {
+                    tracing::warn!(%error, "what failed before is not forgotten on disk");
+                }
                 let measurements = self.measured.get().await;
                 let minimum = model.minimum_context_tokens;
                 // Without a network, what served before is worth more than what would be better but is not here.
-                let last = self.last_card.as_ref().and_then(|card| card.blake3);
+                let last = match moment {
+                    Moment::Start => self.last_card.as_ref().and_then(|card| card.blake3),
+                    Moment::Service if self.settled.load(Ordering::Relaxed) == desired.version => {
+                        self.installer.active.current().and_then(|loaded| loaded.card.blake3)
+                    }
+                    Moment::Service => None,
+                };
                 let kept: Vec<_> = offers.iter().filter(|offer| Some(offer.manifest.blake3) == last).cloned().collect();
                 let mut outcome = None;
-                if moment == Moment::Start && !kept.is_empty() {
+                if !kept.is_empty() {
                     outcome = self.installer.install(&model.model, &kept, minimum, &measurements, source).await.ok();
                 }
                 let outcome = match outcome {
@@ -290,15 +305,26 @@ impl Reconciler {
                     None => self.installer.install(&model.model, &offers, minimum, &measurements, source).await,
                 };
                 match outcome {
-                    Ok(installed) => standing.plan = lines(&installed.plan),
-                    Err((plan, reason)) => {
+                    Ok(installed) => {
+                        if moment == Moment::Service {
+                            // At a start the best may have been out of reach: it still has its turn.
+                            self.settled.store(desired.version, Ordering::Relaxed);
+                        }
+                        standing.plan = lines(&installed.plan);
+                        standing.plan.extend(installed.entrance.map(|entrance| format!("came in {entrance}")));
+                        passed_over = installed.passed_over;
+                    }
+                    Err((plan, reasons)) => {
                         standing.plan = plan.as_ref().map(lines).unwrap_or_default();
-                        standing.reasons.push(reason);
+                        standing.reasons.extend(reasons);
                     }
                 }
             }
         }
-        if standing.reasons.is_empty() {
+        let is_applied = standing.reasons.is_empty();
+        // Told although another allowed variant serves in their place: somebody released what does not work here.
+        standing.reasons.extend(passed_over);
+        if is_applied {
             standing.applied_version = desired.version;
         }
         standing

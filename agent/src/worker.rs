@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
@@ -32,6 +32,7 @@ pub struct Worker {
     model: Arc<Model>,
     commands: Sender<Command>,
     running: Arc<AtomicU32>,
+    stopped: AtomicBool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -88,7 +89,7 @@ impl Worker {
             .name("model".into())
             .spawn(move || serve(engine, &inbox, &told))
             .context("cannot start the model's thread")?;
-        Ok(Self { model, commands, running, thread: Some(thread) })
+        Ok(Self { model, commands, running, stopped: AtomicBool::new(false), thread: Some(thread) })
     }
 
     /// The model; immutable, shared.
@@ -101,6 +102,17 @@ impl Worker {
     #[must_use]
     pub fn running(&self) -> u32 {
         self.running.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread: every answer breaks off where it is. Memory is free once the last hold on the model is gone.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.commands.send(Command::Stop).ok();
+    }
+
+    /// True if answers broke off because the model has to leave.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Hands a request to the model's thread. Dropping the receiver cancels it.

@@ -1,5 +1,6 @@
 //! Stories of the whole product, told with the real programs over real sockets.
 
+mod activation;
 mod identity;
 mod kills;
 mod mirror;
@@ -12,4 +13,5 @@ mod sealed;
 mod strangers;
 mod templates;
 mod transfer;
+mod weeks;
 mod witnessed;

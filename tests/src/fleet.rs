@@ -90,7 +90,15 @@ impl Fleet {
     /// # Errors
     /// If they do not start.
     pub async fn start_again(&mut self) -> Result<()> {
-        let fleet = ControlFleet::open(self.config.clone(), Clock::system()).context("cannot open the fleet")?;
+        self.start_again_at(Clock::system()).await
+    }
+
+    /// Starts them again at another time than the system's.
+    ///
+    /// # Errors
+    /// If they do not start.
+    pub async fn start_again_at(&mut self, clock: Clock) -> Result<()> {
+        let fleet = ControlFleet::open(self.config.clone(), clock).context("cannot open the fleet")?;
         self.running =
             Some(ControlPlane::start_fleet(fleet.clone()).await.context("the control plane does not start again")?);
         self.control = fleet;
@@ -193,10 +201,18 @@ impl Fleet {
     /// # Errors
     /// If it does not start.
     pub async fn agent(&self, state: &StateDir) -> Result<Agent> {
+        self.agent_at(state, None).await
+    }
+
+    /// Starts one that lives by another clock than the system's.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn agent_at(&self, state: &StateDir, clock: Option<DeviceClock>) -> Result<Agent> {
         let mut config = AgentConfig::load_or_create(&state.config())?;
         config.api.listen = "127.0.0.1:0".into();
-        let overrides =
-            Overrides { reconnect: Some(RECONNECT), program: binary("outpost").ok(), ..Overrides::default() };
+        let program = binary("outpost").ok();
+        let overrides = Overrides { reconnect: Some(RECONNECT), program, clock, ..Overrides::default() };
         Agent::start(state.clone(), config, overrides).await
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use outpost_contract::{Chunk, ChunkRun, Manifest, ModelFacts, VariantFacts};
+use outpost_contract::{Chunk, ChunkRun, GoldenPrompts, Manifest, ModelFacts, VariantFacts};
 use outpost_control::{OfflineKeys, ReleaseRequest, Variant};
 use outpost_disk::Clock;
 use outpost_store::{Deliver, Source, SourceError, manifest};
@@ -58,6 +58,7 @@ fn variant(path: PathBuf, bytes: u64, cuts: Vec<u64>) -> Variant {
         file_bytes: bytes,
         weight_bytes: bytes,
         quality_milli: 8_500,
+        golden: GoldenPrompts::default(),
     };
     Variant { path, target: None, facts, cuts }
 }

@@ -3,6 +3,7 @@
 //! The control plane asks the same code "what if" that a device asks "what now": same input, same answer, with the reason in
 //! the answer.
 
+mod entrance;
 mod judge;
 mod memory;
 mod speed;
@@ -13,6 +14,7 @@ mod tests;
 
 use outpost_contract::{Measurements, TargetName, VariantFacts};
 
+pub use entrance::{Entrance, entrance, given_back};
 use judge::Judge;
 pub use memory::{Budget, KV_BYTES_PER_ELEMENT, Needs, PREFILL_CHUNK_TOKENS, budget, needs};
 pub use speed::{Basis, Speed, speed};

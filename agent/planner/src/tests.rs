@@ -1,6 +1,6 @@
 //! What fits is chosen, what does not is not, and everyone is told why.
 
-use outpost_contract::{KernelSpeed, Measurements, ModelFacts, VariantFacts};
+use outpost_contract::{GoldenPrompts, KernelSpeed, Measurements, ModelFacts, VariantFacts};
 use proptest::prelude::*;
 
 use super::*;
@@ -28,6 +28,7 @@ fn candidate(quantisation: &str, weight_mib: u64, quality_milli: u32) -> Candida
             file_bytes: weight_mib << 20,
             weight_bytes: weight_mib << 20,
             quality_milli,
+            golden: GoldenPrompts::default(),
         },
     }
 }
@@ -332,5 +333,49 @@ proptest! {
         absurd.facts.model.kv_elements_per_layer = kv;
         let needs = needs(&absurd.facts, context, slots, 2);
         prop_assert!(needs.total() >= weight);
+    }
+}
+
+#[test]
+fn a_variant_that_fits_beside_the_running_one_comes_in_beside_it_and_another_after_it() {
+    let choice = plan(&variants(), &machine(4096), &Constraints::default()).choice.unwrap();
+    let needed = choice.needs.total() - choice.needs.base_bytes;
+    for available_mib in [512, 1024, 2048, 4096] {
+        let now = machine(available_mib);
+        let usable = budget(&now).usable_bytes;
+        let told = entrance(&choice, &now);
+        assert_eq!(matches!(told, Entrance::Beside { .. }), needed <= usable, "{told}");
+    }
+    let told = entrance(&choice, &machine(512)).to_string();
+    assert!(told.starts_with("after the running model has left") && told.contains("missing"), "{told}");
+}
+
+#[test]
+fn a_cgroup_limit_counts_for_what_is_left_beside_the_running_one() {
+    let choice = plan(&variants(), &machine(8192), &Constraints::default()).choice.unwrap();
+    let limited = Measurements { memory_cgroup_headroom_bytes: Some(300 << 20), ..machine(8192) };
+    assert!(matches!(entrance(&choice, &limited), Entrance::AfterDraining { .. }));
+}
+
+#[test]
+fn the_running_model_stays_the_choice_while_it_fills_the_memory_itself() {
+    let (running, constraints) = (candidate("Q8_0", 640, 8_500), Constraints { slots: 1, ..Constraints::default() });
+    let alone = plan(&variants(), &machine(1_600), &constraints);
+    assert_eq!(chosen(&alone), Some(running.target.as_str()));
+    let beside = Measurements { memory_total_bytes: 1_600 << 20, ..machine(1_600 - 700) };
+    assert_ne!(chosen(&plan(&variants(), &beside, &constraints)), chosen(&alone));
+    let given = given_back(&beside, &running.facts, &constraints);
+    assert_eq!(chosen(&plan(&variants(), &given, &constraints)), chosen(&alone));
+}
+
+proptest! {
+    /// What is given back is never more than the machine has, and never makes a budget smaller.
+    #[test]
+    fn memory_given_back_stays_within_the_machine(available in 0u64..16_384, weights in 0u64..16_384) {
+        let now = Measurements { memory_total_bytes: 16_384 << 20, ..machine(available) };
+        let then = given_back(&now, &candidate("Q8_0", weights, 8_500).facts, &Constraints::default());
+        prop_assert!(then.memory_available_bytes <= now.memory_total_bytes);
+        prop_assert!(then.memory_available_bytes >= now.memory_available_bytes);
+        prop_assert!(budget(&then).usable_bytes >= budget(&now).usable_bytes);
     }
 }

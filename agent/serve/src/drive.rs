@@ -79,9 +79,14 @@ enum Fate {
     ClientStalled,
     Shutdown,
     WorkerFailed(String),
+    /// The model had to leave for another before the answer was over.
+    Displaced,
     /// A bug of this program.
     Panicked,
 }
+
+/// Seconds after which it makes sense to ask again when a model had to leave for another: time for that to load.
+const EXCHANGE_S: u32 = 30;
 
 /// Drives one answer to its end. `started` is the append of its `infer.start`.
 pub(crate) async fn drive(mut turn: Turn, mut generation: Generation, started: Appended, pieces: mpsc::Sender<Piece>) {
@@ -179,6 +184,7 @@ async fn run(
                 ending = Some(last);
                 turn.filter.as_mut().map_or_else(|| Ok(Vec::new()), Filter::finish)
             }
+            Some(GenerationEvent::Displaced) => return Fate::Displaced,
             Some(GenerationEvent::Failed { detail }) => return Fate::WorkerFailed(detail),
             None => return Fate::WorkerFailed("the worker is gone".to_owned()),
         };
@@ -222,6 +228,11 @@ async fn conclude(turn: &mut Turn, outcome: Fate, progress: &Progress, pieces: m
             tracing::error!(%request, detail, "an answer broke off");
             abort(turn, progress, 500, "worker_failed").await;
             Piece::Failed(ApiError::internal())
+        }
+        Fate::Displaced => {
+            abort(turn, progress, 503, "model_exchanged").await;
+            let message = "the device exchanges its model and had to end this answer: ask again in a minute";
+            Piece::Failed(ApiError::unavailable_for(EXCHANGE_S, "model_exchanged", message))
         }
         Fate::Panicked => {
             tracing::error!(%request, "a bug: seeing an answer through panicked");

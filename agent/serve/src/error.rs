@@ -174,6 +174,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", code, message)
     }
 
+    /// 503, and in how many seconds to ask again.
+    pub(crate) fn unavailable_for(seconds: u32, code: &'static str, message: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(seconds), ..Self::unavailable(code, message) }
+    }
+
     /// 500. The cause is in the log, under the request id.
     pub(crate) fn internal() -> Self {
         let message = "something went wrong in the device; its log has the cause under this request id";

@@ -142,6 +142,20 @@ async fn answers_that_are_given_up_with_another_are_not_recorded_as_left_by_thei
 }
 
 #[tokio::test]
+async fn an_answer_whose_model_has_to_leave_is_recorded_as_aborted_and_says_when_to_ask_again() {
+    let fixture = Fixture::start().await;
+    let token = fixture.token("operator");
+    for (count, stream) in (1..).zip([false, true]) {
+        let mut asked = question("displace");
+        asked["stream"] = json!(stream);
+        let reply = fixture.post(CHAT, &token, &asked).await;
+        assert!(reply.text.contains("model_exchanged") && reply.text.contains("ask again"), "{}", reply.text);
+        assert_eq!(ended(&fixture, "model_exchanged", count).await, vec![503; count]);
+    }
+    assert!(fixture.records(&["infer.end"]).is_empty());
+}
+
+#[tokio::test]
 async fn loading_a_model_and_counting_tokens_take_their_turn_and_are_requests_like_others() {
     let fixture = with_generations(1).await;
     let token = fixture.token("operator");

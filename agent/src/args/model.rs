@@ -28,11 +28,31 @@ pub enum Model {
         /// Its name, as `ls` shows it
         name: String,
     },
-    /// Show what a GGUF file is, without trusting it
-    #[command(after_help = "Example: outpost model inspect qwen3-0.6b-Q4_0.gguf --json")]
+    /// Keep a model on this device whatever else needs room
+    #[command(after_help = "Example: outpost model pin qwen3-0.6b:q4_0")]
+    Pin {
+        /// Its name, as `ls` shows it
+        name: String,
+    },
+    /// Let a model leave again when room is needed
+    #[command(after_help = "Example: outpost model unpin qwen3-0.6b:q4_0")]
+    Unpin {
+        /// Its name, as `ls` shows it
+        name: String,
+    },
+    /// Show what a GGUF file is, without trusting it; with --golden, what it answers, for devices to compare with
+    #[command(
+        after_help = "Example: outpost model inspect qwen3-0.6b-Q4_0.gguf --json --golden \"The capital of France is\""
+    )]
     Inspect {
         /// The file
         file: PathBuf,
+        /// A text that the model continues greedily; the release then carries how. May be given up to 8 times
+        #[arg(long, value_name = "PROMPT")]
+        golden: Vec<String>,
+        /// Tokens of each golden answer
+        #[arg(long, value_name = "N", default_value_t = 16, requires = "golden")]
+        golden_tokens: u32,
     },
     /// Show two GGUF files side by side, and what differs between them
     #[command(after_help = "Example: outpost model compare model-f16.gguf model-Q4_0.gguf")]

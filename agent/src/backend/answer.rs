@@ -62,6 +62,7 @@ impl Begun {
                 Some(EventKind::Prompt(tokens)) => (vec![said(Said::Prompt(self.written(scores(tokens))))], false),
                 Some(EventKind::Text(part)) => (split.push(part), false),
                 Some(EventKind::Finished(finished)) => (split.finish(&finished, self.in_use.load_time), true),
+                None if self.loaded.worker.is_stopped() => (vec![GenerationEvent::Displaced], true),
                 None => (vec![GenerationEvent::Failed { detail: "the model's thread ended".into() }], true),
             };
             let gone = events.into_iter().any(|event| sender.send(event).is_err());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::Blake3;
+use outpost_contract::{Blake3, GoldenPrompts};
 use outpost_engine::embedder::Embedder;
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Choice, Constraints, plan};
@@ -245,10 +245,11 @@ impl Residents {
             threads: if self.settings.threads == 0 { choice.threads } else { self.settings.threads },
             tokens_per_second_milli: 0,
             installed_at_s: entry.installed_at_s,
+            previous: None,
         };
         let loaded = self.read(store, entry, &card).await;
         let engine = match loaded {
-            Ok(Read::Generator(worker, template)) => match self_test::run(&worker).await {
+            Ok(Read::Generator(worker, template)) => match self_test::run(&worker, &GoldenPrompts::default()).await {
                 Ok(speed) => {
                     card.tokens_per_second_milli = speed;
                     Ok(Engine::Generator(Arc::new(Loaded::new(worker, template, card.clone()))))

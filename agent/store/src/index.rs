@@ -1,5 +1,6 @@
 //! The chunk index in SQLite: which files are whole, which chunk lies where, what of a partial file is safe on disk.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,11 @@ const TABLES: &str = "
         manifest BLOB NOT NULL,
         present  BLOB NOT NULL
     ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS keeping (
+        file   BLOB PRIMARY KEY,
+        pinned INTEGER NOT NULL DEFAULT 0,
+        used_s INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
 ";
 
 /// A whole, verified file.
@@ -51,6 +57,14 @@ pub(crate) struct PartialFile {
     pub(crate) manifest: Manifest,
     /// One bit per chunk, lowest bit first: set once the chunk is durable.
     pub(crate) present: Vec<u8>,
+}
+
+/// What is known of a file, whole or partial, beside its bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Keeping {
+    pub(crate) pinned: bool,
+    /// When it was last used or wanted, seconds since 1970-01-01 UTC; 0 if nobody said.
+    pub(crate) used_s: i64,
 }
 
 /// The index; one connection, short transactions.
@@ -141,6 +155,7 @@ impl Index {
         let connection = self.connection();
         connection
             .execute("DELETE FROM files WHERE blake3 = ?1", params![file.0])
+            .and_then(|_| connection.execute("DELETE FROM keeping WHERE file = ?1", params![file.0]))
             .map(|_| ())
             .map_err(StoreError::index("write"))
     }
@@ -215,6 +230,34 @@ impl Index {
             .execute("UPDATE partials SET present = ?2 WHERE file = ?1", params![file.0, present])
             .map(|_| ())
             .map_err(StoreError::index("write"))
+    }
+
+    pub(crate) fn keeping(&self) -> Result<HashMap<Blake3, Keeping>, StoreError> {
+        let connection = self.connection();
+        let read = || -> rusqlite::Result<HashMap<Blake3, Keeping>> {
+            let mut statement = connection.prepare("SELECT file, pinned, used_s FROM keeping")?;
+            let rows = statement
+                .query_map([], |row| Ok((Blake3(row.get(0)?), Keeping { pinned: row.get(1)?, used_s: row.get(2)? })))?;
+            rows.collect()
+        };
+        read().map_err(StoreError::index("read"))
+    }
+
+    pub(crate) fn set_pinned(&self, file: Blake3, pinned: bool) -> Result<(), StoreError> {
+        let sql = "INSERT INTO keeping (file, pinned) VALUES (?1, ?2)
+                   ON CONFLICT (file) DO UPDATE SET pinned = excluded.pinned";
+        self.connection().execute(sql, params![file.0, pinned]).map(|_| ()).map_err(StoreError::index("write"))
+    }
+
+    pub(crate) fn set_used(&self, file: Blake3, used_s: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO keeping (file, used_s) VALUES (?1, ?2)
+                   ON CONFLICT (file) DO UPDATE SET used_s = excluded.used_s";
+        self.connection().execute(sql, params![file.0, used_s]).map(|_| ()).map_err(StoreError::index("write"))
+    }
+
+    /// Rows written since the index was opened.
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.connection().total_changes()
     }
 
     pub(crate) fn forget_partial(&self, file: Blake3) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@
 //! second of a fast link, 5 seconds of a slow one, and what a disk that is slower than the link had not taken yet.
 
 mod blob;
+mod collect;
 mod error;
 mod index;
 mod install;
@@ -23,6 +24,7 @@ mod recover;
 mod source;
 mod store;
 
+pub use collect::{Collection, Keep, Kept, Removed, Room};
 pub use error::StoreError;
 pub use index::StoredFile;
 pub use medium::{Medium, RealMedium};

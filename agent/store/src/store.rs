@@ -1,6 +1,6 @@
 //! The store: what is here, where it lies, whether it is still what it was; pulls go through [`Store::pull`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -13,6 +13,7 @@ use outpost_contract::{Blake3, Chunk, Manifest, Sha256};
 use outpost_disk::atomic;
 use sha2::Digest as _;
 
+use crate::collect::Use;
 use crate::index::Index;
 use crate::layout::Layout;
 use crate::manifest::digest;
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) options: StoreOptions,
     /// Files being pulled now: two writers on one partial file would spoil each other's bitmap.
     pub(crate) claimed: Mutex<HashSet<Blake3>>,
+    /// When files were last used, as far as this run knows.
+    pub(crate) uses: Mutex<HashMap<Blake3, Use>>,
 }
 
 impl Store {
@@ -73,7 +76,9 @@ impl Store {
         let layout = Layout::create(dir)?;
         let index = Index::open(&layout.index, &layout.models)?;
         recover::run(&layout, &index)?;
-        Ok(Self { inner: Arc::new(Inner { layout, index, options, claimed: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { layout, index, options, claimed: Mutex::default(), uses: Mutex::default() }),
+        })
     }
 
     /// Where a whole file lies, if it is here.

@@ -110,13 +110,14 @@ pub(crate) fn certificates(what: &'static str, pem: &str) -> Result<Vec<Certific
     Ok(found)
 }
 
-/// The time that certificates are judged by: a box whose battery is dead wakes up in 1970; the floor knows better.
+/// The time that certificates are judged by: a box whose battery is dead wakes up in 1970; the floor knows better. A clock
+/// that is ahead costs a connection and nothing else, so that here it is believed.
 #[derive(Debug)]
 pub struct FlooredTime(pub Clock);
 
 impl TimeProvider for FlooredTime {
     fn current_time(&self) -> Option<UnixTime> {
-        let now_s = u64::try_from(self.0.now_s()).ok()?;
+        let now_s = u64::try_from(self.0.claimed_s()).ok()?;
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s)))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelId, Signer};
+use crate::{GoldenPrompts, ModelId, Signer};
 
 /// The `custom` object of a catalogue target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,9 @@ pub struct VariantFacts {
     pub weight_bytes: u64,
     /// Quality order within the model: the higher, the closer to the original. Bits per weight times 1,000.
     pub quality_milli: u32,
+    /// Questions whose greedy answers were known when this was released; a device asks them before the file may serve.
+    #[serde(default, skip_serializing_if = "GoldenPrompts::is_empty")]
+    pub golden: GoldenPrompts,
 }
 
 /// A policy bundle.

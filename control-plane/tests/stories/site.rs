@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outpost_contract::{
-    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, Fingerprint, LateRenewRequest, ModelFacts, RenewNonce,
-    RenewRequest, RenewResponse, VariantFacts, limits::CHUNK_BYTES,
+    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, Fingerprint, GoldenPrompts, LateRenewRequest,
+    ModelFacts, RenewNonce, RenewRequest, RenewResponse, VariantFacts, limits::CHUNK_BYTES,
 };
 use outpost_control::{Clock, Config, ControlPlane, Fleet, ReleaseRequest, Running, Variant};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _};
@@ -302,6 +302,7 @@ fn variant(path: &Path, content: &[u8]) -> Variant {
         file_bytes: bytes,
         weight_bytes: bytes,
         quality_milli: 8_500,
+        golden: GoldenPrompts::default(),
     };
     Variant { path: path.to_owned(), target: None, facts, cuts: Vec::new() }
 }

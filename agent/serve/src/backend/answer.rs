@@ -71,6 +71,8 @@ pub enum GenerationEvent {
         /// For the log and the record, not for the caller.
         detail: String,
     },
+    /// It broke off because its model had to leave for another; nothing follows.
+    Displaced,
 }
 
 /// A part of an answer.

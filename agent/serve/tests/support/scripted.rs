@@ -314,6 +314,11 @@ async fn play(
             let _ = sender.send(GenerationEvent::Failed { detail: "/a/path/of/the/device".to_owned() });
             return;
         }
+        "displace" => {
+            text("half");
+            let _ = sender.send(GenerationEvent::Displaced);
+            return;
+        }
         "vanish" => return text("half"),
         "length" => {
             text("cut");

@@ -62,7 +62,7 @@ impl Device {
         let state = StateDir::locate(Some(directory.path())).unwrap();
         state.prepare().unwrap();
         let config = Config::parse(config).unwrap();
-        let (mut parts, readiness, _) = Parts::open(&state, &config, None, "unused".into()).unwrap();
+        let (mut parts, readiness, _) = Parts::open(&state, &config, None, "unused".into(), None).unwrap();
         let clock = Clock::fixed(now_s);
         parts.clock = clock.clone();
         let stop = CancellationToken::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use outpost_contract::VariantFacts;
+use outpost_contract::{GoldenPrompts, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
 use outpost_planner::{Needs, needs};
 use serde_json::{Value, json};
@@ -16,10 +16,10 @@ use crate::facts;
 /// Context lengths for which the memory is told, tokens; those beyond the model's own are left out, its own is added.
 const CONTEXTS: [u32; 6] = [512, 2_048, 4_096, 8_192, 32_768, 131_072];
 
-pub(super) fn run(here: &Here, file: &Path) -> Result<()> {
+pub(super) fn run(here: &Here, file: &Path, golden: GoldenPrompts) -> Result<()> {
     let gguf = open(file)?;
     let info = gguf.info();
-    let facts = facts::variant(facts::model_id(file, &info)?, 1, &info);
+    let facts = VariantFacts { golden, ..facts::variant(facts::model_id(file, &info)?, 1, &info) };
     let backends = outpost_engine::backends();
     if here.json {
         let path = std::path::absolute(file).context("cannot resolve the file's path")?;
@@ -33,6 +33,9 @@ pub(super) fn run(here: &Here, file: &Path) -> Result<()> {
         say(format!("{name:<14} {value}"))?;
     }
     say(format!("{:<14} {}", "backends", backends.join(", ")))?;
+    for golden in facts.golden.as_slice() {
+        say(format!("{:<14} {:?} is continued with {:?}", "golden", golden.prompt, golden.answer))?;
+    }
     say("\nmemory for one conversation of   weights      cache    buffers      total")?;
     for (context, needs) in memory(&facts) {
         let buffers = needs.compute_bytes + needs.tokenizer_bytes;

@@ -4,6 +4,7 @@ mod bench;
 mod compare;
 mod convert;
 mod embed;
+mod golden;
 mod inspect;
 mod measure;
 mod quantize;
@@ -29,7 +30,12 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
         Model::Import { file } => store::import(here, &file).await?,
         Model::Pull { reference } => store::pull(here, &reference).await?,
         Model::Rm { name } => store::remove(here, &name).await?,
-        Model::Inspect { file } => inspect::run(here, &file)?,
+        Model::Pin { name } => store::pin(here, &name, true).await?,
+        Model::Unpin { name } => store::pin(here, &name, false).await?,
+        Model::Inspect { file, golden, golden_tokens } => {
+            let golden = golden::answers(&file, golden, golden_tokens).await?;
+            inspect::run(here, &file, golden)?;
+        }
         Model::Compare { left, right } => compare::run(here, &left, &right)?,
         Model::Convert { directory, output, to } => convert::run(here, &directory, &output, &to)?,
         Model::Quantize { input, output, to } => quantize::run(here, &input, &output, &to)?,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use outpost_contract::{
-    Authority, Blake3, BlobRef, Chunk, Desired, DesiredModel, DeviceId, Manifest, ModelFacts, PolicyFacts, Sha256,
-    TargetKind, TargetName, TargetPin, TenantId, VariantFacts,
+    Authority, Blake3, BlobRef, Chunk, Desired, DesiredModel, DeviceId, GoldenPrompts, Manifest, ModelFacts,
+    PolicyFacts, Sha256, TargetKind, TargetName, TargetPin, TenantId, VariantFacts,
 };
 use outpost_trust::catalogue::{BundlePath, Lifetimes, Release, RoleKeys, RootPlan, refresh, verify_with};
 use outpost_trust::{
@@ -254,6 +254,7 @@ fn variant(file: &str, quantisation: &str, release: u64, bytes: u64) -> (TargetN
         file_bytes: bytes,
         weight_bytes: bytes - 100,
         quality_milli: 4_500,
+        golden: GoldenPrompts::default(),
     };
     (name(file), serde_json::to_vec(&manifest).unwrap(), TargetKind::Variant(facts))
 }
