@@ -1,11 +1,11 @@
-//! Exports to a stick: what devices without a network should run, as files that they verify as they would a message.
+//! Exports to a stick: what devices without a network should run, the same signed bytes as over it.
 //!
 //! ```text
 //! whom, what is signed, which chunks ──► is there room? ──► no `bundle.json` ──► missing chunks ──► desired states
 //!        ──► all of it on the stick ──► `bundle.json`
 //! ```
 //!
-//! A stick that is pulled out before the end has no `bundle.json`, and devices refuse it; the next export goes on with the
+//! A stick that is pulled out before the end has no `bundle.json`: it is not finished, and the next export goes on with the
 //! chunks that are there and whole.
 
 mod stick;

@@ -6,8 +6,8 @@
 //! DIR/chunks/<BLAKE3>          pieces of the catalogue and of model files, each named by its digest
 //! ```
 //!
-//! Nothing here is trusted. The table tells a cut copy from a whole one and says whom the stick is for; what a device
-//! obeys is decided by the signatures in the documents, as over a network. Chunks are not listed one by one: their names
+//! Nothing here is trusted. The table tells a cut copy from a whole one and says whom the stick is for; what may be obeyed
+//! is decided by the signatures in the documents, as over a network. Chunks are not listed one by one: their names
 //! are their digests, and which are wanted, and how long each is, stands in what was signed.
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ pub(super) fn run(config: Config, command: Bundle, as_json: bool) -> Result<()> 
                 say(format!("desired state {version} for `{device}`"))?;
             }
             say(format!(
-                "`{}` is complete: {} bytes copied, {} were there; `outpost bundle import` takes it in on the device",
+                "`{}` is complete: {} bytes copied, {} were there before",
                 directory.display(),
                 summary.copied_bytes,
                 summary.present_bytes
