@@ -72,7 +72,7 @@ mod tests {
     fn links_pipes_and_directories_are_not_read_and_nothing_is_read_without_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        std::fs::write(path("file"), [7; 100]).unwrap();
+        std::io::Write::write_all(&mut File::create(path("file")).unwrap(), &[7; 100]).unwrap();
         std::os::unix::fs::symlink("/dev/zero", path("endless")).unwrap();
         std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
