@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
+    /// Sticks for boxes without a network
+    #[command(subcommand, after_help = "Example: outpost-control bundle export /mnt/stick/outpost")]
+    Bundle(Bundle),
     /// People and services: tokens for the devices' APIs
     #[command(subcommand, after_help = "Example: outpost-control user token ada --role operator")]
     User(User),
@@ -305,6 +308,25 @@ pub(crate) enum Audit {
         /// Write a policy (c2sp.org/tlog-policy) for this device's log
         #[arg(long, value_name = "DEVICE")]
         policy: Option<String>,
+    },
+}
+
+/// `outpost-control bundle …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bundle {
+    /// Write what devices should run, with everything they need for it, into a directory; one that is there is brought up
+    /// to date
+    #[command(after_help = "Example: outpost-control bundle export /mnt/stick/outpost --device till-7")]
+    Export {
+        /// The directory, on a stick for example
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// For this device alone; may be given more than once [default: every device that has an assignment]
+        #[arg(long = "device", value_name = "DEVICE")]
+        devices: Vec<String>,
+        /// Leave the model files out
+        #[arg(long)]
+        without_models: bool,
     },
 }
 

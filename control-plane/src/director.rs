@@ -116,7 +116,7 @@ impl Fleet {
     }
 
     /// Signs anew what a device that comes back after weeks could not accept any more.
-    fn sign_aging(&self) -> Result<(), FleetError> {
+    pub(crate) fn sign_aging(&self) -> Result<(), FleetError> {
         let half_s = i64::from(self.inner.config.desired_days) * DAY_S / 2;
         for (device, assignment, version, not_after_s) in self.inner.database.assignments()? {
             if version > 0 && not_after_s - self.now_s() < half_s {

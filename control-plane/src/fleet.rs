@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::audit::Keeper;
 use crate::blobs::{BlobError, Blobs, Downloads};
 use crate::broker::{BrokerError, CONTROL_PLANE};
+use crate::bundle::BundleError;
 use crate::ca::{Authority, CaError};
 use crate::catalogue::authority_in;
 use crate::clock::Clock;
@@ -151,6 +152,9 @@ pub enum FleetError {
     /// Files.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A bundle on a stick.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),

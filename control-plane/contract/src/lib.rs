@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blob;
+pub mod bundle;
 pub mod catalogue;
 pub mod desired;
 pub mod digest;
@@ -21,6 +22,7 @@ pub mod topic;
 
 pub use audit::{AuditAnswer, AuditAsk};
 pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, ChunkRun, Manifest};
+pub use bundle::{BundleIndex, BundledDesired, InvalidBundle};
 pub use catalogue::{Authority, ModelFacts, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
 pub use desired::{Desired, DesiredModel, TargetPin};
 pub use digest::{Blake3, Sha256};

@@ -1,5 +1,6 @@
 //! What the running control plane does for devices and against strangers, over real sockets.
 
+mod bundle;
 mod chunks;
 mod desired;
 mod downloads;

@@ -1,12 +1,14 @@
 //! A directory with one file per chunk, named by the chunk's id: what a stick carries.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{Error, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use outpost_contract::Chunk;
+use rustix::fs::OFlags;
 
 use super::{Deliver, Source, SourceError};
 
@@ -34,8 +36,11 @@ impl Source for DirectorySource {
         let mut missing = 0;
         for chunk in wanted {
             let (path, most) = (self.dir.join(chunk.id.to_hex()), chunk.bytes);
-            let read = tokio::task::spawn_blocking(move || read_at_most(&path, most)).await;
-            let unavailable = |detail: String| SourceError::Unavailable { origin: self.name(), detail };
+            let read = tokio::task::spawn_blocking(move || read_plain_file(&path, most)).await;
+            let unavailable = |detail: String| SourceError::Unavailable {
+                origin: self.name(),
+                detail: format!("`{}`: {detail}", chunk.id),
+            };
             match read.map_err(|stopped| unavailable(stopped.to_string()))? {
                 Ok(bytes) => deliver.send((chunk.id, bytes)).await.map_err(|_| SourceError::Closed)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => missing += 1,
@@ -46,9 +51,35 @@ impl Source for DirectorySource {
     }
 }
 
-/// One byte more than wanted is enough to see that a file is too long; an endless one costs no memory.
-fn read_at_most(path: &Path, most: u32) -> std::io::Result<Bytes> {
+/// Reads a file that somebody else may have put there: no link, nothing that would have the reader wait (a pipe, a
+/// device). One byte more than wanted is enough to see that it is too long; an endless one costs no memory.
+fn read_plain_file(path: &Path, most: u32) -> std::io::Result<Bytes> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::other("it is not a plain file"));
+    }
     let mut bytes = Vec::with_capacity(most as usize + 1);
-    File::open(path)?.take(u64::from(most) + 1).read_to_end(&mut bytes)?;
+    file.take(u64::from(most) + 1).read_to_end(&mut bytes)?;
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_pipes_and_directories_are_not_read_and_nothing_is_read_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::io::Write::write_all(&mut File::create(path("file")).unwrap(), &[7; 100]).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("endless")).unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for refused in ["endless", "link", "pipe", ".", "nothing"] {
+            assert!(read_plain_file(&path(refused), 100).is_err(), "{refused}");
+        }
+        assert_eq!(read_plain_file(&path("file"), 100).unwrap().len(), 100);
+        assert_eq!(read_plain_file(&path("file"), 9).unwrap().len(), 10);
+    }
 }
