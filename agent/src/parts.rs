@@ -23,12 +23,14 @@ use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::FleetChunks;
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::gate::Gate;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
 use crate::models::{Presets, Residents, Shelf};
 use crate::progress::Announcer;
+use crate::pulling::Pulling;
 use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
 use crate::state::StateDir;
@@ -109,7 +111,11 @@ impl Parts {
         let residents = Residents::new(config.model.clone(), program.clone(), audit.clone(), Arc::clone(&measured));
         // What a device of a fleet may run is signed; what somebody put on its disk is not.
         let shelf = Shelf::new(identity.is_none().then(|| store.clone()));
+        let policies = InForce::new(default_policies()?);
+        let day = Ledger::open(state.ledgers(), "transfer")?;
         let installer = Installer {
+            pulling: Arc::new(Pulling::new(clock.clone())),
+            gate: Gate::new(policies.clone(), clock.clone(), utc_offsets(), day),
             settings: config.model.clone(),
             store: store.clone(),
             active: Arc::clone(&active),
@@ -121,7 +127,6 @@ impl Parts {
             last_rejection: Mutex::default(),
             program,
         };
-        let policies = InForce::new(default_policies()?);
         let identities = Arc::new(identities(state, config)?);
         let pseudonyms = keys::pseudonyms(state)?;
         let signers = SignersInForce::configured(&config.signers, identity.is_some())?;
@@ -217,6 +222,7 @@ impl Parts {
             audit: self.audit.clone(),
             vouched: link.as_ref().map(|_| self.vouched.subscribe()),
             link,
+            pulling: Arc::clone(&self.installer.pulling),
             clock: self.clock.clone(),
         }
     }
@@ -256,6 +262,7 @@ impl Parts {
             backend,
             policies: self.policies.clone(),
             audit: self.audit.clone(),
+            pulling: Arc::clone(&self.installer.pulling),
             measured: Arc::clone(&self.measured),
             audit_began: self.audit.size(),
             absence: Absence::since(self.clock.now_s()),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use outpost_contract::DeviceId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -17,6 +18,7 @@ use crate::director::Director;
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
 use crate::link::{self, LinkOptions};
+use crate::shares::Shares;
 use crate::{api, http, tls};
 
 /// Requests for chunks that may wait to be sorted by device.
@@ -104,7 +106,9 @@ impl ControlPlane {
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());
         let (questions, asked) = mpsc::channel(QUESTIONS);
         tasks.spawn(hand_on_questions(fleet.clone(), heard, questions));
-        let blobs = BlobServer::new(config.tenant.clone(), fleet.inner.blobs.clone(), sender);
+        let shares = Shares::new(config.rates, sites(&fleet));
+        tasks.spawn(shares.clone().run());
+        let blobs = BlobServer::new(config.tenant.clone(), fleet.inner.blobs.clone(), sender, shares);
         tasks.spawn(blobs.run(asked));
 
         let http = tokio::spawn(http::serve(listener, server_tls, api::router(fleet.clone()), stop.clone()));
@@ -122,6 +126,17 @@ fn admission(fleet: &Fleet) -> Admission {
             false
         })
     })
+}
+
+/// Where each device is, for the shares of the line.
+fn sites(fleet: &Fleet) -> impl Fn(&DeviceId) -> Option<String> + Send + Sync + use<> {
+    let database = fleet.inner.database.clone();
+    move |device| {
+        database.site(device).unwrap_or_else(|error| {
+            tracing::error!(%device, %error, "the site cannot be looked up; the device counts as at none");
+            None
+        })
+    }
 }
 
 impl Running {

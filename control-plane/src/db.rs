@@ -4,6 +4,7 @@ mod catalogue;
 mod codes;
 mod devices;
 mod reports;
+mod sites;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

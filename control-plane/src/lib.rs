@@ -21,6 +21,7 @@ mod http;
 mod ingest;
 pub mod keys;
 mod link;
+mod shares;
 mod tls;
 mod tokens;
 
@@ -35,5 +36,6 @@ pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
 pub use keys::OfflineKeys;
+pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::content::Direction;
 use crate::situation::{Situation, typical};
-use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule};
+use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule, TransferRules};
 
 /// Everything that changes, the gravest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,6 +107,7 @@ pub fn diff(old: &Policies, new: &Policies) -> Diff {
     let mut changes = access(old, new);
     changes.extend(approvals(old, new));
     changes.extend(audit(old, new));
+    changes.extend(transfer(old, new));
     changes.extend(roles_and_limits(old, new));
     changes.extend(content(old, new));
     changes.extend(models(old, new));
@@ -183,6 +184,23 @@ fn audit(old: &Policies, new: &Policies) -> Vec<Change> {
     if old.leave_unmirrored != new.leave_unmirrored {
         let (from, to) = (old.leave_unmirrored, new.leave_unmirrored);
         changes.push(value("the audit log", "records may leave unmirrored", from, to, to));
+    }
+    changes
+}
+
+/// Nobody may do more because of these: they say when and how much is fetched.
+fn transfer(old: &Policies, new: &Policies) -> Vec<Change> {
+    let (old, new) = (old.transfer(), new.transfer());
+    let mut changes = Vec::new();
+    if old.hours != new.hours {
+        let said = |rules: TransferRules| rules.hours.map_or_else(|| "all".to_owned(), |hours| hours.to_string());
+        changes.push(value("fetching models", "hours", said(old), said(new), false));
+    }
+    if old.mib_per_day != new.mib_per_day {
+        let said = |rules: TransferRules| {
+            rules.bytes_per_day().map_or_else(|| "any".to_owned(), |_| rules.mib_per_day.to_string())
+        };
+        changes.push(value("fetching models", "MiB per day", said(old), said(new), false));
     }
     changes
 }

@@ -35,6 +35,7 @@ mod review;
 mod situation;
 mod span;
 mod text;
+mod transfer_rules;
 mod words;
 
 pub use action::Action;
@@ -58,3 +59,4 @@ pub use permit::{Denial, Permit};
 pub use policies::{Policies, Rule, TriedCase};
 pub use review::{Cell, Exception, Review, Row, review};
 pub use span::Span;
+pub use transfer_rules::{DailyHours, TransferRules};

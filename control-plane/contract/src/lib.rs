@@ -26,6 +26,6 @@ pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Presence};
-pub use reported::{Activity, Installed, Reason, ReasonCode, Reported};
+pub use reported::{Activity, Installed, Reason, ReasonCode, Reported, TransferProgress};
 pub use sealed::{SealedKind, Signer};
 pub use topic::{Down, Topic, Up};

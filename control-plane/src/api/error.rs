@@ -65,7 +65,7 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
-        FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) => {
+        FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) | FleetError::Site(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }
         _ => {

@@ -49,3 +49,6 @@ CREATE TABLE catalogues (
 CREATE TABLE chunks (
     id BLOB PRIMARY KEY, blob BLOB NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Which site a device is at: the devices of a site share its line.
+CREATE TABLE IF NOT EXISTS sites (device TEXT PRIMARY KEY, site TEXT NOT NULL) STRICT, WITHOUT ROWID;
