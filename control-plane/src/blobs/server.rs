@@ -130,7 +130,7 @@ impl Queue {
     }
 
     /// The turns that a device has chunks for and has not asked for; they count as asked for from now on.
-    fn to_ask(&mut self, device: &DeviceId) -> Vec<(Priority, u32)> {
+    fn turns_to_ask(&mut self, device: &DeviceId) -> Vec<(Priority, u32)> {
         let Some(waiting) = self.waiting.get_mut(device) else { return Vec::new() };
         let mut turns = Vec::new();
         for priority in [Priority::Small, Priority::Model] {
@@ -231,7 +231,7 @@ impl BlobServer {
     }
 
     fn ask_for_turns(&mut self, device: &DeviceId) {
-        for (priority, bytes) in self.queue.to_ask(device) {
+        for (priority, bytes) in self.queue.turns_to_ask(device) {
             let (shares, device) = (self.shares.clone(), device.clone());
             let turn = Box::pin(async move {
                 shares.take(&device, bytes, priority).await;
@@ -325,8 +325,8 @@ mod tests {
         let till = device("a");
         assert!(queue.put(&till, 1, &wanted(&[1, 2], Priority::Model)));
         assert!(queue.put(&till, 1, &wanted(&[2, 3], Priority::Model)));
-        assert_eq!(queue.to_ask(&till), [(Priority::Model, 1000)]);
-        assert!(queue.to_ask(&till).is_empty(), "one turn at a time");
+        assert_eq!(queue.turns_to_ask(&till), [(Priority::Model, 1000)]);
+        assert!(queue.turns_to_ask(&till).is_empty(), "one turn at a time");
         let order: Vec<u8> =
             std::iter::from_fn(|| queue.next(&till, Priority::Model)).map(|(turn, _)| turn.chunk.0[0]).collect();
         assert_eq!(order, [1, 2, 3]);
@@ -339,7 +339,7 @@ mod tests {
         let till = device("a");
         queue.put(&till, 1, &wanted(&[1], Priority::Model));
         queue.put(&till, 1, &wanted(&[2], Priority::Small));
-        assert_eq!(queue.to_ask(&till), [(Priority::Small, 1000), (Priority::Model, 1000)]);
+        assert_eq!(queue.turns_to_ask(&till), [(Priority::Small, 1000), (Priority::Model, 1000)]);
         assert_eq!(queue.next(&till, Priority::Small).unwrap().0.chunk.0[0], 2);
         assert_eq!(queue.next(&till, Priority::Model).unwrap().0.chunk.0[0], 1);
     }
@@ -372,6 +372,6 @@ mod tests {
     fn an_empty_request_waits_for_nothing() {
         let mut queue = Queue::default();
         assert!(queue.put(&device("a"), 1, &[]));
-        assert!(queue.waiting.is_empty() && queue.to_ask(&device("a")).is_empty());
+        assert!(queue.waiting.is_empty() && queue.turns_to_ask(&device("a")).is_empty());
     }
 }
