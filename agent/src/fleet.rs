@@ -22,8 +22,14 @@ use crate::witnessing::{Answers, Witnessing};
 /// A report without news goes out this often.
 const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
 
+/// While a model is fetched, how far it is goes out this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+
 /// What could not be fetched is tried again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// What the policy puts off is looked at again after this; each look may be a report.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// Everything that the fleet's loop works with.
 pub(crate) struct Fleet {
@@ -57,6 +63,8 @@ impl Fleet {
         }
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, standing);
         let mut timer = tokio::time::interval(REPORT_EVERY);
+        let mut progress = tokio::time::interval(PROGRESS_EVERY);
+        progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = self.stop.clone();
         loop {
             tokio::select! {
@@ -75,6 +83,13 @@ impl Fleet {
                 Ok(()) = told.changed() => {
                     let standing = told.borrow_and_update().clone();
                     self.report(&standing).await;
+                }
+                // Offline, the newest snapshot is enough.
+                _ = progress.tick(), if self.link.connectivity().borrow().is_online() => {
+                    if self.reporter.pulling.is_moving() {
+                        let standing = told.borrow().clone();
+                        self.report(&standing).await;
+                    }
                 }
                 _ = timer.tick() => {
                     let standing = told.borrow().clone();
@@ -175,9 +190,10 @@ fn spawn_reconciling(
                 reconciler.announcer.say(Progress::Brought { source: share.source, bytes: share.bytes });
             }
             let again = outcome.is_worth_another_try();
+            let after = if outcome.waits_for_policy() { LOOK_AGAIN_AFTER } else { TRY_AGAIN_AFTER };
             standing.send_replace(outcome);
             let changed = if again {
-                tokio::time::timeout(TRY_AGAIN_AFTER, asked.changed()).await.unwrap_or(Ok(()))
+                tokio::time::timeout(after, asked.changed()).await.unwrap_or(Ok(()))
             } else {
                 asked.changed().await
             };

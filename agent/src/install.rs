@@ -21,9 +21,11 @@ use crate::attempts::Attempts;
 use crate::backend::Readiness;
 use crate::config;
 use crate::facts;
+use crate::gate::{Gate, Gated};
 use crate::housekeeping::Housekeeper;
 use crate::measure::Measured;
 use crate::progress::{Announcer, Progress};
+use crate::pulling::Pulling;
 use crate::template_worker::{Limits, TemplateWorker};
 use crate::worker::{Worker, WorkerOptions};
 
@@ -32,6 +34,9 @@ use crate::worker::{Worker, WorkerOptions};
 pub struct Installer {
     pub(crate) settings: config::Model,
     pub(crate) store: Store,
+    /// When models may be fetched.
+    pub(crate) gate: Gate,
+    pub(crate) pulling: Arc<Pulling>,
     pub(crate) active: Arc<Active>,
     pub(crate) audit: AuditLog,
     pub(crate) clock: Clock,
@@ -113,6 +118,8 @@ impl Installer {
             if let Some(current) = self.active.current()
                 && current.card.blake3 == Some(offer.manifest.blake3)
             {
+                // Whatever was fetched before is not wanted any more.
+                self.pulling.ended();
                 return Ok(Installed { card: current.card.clone(), plan, entrance: None, passed_over });
             }
             match self.pull_and_load(card, &offer, &plan, source).await {
@@ -168,6 +175,7 @@ impl Installer {
             chosen: plan.choice.as_ref().map(|choice| choice.target.to_string()),
         });
         let Some(choice) = &plan.choice else {
+            self.pulling.ended();
             let detail = plan.verdicts.iter().map(|verdict| format!("{}: {}", verdict.target, verdict.because));
             let reason = reason(ReasonCode::DoesNotFit, model, detail.collect::<Vec<_>>().join("; "));
             self.reject(model, &reason).await;
@@ -225,31 +233,46 @@ impl Installer {
             self.nothing_serves(&reason);
             return Err(reason);
         }
-        let announcer = self.announcer.clone();
+        let (announcer, pulling) = (self.announcer.clone(), Arc::clone(&self.pulling));
+        let (target, origin) = (card.target.clone(), source.name());
         let pulled = self
             .store
-            .pull(manifest, source, move |progress| {
+            .pull(manifest, &Gated { gate: &self.gate, source }, move |progress| {
+                if let Some(target) = &target {
+                    pulling.progress(target, &origin, progress.present_bytes, progress.total_bytes);
+                }
                 announcer.say(Progress::Pulling { done: progress.present_bytes, total: progress.total_bytes });
             })
             .await;
         let stored = match pulled {
             Ok(stored) => stored,
             Err(error) => {
-                let reason = reason(store_code(&error), &card.model, error.to_string());
-                // A link that comes and goes is no event of its own; it is tried again.
-                if reason.code != ReasonCode::Unavailable {
+                let reason = self.why_not_pulled(&card.model, &error);
+                self.pulling.waits(&reason.detail);
+                // A link that comes and goes is no event of its own, and neither are hours; it is tried again.
+                if !is_waiting(reason.code) {
                     self.reject(&card.model, &reason).await;
                 }
                 self.nothing_serves(&reason);
                 return Err(reason);
             }
         };
+        self.pulling.ended();
         if !was_here {
             let record = Record::new(Kind::ModelPull).object(card.object()).detail("bytes", stored.bytes);
             recorded(&self.audit, record).await?;
         }
         let golden = offer.facts.golden.clone();
         self.exchange(Wanted { card, path: stored.path, golden }, plan.choice.as_ref()).await
+    }
+
+    /// Why a file did not come; where the policy closed the gate, when it opens.
+    fn why_not_pulled(&self, model: &ModelId, error: &StoreError) -> Reason {
+        let closed = self.gate.closed().filter(|_| matches!(error, StoreError::Incomplete { .. }));
+        match closed {
+            Some(closed) => reason(closed.code, model, closed.detail),
+            None => reason(store_code(error), model, error.to_string()),
+        }
     }
 
     /// True if the file is in the store and still is what was installed. A file that rotted is recorded and removed, so that
@@ -313,6 +336,11 @@ pub(crate) fn load(
 
 fn reason(code: ReasonCode, model: &ModelId, detail: String) -> Reason {
     Reason { code, subject: model.to_string(), detail }
+}
+
+/// Whether time alone may bring what is missing.
+fn is_waiting(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::Unavailable | ReasonCode::WindowClosed | ReasonCode::BudgetSpent)
 }
 
 fn store_code(error: &StoreError) -> ReasonCode {

@@ -28,6 +28,7 @@ use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::Origins;
 use crate::config::{Config, Transfer};
 use crate::fleet::Fleet;
+use crate::gate::Gate;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::housekeeping::{Housekeeper, Named};
 use crate::install::Installer;
@@ -37,6 +38,7 @@ use crate::membership::{Keeping, Membership};
 use crate::models::{Presets, Residents, Shelf};
 use crate::neighbours::{Neighbours, announcement};
 use crate::progress::Announcer;
+use crate::pulling::Pulling;
 use crate::reconcile::Reconciler;
 use crate::report::{Absence, Reporter};
 use crate::site_witness::{Asking, SiteWitness};
@@ -132,7 +134,11 @@ impl Parts {
         };
         // What a device of a fleet may run is signed; what somebody put on its disk is not.
         let shelf = Shelf::new(identity.is_none().then(|| store.clone()));
+        let policies = InForce::new(default_policies()?);
+        let day = Ledger::open(state.ledgers(), "transfer")?;
         let installer = Installer {
+            pulling: Arc::new(Pulling::new(clock.clone())),
+            gate: Gate::new(policies.clone(), clock.clone(), utc_offsets(), day),
             settings: config.model.clone(),
             store: store.clone(),
             active: Arc::clone(&active),
@@ -149,7 +155,6 @@ impl Parts {
             last_rejection: Mutex::default(),
             program,
         };
-        let policies = InForce::new(default_policies()?);
         let identities = Arc::new(identities(state, config)?);
         let pseudonyms = keys::pseudonyms(state)?;
         let signers = SignersInForce::configured(&config.signers, identity.is_some())?;
@@ -249,6 +254,7 @@ impl Parts {
             vouched: link.as_ref().map(|_| self.vouched.subscribe()),
             membership: self.membership().ok(),
             link,
+            pulling: Arc::clone(&self.installer.pulling),
             clock: self.clock.clone(),
         }
     }
@@ -290,6 +296,7 @@ impl Parts {
             backend,
             policies: self.policies.clone(),
             audit: self.audit.clone(),
+            pulling: Arc::clone(&self.installer.pulling),
             measured: Arc::clone(&self.measured),
             audit_began: self.audit.size(),
             absence: Absence::since(self.clock.now_s()),

@@ -88,7 +88,16 @@ pub(crate) struct Standing {
 impl Standing {
     /// True if trying again later may help without a new document.
     pub(crate) fn is_worth_another_try(&self) -> bool {
-        self.reasons.iter().any(|reason| matches!(reason.code, ReasonCode::Unavailable | ReasonCode::InsufficientSpace))
+        self.has(&[ReasonCode::Unavailable, ReasonCode::InsufficientSpace]) || self.waits_for_policy()
+    }
+
+    /// True if nothing but an hour or a day that comes can help.
+    pub(crate) fn waits_for_policy(&self) -> bool {
+        self.has(&[ReasonCode::WindowClosed, ReasonCode::BudgetSpent])
+    }
+
+    fn has(&self, codes: &[ReasonCode]) -> bool {
+        self.reasons.iter().any(|reason| codes.contains(&reason.code))
     }
 }
 

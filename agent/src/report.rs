@@ -9,6 +9,7 @@ use outpost_policies::InForce;
 use crate::active::Active;
 use crate::backend::LocalBackend;
 use crate::measure::Measured;
+use crate::pulling::Pulling;
 use crate::reconcile::Standing;
 
 /// Builds reports and remembers what the control plane has not stored yet.
@@ -18,6 +19,7 @@ pub(crate) struct Reporter {
     pub(crate) backend: Arc<LocalBackend>,
     pub(crate) policies: InForce,
     pub(crate) audit: AuditLog,
+    pub(crate) pulling: Arc<Pulling>,
     pub(crate) measured: Arc<Measured>,
     /// Size of the audit log when this run began: refusals are counted from here.
     pub(crate) audit_began: u64,
@@ -99,6 +101,8 @@ impl Reporter {
                 self_test_tokens_per_second_milli: card.tokens_per_second_milli,
             })
         });
+        let (transfer, slow) = self.pulling.look().unzip();
+        let reasons = standing.reasons.iter().cloned().chain(slow.flatten()).collect();
         Reported {
             v: 1,
             device: self.device.clone(),
@@ -109,7 +113,7 @@ impl Reporter {
             applied_version: standing.applied_version,
             model,
             policy_version: self.policies.now().version(),
-            reasons: standing.reasons.clone(),
+            reasons,
             measurements: self.measured.known().await,
             plan: standing.plan.clone(),
             activity: Activity {
@@ -120,6 +124,7 @@ impl Reporter {
                 answered_offline: self.absence.answered,
                 offline_s: self.absence.offline_s + offline_now,
             },
+            transfer,
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::active::Active;
 use crate::backend::StatusSource;
 use crate::membership::Membership;
+use crate::pulling::Pulling;
 use crate::witnessing::Standing;
 
 /// Where the facts come from.
@@ -22,6 +23,7 @@ pub(crate) struct Status {
     pub(crate) policies: InForce,
     pub(crate) audit: AuditLog,
     pub(crate) link: Option<LinkHandle>,
+    pub(crate) pulling: Arc<Pulling>,
     /// How far others vouch for the log; none on a box that belongs to no fleet.
     pub(crate) vouched: Option<watch::Receiver<Standing>>,
     /// Whether this device was revoked; none on a box that belongs to no fleet.
@@ -54,6 +56,13 @@ impl StatusSource for Status {
                 "reason": now.reason, "revoked_s": revoked_s,
             })
         });
+        let transfer = self.pulling.look().map(|(transfer, slow)| {
+            json!({
+                "target": transfer.target, "progress": transfer.to_string(), "done_bytes": transfer.done_bytes,
+                "total_bytes": transfer.total_bytes, "bytes_per_second": transfer.bytes_per_second,
+                "source": transfer.source, "slow": slow.map(|reason| reason.detail),
+            })
+        });
         let space = self.audit.space();
         json!({
             "device": self.device,
@@ -61,6 +70,7 @@ impl StatusSource for Status {
             "model": model,
             "policy_version": self.policies.now().version(),
             "fleet": fleet,
+            "transfer": transfer,
             "audit_records": self.audit.size(),
             "audit_root": hex::encode(self.audit.root()),
             "audit_room": {

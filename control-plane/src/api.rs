@@ -11,6 +11,7 @@ mod tokens;
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
@@ -21,6 +22,7 @@ use serde_json::json;
 
 use crate::catalogue::TargetSummary;
 use crate::fleet::Fleet;
+use crate::shares::Shares;
 use error::ApiError;
 use identity::Operator;
 
@@ -28,7 +30,7 @@ use identity::Operator;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every route there is.
-pub(crate) fn router(fleet: Fleet) -> Router {
+pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/v1/enrol", post(enrol::enrol))
@@ -48,6 +50,7 @@ pub(crate) fn router(fleet: Fleet) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(ENROL_BYTES))
+        .layer(Extension(shares))
         .layer(middleware::from_fn(in_time))
         .with_state(fleet)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use outpost_contract::DeviceId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,6 +19,7 @@ use crate::director::Director;
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
 use crate::link::{self, LinkOptions};
+use crate::shares::Shares;
 use crate::{api, http, tls};
 
 /// Requests for chunks that may wait to be sorted by device.
@@ -105,10 +107,13 @@ impl ControlPlane {
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());
         let (questions, asked) = mpsc::channel(QUESTIONS);
         tasks.spawn(hand_on_questions(fleet.clone(), heard, questions));
-        let blobs = BlobServer::new(config.tenant.clone(), fleet.inner.blobs.clone(), sender);
+        let shares = Shares::new(config.rates, sites(&fleet));
+        tasks.spawn(shares.clone().run());
+        let blobs = BlobServer::new(config.tenant.clone(), fleet.inner.blobs.clone(), sender, shares.clone());
         tasks.spawn(blobs.run(asked));
 
-        let http = tokio::spawn(http::serve(listener, server_tls, api::router(fleet.clone()), stop.clone()));
+        let router = api::router(fleet.clone(), shares);
+        let http = tokio::spawn(http::serve(listener, server_tls, router, stop.clone()));
         tracing::info!(http = %http_address, mqtt = %broker.address(), "the control plane is up");
         let broker = Some(broker);
         Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, _lock: lock })
@@ -131,6 +136,17 @@ fn admission(fleet: &Fleet) -> Admission {
             }
         }
     })
+}
+
+/// Where each device is, for the shares of the line.
+fn sites(fleet: &Fleet) -> impl Fn(&DeviceId) -> Option<String> + Send + Sync + use<> {
+    let database = fleet.inner.database.clone();
+    move |device| {
+        database.site(device).unwrap_or_else(|error| {
+            tracing::error!(%device, %error, "the site cannot be looked up; the device counts as at none");
+            None
+        })
+    }
 }
 
 impl Running {

@@ -278,6 +278,14 @@ pub(crate) enum Device {
         #[arg(long, default_value_t = 512)]
         minimum_context: u32,
     },
+    /// Say which site a device is at: the devices of a site share its line
+    #[command(after_help = "Example: outpost-control device site till-7 store-12")]
+    Site {
+        /// The device
+        device: String,
+        /// The site; without it, the device is at none
+        site: Option<String>,
+    },
     /// Revoke a device: it is disconnected and gets nothing more
     #[command(after_help = "Example: outpost-control device revoke till-7")]
     Revoke {

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use outpost_contract::limits::CHUNK_BYTES;
+use outpost_contract::limits::{CATALOGUE_BYTES, CHUNK_BYTES};
 use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256};
 use sha2::Digest as _;
 
@@ -22,6 +22,7 @@ pub(crate) use server::{BlobServer, Question};
 
 use crate::db::{ChunkPlace, Database, DbError};
 use crate::files::{self, FileError, failed};
+use crate::shares::Priority;
 
 /// Bytes cannot be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,13 @@ pub enum BlobError {
     /// There is nothing in the file.
     #[error("`{0}` is empty; there is nothing to serve")]
     Empty(PathBuf),
+}
+
+/// What a chunk asks of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) bytes: u32,
+    pub(crate) priority: Priority,
 }
 
 /// A directory of blobs and the index of their chunks.
@@ -140,6 +148,15 @@ impl Blobs {
         Ok(opened.map(|(file, _)| (file, Extent { start, bytes: u64::from(bytes) })))
     }
 
+    /// Size and priority of a chunk; `None` if no blob holds it.
+    pub(crate) fn weight(&self, id: &Blake3) -> Result<Option<Weight>, BlobError> {
+        let Some(ChunkPlace { blob, bytes, .. }) = self.database.chunk_place(id)? else { return Ok(None) };
+        let path = self.path(&blob);
+        let whole = std::fs::metadata(&path).map_err(failed("read", &path))?.len();
+        let priority = if whole < CATALOGUE_BYTES { Priority::Small } else { Priority::Model };
+        Ok(Some(Weight { bytes, priority }))
+    }
+
     fn path(&self, blob: &Blake3) -> PathBuf {
         self.dir.join(blob.to_hex())
     }
@@ -168,6 +185,9 @@ mod tests {
         let joined: Vec<u8> =
             manifest.chunks.iter().flat_map(|chunk| blobs.chunk(&chunk.id).unwrap().unwrap().to_vec()).collect();
         assert_eq!(joined, content);
+        let weight = blobs.weight(&manifest.chunks[0].id).unwrap().unwrap();
+        assert_eq!(weight, Weight { bytes: 1000, priority: Priority::Small }, "any blob below 8 MiB");
+        assert_eq!(blobs.weight(&Blake3([0; 32])).unwrap(), None);
         assert_eq!(manifest.blake3.0, *blake3::hash(&content).as_bytes());
         assert_eq!(blobs.chunk(&Blake3([0; 32])).unwrap(), None);
         std::fs::write(&path, []).unwrap();

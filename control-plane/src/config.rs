@@ -7,6 +7,7 @@ use outpost_contract::TenantId;
 use serde::Deserialize;
 
 use crate::files::{self, FileError};
+use crate::shares::Rates;
 
 /// The settings' file name inside the state directory.
 pub const CONFIG_FILE: &str = "outpost-control.toml";
@@ -44,6 +45,8 @@ pub struct Config {
     pub renew_expired_days: u32,
     /// How long a device that has not seen a desired state yet may still accept it, days.
     pub desired_days: u32,
+    /// What may leave per second.
+    pub rates: Rates,
 }
 
 /// Settings cannot be used.
@@ -86,9 +89,19 @@ struct Raw {
     accept_requests: Option<bool>,
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
+    transfer: Option<RawTransfer>,
 }
 
-const KEYS: [&str; 11] = [
+/// `[transfer]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTransfer {
+    fleet_kib_per_second: u32,
+    site_kib_per_second: u32,
+    device_kib_per_second: u32,
+}
+
+const KEYS: [&str; 12] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -100,6 +113,7 @@ const KEYS: [&str; 11] = [
     "accept_requests",
     "renew_expired_days",
     "desired_days",
+    "transfer",
 ];
 
 impl Config {
@@ -143,6 +157,8 @@ impl Config {
     }
 
     fn from_raw(state_dir: PathBuf, raw: Raw) -> Self {
+        let transfer = raw.transfer.unwrap_or_default();
+        let bytes = |kib: u32| u64::from(kib) * 1024;
         Self {
             state_dir,
             tenant: raw.tenant.unwrap_or_else(|| "default".parse().expect("a valid tenant")),
@@ -156,6 +172,11 @@ impl Config {
             accept_requests: raw.accept_requests.unwrap_or(false),
             renew_expired_days: raw.renew_expired_days.unwrap_or(400),
             desired_days: raw.desired_days.unwrap_or(30),
+            rates: Rates {
+                fleet: bytes(transfer.fleet_kib_per_second),
+                site: bytes(transfer.site_kib_per_second),
+                device: bytes(transfer.device_kib_per_second),
+            },
         }
     }
 
@@ -214,15 +235,30 @@ mod tests {
     fn the_template_holds_every_key_and_means_the_defaults() {
         assert_eq!(parse(TEMPLATE).unwrap(), Config::new("state"));
         for key in KEYS {
-            assert!(TEMPLATE.contains(&format!("# {key} = ")), "{key}");
+            let table = format!("[{key}]");
+            assert!(TEMPLATE.contains(&format!("# {key} = ")) || TEMPLATE.contains(&table), "{key}");
         }
         let set: String = TEMPLATE.lines().map(|line| format!("{}\n", uncommented(line))).collect();
         assert!(parse(&set).is_ok(), "{set}");
     }
 
+    /// The keys of `[transfer]`.
+    const RATES: [&str; 3] = ["fleet_kib_per_second", "site_kib_per_second", "device_kib_per_second"];
+
+    #[test]
+    fn rates_are_kib_per_second_and_a_misspelt_one_is_refused() {
+        let rates = parse("[transfer]\nfleet_kib_per_second = 2").unwrap().rates;
+        assert_eq!(rates, Rates { fleet: 2048, ..Rates::default() });
+        let refusal = parse("[transfer]\nfleet_kib = 2").unwrap_err().to_string();
+        assert!(refusal.contains("fleet_kib") && refusal.contains("site_kib_per_second"), "{refusal}");
+        for key in RATES {
+            assert!(TEMPLATE.contains(&format!("# {key} = ")), "{key}");
+        }
+    }
+
     fn uncommented(line: &str) -> &str {
         match line.strip_prefix("# ") {
-            Some(rest) if KEYS.iter().any(|key| rest.starts_with(&format!("{key} = "))) => rest,
+            Some(rest) if KEYS.iter().chain(&RATES).any(|key| rest.starts_with(&format!("{key} = "))) => rest,
             _ => line,
         }
     }

@@ -6,6 +6,7 @@ mod device_keys;
 mod devices;
 mod enrol_requests;
 mod reports;
+mod sites;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -84,6 +84,9 @@ pub enum FleetError {
     /// Nobody asked with that key.
     #[error("no device asked with the key {0}; `outpost-control device requests` shows those that did")]
     NoRequest(Fingerprint),
+    /// The name of a site is none.
+    #[error("`{}` is no name for a site: write 1 to 64 of a-z, 0-9 and `-`, as in `store-12`", .0.escape_debug())]
+    Site(String),
     /// A code's validity is out of bounds.
     #[error("a code is valid for 1 second to 30 days, not {0} seconds")]
     CodeValidity(i64),
@@ -348,6 +351,21 @@ impl Fleet {
     /// [`FleetError::UnknownDevice`] if it is not there.
     pub fn device(&self, device: &DeviceId) -> Result<DeviceSummary, FleetError> {
         self.inner.database.device(device)?.ok_or_else(|| FleetError::UnknownDevice(device.clone()))
+    }
+
+    /// Says which site a device is at, whose line it shares; `None` is no site.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownDevice`] if it is not there or was revoked; [`FleetError::Site`] if the name is none.
+    pub fn set_site(&self, device: &DeviceId, site: Option<&str>) -> Result<(), FleetError> {
+        if !self.inner.database.is_admitted(device)? {
+            return Err(FleetError::UnknownDevice(device.clone()));
+        }
+        // A site is named as a device is.
+        if let Some(site) = site.filter(|site| site.parse::<DeviceId>().is_err()) {
+            return Err(FleetError::Site(site.chars().take(80).collect()));
+        }
+        Ok(self.inner.database.set_site(device, site)?)
     }
 
     /// Lets a device in no longer: its sessions end and are forgotten, what is retained for it is withdrawn, its certificate

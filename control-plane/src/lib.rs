@@ -27,6 +27,7 @@ pub mod keys;
 mod link;
 mod neighbours;
 mod renewal;
+mod shares;
 mod tls;
 mod tokens;
 
@@ -44,5 +45,6 @@ pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
 pub use keys::{Holder, KeysError, OfflineKeys, ServerKey};
+pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

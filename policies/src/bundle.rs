@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
-use crate::{AuditRules, Case, FleetRules, ModelEntry, RoleLimits};
+use crate::{AuditRules, Case, FleetRules, ModelEntry, RoleLimits, TransferRules};
 
 /// Largest bundle that is read: 1 MiB.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
@@ -39,6 +39,9 @@ pub struct Bundle {
     /// What it says of the fleet.
     #[serde(default, skip_serializing_if = "FleetRules::is_default")]
     pub fleet: FleetRules,
+    /// What it says of fetching models.
+    #[serde(default, skip_serializing_if = "TransferRules::is_default")]
+    pub transfer: TransferRules,
     /// Cedar texts by file name.
     #[serde(deserialize_with = "unique_keys")]
     pub policies: BTreeMap<String, String>,
@@ -161,6 +164,7 @@ impl Bundle {
                     bundle.required_approvals = head.required_approvals;
                     bundle.audit = head.audit;
                     bundle.fleet = head.fleet;
+                    bundle.transfer = head.transfer;
                 }
                 "limits.toml" => bundle.limits = toml::from_str(text).map_err(unreadable)?,
                 "models.toml" => bundle.models = toml::from_str(text).map_err(unreadable)?,
@@ -216,6 +220,7 @@ struct Head {
     audit: AuditRules,
     #[serde(default)]
     fleet: FleetRules,
+    transfer: TransferRules,
 }
 
 /// A file of cases.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::content::Direction;
 use crate::situation::{Situation, typical};
-use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule, WhenRevoked};
+use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule, TransferRules, WhenRevoked};
 
 /// Everything that changes, the gravest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,6 +108,7 @@ pub fn diff(old: &Policies, new: &Policies) -> Diff {
     changes.extend(approvals(old, new));
     changes.extend(audit(old, new));
     changes.extend(fleet(old, new));
+    changes.extend(transfer(old, new));
     changes.extend(roles_and_limits(old, new));
     changes.extend(content(old, new));
     changes.extend(models(old, new));
@@ -194,6 +195,23 @@ fn fleet(old: &Policies, new: &Policies) -> Option<Change> {
     let word = |when| if when == WhenRevoked::Stop { "stop" } else { "serve" };
     let widens = new == WhenRevoked::Serve;
     (old != new).then(|| value("the fleet", "when the device is revoked", word(old), word(new), widens))
+}
+
+/// Nobody may do more because of these: they say when and how much is fetched.
+fn transfer(old: &Policies, new: &Policies) -> Vec<Change> {
+    let (old, new) = (old.transfer(), new.transfer());
+    let mut changes = Vec::new();
+    if old.hours != new.hours {
+        let said = |rules: TransferRules| rules.hours.map_or_else(|| "all".to_owned(), |hours| hours.to_string());
+        changes.push(value("fetching models", "hours", said(old), said(new), false));
+    }
+    if old.mib_per_day != new.mib_per_day {
+        let said = |rules: TransferRules| {
+            rules.bytes_per_day().map_or_else(|| "any".to_owned(), |_| rules.mib_per_day.to_string())
+        };
+        changes.push(value("fetching models", "MiB per day", said(old), said(new), false));
+    }
+    changes
 }
 
 fn value(of: impl Into<String>, field: &str, from: impl fmt::Display, to: impl fmt::Display, widens: bool) -> Change {

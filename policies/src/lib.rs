@@ -36,6 +36,7 @@ mod review;
 mod situation;
 mod span;
 mod text;
+mod transfer_rules;
 mod words;
 
 pub use action::Action;
@@ -60,3 +61,4 @@ pub use permit::{Denial, Permit};
 pub use policies::{Policies, Rule, TriedCase};
 pub use review::{Cell, Exception, Review, Row, review};
 pub use span::Span;
+pub use transfer_rules::{DailyHours, TransferRules};

@@ -13,7 +13,7 @@ use crate::judge::{Judge, Open, Question, Verdict};
 use crate::words::Words;
 use crate::{
     Ask, AuditLevel, AuditRules, Bundle, Case, Denial, Expect, Finding, FleetRules, ModelFacts, Permit, Resource,
-    RoleLimits,
+    RoleLimits, TransferRules,
 };
 
 /// A checked bundle, ready to decide. What it answers does not change any more.
@@ -23,6 +23,7 @@ pub struct Policies {
     required_approvals: u8,
     audit: AuditRules,
     fleet: FleetRules,
+    transfer: TransferRules,
     limits: BTreeMap<String, RoleLimits>,
     compiled: Compiled,
     words: Words,
@@ -93,6 +94,7 @@ impl Policies {
             required_approvals: bundle.required_approvals,
             audit: bundle.audit,
             fleet: bundle.fleet,
+            transfer: bundle.transfer,
             limits: bundle.limits.clone(),
             compiled,
             words,
@@ -122,6 +124,12 @@ impl Policies {
     #[must_use]
     pub fn fleet(&self) -> FleetRules {
         self.fleet
+    }
+
+    /// What the bundle says of fetching models.
+    #[must_use]
+    pub fn transfer(&self) -> TransferRules {
+        self.transfer
     }
 
     /// The rules, by id.

@@ -144,6 +144,7 @@ impl Installer {
 
     /// Nothing is to run: whatever serves is let go after its last answer.
     pub async fn unload(&self) {
+        self.pulling.ended();
         let _turn = self.turn.lock().await;
         self.decisions.fetch_add(1, Ordering::AcqRel);
         let old = self.active.replace(None);

@@ -32,6 +32,6 @@ pub use golden::{GoldenPrompt, GoldenPrompts, InvalidGolden};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Neighbour, Presence};
-pub use reported::{Activity, Installed, Reason, ReasonCode, Reported};
+pub use reported::{Activity, Installed, Reason, ReasonCode, Reported, TransferProgress};
 pub use sealed::{SealedKind, Signer};
 pub use topic::{Down, Topic, Up};

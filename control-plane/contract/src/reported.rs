@@ -33,6 +33,69 @@ pub struct Reported {
     pub plan: Vec<String>,
     /// What happened since the last snapshot that was acknowledged.
     pub activity: Activity,
+    /// What is being fetched; `None` if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferProgress>,
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferProgress {
+    /// The catalogue target that is fetched.
+    pub target: TargetName,
+    /// Bytes that are on disk and verified.
+    pub done_bytes: u64,
+    /// Bytes of the whole.
+    pub total_bytes: u64,
+    /// Mean speed of the last report's interval; 0 while nothing arrives.
+    pub bytes_per_second: u64,
+    /// Where the bytes come from, as the device names it: `the control plane over MQTT`.
+    pub source: String,
+    /// Why it stands still, if it does, as a reason would say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+}
+
+impl TransferProgress {
+    /// Hundredths of the whole that are here; 100 of nothing at all.
+    #[must_use]
+    pub fn percent(&self) -> u8 {
+        if self.total_bytes == 0 {
+            return 100;
+        }
+        let percent = u128::from(self.done_bytes.min(self.total_bytes)) * 100 / u128::from(self.total_bytes);
+        u8::try_from(percent).unwrap_or(100)
+    }
+
+    /// Seconds until it is done at this speed; `None` while nothing arrives.
+    #[must_use]
+    pub fn seconds_left(&self) -> Option<u64> {
+        let left = self.total_bytes.saturating_sub(self.done_bytes);
+        (self.bytes_per_second > 0).then(|| left.div_ceil(self.bytes_per_second))
+    }
+}
+
+/// `[#####---------------]  25 %, 1 h 20 min left`, or what it waits for in the place of the time.
+impl std::fmt::Display for TransferProgress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = self.percent();
+        let full = usize::from(percent / 5);
+        write!(formatter, "[{}{}] {percent:>3} %", "#".repeat(full), "-".repeat(20 - full))?;
+        match (&self.waiting_for, self.seconds_left()) {
+            (Some(waiting_for), _) => {
+                // A device's words reach a terminal: no more than a line of them, and nothing that steers it.
+                let words: String = waiting_for.chars().filter(|character| !character.is_control()).take(200).collect();
+                write!(formatter, ", waiting: {words}")
+            }
+            (None, None) => formatter.write_str(", nothing arrives"),
+            (None, Some(seconds)) if seconds < 60 => write!(formatter, ", {seconds} s left"),
+            (None, Some(seconds)) if seconds < 3600 => write!(formatter, ", {} min left", seconds.div_ceil(60)),
+            (None, Some(seconds)) => {
+                let minutes = seconds.div_ceil(60);
+                write!(formatter, ", {} h {} min left", minutes / 60, minutes % 60)
+            }
+        }
+    }
 }
 
 /// The model that serves.
@@ -106,4 +169,48 @@ pub enum ReasonCode {
     PolicyInvalid,
     /// The control plane did not deliver.
     Unavailable,
+    /// Models are fetched at other hours, says the policy.
+    WindowClosed,
+    /// What the policy lets models take of the line in a day is used up.
+    BudgetSpent,
+    /// A fetch goes on, but more slowly than is of use.
+    SlowLink,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done_bytes: u64, total_bytes: u64, bytes_per_second: u64) -> TransferProgress {
+        TransferProgress {
+            target: "model-a.Q4_0.gguf".parse().unwrap(),
+            done_bytes,
+            total_bytes,
+            bytes_per_second,
+            source: "mqtt".into(),
+            waiting_for: None,
+        }
+    }
+
+    #[test]
+    fn a_bar_says_how_far_and_how_long_whatever_a_device_claims() {
+        let said = |done, total, speed| progress(done, total, speed).to_string();
+        assert_eq!(said(25, 100, 1), "[#####---------------]  25 %, 2 min left");
+        assert_eq!(said(0, 7200, 1), "[--------------------]   0 %, 2 h 0 min left");
+        assert_eq!(said(95, 100, 1), "[###################-]  95 %, 5 s left");
+        assert_eq!(said(50, 100, 0), "[##########----------]  50 %, nothing arrives");
+        assert_eq!(progress(u64::MAX, 1, 0).percent(), 100);
+        assert_eq!(progress(0, 0, 0).percent(), 100);
+        assert_eq!(progress(u64::MAX - 1, u64::MAX, 1).percent(), 99);
+        let waiting = TransferProgress { waiting_for: Some("22:00".into()), ..progress(1, 2, 9) };
+        assert_eq!(waiting.to_string(), "[##########----------]  50 %, waiting: 22:00");
+    }
+
+    #[test]
+    fn progress_survives_the_wire_and_what_is_not_said_is_not_sent() {
+        let text = serde_json::to_string(&progress(1, 2, 3)).unwrap();
+        assert!(!text.contains("waiting_for"), "{text}");
+        assert_eq!(serde_json::from_str::<TransferProgress>(&text).unwrap(), progress(1, 2, 3));
+        assert_eq!(serde_json::to_string(&ReasonCode::WindowClosed).unwrap(), "\"window_closed\"");
+    }
 }

@@ -12,21 +12,24 @@ use axum::http::header::{
 use axum::http::header::{HeaderName, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use outpost_contract::Blake3;
+use outpost_contract::limits::CATALOGUE_BYTES;
+use outpost_contract::{Blake3, DeviceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ApiError;
 use super::identity::Device;
-use crate::blobs::{Downloads, Extent, Requested, requested, stream};
+use crate::blobs::{BlobError, Downloads, Extent, Requested, requested, stream};
 use crate::fleet::{Fleet, FleetError};
-use crate::http::Peer;
+use crate::http::{Life, Peer};
+use crate::shares::{Priority, Shares};
 
 /// Seconds after which a device may ask again when too many download at once.
 const PAUSE_S: u32 = 2;
 
 /// A whole file, or a range of it. axum answers HEAD by the same route, without the body.
 pub(crate) async fn blob(
-    _: Device,
+    Device(device): Device,
+    Extension(shares): Extension<Shares>,
     State(fleet): State<Fleet>,
     Extension(peer): Extension<Peer>,
     id: Result<Path<Blake3>, PathRejection>,
@@ -35,12 +38,15 @@ pub(crate) async fn blob(
     let Path(id) = id?;
     let place = place(&fleet)?;
     let found = fleet.run(move |fleet| fleet.inner.blobs.open_blob(&id)).await.map_err(FleetError::from)?;
-    Ok(answer(id, found.ok_or(ApiError::NoSuchBlob)?, &headers, &peer, place))
+    let found = found.ok_or(ApiError::NoSuchBlob)?;
+    let priority = if found.1.bytes < CATALOGUE_BYTES { Priority::Small } else { Priority::Model };
+    Ok(answer(id, found, &headers, Pass { device, shares, priority, life: Arc::clone(&peer.life), place }))
 }
 
 /// One chunk, wherever it lies, or a range of it.
 pub(crate) async fn chunk(
-    _: Device,
+    Device(device): Device,
+    Extension(shares): Extension<Shares>,
     State(fleet): State<Fleet>,
     Extension(peer): Extension<Peer>,
     id: Result<Path<Blake3>, PathRejection>,
@@ -48,8 +54,33 @@ pub(crate) async fn chunk(
 ) -> Result<Response, ApiError> {
     let Path(id) = id?;
     let place = place(&fleet)?;
-    let found = fleet.run(move |fleet| fleet.inner.blobs.open_chunk(&id)).await.map_err(FleetError::from)?;
-    Ok(answer(id, found.ok_or(ApiError::NoSuchBlob)?, &headers, &peer, place))
+    let found = fleet.run(move |fleet| {
+        let blobs = &fleet.inner.blobs;
+        Ok::<_, BlobError>((blobs.open_chunk(&id)?, blobs.weight(&id)?))
+    });
+    let (found, weight) = found.await.map_err(FleetError::from)?;
+    let priority = weight.map_or(Priority::Model, |weight| weight.priority);
+    let found = found.ok_or(ApiError::NoSuchBlob)?;
+    Ok(answer(id, found, &headers, Pass { device, shares, priority, life: Arc::clone(&peer.life), place }))
+}
+
+/// What a body needs to go on: its share of the line, a connection that lives, a place among the downloads.
+struct Pass {
+    device: DeviceId,
+    shares: Shares,
+    priority: Priority,
+    life: Arc<Life>,
+    /// Given back when the body is done with.
+    place: OwnedSemaphorePermit,
+}
+
+impl Pass {
+    async fn block(self: Arc<Self>, bytes: u32) {
+        self.life.touch();
+        self.shares.take(&self.device, bytes, self.priority).await;
+        // The place is held for as long as a block may come.
+        let _ = &self.place;
+    }
 }
 
 /// A place among the downloads, or word to come again.
@@ -58,13 +89,7 @@ fn place(fleet: &Fleet) -> Result<OwnedSemaphorePermit, ApiError> {
     Semaphore::try_acquire_owned(Arc::clone(places)).map_err(|_| ApiError::Busy { retry_after_s: PAUSE_S })
 }
 
-fn answer(
-    id: Blake3,
-    (file, whole): (File, Extent),
-    headers: &HeaderMap,
-    peer: &Peer,
-    place: OwnedSemaphorePermit,
-) -> Response {
+fn answer(id: Blake3, (file, whole): (File, Extent), headers: &HeaderMap, pass: Pass) -> Response {
     let tag = format!("\"{id}\"");
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     // A range of something else than the caller knows would be useless.
@@ -81,12 +106,8 @@ fn answer(
             return (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response();
         }
     };
-    let life = Arc::clone(&peer.life);
-    let body = Body::from_stream(stream(file, part, move || {
-        // The place is given back when the body is done with.
-        let _place = &place;
-        life.touch();
-    }));
+    let pass = Arc::new(pass);
+    let body = Body::from_stream(stream(file, part, move |bytes| Arc::clone(&pass).block(bytes)));
     let mut response = (status, body).into_response();
     let answered = response.headers_mut();
     answered.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

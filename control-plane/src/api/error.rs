@@ -80,7 +80,7 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
         FleetError::KeyTaken { .. } | FleetError::NameTaken(_) => (StatusCode::CONFLICT, "taken"),
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
-        FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) => {
+        FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) | FleetError::Site(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }
         _ => {

@@ -33,16 +33,21 @@ pub(crate) struct Extent {
     pub(crate) bytes: u64,
 }
 
-/// Reads `part` of `file`; `on_block` is called whenever the network has taken what was read and wants more.
-pub(crate) fn stream(file: File, part: Extent, on_block: impl Fn() + Send) -> impl Stream<Item = Result<Bytes>> + Send {
+/// Reads `part` of `file`; `on_block` is waited for, with the size of the block, whenever the network has taken what was read
+/// and wants more.
+pub(crate) fn stream<F: Future<Output = ()> + Send>(
+    file: File,
+    part: Extent,
+    on_block: impl Fn(u32) -> F + Send,
+) -> impl Stream<Item = Result<Bytes>> + Send {
     let file = Arc::new(file);
     let next = read(&file, part);
     futures_util::stream::unfold((next, part, on_block), move |(next, part, on_block)| {
         let file = Arc::clone(&file);
         async move {
             let block = next?.await.map_err(Error::other).and_then(|block| block);
-            on_block();
             let length = part.bytes.min(BLOCK_BYTES);
+            on_block(u32::try_from(length).unwrap_or(u32::MAX)).await;
             let rest = Extent { start: part.start + length, bytes: part.bytes - length };
             // After a failure the caller sees a body that is too short, never one that is wrong.
             let next = if block.is_ok() { read(&file, rest) } else { None };
@@ -76,8 +81,9 @@ mod tests {
         let content: Vec<u8> = (0..1_500_000_u32).map(|at| (at % 251) as u8).collect();
         std::fs::write(path.path(), &content).unwrap();
         let blocks = AtomicUsize::new(0);
-        let count = || {
+        let count = |_| {
             blocks.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
         };
         let part = Extent { start: 1000, bytes: 1_200_000 };
         let got: Vec<_> = Box::pin(stream(File::open(path.path()).unwrap(), part, count)).collect().await;
@@ -86,7 +92,8 @@ mod tests {
         assert_eq!(blocks.load(Ordering::Relaxed), 3);
 
         let beyond = Extent { start: 900_000, bytes: 1_200_000 };
-        let got: Vec<_> = Box::pin(stream(File::open(path.path()).unwrap(), beyond, || ())).collect().await;
+        let got: Vec<_> =
+            Box::pin(stream(File::open(path.path()).unwrap(), beyond, |_| std::future::ready(()))).collect().await;
         assert!(got[0].is_ok() && got.last().unwrap().is_err(), "{}", got.len());
     }
 }

@@ -41,6 +41,16 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
             }
             say(format!("desired state {version} is signed for `{device}`"))
         }
+        Device::Site { device, site } => {
+            fleet.set_site(&id(&device)?, site.as_deref())?;
+            if as_json {
+                return say_json(&json!({"device": device, "site": site}));
+            }
+            say(match site {
+                Some(site) => format!("`{device}` is at `{site}`"),
+                None => format!("`{device}` is at no site"),
+            })
+        }
         Device::Revoke { device } => {
             fleet.revoke(&id(&device)?)?;
             say(format!("`{device}` is revoked"))
@@ -64,6 +74,7 @@ fn to_json(device: &DeviceSummary) -> Value {
         "assignment": device.assignment,
         "reported": device.reported,
         "audit_key": device.audit_key,
+        "site": device.site,
     })
 }
 
@@ -81,6 +92,14 @@ fn line(device: &DeviceSummary) -> String {
             runs = model.target.to_string();
         }
         reasons = reported.reasons.iter().map(|reason| reason.detail.as_str()).collect::<Vec<_>>().join("; ");
+        if let Some(transfer) = &reported.transfer {
+            reasons = format!("{} {transfer} {reasons}", transfer.target);
+        }
     }
-    format!("{:<20} {presence:<8} {runs:<36} {applied}/{} {reasons}", device.device.as_str(), device.desired_version)
+    let site = device.site.as_deref().unwrap_or("-");
+    format!(
+        "{:<20} {site:<12} {presence:<8} {runs:<36} {applied}/{} {reasons}",
+        device.device.as_str(),
+        device.desired_version
+    )
 }

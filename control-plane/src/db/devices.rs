@@ -29,6 +29,9 @@ pub struct DeviceSummary {
     pub reported: Option<Reported>,
     /// The key that signs its audit checkpoints, as a C2SP verifier key.
     pub audit_key: String,
+    /// The site whose line it shares, if one was said.
+    #[serde(default)]
+    pub site: Option<String>,
 }
 
 /// What an operator wants a device to run.
@@ -42,7 +45,8 @@ pub struct Assignment {
 
 const SUMMARY: &str = "SELECT d.device, d.enrolled_s, d.revoked_s, d.agent, coalesce(c.online, 0), c.seen_s,
     coalesce(s.version, 0), a.device, a.model, a.minimum_context_tokens, d.audit_key,
-    (SELECT document FROM reports r WHERE r.device = d.device ORDER BY ordinal DESC, sequence DESC LIMIT 1)
+    (SELECT document FROM reports r WHERE r.device = d.device ORDER BY ordinal DESC, sequence DESC LIMIT 1),
+    (SELECT site FROM sites t WHERE t.device = d.device)
     FROM devices d LEFT JOIN contacts c USING (device) LEFT JOIN desired s USING (device)
     LEFT JOIN assignments a USING (device)";
 
@@ -208,6 +212,7 @@ struct Row {
     minimum_context_tokens: Option<u32>,
     audit_key: String,
     report: Option<String>,
+    site: Option<String>,
 }
 
 impl Row {
@@ -225,6 +230,7 @@ impl Row {
             minimum_context_tokens: row.get(9)?,
             audit_key: row.get(10)?,
             report: row.get(11)?,
+            site: row.get(12)?,
         })
     }
 
@@ -247,6 +253,7 @@ impl Row {
             }),
             reported,
             audit_key: self.audit_key,
+            site: self.site,
         }))
     }
 }

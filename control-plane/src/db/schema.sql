@@ -68,3 +68,5 @@ CREATE TABLE IF NOT EXISTS enrol_requests (
     key_sha256 BLOB PRIMARY KEY, wished_name TEXT NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL,
     first_s INTEGER NOT NULL, seen_s INTEGER NOT NULL, rejected_s INTEGER
 ) STRICT, WITHOUT ROWID;
+-- Which site a device is at: the devices of a site share its line.
+CREATE TABLE IF NOT EXISTS sites (device TEXT PRIMARY KEY, site TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -76,6 +76,7 @@ fn reported(sequence: u64) -> Reported {
         measurements: None,
         plan: Vec::new(),
         activity: Activity::default(),
+        transfer: None,
     }
 }
 

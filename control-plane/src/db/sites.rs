@@ -1,0 +1,49 @@
+//! Which site each device is at.
+
+use outpost_contract::DeviceId;
+use rusqlite::{OptionalExtension, params};
+
+use super::{Database, DbError};
+
+impl Database {
+    /// Notes where a device is; `None` is nowhere in particular.
+    pub(crate) fn set_site(&self, device: &DeviceId, site: Option<&str>) -> Result<(), DbError> {
+        self.write(|transaction| {
+            match site {
+                Some(site) => transaction.execute(
+                    "INSERT OR REPLACE INTO sites (device, site) VALUES (?1, ?2)",
+                    params![device.as_str(), site],
+                )?,
+                None => transaction.execute("DELETE FROM sites WHERE device = ?1", [device.as_str()])?,
+            };
+            Ok(())
+        })
+    }
+
+    /// Where a device is, if that was said.
+    pub(crate) fn site(&self, device: &DeviceId) -> Result<Option<String>, DbError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT site FROM sites WHERE device = ?1")?;
+            Ok(statement.query_row([device.as_str()], |row| row.get(0)).optional()?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_device_is_at_one_site_or_none() {
+        let database = Database::open(Path::new(":memory:")).unwrap();
+        let till = "till-7".parse().unwrap();
+        assert_eq!(database.site(&till).unwrap(), None);
+        database.set_site(&till, Some("store-12")).unwrap();
+        database.set_site(&till, Some("store-13")).unwrap();
+        assert_eq!(database.site(&till).unwrap().as_deref(), Some("store-13"));
+        database.set_site(&till, None).unwrap();
+        assert_eq!(database.site(&till).unwrap(), None);
+    }
+}
