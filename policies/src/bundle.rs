@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
-use crate::{AuditRules, Case, ModelEntry, RoleLimits};
+use crate::{AuditRules, Case, FleetRules, ModelEntry, RoleLimits};
 
 /// Largest bundle that is read: 1 MiB.
 pub const BUNDLE_BYTES: usize = 1024 * 1024;
@@ -36,6 +36,9 @@ pub struct Bundle {
     /// What it says of the audit log itself.
     #[serde(default, skip_serializing_if = "AuditRules::is_default")]
     pub audit: AuditRules,
+    /// What it says of the fleet.
+    #[serde(default, skip_serializing_if = "FleetRules::is_default")]
+    pub fleet: FleetRules,
     /// Cedar texts by file name.
     #[serde(deserialize_with = "unique_keys")]
     pub policies: BTreeMap<String, String>,
@@ -157,6 +160,7 @@ impl Bundle {
                     bundle.schema = head.schema.unwrap_or(SCHEMA_VERSION);
                     bundle.required_approvals = head.required_approvals;
                     bundle.audit = head.audit;
+                    bundle.fleet = head.fleet;
                 }
                 "limits.toml" => bundle.limits = toml::from_str(text).map_err(unreadable)?,
                 "models.toml" => bundle.models = toml::from_str(text).map_err(unreadable)?,
@@ -210,6 +214,8 @@ struct Head {
     required_approvals: u8,
     #[serde(default)]
     audit: AuditRules,
+    #[serde(default)]
+    fleet: FleetRules,
 }
 
 /// A file of cases.

@@ -12,7 +12,8 @@ use crate::holder::{Holder, Holders, Parts};
 use crate::judge::{Judge, Open, Question, Verdict};
 use crate::words::Words;
 use crate::{
-    Ask, AuditLevel, AuditRules, Bundle, Case, Denial, Expect, Finding, ModelFacts, Permit, Resource, RoleLimits,
+    Ask, AuditLevel, AuditRules, Bundle, Case, Denial, Expect, Finding, FleetRules, ModelFacts, Permit, Resource,
+    RoleLimits,
 };
 
 /// A checked bundle, ready to decide. What it answers does not change any more.
@@ -21,6 +22,7 @@ pub struct Policies {
     version: u64,
     required_approvals: u8,
     audit: AuditRules,
+    fleet: FleetRules,
     limits: BTreeMap<String, RoleLimits>,
     compiled: Compiled,
     words: Words,
@@ -90,6 +92,7 @@ impl Policies {
             version: bundle.version,
             required_approvals: bundle.required_approvals,
             audit: bundle.audit,
+            fleet: bundle.fleet.clone(),
             limits: bundle.limits.clone(),
             compiled,
             words,
@@ -113,6 +116,12 @@ impl Policies {
     #[must_use]
     pub fn audit(&self) -> AuditRules {
         self.audit
+    }
+
+    /// What the bundle says of the fleet.
+    #[must_use]
+    pub fn fleet(&self) -> &FleetRules {
+        &self.fleet
     }
 
     /// The rules, by id.

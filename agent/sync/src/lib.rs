@@ -11,8 +11,10 @@
 //! control plane says that it has stored it, or when a newer snapshot replaced it.
 
 pub mod accepted;
+pub mod commands;
 mod database;
 pub mod enrol;
+pub mod events;
 pub mod identity;
 pub mod link;
 pub mod outbox;
@@ -20,8 +22,10 @@ mod tls;
 pub mod transfer;
 
 pub use accepted::{Accepted, AcceptedSlot};
+pub use commands::{Commands, Verdict};
 pub use database::{SyncDatabase, SyncError};
 pub use enrol::{EnrolError, Enrolment, enrol};
+pub use events::Events;
 pub use identity::{BrokerAddress, Identity, IdentityError};
 pub use link::{BackOff, Connectivity, Link, LinkConfig, LinkEvent, LinkHandle, Phase, Waits};
 pub use outbox::{Backlog, Class, Outbox};

@@ -33,6 +33,20 @@ pub struct Reported {
     pub plan: Vec<String>,
     /// What happened since the last snapshot that was acknowledged.
     pub activity: Activity,
+    /// How what it has to say gets through.
+    #[serde(default)]
+    pub link: LinkHealth,
+}
+
+/// How what a device has to say gets through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkHealth {
+    /// Messages that were given up for good; more than 0 asks for a person.
+    pub dead_letters: u64,
+    /// Messages that wait to be stored by the control plane.
+    pub backlog: u64,
+    /// Events that gave way to newer ones unheard, ever.
+    pub events_dropped: u64,
 }
 
 /// The model that serves.

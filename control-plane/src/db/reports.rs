@@ -139,6 +139,7 @@ mod tests {
             measurements: None,
             plan: vec![],
             activity: outpost_contract::Activity::default(),
+            link: outpost_contract::LinkHealth::default(),
         }
     }
 
