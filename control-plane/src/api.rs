@@ -1,6 +1,7 @@
 //! The HTTPS API. No route but `/health` and `/v1/enrol` answers without an identity.
 
 mod codes;
+mod commands;
 mod devices;
 mod enrol;
 mod error;
@@ -36,6 +37,9 @@ pub(crate) fn router(fleet: Fleet) -> Router {
         .route("/v1/devices/{device}", get(devices::show))
         .route("/v1/devices/{device}/assignment", put(devices::assign))
         .route("/v1/devices/{device}/revoke", post(devices::revoke))
+        .route("/v1/devices/{device}/commands", get(commands::list).post(commands::give))
+        .route("/v1/devices/{device}/commands/{id}", get(commands::show))
+        .route("/v1/devices/{device}/events", get(commands::events))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/tokens", post(tokens::issue))
         .fallback(unknown)

@@ -2,7 +2,9 @@
 
 mod catalogue;
 mod codes;
+mod commands;
 mod devices;
+mod events;
 mod reports;
 
 use std::path::Path;
@@ -15,7 +17,9 @@ pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
 pub use codes::CodeState;
 pub(crate) use codes::Redeemed;
+pub use commands::CommandRecord;
 pub use devices::{Assignment, DeviceSummary};
+pub use events::StoredEvent;
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

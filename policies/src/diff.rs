@@ -107,6 +107,7 @@ pub fn diff(old: &Policies, new: &Policies) -> Diff {
     let mut changes = access(old, new);
     changes.extend(approvals(old, new));
     changes.extend(audit(old, new));
+    changes.extend(fleet(old, new));
     changes.extend(roles_and_limits(old, new));
     changes.extend(content(old, new));
     changes.extend(models(old, new));
@@ -185,6 +186,15 @@ fn audit(old: &Policies, new: &Policies) -> Vec<Change> {
         changes.push(value("the audit log", "records may leave unmirrored", from, to, to));
     }
     changes
+}
+
+/// What widens is that the control plane can have more done.
+fn fleet(old: &Policies, new: &Policies) -> Option<Change> {
+    let (old, new) = (old.fleet(), new.fleet());
+    let words =
+        |rules: &crate::FleetRules| rules.commands.iter().map(|command| command.word()).collect::<Vec<_>>().join(", ");
+    let widens = new.commands.iter().any(|command| !old.allows(command.word()));
+    (old != new).then(|| value("the fleet", "commands that are obeyed", words(old), words(new), widens))
 }
 
 fn value(of: impl Into<String>, field: &str, from: impl fmt::Display, to: impl fmt::Display, widens: bool) -> Change {

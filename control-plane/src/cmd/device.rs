@@ -36,6 +36,9 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
             }
             say(format!("desired state {version} is signed for `{device}`"))
         }
+        command @ (Device::Command { .. } | Device::Commands { .. } | Device::Events { .. }) => {
+            super::command::run(&fleet, command, as_json)
+        }
         Device::Revoke { device } => {
             fleet.revoke(&id(&device)?)?;
             say(format!("`{device}` is revoked"))
@@ -76,6 +79,9 @@ fn line(device: &DeviceSummary) -> String {
             runs = model.target.to_string();
         }
         reasons = reported.reasons.iter().map(|reason| reason.detail.as_str()).collect::<Vec<_>>().join("; ");
+        if reported.link.dead_letters > 0 {
+            reasons = format!("ALARM: {} messages were given up; {reasons}", reported.link.dead_letters);
+        }
     }
     format!("{:<20} {presence:<8} {runs:<36} {applied}/{} {reasons}", device.device.as_str(), device.desired_version)
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalogue;
+mod command;
 mod device;
 mod serve;
 mod setup;
