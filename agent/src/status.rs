@@ -40,7 +40,15 @@ impl StatusSource for Status {
         let fleet = self.link.as_ref().map(|link| {
             let connectivity = link.connectivity();
             let now = connectivity.borrow();
-            json!({"online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()), "reason": now.reason})
+            let mut told = json!({
+                "online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()), "reason": now.reason,
+            });
+            if let Ok(health) = link.events().health() {
+                told["dead_letters"] = health.dead_letters.into();
+                told["backlog"] = health.backlog.into();
+                told["events_dropped"] = health.events_dropped.into();
+            }
+            told
         });
         let space = self.audit.space();
         json!({
