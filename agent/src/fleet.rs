@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{BootId, EventKind, ReasonCode, Reported};
+use outpost_contract::{BootId, EventKind, Reason, ReasonCode, Reported};
 use outpost_disk::Clock;
 use outpost_sync::{Class, LinkEvent, LinkHandle};
 use tokio::sync::{mpsc, watch};
@@ -55,7 +55,7 @@ impl Fleet {
         let (asked_to, arrived) = mpsc::channel(commands::WAITING);
         let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
         // What was told as an event: what is tried again every few seconds is told once.
-        let mut refused = Vec::new();
+        let mut refused: Vec<Reason> = Vec::new();
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let stop = self.stop.clone();
         loop {

@@ -1,5 +1,6 @@
 //! Stories of the whole product, told with the real programs over real sockets.
 
+mod commands;
 mod kills;
 mod mirror;
 mod model_files;
