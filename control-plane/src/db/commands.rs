@@ -105,16 +105,17 @@ impl Database {
             let sql = "SELECT coalesce(state, 'accepted') FROM commands WHERE id = ?1 AND device = ?2";
             let state: Option<String> =
                 transaction.query_row(sql, [id.as_str(), device.as_str()], |row| row.get(0)).optional()?;
-            let state = state.and_then(|state| CommandState::from_name(&state));
-            if state.is_none_or(CommandState::is_final) {
-                return Ok(());
-            }
+            let Some(state) = state else { return Ok(()) };
+            // A piece may be sent again after the last answer arrived.
             if let Some(part) = &answer.part {
                 let Ok(bytes) = hex::decode(&part.hex) else { return Ok(()) };
                 transaction.execute(
                     "INSERT OR REPLACE INTO command_parts (id, number, parts, bytes) VALUES (?1, ?2, ?3, ?4)",
                     params![id.as_str(), part.number, part.of, bytes],
                 )?;
+                return Ok(());
+            }
+            if CommandState::from_name(&state).is_none_or(CommandState::is_final) {
                 return Ok(());
             }
             transaction.execute(
@@ -288,6 +289,7 @@ mod tests {
             say(&database, TILL, &id, part);
             assert_eq!(database.collected(&id).unwrap(), None);
         }
+        say(&database, TILL, &id, Answer::new(CommandState::Done, ""));
         say(&database, TILL, &id, piece(0, "hello "));
         say(&database, TILL, &id, piece(7, "outside"));
         assert_eq!(database.collected(&id).unwrap().unwrap(), b"hello world");
