@@ -178,6 +178,15 @@ impl Agent {
         }
     }
 
+    /// Waits until an operator of the fleet asks that this process starts again: stop, then start anew.
+    pub async fn restart_asked(&self) {
+        let mut restart = self.parts.restart.subscribe();
+        if restart.wait_for(|asked| *asked).await.is_err() {
+            // The sender lives in `self`.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until a model serves.
     ///
     /// # Errors

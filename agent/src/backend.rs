@@ -19,6 +19,7 @@ use outpost_serve::{
 use tokio::sync::{mpsc, watch};
 
 use crate::active::{Active, Card, Loaded};
+use crate::drain::Drain;
 use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
 
 /// The name under which whatever the plan chose can be asked for, so that a client need not know what it is.
@@ -53,6 +54,7 @@ pub struct LocalBackend {
     pub(crate) answered: AtomicU64,
     pub(crate) status: Box<dyn StatusSource>,
     pub(crate) clock: Clock,
+    pub(crate) drain: Drain,
 }
 
 /// More facts for `GET /outpost/status`.
@@ -120,6 +122,10 @@ impl LocalBackend {
 
     /// The model that a name means, in memory for as long as the result lives.
     async fn acquire(&self, name: &str, keep: Option<KeepAlive>) -> Result<(InUse, Option<Preset>), BackendError> {
+        if let Some(left_s) = self.drain.left_s() {
+            let detail = format!("an operator lets this device take no new questions for {left_s} more seconds");
+            return Err(BackendError::NotReady { detail });
+        }
         let (meant, preset) = self.meant(name).await?;
         let in_use = match meant {
             Meant::Planned(loaded) => {
@@ -157,6 +163,9 @@ impl Backend for LocalBackend {
     }
 
     async fn health(&self) -> Health {
+        if self.drain.left_s().is_some() {
+            return Health::Unavailable { because: "an operator lets this device take no new questions".to_owned() };
+        }
         match &*self.readiness.borrow() {
             Readiness::Serving => Health::Ready,
             Readiness::Preparing | Readiness::Switching(_) => Health::Loading,

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{BootId, Reported};
+use outpost_contract::{BootId, EventKind, Reason, ReasonCode, Reported};
 use outpost_disk::Clock;
-use outpost_sync::{LinkEvent, LinkHandle};
+use outpost_sync::{Class, LinkEvent, LinkHandle};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::Origins;
+use crate::commands::{self, Commander};
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
@@ -39,6 +40,8 @@ pub(crate) struct Fleet {
     pub(crate) chunks: Origins,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) reporter: Reporter,
+    /// Does what the control plane asks for; none once it runs.
+    pub(crate) commander: Option<Commander>,
     pub(crate) audit: AuditLog,
     pub(crate) clock: Clock,
     pub(crate) announcer: Announcer,
@@ -62,6 +65,10 @@ impl Fleet {
             tokio::spawn(asking.run());
         }
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, standing);
+        let (asked_to, arrived) = mpsc::channel(commands::WAITING);
+        let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
+        // What was told as an event: what is tried again every few seconds is told once.
+        let mut refused: Vec<Reason> = Vec::new();
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -74,6 +81,10 @@ impl Fleet {
                         // Full only if answers come that nobody asked for.
                         let _ = answers.as_ref().map(|answers| answers.try_send((down, answer)));
                     }
+                    Some(LinkEvent::Command(envelope)) => {
+                        // One that finds no room is sent again at the next hello.
+                        let _ = asked_to.try_send(envelope);
+                    }
                     Some(event) => {
                         let standing = told.borrow().clone();
                         self.hear(event, &wanted, &standing).await;
@@ -82,6 +93,16 @@ impl Fleet {
                 },
                 Ok(()) = told.changed() => {
                     let standing = told.borrow_and_update().clone();
+                    for reason in standing.reasons.iter().filter(|reason| !refused.contains(reason)) {
+                        let kind = match reason.code {
+                            ReasonCode::SelfTestFailed => EventKind::SelfTestFailed,
+                            // Tried again by itself.
+                            ReasonCode::Unavailable => continue,
+                            _ => EventKind::Refused,
+                        };
+                        self.tell(kind, &format!("{}: {}", reason.subject, reason.detail));
+                    }
+                    refused.clone_from(&standing.reasons);
                     self.report(&standing).await;
                 }
                 // Offline, the newest snapshot is enough.
@@ -98,6 +119,10 @@ impl Fleet {
             }
         }
         reconciling.abort();
+        if let Some(commanding) = commanding {
+            // What it was at is in the journal: the next start settles it.
+            commanding.abort();
+        }
         if let Some(witnessing) = witnessing
             && let Err(error) = witnessing.await
         {
@@ -137,9 +162,14 @@ impl Fleet {
                 self.announcer.say(Progress::Reported(sequence));
             }
             // Handed on before.
-            LinkEvent::Audit { .. } => {}
-            LinkEvent::Undeliverable { sequence, reason } => {
-                tracing::error!(sequence, reason, "a report was given up");
+            LinkEvent::Audit { .. } | LinkEvent::Command(_) => {}
+            LinkEvent::Undeliverable { class, sequence, reason } => {
+                tracing::error!(class = class.name(), sequence, reason, "a message was given up");
+                // An event about an event could go on for ever; the next report tells of both.
+                if class != Class::Event {
+                    let text = format!("a {} message was given up: {reason}", class.name());
+                    self.tell(EventKind::DeadLetter, &text);
+                }
             }
         }
     }
@@ -149,6 +179,12 @@ impl Fleet {
         let reported: Reported = self.reporter.snapshot(&self.boot, standing, connected, self.clock.now_s()).await;
         if let Err(error) = self.link.report(&reported) {
             tracing::error!(%error, "a report could not be queued");
+        }
+    }
+
+    fn tell(&self, kind: EventKind, text: &str) {
+        if let Err(error) = self.link.events().say(kind, text) {
+            tracing::error!(%error, kind = kind.name(), "an event could not be queued");
         }
     }
 

@@ -62,6 +62,12 @@ impl Measured {
         measurements
     }
 
+    /// Everything measured anew, as on the first start.
+    pub(crate) async fn again(&self) -> Measurements {
+        self.kept.lock().await.measurements = None;
+        self.get().await
+    }
+
     /// What is known without measuring.
     pub(crate) async fn known(&self) -> Option<Measurements> {
         self.kept.lock().await.measurements.clone()

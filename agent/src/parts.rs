@@ -26,7 +26,10 @@ use crate::active::{Active, Card};
 use crate::attempts::Attempts;
 use crate::backend::{LocalBackend, Readiness};
 use crate::chunks::Origins;
+use crate::collect::Collecting;
+use crate::commands::Commander;
 use crate::config::{Config, Transfer};
+use crate::drain::Drain;
 use crate::fleet::Fleet;
 use crate::gate::Gate;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
@@ -87,6 +90,9 @@ pub(crate) struct Parts {
     transfer: Transfer,
     ask_neighbours_after_s: u64,
     pub(crate) last_card: Option<Card>,
+    pub(crate) drain: Drain,
+    /// Set when this process is to start again.
+    pub(crate) restart: watch::Sender<bool>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
 }
@@ -194,6 +200,8 @@ impl Parts {
             active,
             store,
             last_card,
+            drain: Drain::default(),
+            restart: watch::Sender::default(),
             sync,
         };
         Ok((parts, ready, boot_report))
@@ -226,6 +234,7 @@ impl Parts {
             answered: AtomicU64::new(0),
             status: Box::new(self.status(link)),
             clock: self.clock.clone(),
+            drain: self.drain.clone(),
         }
     }
 
@@ -293,7 +302,8 @@ impl Parts {
         let reporter = Reporter {
             device: identity.device().clone(),
             active: Arc::clone(&self.active),
-            backend,
+            backend: Arc::clone(&backend),
+            events: link.events(),
             policies: self.policies.clone(),
             audit: self.audit.clone(),
             pulling: Arc::clone(&self.installer.pulling),
@@ -302,14 +312,33 @@ impl Parts {
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
         };
+        let witnessing = self.witnessing(&identity, &link, &stop)?;
+        let reconciler = Arc::new(self.reconciler(identity)?);
+        let commander = Commander {
+            journal: link.commands(),
+            reconciler: Arc::clone(&reconciler),
+            policies: self.policies.clone(),
+            audit: self.audit.clone(),
+            backend,
+            drain: self.drain.clone(),
+            measured: Arc::clone(&self.measured),
+            store: self.store.clone(),
+            collecting: Collecting {
+                state: self.state.clone(),
+                audit: self.audit.clone(),
+                outbox: self.sync_database()?.outbox(),
+            },
+            restart: self.restart.clone(),
+        };
         Ok(Fleet {
+            commander: Some(commander),
             boot: self.boot.clone(),
             events,
-            witnessing: self.witnessing(&identity, &link, &stop)?,
+            witnessing,
             asking: self.asking(&link, &chunks, &stop),
             link,
             chunks,
-            reconciler: Arc::new(self.reconciler(identity)?),
+            reconciler,
             reporter,
             audit: self.audit.clone(),
             clock: self.clock.clone(),

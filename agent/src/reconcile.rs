@@ -219,6 +219,16 @@ impl Reconciler {
         Ok((accepted.desired, agreed))
     }
 
+    /// A command that a director signed for this device; in words why not, if not.
+    pub(crate) fn open_command(&self, envelope: &[u8]) -> Result<outpost_contract::Command, String> {
+        let keys = self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let command = outpost_trust::command::open(envelope, &keys).map_err(|error| error.to_string())?;
+        if command.tenant != *self.identity.tenant() || command.device != *self.identity.device() {
+            return Err(format!("the command is for `{}` of `{}`", command.device, command.tenant));
+        }
+        Ok(command)
+    }
+
     fn payload_of(&self, envelope: &[u8], keys: &[VerifyingKey]) -> Result<outpost_contract::Sha256, Reason> {
         let acceptance = Acceptance {
             tenant: self.identity.tenant(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use outpost_audit::{AuditLog, Filter, Kind};
-use outpost_contract::{Activity, BootId, DeviceId, Installed, Reported};
+use outpost_contract::{Activity, BootId, DeviceId, Installed, LinkHealth, Reported};
 use outpost_policies::InForce;
+use outpost_sync::Events;
 
 use crate::active::Active;
 use crate::backend::LocalBackend;
@@ -25,6 +26,8 @@ pub(crate) struct Reporter {
     pub(crate) audit_began: u64,
     pub(crate) absence: Absence,
     pub(crate) sequence: u64,
+    /// Knows how what is said gets through.
+    pub(crate) events: Events,
 }
 
 /// An absence of the control plane, until a report of it is stored.
@@ -125,6 +128,10 @@ impl Reporter {
                 offline_s: self.absence.offline_s + offline_now,
             },
             transfer,
+            link: self.events.health().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the outbox cannot be read");
+                LinkHealth::default()
+            }),
         }
     }
 

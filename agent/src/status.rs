@@ -51,10 +51,16 @@ impl StatusSource for Status {
                 (None, true) => "online",
                 (None, false) => "offline",
             };
-            json!({
+            let mut told = json!({
                 "state": state, "online": now.is_online(), "offline_s": now.offline_s(self.clock.now_s()),
                 "reason": now.reason, "revoked_s": revoked_s,
-            })
+            });
+            if let Ok(health) = link.events().health() {
+                told["dead_letters"] = health.dead_letters.into();
+                told["backlog"] = health.backlog.into();
+                told["events_dropped"] = health.events_dropped.into();
+            }
+            told
         });
         let transfer = self.pulling.look().map(|(transfer, slow)| {
             json!({

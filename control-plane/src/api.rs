@@ -2,6 +2,7 @@
 
 mod blobs;
 mod codes;
+mod commands;
 mod devices;
 mod enrol;
 mod error;
@@ -43,6 +44,9 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/devices/{device}", get(devices::show))
         .route("/v1/devices/{device}/assignment", put(devices::assign))
         .route("/v1/devices/{device}/revoke", post(devices::revoke))
+        .route("/v1/devices/{device}/commands", get(commands::list).post(commands::give))
+        .route("/v1/devices/{device}/commands/{id}", get(commands::show))
+        .route("/v1/devices/{device}/events", get(commands::events))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))

@@ -93,7 +93,7 @@ impl ControlPlane {
             filters: filters.iter().map(|leaf| format!("op/1/{}/d/+/up/{leaf}", config.tenant)).collect(),
         };
 
-        let leaves = ["hello", "presence", "reported", "audit/checkpoint", "audit/entries"];
+        let leaves = ["hello", "presence", "reported", "audit/checkpoint", "audit/entries", "res", "event"];
         let (sender, heard) = link::start(options("", &leaves), stop.clone());
         let (connections, connected) = watch::channel(0);
         let (audit, requests) = mpsc::channel(AUDIT_REQUESTS);

@@ -286,6 +286,57 @@ pub(crate) enum Device {
         /// The site; without it, the device is at none
         site: Option<String>,
     },
+    /// Ask devices to do something now: status, restart, drain, collect-diagnostics, rescan, probe or erase
+    #[command(
+        after_help = "What a device obeys is for its policy bundle to say: `[fleet] commands` in `bundle.toml`.\n\n\
+                      Examples: outpost-control device command till-7 restart --wait\n          \
+                      outpost-control device command till-7 till-8 drain --seconds 600\n          \
+                      outpost-control device command --all status"
+    )]
+    Command {
+        /// The devices, then what they are to do
+        #[arg(required = true, value_name = "DEVICE… OPERATION")]
+        words: Vec<String>,
+        /// All devices that are enrolled
+        #[arg(long)]
+        all: bool,
+        /// Wait for the last answer; exit code 1 unless every device has done it
+        #[arg(long)]
+        wait: bool,
+        /// A device that is out of reach for longer does not do it, 1 to 1440
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// For `drain`: for how long; 0 takes questions again
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+        /// For `erase`: the pseudonym
+        #[arg(long, default_value = "")]
+        subject: String,
+        /// For `erase`: why, for the device's audit log
+        #[arg(long, default_value = "")]
+        basis: String,
+        /// Who asks, for both logs [default: $USER]
+        #[arg(long = "as", value_name = "NAME")]
+        asked_by: Option<String>,
+    },
+    /// List the commands that a device was given, and what it answered
+    #[command(after_help = "Example: outpost-control device commands till-7 --id 0f… --out till-7.zst")]
+    Commands {
+        /// The device
+        device: String,
+        /// Only this one, in full
+        #[arg(long)]
+        id: Option<String>,
+        /// Write what this one collected to a file
+        #[arg(long, value_name = "FILE", requires = "id")]
+        out: Option<PathBuf>,
+    },
+    /// List what happened on a device, newest first
+    #[command(after_help = "Example: outpost-control device events till-7")]
+    Events {
+        /// The device
+        device: String,
+    },
     /// Revoke a device: it is disconnected and gets nothing more
     #[command(after_help = "Example: outpost-control device revoke till-7")]
     Revoke {

@@ -29,6 +29,9 @@ const SERVER_DAYS: u32 = 90;
 /// Certificates are valid from this long before now, seconds: clocks differ.
 const BACKDATED_S: i64 = 60 * 60;
 
+/// The day below which no device's clock falls: the floor of the first release.
+const EARLIEST_CLOCK: (i32, u8, u8) = (2026, 11, 1);
+
 /// A certificate could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
@@ -142,6 +145,9 @@ impl Authority {
     /// If a name is none, or a file cannot be written.
     pub fn issue_server(&self, names: &[String], now_s: i64) -> Result<BrokerTls, CaError> {
         let mut parameters = parameters("outpost-control", SERVER_DAYS, now_s)?;
+        // A box whose clock woke up at its floor must find this valid, or it never comes back on line to learn the time.
+        let (year, month, day) = EARLIEST_CLOCK;
+        parameters.not_before = parameters.not_before.min(date_time_ymd(year, month, day));
         let sans = CertificateParams::new(names.to_vec()).map_err(failed("use a name in the servers' certificate"))?;
         parameters.subject_alt_names = sans.subject_alt_names;
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -285,6 +291,20 @@ mod tests {
         assert!(authority.has_signed(&pem.contents));
         let other = tempfile::tempdir().unwrap();
         assert!(!Authority::create(other.path(), 1_800_000_000).unwrap().has_signed(&pem.contents));
+    }
+
+    #[test]
+    fn a_device_whose_clock_fell_back_to_its_floor_finds_the_servers_certificate_valid() {
+        let dir = tempfile::tempdir().unwrap();
+        let now_s = 1_900_000_000;
+        let server =
+            Authority::create(dir.path(), now_s).unwrap().issue_server(&["localhost".to_owned()], now_s).unwrap();
+        let text = std::fs::read(&server.certificate).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&text).unwrap();
+        let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&pem.contents).unwrap();
+        // `outpost_disk::clock::RELEASE_FLOOR_S`.
+        assert_eq!(certificate.validity().not_before.timestamp(), 1_793_491_200);
+        assert_eq!(certificate.validity().not_after.timestamp(), now_s + i64::from(SERVER_DAYS) * DAY_S);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 mod catalogue;
 mod codes;
+mod commands;
 mod device_keys;
 mod devices;
 mod enrol_requests;
+mod events;
 mod reports;
 mod sites;
 
@@ -18,10 +20,12 @@ pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
 pub use codes::CodeState;
 pub(crate) use codes::Redeemed;
+pub use commands::CommandRecord;
 pub(crate) use device_keys::{Entered, Entrance, KeyStanding};
 pub use devices::{Assignment, DeviceSummary};
 pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
+pub use events::StoredEvent;
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::topic::Topic;
-use outpost_contract::{Desired, DesiredModel, DeviceId, Down, ReasonCode, Reported, TargetKind, TargetPin, Up};
+use outpost_contract::{
+    CommandId, Desired, DesiredModel, DeviceId, Down, ReasonCode, Reported, TargetKind, TargetPin, Up,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
@@ -152,6 +154,7 @@ struct Done {
     revoked: BTreeSet<DeviceId>,
     /// When revoked devices are put out for a second time.
     put_out_again: BTreeMap<DeviceId, Instant>,
+    commands: BTreeSet<CommandId>,
     /// Something could not be sent: it is tried again soon.
     is_behind: bool,
 }
@@ -213,6 +216,7 @@ impl Director {
                 done.is_behind = true;
             }
         }
+        self.publish_commands(done).await?;
         for (device, version, envelope) in self.fleet.run(|fleet| fleet.inner.database.signed()).await? {
             let newest = done.published.get(&device).is_some_and(|published| *published >= version);
             if newest {
@@ -259,6 +263,25 @@ impl Director {
             }
             done.put_out_again.remove(&device);
         }
+    }
+
+    /// Commands that nobody has answered, once on each connection; a device that comes back gets them again from whoever
+    /// hears its hello.
+    async fn publish_commands(&self, done: &mut Done) -> Result<(), FleetError> {
+        let due = self.fleet.run(|fleet| fleet.inner.database.unanswered(None, fleet.now_s())).await?;
+        done.commands.retain(|id| due.iter().any(|one| one.id == *id));
+        for command in due {
+            if done.commands.contains(&command.id) {
+                continue;
+            }
+            if command.send(&self.fleet, &self.sender) {
+                tracing::info!(device = %command.device, id = %command.id, "command published");
+                done.commands.insert(command.id);
+            } else {
+                done.is_behind = true;
+            }
+        }
+        Ok(())
     }
 
     async fn send(&self, device: &DeviceId, payload: Bytes) -> bool {

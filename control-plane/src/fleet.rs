@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use outpost_contract::{DeviceId, Fingerprint, Reported};
+use outpost_contract::{CommandId, DeviceId, Fingerprint, Reported};
 use outpost_trust::catalogue::{PublishError, RootPlan};
 use tokio::sync::watch;
 
@@ -67,6 +67,12 @@ pub enum FleetError {
     /// No record of the device's audit log has arrived.
     #[error("no audit log of `{0}` is mirrored; `outpost-control audit ls` shows those that are")]
     NotMirrored(DeviceId),
+    /// A command says what no device would do.
+    #[error("no such command can be given: {0}")]
+    BadCommand(String),
+    /// The device was never given that command, or it is forgotten.
+    #[error("there is no command `{0}`; `outpost-control device commands` shows those that are remembered")]
+    UnknownCommand(CommandId),
     /// The name belongs to the control plane itself.
     #[error("`{0}` is not a name for a device; choose another")]
     ReservedName(DeviceId),

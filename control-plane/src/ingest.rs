@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::topic::{Leaf, Topic};
-use outpost_contract::{BootId, ChunkRequest, DeviceId, Down, Hello, HelloAck, Presence, Reported, Up};
+use outpost_contract::{
+    BootId, ChunkRequest, DeviceId, Down, Event, Hello, HelloAck, Presence, Reported, Response, Stored, Up,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::audit::Request;
@@ -67,6 +69,14 @@ impl Ingest {
                 Some(reported) if reported.v == 1 && reported.device == device => self.on_reported(reported).await,
                 _ => Ok(()),
             },
+            Up::Response => match read::<Response>(topic, &payload) {
+                Some(response) if response.v == 1 && response.device == device => self.on_response(response).await,
+                _ => Ok(()),
+            },
+            Up::Event => match read::<Event>(topic, &payload) {
+                Some(event) if event.v == 1 && event.device == device => self.on_event(event).await,
+                _ => Ok(()),
+            },
             // Chunks are asked for over the other connection; audit logs are answered elsewhere.
             Up::BlobRequest | Up::AuditCheckpoint | Up::AuditEntries => Ok(()),
         }
@@ -77,7 +87,13 @@ impl Ingest {
         self.note(hello.device.clone(), contact).await?;
         tracing::info!(device = %hello.device, connection = hello.connection, "hello");
         self.fleet.inner.neighbours.note(&hello.device, hello.neighbour.as_ref());
-        self.acknowledge(hello.device, hello.boot, hello.connection).await
+        let device = hello.device.clone();
+        self.acknowledge(hello.device, hello.boot, hello.connection).await?;
+        let due = self.fleet.run(move |fleet| fleet.inner.database.unanswered(Some(&device), fleet.now_s())).await?;
+        for command in due {
+            command.send(&self.fleet, &self.sender);
+        }
+        Ok(())
     }
 
     async fn on_presence(&self, device: DeviceId, presence: Presence) -> Result<(), FleetError> {
@@ -116,6 +132,35 @@ impl Ingest {
         match self.fleet.run(move |fleet| fleet.inner.database.contact(&name)).await? {
             Some(contact) if contact.boot == boot => self.acknowledge(device, boot, contact.connection).await,
             _ => Ok(()),
+        }
+    }
+
+    async fn on_response(&self, response: Response) -> Result<(), FleetError> {
+        let stored = (response.device.clone(), response.boot.clone(), response.sequence);
+        let state = response.answer.state.name();
+        self.fleet.run(move |fleet| fleet.inner.database.keep_response(&response, fleet.now_s())).await?;
+        tracing::info!(device = %stored.0, state, "a command was answered");
+        self.fleet.tell_news();
+        let (device, boot, sequence) = stored;
+        self.say_stored(&device, &Stored { v: 1, responses: vec![(boot, sequence)], events: Vec::new() });
+        Ok(())
+    }
+
+    async fn on_event(&self, event: Event) -> Result<(), FleetError> {
+        let stored = (event.device.clone(), event.boot.clone(), event.sequence);
+        tracing::info!(device = %event.device, kind = event.kind.name(), "event");
+        self.fleet.run(move |fleet| fleet.inner.database.keep_event(&event, fleet.now_s())).await?;
+        self.fleet.tell_news();
+        let (device, boot, sequence) = stored;
+        self.say_stored(&device, &Stored { v: 1, responses: Vec::new(), events: vec![(boot, sequence)] });
+        Ok(())
+    }
+
+    /// If it gets lost, the device says hello and sends again, and it counts once.
+    fn say_stored(&self, device: &DeviceId, stored: &Stored) {
+        let topic = Topic::down(&self.fleet.inner.config.tenant, device, Down::Stored);
+        if let Ok(payload) = serde_json::to_vec(stored) {
+            self.sender.try_send(&topic, payload.into());
         }
     }
 

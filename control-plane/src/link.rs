@@ -76,6 +76,14 @@ impl Sender {
         matches!(tokio::time::timeout(SEND_PATIENCE, sent).await, Ok(Ok(())))
     }
 
+    /// As [`try_send`](Self::try_send); whoever has not got it after `expiry_s` seconds does not get it.
+    pub(crate) fn try_send_until(&self, topic: &Topic, payload: Bytes, expiry_s: u32) -> bool {
+        let properties = PublishProperties { message_expiry_interval: Some(expiry_s), ..PublishProperties::default() };
+        self.client().is_some_and(|client| {
+            client.try_publish_with_properties(topic.to_string(), QoS::AtLeastOnce, false, payload, properties).is_ok()
+        })
+    }
+
     /// QoS 1 if there is room at once. Never waits: safe where messages are taken in.
     pub(crate) fn try_send(&self, topic: &Topic, payload: Bytes) -> bool {
         self.client()

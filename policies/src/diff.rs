@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::content::Direction;
 use crate::situation::{Situation, typical};
-use crate::{Action, CriticalRoom, Limits, Policies, RoleLimits, Rule, TransferRules, WhenRevoked};
+use crate::{Action, CriticalRoom, FleetRules, Limits, Policies, RoleLimits, Rule, TransferRules, WhenRevoked};
 
 /// Everything that changes, the gravest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -189,12 +189,23 @@ fn audit(old: &Policies, new: &Policies) -> Vec<Change> {
     changes
 }
 
-/// What widens is that a revoked device serves on.
-fn fleet(old: &Policies, new: &Policies) -> Option<Change> {
-    let (old, new) = (old.fleet().when_revoked, new.fleet().when_revoked);
-    let word = |when| if when == WhenRevoked::Stop { "stop" } else { "serve" };
-    let widens = new == WhenRevoked::Serve;
-    (old != new).then(|| value("the fleet", "when the device is revoked", word(old), word(new), widens))
+/// What widens is that a revoked device serves on, and that the control plane can have more done.
+fn fleet(old: &Policies, new: &Policies) -> Vec<Change> {
+    let (old, new) = (old.fleet(), new.fleet());
+    let mut changes = Vec::new();
+    if old.when_revoked != new.when_revoked {
+        let word = |when| if when == WhenRevoked::Stop { "stop" } else { "serve" };
+        let (was, is) = (word(old.when_revoked), word(new.when_revoked));
+        let widens = new.when_revoked == WhenRevoked::Serve;
+        changes.push(value("the fleet", "when the device is revoked", was, is, widens));
+    }
+    if old.commands != new.commands {
+        let words =
+            |rules: &FleetRules| rules.commands.iter().map(|command| command.word()).collect::<Vec<_>>().join(", ");
+        let widens = new.commands.iter().any(|command| !old.allows(command.word()));
+        changes.push(value("the fleet", "commands that are obeyed", words(old), words(new), widens));
+    }
+    changes
 }
 
 /// Nobody may do more because of these: they say when and how much is fetched.

@@ -50,7 +50,7 @@ pub use context::{AuthMethod, Context, DataClass, Network};
 pub use diff::{Change, Diff, diff};
 pub use explain::{Explanation, Spoke};
 pub use finding::Finding;
-pub use fleet_rules::{FleetRules, WhenRevoked};
+pub use fleet_rules::{FleetCommand, FleetRules, WhenRevoked};
 pub use hours::{ClockTime, Hours, Weekday};
 pub use in_force::InForce;
 pub use limits::{Limits, Priority, RoleLimits};

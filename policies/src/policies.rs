@@ -93,7 +93,7 @@ impl Policies {
             version: bundle.version,
             required_approvals: bundle.required_approvals,
             audit: bundle.audit,
-            fleet: bundle.fleet,
+            fleet: bundle.fleet.clone(),
             transfer: bundle.transfer,
             limits: bundle.limits.clone(),
             compiled,
@@ -122,8 +122,8 @@ impl Policies {
 
     /// What the bundle says of the fleet.
     #[must_use]
-    pub fn fleet(&self) -> FleetRules {
-        self.fleet
+    pub fn fleet(&self) -> &FleetRules {
+        &self.fleet
     }
 
     /// What the bundle says of fetching models.

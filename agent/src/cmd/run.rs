@@ -1,5 +1,9 @@
 //! `outpost run`: the agent, until a signal asks it to stop.
 
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,23 +22,49 @@ pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
         config.api.listen = listen;
         config.api.address()?;
     }
-    let _logs = logging::start(&config.logs, &here.state)?;
+    let logs = logging::start(&config.logs, &here.state)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let overrides = Overrides { model: arguments.model, ..Overrides::default() };
+    // Looked up now: the file may have been replaced by the time it is started again.
+    let program = std::env::current_exe().context("cannot find this program's own path")?;
     loop {
         let agent = Agent::start(here.state.clone(), config.clone(), overrides.clone()).await?;
         let ended = follow(here, &agent, &mut terminate, &mut interrupt).await;
         tracing::info!("stopping: answers in progress get their time");
         agent.stop().await;
-        if !ended {
-            return Ok(Outcome::Done);
+        match ended {
+            End::Stop => return Ok(Outcome::Done),
+            End::NewLog => {}
+            End::Restart => {
+                tracing::info!("starting again, as an operator of the fleet asked");
+                drop(logs);
+                return Err(start_again(&program));
+            }
         }
     }
 }
 
-/// Tells what happens until the agent is to stop: true if it is to start again, with a new audit log.
-async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &mut Signal) -> bool {
+/// Why the agent is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A signal asked for it.
+    Stop,
+    /// It is to begin a new audit log.
+    NewLog,
+    /// An operator of the fleet asked that the program starts again.
+    Restart,
+}
+
+/// Takes the place of this process by the program as it lies on the disk now: the same process id, so that it works under any
+/// supervisor and under none. Comes back only if that fails.
+fn start_again(program: &Path) -> anyhow::Error {
+    let error = Command::new(program).args(std::env::args_os().skip(1)).exec();
+    anyhow::Error::new(error).context(format!("cannot start `{}` again", program.display()))
+}
+
+/// Tells what happens until the agent is to stop.
+async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &mut Signal) -> End {
     let found = agent.boot_report();
     tracing::info!(previous = ?found.previous, aborted = found.aborted.len(), records = found.records, "the audit log is open");
     match agent.address() {
@@ -44,11 +74,12 @@ async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &
     let mut progress = agent.progress();
     loop {
         tokio::select! {
-            _ = terminate.recv() => return false,
-            _ = interrupt.recv() => return false,
+            _ = terminate.recv() => return End::Stop,
+            _ = interrupt.recv() => return End::Stop,
+            () = agent.restart_asked() => return End::Restart,
             why = agent.log_ended() => {
                 tracing::error!(why, "the audit log must not go on: the agent starts again with a new one");
-                return true;
+                return End::NewLog;
             }
             happened = progress.recv() => {
                 if let Ok(happened) = happened {

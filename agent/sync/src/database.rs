@@ -36,6 +36,16 @@ const TABLES: &str = "
         floors       BLOB NOT NULL,
         trusted_root BLOB NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS commands (
+        number      INTEGER PRIMARY KEY AUTOINCREMENT,
+        id          TEXT NOT NULL UNIQUE,
+        boot        TEXT NOT NULL,
+        not_after_s INTEGER NOT NULL,
+        document    TEXT NOT NULL,
+        begun       INTEGER NOT NULL,
+        answer      TEXT,
+        letter      INTEGER
+    );
 ";
 
 /// Why `sync.db` could not do what it was asked.
@@ -66,6 +76,12 @@ pub enum SyncError {
         bytes: usize,
         /// What it may have.
         most: usize,
+    },
+    /// As many messages of this kind wait as may.
+    #[error("as many {class} messages wait as may; nothing was queued, the control plane has to be within reach first")]
+    Full {
+        /// The kind of message.
+        class: &'static str,
     },
     /// Something older than what is in force was to be stored.
     #[error("{what} {offered} is older than {stored}, which was accepted before; nothing was changed")]
@@ -148,6 +164,13 @@ impl SyncDatabase {
     pub fn last_contact_s(&self) -> Result<Option<i64>, SyncError> {
         let sql = "SELECT value FROM facts WHERE name = 'last_contact_s'";
         self.lock().query_row(sql, [], |row| row.get(0)).optional().map_err(SyncError::database("read"))
+    }
+
+    /// A number by name; 0 if it was never set.
+    pub(crate) fn fact(connection: &Connection, name: &str) -> Result<i64, SyncError> {
+        let sql = "SELECT value FROM facts WHERE name = ?1";
+        let value = connection.query_row(sql, [name], |row| row.get(0)).optional();
+        Ok(value.map_err(SyncError::database("read"))?.unwrap_or(0))
     }
 
     pub(crate) fn set_last_contact_s(&self, now_s: i64) -> Result<(), SyncError> {

@@ -13,8 +13,10 @@
 //! control plane says that it has stored it, or when a newer snapshot replaced it.
 
 pub mod accepted;
+pub mod commands;
 mod database;
 pub mod enrol;
+pub mod events;
 pub mod https;
 pub mod identity;
 pub mod link;
@@ -29,8 +31,10 @@ pub mod transfer;
 mod web;
 
 pub use accepted::{Accepted, AcceptedSlot};
+pub use commands::{Commands, Verdict};
 pub use database::{SyncDatabase, SyncError};
 pub use enrol::{EnrolError, Enrolment, Patience, device_fingerprint, enrol, enrol_patiently};
+pub use events::Events;
 pub use https::{HttpsChunks, HttpsOptions};
 pub use identity::{BrokerAddress, Identity, IdentityError};
 pub use link::{BackOff, Connectivity, Link, LinkConfig, LinkEvent, LinkHandle, Phase, Waits};

@@ -1,9 +1,15 @@
 //! What is to be said to the control plane, kept on disk until the control plane says that it has it.
+//!
+//! | class | how many | how large together | when full |
+//! |---|---|---|---|
+//! | [`Class::Reported`] | 1 | 64 KiB | a newer one replaces it |
+//! | [`Class::Response`] | 256 | 4 MiB | nothing more is taken; the journal of commands keeps the answer |
+//! | [`Class::Event`] | 1,000 | 1 MiB | the oldest is dropped, counted, and the count reported |
 
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::{BootId, Up};
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
 use crate::{SyncDatabase, SyncError};
 
@@ -15,34 +21,49 @@ const DEAD_LETTERS: i64 = 100;
 pub enum Class {
     /// A whole snapshot of the reported state: a newer one replaces an older one, so at most one waits.
     Reported,
+    /// An answer to a command.
+    Response,
+    /// Something that happened.
+    Event,
 }
 
 /// How much of a class may wait.
 struct Quota {
-    /// Newest messages kept; older ones are replaced.
+    /// Messages.
     letters: i64,
     /// Largest single message, bytes.
-    bytes: usize,
+    letter_bytes: usize,
+    /// All together, bytes.
+    bytes: i64,
 }
 
 impl Class {
-    const ALL: [Self; 1] = [Self::Reported];
+    /// In the order in which they are sent.
+    const ALL: [Self; 3] = [Self::Reported, Self::Response, Self::Event];
 
-    fn name(self) -> &'static str {
+    /// Its name, as the database and people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Reported => "reported",
+            Self::Response => "response",
+            Self::Event => "event",
         }
     }
 
     fn quota(self) -> Quota {
         match self {
-            Self::Reported => Quota { letters: 1, bytes: DOCUMENT_BYTES },
+            Self::Reported => Quota { letters: 1, letter_bytes: DOCUMENT_BYTES, bytes: DOCUMENT_BYTES as i64 },
+            Self::Response => Quota { letters: 256, letter_bytes: DOCUMENT_BYTES, bytes: 4 * 1024 * 1024 },
+            Self::Event => Quota { letters: 1000, letter_bytes: 4 * 1024, bytes: 1024 * 1024 },
         }
     }
 
     pub(crate) fn topic(self) -> Up {
         match self {
             Self::Reported => Up::Reported,
+            Self::Response => Up::Response,
+            Self::Event => Up::Event,
         }
     }
 }
@@ -64,8 +85,10 @@ pub struct Backlog {
     pub letters: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Messages that could not be sent at all and were given up.
+    /// Messages that could not be sent at all and were given up; the newest 100 are counted.
     pub dead_letters: u64,
+    /// Events that gave way to newer ones, ever.
+    pub events_dropped: u64,
 }
 
 /// The outbox; clones share it. Its methods block for one small transaction.
@@ -83,27 +106,12 @@ impl Outbox {
     /// `sequence` of `boot`, or until the quota of its class replaces it by newer ones.
     ///
     /// # Errors
-    /// [`SyncError::TooLarge`] (nothing is queued), or if it cannot be written.
+    /// [`SyncError::TooLarge`] or [`SyncError::Full`] (nothing is queued), or if it cannot be written.
     pub fn put(&self, class: Class, boot: &BootId, sequence: u64, payload: &[u8]) -> Result<(), SyncError> {
-        let quota = class.quota();
-        if payload.len() > quota.bytes {
-            return Err(SyncError::TooLarge { class: class.name(), bytes: payload.len(), most: quota.bytes });
-        }
         let mut connection = self.database.lock();
-        let mut write = || -> rusqlite::Result<()> {
-            let transaction = connection.transaction()?;
-            transaction.execute(
-                "INSERT INTO outbox (class, boot, sequence, payload) VALUES (?1, ?2, ?3, ?4)",
-                params![class.name(), boot.as_str(), sequence.cast_signed(), payload],
-            )?;
-            transaction.execute(
-                "DELETE FROM outbox WHERE class = ?1
-                 AND id NOT IN (SELECT id FROM outbox WHERE class = ?1 ORDER BY id DESC LIMIT ?2)",
-                params![class.name(), quota.letters],
-            )?;
-            transaction.commit()
-        };
-        write().map_err(SyncError::database("write"))
+        let transaction = connection.transaction().map_err(SyncError::database("write"))?;
+        put_within(&transaction, class, boot, sequence, payload)?;
+        transaction.commit().map_err(SyncError::database("write"))
     }
 
     /// How much waits.
@@ -111,37 +119,63 @@ impl Outbox {
     /// # Errors
     /// If the database cannot be read.
     pub fn backlog(&self) -> Result<Backlog, SyncError> {
-        let sql = "SELECT count(*), coalesce(sum(length(payload)), 0), (SELECT count(*) FROM dead_letters) FROM outbox";
+        let sql = "SELECT count(*), coalesce(sum(length(payload)), 0), (SELECT count(*) FROM dead_letters),
+                   coalesce((SELECT value FROM facts WHERE name = 'events_dropped'), 0) FROM outbox";
         let read = |row: &rusqlite::Row<'_>| {
             let number = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
-            Ok(Backlog { letters: number(0)?, bytes: number(1)?, dead_letters: number(2)? })
+            Ok(Backlog { letters: number(0)?, bytes: number(1)?, dead_letters: number(2)?, events_dropped: number(3)? })
         };
         self.database.lock().query_row(sql, [], read).map_err(SyncError::database("read"))
     }
 
-    /// All messages that wait, oldest first.
-    pub(crate) fn waiting(&self) -> Result<Vec<Letter>, SyncError> {
+    /// Why the newest messages were given up, newest first: class, bytes, reason.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn dead_letters(&self) -> Result<Vec<(String, u64, String)>, SyncError> {
         let connection = self.database.lock();
-        let read = || -> rusqlite::Result<Vec<Option<Letter>>> {
+        let read = || -> rusqlite::Result<Vec<_>> {
             let mut statement =
-                connection.prepare("SELECT id, class, boot, sequence, payload FROM outbox ORDER BY id")?;
-            let rows = statement.query_map([], |row| {
-                let (class, boot): (String, String) = (row.get(1)?, row.get(2)?);
-                let class = Class::ALL.into_iter().find(|known| known.name() == class);
-                let (Some(class), Ok(boot)) = (class, boot.parse()) else { return Ok(None) };
-                let payload = Bytes::from(row.get::<_, Vec<u8>>(4)?);
-                Ok(Some(Letter {
-                    id: row.get(0)?,
-                    class,
-                    boot,
-                    sequence: row.get::<_, i64>(3)?.cast_unsigned(),
-                    payload,
-                }))
-            })?;
+                connection.prepare("SELECT class, bytes, because FROM dead_letters ORDER BY id DESC")?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?)))?;
             rows.collect()
         };
-        // A row that this agent cannot read was written by another version; it stays for that one.
-        Ok(read().map_err(SyncError::database("read"))?.into_iter().flatten().collect())
+        read().map_err(SyncError::database("read"))
+    }
+
+    /// The ids of all messages that wait, in the order in which they are to be sent. What another version of the agent
+    /// queued stays for that one.
+    pub(crate) fn waiting(&self) -> Result<Vec<i64>, SyncError> {
+        let connection = self.database.lock();
+        let read = || -> rusqlite::Result<Vec<i64>> {
+            let mut ids = Vec::new();
+            let mut statement = connection.prepare_cached("SELECT id FROM outbox WHERE class = ?1 ORDER BY id")?;
+            for class in Class::ALL {
+                for id in statement.query_map([class.name()], |row| row.get(0))? {
+                    ids.push(id?);
+                }
+            }
+            Ok(ids)
+        };
+        read().map_err(SyncError::database("read"))
+    }
+
+    /// One message; none if it is gone, or if this agent cannot read it.
+    pub(crate) fn letter(&self, id: i64) -> Result<Option<Letter>, SyncError> {
+        let sql = "SELECT class, boot, sequence, payload FROM outbox WHERE id = ?1";
+        let connection = self.database.lock();
+        let row = connection.query_row(sql, [id], |row| {
+            let (class, boot): (String, String) = (row.get(0)?, row.get(1)?);
+            let class = Class::ALL.into_iter().find(|known| known.name() == class);
+            let (Some(class), Ok(boot)) = (class, boot.parse()) else { return Ok(None) };
+            let payload = Bytes::from(row.get::<_, Vec<u8>>(3)?);
+            Ok(Some(Letter { id, class, boot, sequence: row.get::<_, i64>(2)?.cast_unsigned(), payload }))
+        });
+        match row {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+            other => other.map_err(SyncError::database("read")),
+        }
     }
 
     /// The control plane has everything of this class and boot up to `sequence`: true if something left the outbox.
@@ -155,6 +189,24 @@ impl Outbox {
             )
             .map(|gone| gone > 0)
             .map_err(SyncError::database("write"))
+    }
+
+    /// The control plane has these: true if something left the outbox.
+    pub(crate) fn acknowledge_each(&self, class: Class, stored: &[(BootId, u64)]) -> Result<bool, SyncError> {
+        let mut connection = self.database.lock();
+        let mut write = || -> rusqlite::Result<usize> {
+            let transaction = connection.transaction()?;
+            let mut gone = 0;
+            for (boot, sequence) in stored {
+                gone += transaction.execute(
+                    "DELETE FROM outbox WHERE class = ?1 AND boot = ?2 AND sequence = ?3",
+                    params![class.name(), boot.as_str(), sequence.cast_signed()],
+                )?;
+            }
+            transaction.commit()?;
+            Ok(gone)
+        };
+        write().map(|gone| gone > 0).map_err(SyncError::database("write"))
     }
 
     /// Gives a message up for good, and remembers why.
@@ -177,6 +229,63 @@ impl Outbox {
     }
 }
 
+/// Queues a message together with whatever else the transaction does.
+pub(crate) fn put_within(
+    transaction: &Transaction<'_>,
+    class: Class,
+    boot: &BootId,
+    sequence: u64,
+    payload: &[u8],
+) -> Result<(), SyncError> {
+    let quota = class.quota();
+    if payload.len() > quota.letter_bytes {
+        return Err(SyncError::TooLarge { class: class.name(), bytes: payload.len(), most: quota.letter_bytes });
+    }
+    let write = || -> rusqlite::Result<bool> {
+        let sql = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox WHERE class = ?1";
+        let (letters, bytes): (i64, i64) =
+            transaction.query_row(sql, [class.name()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let after = bytes.saturating_add(i64::try_from(payload.len()).unwrap_or(i64::MAX));
+        if class == Class::Response && (letters >= quota.letters || after > quota.bytes) {
+            return Ok(false);
+        }
+        transaction.execute(
+            "INSERT INTO outbox (class, boot, sequence, payload) VALUES (?1, ?2, ?3, ?4)",
+            params![class.name(), boot.as_str(), sequence.cast_signed(), payload],
+        )?;
+        if letters < quota.letters && after <= quota.bytes {
+            return Ok(true);
+        }
+        let dropped = transaction.execute(
+            "DELETE FROM outbox WHERE class = ?1 AND id NOT IN (SELECT id FROM (
+                SELECT id, row_number() OVER (ORDER BY id DESC) AS number,
+                       sum(length(payload)) OVER (ORDER BY id DESC) AS bytes
+                FROM outbox WHERE class = ?1) WHERE number <= ?2 AND bytes <= ?3)",
+            params![class.name(), quota.letters, quota.bytes],
+        )?;
+        if class == Class::Event {
+            transaction.execute(
+                "INSERT INTO facts (name, value) VALUES ('events_dropped', ?1)
+                 ON CONFLICT (name) DO UPDATE SET value = value + ?1",
+                params![i64::try_from(dropped).unwrap_or(i64::MAX)],
+            )?;
+        }
+        Ok(true)
+    };
+    match write().map_err(SyncError::database("write"))? {
+        true => Ok(()),
+        false => Err(SyncError::Full { class: class.name() }),
+    }
+}
+
+/// The next number of an answer or event: goes up for as long as `sync.db` lives.
+pub(crate) fn next_number(transaction: &Transaction<'_>) -> Result<u64, SyncError> {
+    let sql = "INSERT INTO facts (name, value) VALUES ('letters', 1)
+               ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
+    let number = transaction.query_row(sql, [], |row| row.get::<_, i64>(0));
+    Ok(number.map_err(SyncError::database("write"))?.cast_unsigned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +294,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let outbox = SyncDatabase::open(dir.path()).unwrap().outbox();
         (dir, outbox)
+    }
+
+    fn letters(outbox: &Outbox) -> Vec<Letter> {
+        outbox.waiting().unwrap().into_iter().map(|id| outbox.letter(id).unwrap().unwrap()).collect()
     }
 
     fn boot(name: &str) -> BootId {
@@ -196,10 +309,10 @@ mod tests {
         let (_dir, outbox) = outbox();
         outbox.put(Class::Reported, &boot("a"), 1, b"one").unwrap();
         outbox.put(Class::Reported, &boot("a"), 2, b"two!").unwrap();
-        let waiting = outbox.waiting().unwrap();
+        let waiting = letters(&outbox);
         assert_eq!(waiting.len(), 1);
         assert_eq!((waiting[0].sequence, &waiting[0].payload[..]), (2, b"two!".as_slice()));
-        assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 1, bytes: 4, dead_letters: 0 });
+        assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 1, bytes: 4, dead_letters: 0, events_dropped: 0 });
     }
 
     #[test]
@@ -229,8 +342,56 @@ mod tests {
         assert!(matches!(outbox.put(Class::Reported, &boot("a"), 1, &large), Err(SyncError::TooLarge { .. })));
         for sequence in 0..130 {
             outbox.put(Class::Reported, &boot("a"), sequence, b"x").unwrap();
-            outbox.bury(&outbox.waiting().unwrap()[0], "the broker takes 10 bytes").unwrap();
+            outbox.bury(&letters(&outbox)[0], "the broker takes 10 bytes").unwrap();
         }
-        assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 0, bytes: 0, dead_letters: 100 });
+        assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 0, bytes: 0, dead_letters: 100, events_dropped: 0 });
+    }
+
+    #[test]
+    fn the_oldest_events_give_way_and_are_counted_while_answers_are_never_dropped() {
+        let (_dir, outbox) = outbox();
+        for sequence in 0..1010 {
+            outbox.put(Class::Event, &boot("a"), sequence, b"e").unwrap();
+        }
+        let events = letters(&outbox);
+        assert_eq!((events.len(), events[0].sequence), (1000, 10));
+        assert_eq!(outbox.backlog().unwrap().events_dropped, 10);
+        for sequence in 0..256 {
+            outbox.put(Class::Response, &boot("a"), sequence, b"r").unwrap();
+        }
+        let error = outbox.put(Class::Response, &boot("a"), 256, b"r").unwrap_err();
+        assert!(matches!(error, SyncError::Full { class: "response" }), "{error}");
+        outbox.put(Class::Reported, &boot("a"), 1, b"s").unwrap();
+        let order: Vec<_> = letters(&outbox).iter().map(|letter| letter.class).collect();
+        assert_eq!((order[0], order[1], order[257]), (Class::Reported, Class::Response, Class::Event));
+        assert_eq!(outbox.backlog().unwrap().letters, 1257);
+    }
+
+    #[test]
+    fn events_and_answers_are_bounded_in_bytes_too() {
+        let (_dir, outbox) = outbox();
+        for sequence in 0..300 {
+            outbox.put(Class::Event, &boot("a"), sequence, &[b'e'; 4096]).unwrap();
+        }
+        assert_eq!(
+            outbox.backlog().unwrap(),
+            Backlog { letters: 256, bytes: 1 << 20, dead_letters: 0, events_dropped: 44 }
+        );
+        let answers = (0..100).take_while(|sequence| {
+            outbox.put(Class::Response, &boot("a"), *sequence, &vec![b'r'; DOCUMENT_BYTES]).is_ok()
+        });
+        assert_eq!(answers.count(), 64);
+    }
+
+    #[test]
+    fn answers_and_events_leave_one_by_one() {
+        let (_dir, outbox) = outbox();
+        for sequence in 1..=3 {
+            outbox.put(Class::Response, &boot("a"), sequence, b"r").unwrap();
+        }
+        assert!(outbox.acknowledge_each(Class::Response, &[(boot("a"), 3), (boot("b"), 1)]).unwrap());
+        assert!(!outbox.acknowledge_each(Class::Event, &[(boot("a"), 1)]).unwrap());
+        let left: Vec<_> = letters(&outbox).iter().map(|letter| letter.sequence).collect();
+        assert_eq!(left, [1, 2]);
     }
 }

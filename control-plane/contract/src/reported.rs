@@ -36,6 +36,9 @@ pub struct Reported {
     /// What is being fetched; `None` if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferProgress>,
+    /// How what it has to say gets through.
+    #[serde(default)]
+    pub link: LinkHealth,
 }
 
 /// How far a fetch is.
@@ -96,6 +99,17 @@ impl std::fmt::Display for TransferProgress {
             }
         }
     }
+}
+
+/// How what a device has to say gets through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkHealth {
+    /// Messages that were given up for good; more than 0 asks for a person.
+    pub dead_letters: u64,
+    /// Messages that wait to be stored by the control plane.
+    pub backlog: u64,
+    /// Events that gave way to newer ones unheard, ever.
+    pub events_dropped: u64,
 }
 
 /// The model that serves.

@@ -28,6 +28,10 @@ pub enum Down {
     AuditCheckpoint,
     /// What the mirror says to records; QoS 1.
     AuditEntries,
+    /// A signed command, until its deadline; QoS 1.
+    Command,
+    /// Which answers and events are stored; QoS 1.
+    Stored,
 }
 
 /// From one device to the control plane.
@@ -45,6 +49,10 @@ pub enum Up {
     AuditCheckpoint,
     /// Records of the audit log, to be kept; QoS 1.
     AuditEntries,
+    /// What the device says to a command; QoS 1.
+    Response,
+    /// Something happened; QoS 1.
+    Event,
 }
 
 /// The last part of a topic.
@@ -113,6 +121,10 @@ impl fmt::Display for Topic {
             Leaf::Up(Up::BlobRequest) => formatter.write_str("up/blob/req"),
             Leaf::Up(Up::AuditCheckpoint) => formatter.write_str("up/audit/checkpoint"),
             Leaf::Up(Up::AuditEntries) => formatter.write_str("up/audit/entries"),
+            Leaf::Down(Down::Command) => formatter.write_str("down/cmd"),
+            Leaf::Down(Down::Stored) => formatter.write_str("down/ack"),
+            Leaf::Up(Up::Response) => formatter.write_str("up/res"),
+            Leaf::Up(Up::Event) => formatter.write_str("up/event"),
         }
     }
 }
@@ -136,6 +148,10 @@ impl FromStr for Topic {
             "down/audit/entries" => Leaf::Down(Down::AuditEntries),
             "up/audit/checkpoint" => Leaf::Up(Up::AuditCheckpoint),
             "up/audit/entries" => Leaf::Up(Up::AuditEntries),
+            "down/cmd" => Leaf::Down(Down::Command),
+            "down/ack" => Leaf::Down(Down::Stored),
+            "up/res" => Leaf::Up(Up::Response),
+            "up/event" => Leaf::Up(Up::Event),
             other => {
                 let transfer = other.strip_prefix("down/blob/").ok_or_else(unknown)?;
                 let number: u32 = transfer.parse().map_err(|_| unknown())?;
@@ -160,12 +176,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_topic_survives_a_round_trip(tenant in "[a-z0-9][a-z0-9-]{0,20}", device in "[a-z0-9][a-z0-9-]{0,20}", transfer: u32, which in 0usize..11) {
+        fn any_topic_survives_a_round_trip(tenant in "[a-z0-9][a-z0-9-]{0,20}", device in "[a-z0-9][a-z0-9-]{0,20}", transfer: u32, which in 0usize..15) {
             let leaf = [
                 Leaf::Down(Down::Desired), Leaf::Down(Down::HelloAck), Leaf::Down(Down::Blob(transfer)),
                 Leaf::Up(Up::Hello), Leaf::Up(Up::Presence), Leaf::Up(Up::Reported), Leaf::Up(Up::BlobRequest),
                 Leaf::Down(Down::AuditCheckpoint), Leaf::Down(Down::AuditEntries), Leaf::Up(Up::AuditCheckpoint),
-                Leaf::Up(Up::AuditEntries),
+                Leaf::Up(Up::AuditEntries), Leaf::Down(Down::Command), Leaf::Down(Down::Stored), Leaf::Up(Up::Response),
+                Leaf::Up(Up::Event),
             ][which];
             let topic = Topic { tenant: tenant.parse().unwrap(), device: device.parse().unwrap(), leaf };
             prop_assert_eq!(topic.to_string().parse::<Topic>(), Ok(topic));

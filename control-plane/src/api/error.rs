@@ -76,6 +76,8 @@ impl IntoResponse for ApiError {
 fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
     let (status, code) = match &error {
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
+        FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),
+        FleetError::BadCommand(_) => (StatusCode::BAD_REQUEST, "bad_command"),
         FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
         FleetError::KeyTaken { .. } | FleetError::NameTaken(_) => (StatusCode::CONFLICT, "taken"),

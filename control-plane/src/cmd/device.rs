@@ -51,6 +51,9 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
                 None => format!("`{device}` is at no site"),
             })
         }
+        command @ (Device::Command { .. } | Device::Commands { .. } | Device::Events { .. }) => {
+            super::command::run(&fleet, command, as_json)
+        }
         Device::Revoke { device } => {
             fleet.revoke(&id(&device)?)?;
             say(format!("`{device}` is revoked"))
@@ -94,6 +97,9 @@ fn line(device: &DeviceSummary) -> String {
         reasons = reported.reasons.iter().map(|reason| reason.detail.as_str()).collect::<Vec<_>>().join("; ");
         if let Some(transfer) = &reported.transfer {
             reasons = format!("{} {transfer} {reasons}", transfer.target);
+        }
+        if reported.link.dead_letters > 0 {
+            reasons = format!("ALARM: {} messages were given up; {reasons}", reported.link.dead_letters);
         }
     }
     let site = device.site.as_deref().unwrap_or("-");

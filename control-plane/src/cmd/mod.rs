@@ -3,6 +3,7 @@
 mod audit;
 mod bundle;
 mod catalogue;
+mod command;
 mod device;
 mod enrolment;
 mod keys;

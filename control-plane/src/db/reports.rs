@@ -140,6 +140,7 @@ mod tests {
             plan: vec![],
             activity: outpost_contract::Activity::default(),
             transfer: None,
+            link: outpost_contract::LinkHealth::default(),
         }
     }
 

@@ -70,3 +70,22 @@ CREATE TABLE IF NOT EXISTS enrol_requests (
 ) STRICT, WITHOUT ROWID;
 -- Which site a device is at: the devices of a site share its line.
 CREATE TABLE IF NOT EXISTS sites (device TEXT PRIMARY KEY, site TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Commands to devices; the newest answer of each.
+CREATE TABLE IF NOT EXISTS commands (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, device TEXT NOT NULL, op TEXT NOT NULL, asked_by TEXT NOT NULL,
+    issued_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL, envelope BLOB NOT NULL, state TEXT, answered_s INTEGER,
+    answer TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS commands_by_device ON commands (device, number);
+
+-- Pieces of large results.
+CREATE TABLE IF NOT EXISTS command_parts (
+    id TEXT NOT NULL, number INTEGER NOT NULL, parts INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (id, number)
+) STRICT, WITHOUT ROWID;
+
+-- What happened on devices, the newest of each.
+CREATE TABLE IF NOT EXISTS events (
+    device TEXT NOT NULL, boot TEXT NOT NULL, sequence INTEGER NOT NULL, received_s INTEGER NOT NULL,
+    at_s INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (device, boot, sequence)
+) STRICT, WITHOUT ROWID;

@@ -8,6 +8,7 @@
 //! [`catalogue::Floors`] and goes out the same way; the caller commits it together with what it guards.
 
 pub mod catalogue;
+pub mod command;
 pub mod desired;
 pub mod dsse;
 pub mod keys;

@@ -1,12 +1,12 @@
 //! One connection from the broker's acceptance to its end: subscribe, hello, then empty the outbox.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::topic::{Leaf, Topic};
-use outpost_contract::{AuditAnswer, Down, Hello, HelloAck, Presence, Up};
+use outpost_contract::{AuditAnswer, Down, Hello, HelloAck, Presence, Stored, Up};
 use tokio::time::{Instant, sleep_until};
 
 use super::mailbox::Mailbox;
@@ -99,7 +99,8 @@ impl<'a> Session<'a> {
     /// Asks for what is for this device: precise topics, so that chunks never travel on this connection.
     fn begin(&mut self) -> Result<(), End> {
         let names = &self.shared.names;
-        let subscriptions = [Down::Desired, Down::HelloAck, Down::AuditCheckpoint, Down::AuditEntries];
+        let subscriptions =
+            [Down::Desired, Down::HelloAck, Down::AuditCheckpoint, Down::AuditEntries, Down::Command, Down::Stored];
         let subscriptions = subscriptions.map(|down| Subscription {
             filter: Topic::down(&names.tenant, &names.device, down).to_string(),
             acknowledged: true,
@@ -183,6 +184,17 @@ impl<'a> Session<'a> {
                     Ok(())
                 }
             },
+            Some(Leaf::Down(Down::Command)) => {
+                self.mailbox.put(LinkEvent::Command(payload));
+                Ok(())
+            }
+            Some(Leaf::Down(Down::Stored)) => match serde_json::from_slice(&payload) {
+                Ok(stored) => self.on_stored(&stored),
+                Err(error) => {
+                    tracing::warn!(%error, "an acknowledgement that cannot be read was ignored");
+                    Ok(())
+                }
+            },
             Some(Leaf::Down(down @ (Down::AuditCheckpoint | Down::AuditEntries))) => {
                 match AuditAnswer::parse(&payload) {
                     Some(answer) => self.mailbox.put(LinkEvent::Audit { down, answer }),
@@ -228,6 +240,34 @@ impl<'a> Session<'a> {
             self.sent.retain(|_, (_, taken)| !*taken);
         }
         self.send()
+    }
+
+    /// The control plane has answers or events: they leave the outbox, and it is there.
+    fn on_stored(&mut self, stored: &Stored) -> Result<(), End> {
+        if stored.v != 1 {
+            return Ok(());
+        }
+        let outbox = self.shared.database.outbox();
+        for (class, letters) in [(Class::Response, &stored.responses), (Class::Event, &stored.events)] {
+            if letters.is_empty() {
+                continue;
+            }
+            match outbox.acknowledge_each(class, letters) {
+                Ok(true) => self.asking_every = self.shared.ask_again_after,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "an acknowledgement is not kept; the message is sent again"),
+            }
+        }
+        self.send()?;
+        if self.phase == Phase::Online {
+            self.unanswered = 0;
+            self.shared.heard(false);
+            // Nothing is left to ask about.
+            if self.sent.is_empty() {
+                self.ask_at = None;
+            }
+        }
+        Ok(())
     }
 
     fn on_taken(&mut self, number: u64) -> Result<(), End> {
@@ -285,11 +325,20 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
-        self.sent.retain(|id, _| waiting.iter().any(|letter| letter.id == *id));
-        for letter in waiting {
-            if self.sent.contains_key(&letter.id) {
+        let still: HashSet<i64> = waiting.iter().copied().collect();
+        self.sent.retain(|id, _| still.contains(id));
+        for id in waiting {
+            if self.sent.contains_key(&id) {
                 continue;
             }
+            let letter = match self.shared.database.outbox().letter(id) {
+                Ok(Some(letter)) => letter,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the outbox cannot be read");
+                    return Ok(());
+                }
+            };
             let topic = self.shared.names.up(letter.class.topic());
             let message = Message { topic, payload: letter.payload.clone(), retain: false, expiry_s: None };
             match self.wire.publish(message) {
@@ -306,11 +355,12 @@ impl<'a> Session<'a> {
 
     fn give_up(&mut self, letter: &Letter, bytes: usize, most: usize) {
         let reason = format!("it needs {bytes} bytes, the broker takes {most}; raise the broker's packet limit");
-        tracing::error!(sequence = letter.sequence, reason, "a report cannot be delivered");
+        let class = letter.class;
+        tracing::error!(class = class.name(), sequence = letter.sequence, reason, "a message cannot be delivered");
         if let Err(error) = self.shared.database.outbox().bury(letter, &reason) {
-            tracing::error!(%error, "an undeliverable report stays in the outbox");
+            tracing::error!(%error, "an undeliverable message stays in the outbox");
         }
-        self.mailbox.put(LinkEvent::Undeliverable { sequence: letter.sequence, reason });
+        self.mailbox.put(LinkEvent::Undeliverable { class, sequence: letter.sequence, reason });
     }
 
     /// Says hello; the answer tells what the control plane has. Asked again until answered, ever more slowly.

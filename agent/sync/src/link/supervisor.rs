@@ -16,7 +16,7 @@ use super::mailbox::Mailbox;
 use super::session::{End, Session, presence};
 use super::wire::{Message, Will};
 use super::{BackOff, Connectivity, Connector, Mqtt, NOT_AUTHORIZED, Opening, Phase, Waits};
-use crate::{Announcement, Class, Identity, SyncDatabase, SyncError, TlsError};
+use crate::{Announcement, Class, Commands, Events, Identity, SyncDatabase, SyncError, TlsError};
 
 /// Events that may wait for the agent in the channel.
 const EVENTS: usize = 16;
@@ -97,8 +97,12 @@ pub enum LinkEvent {
         /// The answer.
         answer: AuditAnswer,
     },
-    /// A report could not be sent and was given up.
+    /// A command arrived, unverified, [`outpost_contract::limits::DOCUMENT_BYTES`] at most. May come repeatedly.
+    Command(Bytes),
+    /// A message could not be sent and was given up.
     Undeliverable {
+        /// What kind of message.
+        class: Class,
         /// Its sequence.
         sequence: u64,
         /// Why, in words.
@@ -174,11 +178,14 @@ impl Link {
             news: Arc::new(Notify::new()),
             stop: CancellationToken::new(),
         };
+        let (device, boot) = (shared.names.device.clone(), shared.boot.clone());
         let (asked, news, stop) = (shared.asked.clone(), Arc::clone(&shared.news), shared.stop.clone());
         let supervisor =
             Supervisor { connector, opening, config, shared, mailbox: Mailbox::new(sender), connection: 0 };
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(supervisor.run()))));
-        (LinkHandle { database: database.clone(), asked, news, stop, connectivity: watched, task }, events)
+        let (database, clock) = (database.clone(), clock.clone());
+        let said = Events { database: database.clone(), device, boot, clock, news: Arc::clone(&news) };
+        (LinkHandle { database, said, asked, news, stop, connectivity: watched, task }, events)
     }
 }
 
@@ -186,6 +193,7 @@ impl Link {
 #[derive(Debug, Clone)]
 pub struct LinkHandle {
     database: SyncDatabase,
+    said: Events,
     asked: Asked,
     news: Arc<Notify>,
     stop: CancellationToken,
@@ -214,6 +222,19 @@ impl LinkHandle {
     pub fn ask(&self, up: Up, ask: &AuditAsk) {
         self.asked.put(up, ask.to_bytes());
         self.news.notify_one();
+    }
+
+    /// Where events are said.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.said.clone()
+    }
+
+    /// The journal of commands.
+    #[must_use]
+    pub fn commands(&self) -> Commands {
+        let Events { database, device, boot, clock, news } = self.said.clone();
+        Commands { database, device, boot, clock, news }
     }
 
     /// Where the link stands, now and from now on.

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
-use outpost_contract::{Activity, AuditAnswer, AuditAsk, BootId, Down, Hello, HelloAck, Presence, Reported, Up};
+use outpost_contract::{
+    Activity, Answer, AuditAnswer, AuditAsk, BootId, Command, CommandId, CommandState, Down, Event, EventKind, Hello,
+    HelloAck, Operation, Presence, Reported, Response, Stored, Up,
+};
 use outpost_disk::Clock;
 use tokio::sync::mpsc;
 
 use super::fake::{Attempt, Said, broker, opening};
 use super::supervisor::Names;
 use super::{BackOff, Link, LinkConfig, LinkEvent, LinkHandle, Phase, WireEvent};
-use crate::{Backlog, SyncDatabase};
+use crate::{Backlog, Class, SyncDatabase};
 
 const NOW_S: i64 = 1_800_000_000;
 
@@ -77,6 +80,7 @@ fn reported(sequence: u64) -> Reported {
         plan: Vec::new(),
         activity: Activity::default(),
         transfer: None,
+        link: outpost_contract::LinkHealth::default(),
     }
 }
 
@@ -133,7 +137,7 @@ async fn a_device_subscribes_then_says_hello_and_is_online_when_the_control_plan
     bench.phase(Phase::Connecting).await;
     let Said::Subscribe(subscriptions) = broker.said().await else { panic!("expected a subscription") };
     let filters: Vec<_> = subscriptions.iter().map(|subscription| subscription.filter.as_str()).collect();
-    let own = ["desired", "hello-ack", "audit/checkpoint", "audit/entries"];
+    let own = ["desired", "hello-ack", "audit/checkpoint", "audit/entries", "cmd", "ack"];
     assert_eq!(filters, own.map(|leaf| format!("op/1/acme/d/till-7/down/{leaf}")));
 
     // Nothing is said before the broker took the subscription.
@@ -277,9 +281,11 @@ async fn a_report_that_the_broker_can_never_take_is_given_up_and_told() {
     let mut large = reported(1);
     large.plan = vec!["x".repeat(1000)];
     bench.handle.report(&large).unwrap();
-    let LinkEvent::Undeliverable { sequence: 1, reason } = bench.event().await else { panic!("expected to be told") };
+    let LinkEvent::Undeliverable { class: Class::Reported, sequence: 1, reason } = bench.event().await else {
+        panic!("expected to be told")
+    };
     assert!(reason.contains("packet limit"), "{reason}");
-    assert_eq!(bench.backlog(), Backlog { letters: 0, bytes: 0, dead_letters: 1 });
+    assert_eq!(bench.backlog(), Backlog { letters: 0, bytes: 0, dead_letters: 1, events_dropped: 0 });
     assert_eq!(broker.said_already(), None, "the connection lives on");
 }
 
@@ -361,4 +367,73 @@ async fn a_question_about_the_audit_log_leaves_once_the_control_plane_is_there_a
     broker.hear_message("op/1/acme/d/till-7/down/audit/entries", answer.to_bytes(), None);
     assert_eq!(bench.event().await, LinkEvent::Audit { down: Down::AuditEntries, answer });
     assert_eq!(broker.said_already(), None, "it is not sent again by itself");
+}
+
+fn stored(broker: &Attempt, responses: Vec<(BootId, u64)>, events: Vec<(BootId, u64)>) {
+    let payload = serde_json::to_vec(&Stored { v: 1, responses, events }).unwrap();
+    broker.hear_message("op/1/acme/d/till-7/down/ack", payload, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_leaves_the_outbox_when_it_is_stored_and_comes_again_when_that_word_is_lost() {
+    let mut bench = start();
+    bench.handle.events().say(EventKind::DiskLow, "12 MiB are left").unwrap();
+    let mut broker = bench.online(1).await;
+    let (number, message) = broker.published("up/event").await;
+    let event: Event = serde_json::from_slice(&message.payload).unwrap();
+    assert_eq!((event.kind, event.at_s, event.boot.clone()), (EventKind::DiskLow, NOW_S, boot()));
+    broker.hear(WireEvent::Taken(number));
+    // The broker has it, nobody says that it is stored: asked, then sent again with the same number.
+    broker.published("up/hello").await;
+    broker.acknowledge(1, 0);
+    let (number, message) = broker.published("up/event").await;
+    assert_eq!(serde_json::from_slice::<Event>(&message.payload).unwrap(), event);
+    broker.hear(WireEvent::Taken(number));
+    stored(&broker, vec![(boot(), event.sequence)], vec![("boot-0".parse().unwrap(), event.sequence)]);
+    broker.hear_message("op/1/acme/d/till-7/down/ack", "{not json", None);
+    stored(&broker, vec![], vec![(boot(), event.sequence)]);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(broker.said_already(), None, "nothing is left to ask");
+    assert_eq!(bench.backlog().letters, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_handed_up_and_its_answers_travel_before_events() {
+    let mut bench = start();
+    let mut broker = bench.online(1).await;
+    broker.hear_message("op/1/acme/d/till-7/down/cmd", "signed", None);
+    broker.hear_message("op/1/acme/d/till-8/down/cmd", "for another device", None);
+    assert_eq!(bench.event().await, LinkEvent::Command("signed".into()));
+    let command = Command {
+        v: 1,
+        tenant: "acme".parse().unwrap(),
+        device: "till-7".parse().unwrap(),
+        id: CommandId::of([7; 16]),
+        op: Operation::Status,
+        issued_at_s: NOW_S,
+        not_after_s: NOW_S + 60,
+        asked_by: "ada".into(),
+    };
+    bench.handle.events().say(EventKind::Refused, "no room").unwrap();
+    let commands = bench.handle.commands();
+    commands.take(&command, Ok(())).unwrap();
+    commands.answer(&command.id, Answer::new(CommandState::Done, "fine")).unwrap();
+    let mut states = Vec::new();
+    for _ in 0..2 {
+        let (_, message) = broker.published("up/res").await;
+        states.push(serde_json::from_slice::<Response>(&message.payload).unwrap().answer.state);
+    }
+    assert_eq!(states, [CommandState::Accepted, CommandState::Done]);
+    broker.published("up/event").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_can_never_be_taken_holds_up_nothing_behind_it() {
+    let mut bench = start_with(400);
+    let mut broker = bench.online(1).await;
+    bench.handle.events().say(EventKind::Refused, &"x".repeat(500)).unwrap();
+    bench.handle.events().say(EventKind::Refused, "short").unwrap();
+    broker.published("up/event").await;
+    let LinkEvent::Undeliverable { class: Class::Event, .. } = bench.event().await else { panic!("expected an alarm") };
+    assert_eq!(bench.handle.events().health().unwrap().dead_letters, 1);
 }

@@ -1,0 +1,71 @@
+//! `/v1/devices/{device}/commands`: what a device is asked to do now, and what it answers; `/events`: what happened on it.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use outpost_contract::{CommandId, DeviceId, Operation};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::identity::Operator;
+use crate::db::{CommandRecord, StoredEvent};
+use crate::fleet::Fleet;
+
+/// A command as it is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wish {
+    op: Operation,
+    #[serde(default = "ten_minutes")]
+    valid_s: i64,
+    #[serde(default = "operator")]
+    asked_by: String,
+}
+
+fn ten_minutes() -> i64 {
+    600
+}
+
+fn operator() -> String {
+    "an operator".to_owned()
+}
+
+pub(crate) async fn give(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+    wish: Result<Json<Wish>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let (Path(device), Json(wish)) = (device?, wish?);
+    let id = fleet.run(move |fleet| fleet.command(&device, wish.op, wish.valid_s, &wish.asked_by)).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
+}
+
+pub(crate) async fn list(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+) -> Result<Json<Vec<CommandRecord>>, ApiError> {
+    let Path(device) = device?;
+    Ok(Json(fleet.run(move |fleet| fleet.commands(&device)).await?))
+}
+
+pub(crate) async fn show(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    names: Result<Path<(DeviceId, CommandId)>, PathRejection>,
+) -> Result<Json<CommandRecord>, ApiError> {
+    let Path((device, id)) = names?;
+    Ok(Json(fleet.run(move |fleet| fleet.command_record(&device, &id)).await?))
+}
+
+pub(crate) async fn events(
+    _: Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+) -> Result<Json<Vec<StoredEvent>>, ApiError> {
+    let Path(device) = device?;
+    Ok(Json(fleet.run(move |fleet| fleet.events(&device)).await?))
+}

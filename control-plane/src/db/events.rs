@@ -1,0 +1,89 @@
+//! What happened on devices: each event once, the newest of each device.
+
+use outpost_contract::{DeviceId, Event};
+use rusqlite::params;
+use serde::Serialize;
+
+use super::{Database, DbError};
+
+/// Events of a device that are kept.
+const EVENTS_KEPT: i64 = 500;
+
+/// An event as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredEvent {
+    /// When it happened by the device's clock, seconds since 1970-01-01 UTC.
+    pub at_s: i64,
+    /// When it arrived here.
+    pub received_s: i64,
+    /// What happened.
+    pub kind: String,
+    /// What about, in words.
+    pub text: String,
+}
+
+impl Database {
+    /// Keeps an event; false if it was kept before, or if its device is not admitted.
+    pub(crate) fn keep_event(&self, event: &Event, now_s: i64) -> Result<bool, DbError> {
+        let text: String = event.text.chars().take(outpost_contract::event::TEXT_BYTES).collect();
+        self.write(|transaction| {
+            let device = event.device.as_str();
+            let sequence = event.sequence.cast_signed();
+            let new = transaction.execute(
+                "INSERT OR IGNORE INTO events (device, boot, sequence, received_s, at_s, kind, text)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM devices WHERE device = ?1 AND revoked_s IS NULL",
+                params![device, event.boot.as_str(), sequence, now_s, event.at_s, event.kind.name(), text],
+            )?;
+            transaction.execute(
+                "DELETE FROM events WHERE device = ?1 AND (boot, sequence) NOT IN (SELECT boot, sequence FROM events
+                 WHERE device = ?1 ORDER BY received_s DESC, sequence DESC LIMIT ?2)",
+                params![device, EVENTS_KEPT],
+            )?;
+            Ok(new > 0)
+        })
+    }
+
+    /// The events of a device, newest first.
+    pub(crate) fn events(&self, device: &DeviceId) -> Result<Vec<StoredEvent>, DbError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT at_s, received_s, kind, text FROM events WHERE device = ?1
+                 ORDER BY received_s DESC, sequence DESC",
+            )?;
+            let rows = statement.query_map([device.as_str()], |row| {
+                Ok(StoredEvent { at_s: row.get(0)?, received_s: row.get(1)?, kind: row.get(2)?, text: row.get(3)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outpost_contract::EventKind;
+
+    #[test]
+    fn an_event_counts_once_and_the_oldest_give_way() {
+        let database = Database::open(std::path::Path::new(":memory:")).unwrap();
+        let event = |device: &str, sequence| Event {
+            v: 1,
+            device: device.parse().unwrap(),
+            boot: "b".parse().unwrap(),
+            sequence,
+            at_s: 7,
+            kind: EventKind::DiskLow,
+            text: format!("number {sequence}"),
+        };
+        assert!(!database.keep_event(&event("stranger", 1), 1).unwrap());
+        let enrol = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES ('till-1', 1, x'00', '', '')";
+        database.write(|transaction| Ok(transaction.execute(enrol, [])?)).unwrap();
+        assert!(database.keep_event(&event("till-1", 1), 1).unwrap());
+        assert!(!database.keep_event(&event("till-1", 1), 2).unwrap());
+        for sequence in 2..=520 {
+            database.keep_event(&event("till-1", sequence), 3).unwrap();
+        }
+        let kept = database.events(&"till-1".parse().unwrap()).unwrap();
+        assert_eq!((kept.len(), kept[0].text.as_str(), kept[499].text.as_str()), (500, "number 520", "number 21"));
+    }
+}
