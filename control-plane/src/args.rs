@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
+    /// Files for a broker that is not the control plane's own
+    #[command(subcommand, after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
+    Broker(Broker),
     /// People and services: tokens for the devices' APIs
     #[command(subcommand, after_help = "Example: outpost-control user token ada --role operator")]
     User(User),
@@ -154,6 +157,18 @@ pub(crate) enum Audit {
     /// Show the public keys that cosign, for an auditor's policy file
     #[command(after_help = "Example: outpost-control audit keys")]
     Keys,
+}
+
+/// `outpost-control broker …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Broker {
+    /// Write configuration and certificates for the broker that `external_broker` names
+    #[command(after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
+    Config {
+        /// Directory for Mosquitto's files; what is there is replaced, its key too
+        #[arg(long, value_name = "DIR")]
+        mosquitto: PathBuf,
+    },
 }
 
 /// `outpost-control user …`

@@ -142,6 +142,9 @@ impl Fleet {
         let redeemed =
             Redeemed { hash, key_sha256: issued.key_sha256, audit_key: &request.audit_key, agent: &request.agent };
         let device = inner.database.redeem(&redeemed, now_s).map_err(FleetError::from)?.map_err(refused_by)?;
+        // Before it leaves, or it could not be revoked at a broker that is not ours.
+        let kept = inner.database.keep_certificate(&issued.serial, &device, issued.not_after_s);
+        kept.map_err(FleetError::from)?;
         tracing::info!(%device, %address, "a device enrolled");
         self.touch();
         self.tell_news();

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -74,6 +75,9 @@ pub enum FleetError {
         /// What is wrong with it.
         why: String,
     },
+    /// No broker to write files for.
+    #[error("`external_broker` is not set in `outpost-control.toml`; devices would not find that broker")]
+    NoExternalBroker,
     /// What was awaited did not come.
     #[error("device `{device}` did not report {what} within {seconds} seconds")]
     TimedOut {
@@ -158,6 +162,8 @@ pub(crate) struct Inner {
     pub(crate) attempts: Attempts,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
+    /// True while the control plane is connected to its broker.
+    pub(crate) linked: AtomicBool,
     /// Counts changes that the director must act on.
     pub(crate) changed: watch::Sender<u64>,
     /// Counts what devices reported.
@@ -222,6 +228,7 @@ impl Fleet {
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
             broker: RwLock::new(None),
+            linked: AtomicBool::new(false),
             changed: watch::Sender::new(0),
             news: watch::Sender::new(0),
             config,
@@ -406,7 +413,8 @@ impl Fleet {
 
     /// `host:port` of the broker as devices reach it.
     pub(crate) fn broker_address(&self) -> String {
-        if let Some(address) = &self.inner.config.broker_address {
+        let config = &self.inner.config;
+        if let Some(address) = config.broker_address.as_ref().or(config.external_broker.as_ref()) {
             return address.clone();
         }
         let running = *self.inner.broker.read().unwrap_or_else(PoisonError::into_inner);

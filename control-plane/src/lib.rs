@@ -21,6 +21,8 @@ mod http;
 mod ingest;
 pub mod keys;
 mod link;
+mod mosquitto;
+mod revocation;
 mod tls;
 mod tokens;
 
@@ -35,5 +37,6 @@ pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
 pub use keys::OfflineKeys;
+pub use mosquitto::MosquittoFiles;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

@@ -1,6 +1,7 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
 mod audit;
+mod broker;
 mod catalogue;
 mod device;
 mod serve;
@@ -35,6 +36,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Catalogue(command) => catalogue::run(config, command, json),
         Command::Device(command) => device::run(config, command, json),
         Command::Audit(command) => audit::run(config, command, json),
+        Command::Broker(command) => broker::run(config, &command, json),
         Command::User(command) => user::run(config, command, json),
     }
 }

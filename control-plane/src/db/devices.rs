@@ -79,6 +79,8 @@ impl Database {
             let sql = "UPDATE devices SET revoked_s = ?2 WHERE device = ?1 AND revoked_s IS NULL";
             let revoked = transaction.execute(sql, params![device.as_str(), now_s])? > 0;
             transaction.execute("DELETE FROM assignments WHERE device = ?1", [device.as_str()])?;
+            let sql = "UPDATE certificates SET revoked_s = ?2 WHERE device = ?1 AND revoked_s IS NULL";
+            transaction.execute(sql, params![device.as_str(), now_s])?;
             transaction.execute("UPDATE contacts SET online = 0 WHERE device = ?1", [device.as_str()])?;
             Ok(revoked)
         })

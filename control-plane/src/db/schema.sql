@@ -49,3 +49,8 @@ CREATE TABLE catalogues (
 CREATE TABLE chunks (
     id BLOB PRIMARY KEY, blob BLOB NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Every certificate that a device was given, for the revocation list; a revoked one stays so if its device enrols again.
+CREATE TABLE IF NOT EXISTS certificates (
+    serial BLOB PRIMARY KEY, device TEXT NOT NULL, not_after_s INTEGER NOT NULL, revoked_s INTEGER
+) STRICT, WITHOUT ROWID;

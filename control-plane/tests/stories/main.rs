@@ -4,5 +4,6 @@ mod chunks;
 mod desired;
 mod enrolment;
 mod link;
+mod mosquitto;
 mod site;
 mod strangers;
