@@ -66,3 +66,20 @@ impl Fleet {
         RULES.replace("@CONTROL_PLANE@", CONTROL_PLANE).replace("@TENANT@", tenant.as_str()).replace("@UP@", &up)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_topic_of_devices_is_not_forgotten() {
+        for up in SAYS {
+            // Does this not compile? The new topic belongs into `SAYS`, or Mosquitto refuses it.
+            match up {
+                Up::Hello | Up::Presence | Up::Reported => {}
+                Up::BlobRequest | Up::AuditCheckpoint | Up::AuditEntries => {}
+            }
+        }
+        assert!(SAYS.iter().enumerate().all(|(at, up)| !SAYS[..at].contains(up)));
+    }
+}
