@@ -10,6 +10,7 @@ mod identity;
 mod renew;
 mod tokens;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Extension;
@@ -59,8 +60,10 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .with_state(fleet)
 }
 
-async fn health() -> Response {
-    axum::Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response()
+/// Also while the broker is not there: devices enrol and operators work without it.
+async fn health(State(fleet): State<Fleet>) -> Response {
+    let broker = if fleet.inner.linked.load(Ordering::Relaxed) { "connected" } else { "unreachable" };
+    axum::Json(json!({ "status": "ok", "broker": broker, "version": env!("CARGO_PKG_VERSION") })).into_response()
 }
 
 async fn catalogue(_: Operator, State(fleet): State<Fleet>) -> Result<axum::Json<Vec<TargetSummary>>, ApiError> {

@@ -15,10 +15,11 @@ use crate::broker::{Admission, BULK_SUFFIX, Broker, CONTROL_PLANE, Entrant, Guar
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Entrance;
-use crate::director::Director;
+use crate::director::{Director, Doorkeeper};
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
 use crate::link::{self, LinkOptions};
+use crate::revocation::RevocationList;
 use crate::shares::Shares;
 use crate::{api, http, tls};
 
@@ -80,14 +81,25 @@ impl ControlPlane {
             TcpListener::bind(listen).await.map_err(|source| FleetError::Listen { address: listen, source })?;
         let http_address = listener.local_addr().map_err(|source| FleetError::Listen { address: listen, source })?;
 
-        let guard = Guard::new(config.tenant.clone(), admission(&fleet));
-        let broker = Arc::new(Broker::start(config.mqtt_listen, &server, guard).await?);
-        fleet.set_broker(Some(broker.address()));
+        let broker = match config.external_broker {
+            Some(_) => None,
+            None => {
+                let guard = Guard::new(config.tenant.clone(), admission(&fleet));
+                Some(Arc::new(Broker::start(config.mqtt_listen, &server, guard).await?))
+            }
+        };
+        fleet.set_broker(broker.as_ref().map(|broker| broker.address()));
+        let inside = || broker.as_ref().map(|broker| link::reached_at(broker.address()));
+        let outside = || config.external_broker_parts().map(|(host, port)| (host.to_owned(), port));
+        let reached_at = inside().or_else(outside).unwrap_or_else(|| link::reached_at(config.mqtt_listen));
+        if broker.is_none() && config.revocation_list.is_none() {
+            tracing::warn!("`revocation_list` is not set: the broker cannot refuse revoked devices");
+        }
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let options = |suffix: &str, filters: &[&str]| LinkOptions {
-            broker: broker.address(),
+            broker: reached_at.clone(),
             client_id: format!("{CONTROL_PLANE}{suffix}"),
             tls: own_tls.clone(),
             filters: filters.iter().map(|leaf| format!("op/1/{}/d/+/up/{leaf}", config.tenant)).collect(),
@@ -99,8 +111,13 @@ impl ControlPlane {
         let (audit, requests) = mpsc::channel(AUDIT_REQUESTS);
         tasks.spawn(Ingest { fleet: fleet.clone(), sender: sender.clone(), connections, audit }.run(heard));
         tasks.spawn(Desk { fleet: fleet.clone(), sender: sender.clone() }.run(requests));
-        let director =
-            Director { fleet: fleet.clone(), sender, broker: broker.clone(), connections: connected.clone() };
+        let director = Director {
+            fleet: fleet.clone(),
+            sender,
+            broker: broker.clone().map_or_else(|| Doorkeeper::Outside(options("", &[])), Doorkeeper::Inside),
+            list: RevocationList::default(),
+            connections: connected.clone(),
+        };
         tasks.spawn(director.run());
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.
@@ -114,8 +131,8 @@ impl ControlPlane {
 
         let router = api::router(fleet.clone(), shares);
         let http = tokio::spawn(http::serve(listener, server_tls, router, stop.clone()));
-        tracing::info!(http = %http_address, mqtt = %broker.address(), "the control plane is up");
-        let broker = Some(broker);
+        let mqtt = format!("{}:{}", reached_at.0, reached_at.1);
+        tracing::info!(http = %http_address, mqtt, "the control plane is up");
         Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, _lock: lock })
     }
 }
@@ -164,7 +181,7 @@ impl Running {
         format!("https://{host}:{}", self.http_address.port())
     }
 
-    /// Where the broker listens.
+    /// Where the broker inside listens.
     #[must_use]
     pub fn mqtt_address(&self) -> SocketAddr {
         self.broker.as_ref().map_or_else(|| self.fleet.config().mqtt_listen, |broker| broker.address())

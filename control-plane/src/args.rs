@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Sticks for boxes without a network
     #[command(subcommand, after_help = "Example: outpost-control bundle export /mnt/stick/outpost")]
     Bundle(Bundle),
+    /// Files for a broker that is not the control plane's own
+    #[command(subcommand, after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
+    Broker(Broker),
     /// People and services: tokens for the devices' APIs
     #[command(subcommand, after_help = "Example: outpost-control user token ada --role operator")]
     User(User),
@@ -386,6 +389,18 @@ pub(crate) enum Bundle {
         /// Leave the model files out
         #[arg(long)]
         without_models: bool,
+    },
+}
+
+/// `outpost-control broker …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Broker {
+    /// Write configuration and certificates for the broker that `external_broker` names
+    #[command(after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
+    Config {
+        /// Directory for Mosquitto's files; what is there is replaced, its key too
+        #[arg(long, value_name = "DIR")]
+        mosquitto: PathBuf,
     },
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use outpost_contract::DeviceId;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 
 use crate::broker::{BrokerTls, CONTROL_PLANE};
+use crate::db::RevokedCertificate;
 use crate::files::{self, FileError};
 
 /// Larger than any certificate or key in PEM here.
@@ -25,6 +27,9 @@ const AUTHORITY_DAYS: u32 = 3650;
 
 /// How long a server's certificate is good for, days; a new one is made at each start.
 const SERVER_DAYS: u32 = 90;
+
+/// How long the certificate of a broker that is not ours is good for, days: a person makes the next one.
+const BROKER_DAYS: u32 = 365;
 
 /// Certificates are valid from this long before now, seconds: clocks differ.
 const BACKDATED_S: i64 = 60 * 60;
@@ -151,7 +156,7 @@ impl Authority {
         let sans = CertificateParams::new(names.to_vec()).map_err(failed("use a name in the servers' certificate"))?;
         parameters.subject_alt_names = sans.subject_alt_names;
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let (certificate, key) = self.issue(&parameters, "server")?;
+        let (certificate, key) = self.issue(&parameters, &self.dir, "server")?;
         Ok(BrokerTls { certificate, key, authority: self.certificate_path() })
     }
 
@@ -162,7 +167,7 @@ impl Authority {
     pub fn issue_control_plane(&self, now_s: i64) -> Result<(PathBuf, PathBuf), CaError> {
         let mut parameters = parameters(CONTROL_PLANE, SERVER_DAYS, now_s)?;
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(&parameters, CONTROL_PLANE)
+        self.issue(&parameters, &self.dir, CONTROL_PLANE)
     }
 
     /// Signs a device's certificate. Of the request only the key counts: the name is the device's, the rest is ours.
@@ -179,16 +184,12 @@ impl Authority {
         let mut request = read_request(request)?;
         let mut parameters = parameters(device.as_str(), days, now_s)?;
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let serial = parameters.serial_number.as_ref().map(|serial| hex::encode(serial.to_bytes())).unwrap_or_default();
         request.params = parameters;
         let key_sha256 = key_sha256(&request);
         let certificate = request.signed_by(&self.issuer).map_err(failed("sign a device's certificate"))?;
-        let serial = request.params.serial_number.as_ref().map(|serial| hex::encode(serial.to_bytes()));
-        Ok(DeviceCertificate {
-            certificate: certificate.pem(),
-            key_sha256,
-            serial: serial.unwrap_or_default(),
-            not_after_s: now_s + i64::from(days) * DAY_S,
-        })
+        let not_after_s = now_s + i64::from(days) * DAY_S;
+        Ok(DeviceCertificate { certificate: certificate.pem(), serial, not_after_s, key_sha256 })
     }
 
     /// SHA-256 of the key in a request.
@@ -210,10 +211,50 @@ impl Authority {
         verified.is_ok()
     }
 
-    fn issue(&self, parameters: &CertificateParams, name: &str) -> Result<(PathBuf, PathBuf), CaError> {
+    /// Makes `broker.pem` and `broker.key` in `dir`, for a broker that is not ours.
+    ///
+    /// # Errors
+    /// If a name is none, or a file cannot be written.
+    pub fn issue_broker(&self, dir: &Path, names: &[String], now_s: i64) -> Result<(PathBuf, PathBuf), CaError> {
+        let mut parameters = parameters("outpost-broker", BROKER_DAYS, now_s)?;
+        let sans = CertificateParams::new(names.to_vec()).map_err(failed("use a name in the broker's certificate"))?;
+        parameters.subject_alt_names = sans.subject_alt_names;
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&parameters, dir, "broker")
+    }
+
+    /// The list of certificates that count no more, PEM. It is good for as long as the authority: a reader that refuses
+    /// every device because nobody wrote a new list would be worse than an old list.
+    ///
+    /// # Errors
+    /// If the library refuses.
+    pub(crate) fn revocation_list(&self, revoked: &[RevokedCertificate], now_s: i64) -> Result<String, CaError> {
+        let epoch = date_time_ymd(1970, 1, 1);
+        let parameters = CertificateRevocationListParams {
+            this_update: epoch + since_epoch(now_s - BACKDATED_S),
+            next_update: epoch + since_epoch(now_s + i64::from(AUTHORITY_DAYS) * DAY_S),
+            crl_number: SerialNumber::from(u64::try_from(now_s).unwrap_or(0)),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .iter()
+                .filter_map(|revoked| Some((hex::decode(&revoked.serial).ok()?, revoked.revoked_s)))
+                .map(|(serial, revoked_s)| RevokedCertParams {
+                    serial_number: SerialNumber::from_slice(&serial),
+                    revocation_time: epoch + since_epoch(revoked_s),
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = parameters.signed_by(&self.issuer).map_err(failed("sign the revocation list"))?;
+        list.pem().map_err(failed("write the revocation list"))
+    }
+
+    fn issue(&self, parameters: &CertificateParams, dir: &Path, name: &str) -> Result<(PathBuf, PathBuf), CaError> {
         let key = new_key()?;
         let certificate = parameters.signed_by(&key, &self.issuer).map_err(failed("sign a certificate"))?;
-        let paths = (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
+        let paths = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
         files::write_private(&paths.1, key.serialize_pem().as_bytes())?;
         files::write(&paths.0, certificate.pem().as_bytes())?;
         Ok(paths)
@@ -227,9 +268,9 @@ fn new_key() -> Result<KeyPair, CaError> {
 fn parameters(common_name: &str, days: u32, now_s: i64) -> Result<CertificateParams, CaError> {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name.push(DnType::CommonName, common_name);
-    let at = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    parameters.not_before = at(now_s - BACKDATED_S);
-    parameters.not_after = at(now_s + i64::from(days) * DAY_S);
+    let epoch = date_time_ymd(1970, 1, 1);
+    parameters.not_before = epoch + since_epoch(now_s - BACKDATED_S);
+    parameters.not_after = epoch + since_epoch(now_s + i64::from(days) * DAY_S);
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.use_authority_key_identifier_extension = true;
     let mut serial = [0; 16];
@@ -238,6 +279,10 @@ fn parameters(common_name: &str, days: u32, now_s: i64) -> Result<CertificatePar
     serial[0] = (serial[0] & 0x7f) | 0x40;
     parameters.serial_number = Some(SerialNumber::from_slice(&serial));
     Ok(parameters)
+}
+
+fn since_epoch(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// Reads a request; the library checks that its own key signed it.

@@ -33,6 +33,10 @@ pub struct Config {
     pub names: Vec<String>,
     /// `host:port` of the broker as devices reach it; none means `localhost` and the broker's own port.
     pub broker_address: Option<String>,
+    /// `host:port` of a broker that is used instead of our own; none starts our own.
+    pub external_broker: Option<String>,
+    /// Where that broker's revocation list is kept.
+    pub revocation_list: Option<PathBuf>,
     /// The `iss` claim of tokens for people and services.
     pub token_issuer: String,
     /// The `aud` claim of those tokens.
@@ -83,6 +87,8 @@ struct Raw {
     mqtt_listen: Option<SocketAddr>,
     names: Option<Vec<String>>,
     broker_address: Option<String>,
+    external_broker: Option<String>,
+    revocation_list: Option<PathBuf>,
     token_issuer: Option<String>,
     token_audience: Option<String>,
     certificate_days: Option<u32>,
@@ -101,12 +107,14 @@ struct RawTransfer {
     device_kib_per_second: u32,
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
     "names",
     "broker_address",
+    "external_broker",
+    "revocation_list",
     "token_issuer",
     "token_audience",
     "certificate_days",
@@ -166,6 +174,8 @@ impl Config {
             mqtt_listen: raw.mqtt_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8883))),
             names: raw.names.unwrap_or_default(),
             broker_address: raw.broker_address,
+            external_broker: raw.external_broker,
+            revocation_list: raw.revocation_list,
             token_issuer: raw.token_issuer.unwrap_or_else(|| "outpost-control".to_owned()),
             token_audience: raw.token_audience.unwrap_or_else(|| "outpost".to_owned()),
             certificate_days: raw.certificate_days.unwrap_or(365),
@@ -181,11 +191,14 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if let Some(address) = &self.broker_address {
-            let port = address.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
-            if !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)) {
-                return Err(format!("`broker_address` is `{address}`; expected `host:port`"));
+        let addresses = [("broker_address", &self.broker_address), ("external_broker", &self.external_broker)];
+        for (key, address) in addresses.into_iter().filter_map(|(key, address)| Some((key, address.as_deref()?))) {
+            if host_and_port(address).is_none() {
+                return Err(format!("`{key}` is `{address}`; expected `host:port`"));
             }
+        }
+        if self.revocation_list.as_ref().is_some_and(|path| path.is_relative()) {
+            return Err("`revocation_list` must be an absolute path: another program reads it".to_owned());
         }
         for (key, days) in [("certificate_days", self.certificate_days), ("desired_days", self.desired_days)] {
             if !(1..=3650).contains(&days) {
@@ -197,6 +210,12 @@ impl Config {
             return Err(format!("`renew_expired_days` is {}; expected 0 to 3650", self.renew_expired_days));
         }
         Ok(())
+    }
+
+    /// Host and port of the external broker, if there is one.
+    #[must_use]
+    pub fn external_broker_parts(&self) -> Option<(&str, u16)> {
+        host_and_port(self.external_broker.as_deref()?)
     }
 
     /// Names for the servers' certificate: `localhost`, the loopback address, the addresses listened on, and `names`.
@@ -213,6 +232,14 @@ impl Config {
         names.retain(|name| seen.insert(name.clone()));
         names
     }
+}
+
+/// A host without brackets, and a port that is not 0.
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (!host.is_empty()).then_some((host, port))
 }
 
 #[cfg(test)]
@@ -266,6 +293,12 @@ mod tests {
     #[test]
     fn a_value_that_is_none_is_refused_by_name() {
         assert!(parse("broker_address = \"nohost\"").unwrap_err().to_string().contains("expected `host:port`"));
+        assert!(parse("external_broker = \":1\"").unwrap_err().to_string().contains("expected `host:port`"));
+        assert!(parse("revocation_list = \"crl.pem\"").unwrap_err().to_string().contains("absolute path"));
+        let parts =
+            |text: &str| parse(text).unwrap().external_broker_parts().map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(parts("external_broker = \"[::1]:8883\""), Some("::1 8883".to_owned()));
+        assert_eq!(parts(""), None);
         assert!(parse("desired_days = 0").unwrap_err().to_string().contains("expected 1 to 3650"));
         assert!(parse("tenant = \"../x\"").unwrap_err().to_string().contains("tenant id"));
     }

@@ -1,6 +1,7 @@
 //! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
 
 mod catalogue;
+mod certificates;
 mod codes;
 mod commands;
 mod device_keys;
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
+pub(crate) use certificates::RevokedCertificate;
 pub use codes::CodeState;
 pub(crate) use codes::Redeemed;
 pub use commands::CommandRecord;

@@ -15,7 +15,8 @@ use tokio::time::{Instant, interval};
 use crate::broker::{BULK_SUFFIX, Broker, PROOF_SUFFIX};
 use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
-use crate::link::Sender;
+use crate::link::{self, LinkOptions, Sender};
+use crate::revocation::RevocationList;
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -138,11 +139,34 @@ fn pin(target: &StoredTarget) -> TargetPin {
     }
 }
 
+/// Ends the connections of a revoked device.
+pub(crate) enum Doorkeeper {
+    /// The broker inside is told.
+    Inside(Arc<Broker>),
+    /// At any other, connecting under the same client id ends the connection and its session.
+    Outside(LinkOptions),
+}
+
+impl Doorkeeper {
+    async fn put_out(&self, client_id: &str) {
+        match self {
+            Self::Inside(broker) => broker.kick(client_id).await,
+            Self::Outside(options) => {
+                let options = LinkOptions { client_id: client_id.to_owned(), ..options.clone() };
+                if let Err(error) = link::take_over(&options).await {
+                    tracing::warn!(client_id, error, "a session could not be ended");
+                }
+            }
+        }
+    }
+}
+
 /// Keeps the broker's retained messages equal to the database, and revoked devices out.
 pub(crate) struct Director {
     pub(crate) fleet: Fleet,
     pub(crate) sender: Sender,
-    pub(crate) broker: Arc<Broker>,
+    pub(crate) broker: Doorkeeper,
+    pub(crate) list: RevocationList,
     /// Counts connections to the broker; each starts with nothing published.
     pub(crate) connections: watch::Receiver<u64>,
 }
@@ -199,16 +223,21 @@ impl Director {
         }
     }
 
-    async fn publish(&self, done: &mut Done) -> Result<(), FleetError> {
+    async fn publish(&mut self, done: &mut Done) -> Result<(), FleetError> {
         done.is_behind = false;
+        if let Err(error) = self.list.keep(&self.fleet).await {
+            tracing::error!(%error, "the revocation list cannot be written; it is tried again");
+            done.is_behind = true;
+        }
         let revoked = self.fleet.run(|fleet| fleet.inner.database.revoked()).await?;
         done.revoked.retain(|device| revoked.contains(device));
         for device in revoked {
             if done.revoked.contains(&device) {
                 continue;
             }
-            self.put_out(&device).await;
+            // First what matters: a device that is put out comes back at once if the broker lets it.
             if self.withdraw(&device).await {
+                self.put_out(&device).await;
                 done.published.remove(&device);
                 done.put_out_again.insert(device.clone(), Instant::now() + PUT_OUT_AGAIN_AFTER);
                 done.revoked.insert(device);
@@ -235,7 +264,7 @@ impl Director {
     /// Ends every session of a device; the broker forgets what it kept for them.
     async fn put_out(&self, device: &DeviceId) {
         for suffix in ["", BULK_SUFFIX, PROOF_SUFFIX] {
-            self.broker.kick(&format!("{device}{suffix}")).await;
+            self.broker.put_out(&format!("{device}{suffix}")).await;
         }
     }
 

@@ -160,10 +160,14 @@ impl Fleet {
     /// Signs a certificate for a device.
     pub(crate) fn issue(&self, name: &DeviceId, request: &str, now_s: i64) -> Result<DeviceCertificate, EnrolError> {
         let issued = self.inner.authority.issue_device(name, request, self.inner.config.certificate_days, now_s);
-        issued.map_err(|error| match error {
+        let issued = issued.map_err(|error| match error {
             CaError::Request(_) => refused("bad_request", &error.to_string()),
             other => EnrolError::Failed(other.into()),
-        })
+        })?;
+        // Before it leaves, or it could not be revoked at a broker that is not ours.
+        let kept = self.inner.database.keep_certificate(&issued.serial, name, issued.not_after_s);
+        kept.map_err(FleetError::from)?;
+        Ok(issued)
     }
 
     /// All that a device needs to know, now that it was entered.

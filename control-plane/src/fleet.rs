@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -116,6 +117,9 @@ pub enum FleetError {
     /// A root that is in force cannot be read.
     #[error("a root in the state directory cannot be used: {0}")]
     Catalogue(#[from] outpost_trust::CatalogueError),
+    /// No broker to write files for.
+    #[error("`external_broker` is not set in `outpost-control.toml`; devices would not find that broker")]
+    NoExternalBroker,
     /// What was awaited did not come.
     #[error("device `{device}` did not report {what} within {seconds} seconds")]
     TimedOut {
@@ -208,6 +212,8 @@ pub(crate) struct Inner {
     pub(crate) nonces: Nonces,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
+    /// True while the control plane is connected to its broker.
+    pub(crate) linked: AtomicBool,
     /// Counts changes that the director must act on.
     pub(crate) changed: watch::Sender<u64>,
     /// Counts what devices reported.
@@ -275,6 +281,7 @@ impl Fleet {
             neighbours: Neighbours::default(),
             nonces: Nonces::new().map_err(FleetError::Random)?,
             broker: RwLock::new(None),
+            linked: AtomicBool::new(false),
             changed: watch::Sender::new(0),
             news: watch::Sender::new(0),
             config,
@@ -488,7 +495,8 @@ impl Fleet {
 
     /// `host:port` of the broker as devices reach it.
     pub(crate) fn broker_address(&self) -> String {
-        if let Some(address) = &self.inner.config.broker_address {
+        let config = &self.inner.config;
+        if let Some(address) = config.broker_address.as_ref().or(config.external_broker.as_ref()) {
             return address.clone();
         }
         let running = *self.inner.broker.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,7 @@
 //! Takes in what devices say: hello, presence, reported state. Whatever comes twice counts once.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::topic::{Leaf, Topic};
@@ -29,8 +31,11 @@ impl Ingest {
     pub(crate) async fn run(self, mut heard: mpsc::Receiver<Heard>) {
         while let Some(heard) = heard.recv().await {
             match heard {
-                Heard::Up => self.connections.send_modify(|count| *count += 1),
-                Heard::Down => {}
+                Heard::Up => {
+                    self.fleet.inner.linked.store(true, Ordering::Relaxed);
+                    self.connections.send_modify(|count| *count += 1);
+                }
+                Heard::Down => self.fleet.inner.linked.store(false, Ordering::Relaxed),
                 Heard::Message { topic, payload } => {
                     if let Err(error) = self.take(&topic, payload).await {
                         tracing::error!(topic, %error, "a message is not kept; the device sends it again");
@@ -44,6 +49,10 @@ impl Ingest {
         let Some((device, up)) = sender_of(topic, &self.fleet) else { return Ok(()) };
         if up == Up::Presence && payload.is_empty() {
             // Our own: the presence of a revoked device was withdrawn.
+            return Ok(());
+        }
+        // A broker that is not ours may let in whom we have revoked; a retained message can outlive an admission.
+        if !is_admitted(&self.fleet, &device).await? {
             return Ok(());
         }
         if matches!(up, Up::AuditCheckpoint | Up::AuditEntries) {
@@ -103,9 +112,7 @@ impl Ingest {
 
     async fn note(&self, device: DeviceId, contact: Contact) -> Result<(), FleetError> {
         let noted = self.fleet.run(move |fleet| {
-            // A retained message can outlive its device's admission.
-            let admitted = fleet.inner.database.is_admitted(&device)?;
-            Ok::<_, FleetError>(admitted && fleet.inner.database.note_presence(&device, &contact, fleet.now_s())?)
+            Ok::<_, FleetError>(fleet.inner.database.note_presence(&device, &contact, fleet.now_s())?)
         });
         if noted.await? {
             self.fleet.tell_news();
@@ -202,10 +209,18 @@ pub(crate) async fn hand_on_questions(
         let Heard::Message { topic, payload } = heard else { continue };
         let Some((device, Up::BlobRequest)) = sender_of(&topic, &fleet) else { continue };
         let Some(request) = read::<ChunkRequest>(&topic, &payload) else { continue };
+        if !is_admitted(&fleet, &device).await.unwrap_or(false) {
+            continue;
+        }
         if questions.try_send(Question { device, request }).is_err() {
             tracing::warn!(topic, "too many requests for chunks; this one is dropped and comes again");
         }
     }
+}
+
+async fn is_admitted(fleet: &Fleet, device: &DeviceId) -> Result<bool, FleetError> {
+    let device = device.clone();
+    Ok(fleet.run(move |fleet| fleet.inner.database.is_admitted(&device)).await?)
 }
 
 /// The device behind a topic of ours, and what about. The broker let only that device write there.

@@ -23,8 +23,9 @@ const REQUESTS: usize = 64;
 /// Messages that may wait for us before the library stops reading.
 const HEARD: usize = 1024;
 
-/// Between two attempts. The broker is in the same process or on the same site.
+/// Before the first new attempt; the broker is in the same process or on the same site. Doubled up to the longest.
 const PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a message may wait for a place in the queue to the broker.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,7 +33,8 @@ const SEND_PATIENCE: Duration = Duration::from_secs(10);
 /// Whom to be and what to hear.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkOptions {
-    pub(crate) broker: SocketAddr,
+    /// Host and port.
+    pub(crate) broker: (String, u16),
     pub(crate) client_id: String,
     pub(crate) tls: Arc<rustls::ClientConfig>,
     /// Filters, all at QoS 1.
@@ -111,6 +113,7 @@ async fn keep_connected(
     heard: mpsc::Sender<Heard>,
     publish_client: watch::Sender<Option<AsyncClient>>,
 ) {
+    let mut pause = PAUSE;
     loop {
         let (client, event_loop) = AsyncClient::new(mqtt_options(&options), REQUESTS);
         let reason = poll(&options, client, event_loop, &heard, &publish_client).await;
@@ -120,7 +123,8 @@ async fn keep_connected(
         if was_up && heard.send(Heard::Down).await.is_err() {
             return;
         }
-        tokio::time::sleep(PAUSE).await;
+        pause = if was_up { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -165,13 +169,36 @@ async fn poll(
     }
 }
 
-fn mqtt_options(options: &LinkOptions) -> MqttOptions {
+/// Host and port of a broker of ours.
+pub(crate) fn reached_at(listening: SocketAddr) -> (String, u16) {
     // A broker that listens everywhere is reached over the loopback; its certificate carries that address.
-    let host = match options.broker.ip() {
+    let host = match listening.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
-    let mut mqtt = MqttOptions::new(&options.client_id, host.to_string(), options.broker.port());
+    (host.to_string(), listening.port())
+}
+
+/// Connects under the client id of `options` and leaves again: whoever was connected under it is put out, and its session
+/// is gone.
+pub(crate) async fn take_over(options: &LinkOptions) -> Result<(), String> {
+    // The session ends with the connection, and the connection with the event loop.
+    let (_client, mut event_loop) = AsyncClient::new(mqtt_options(options), REQUESTS);
+    let taken = async {
+        loop {
+            match event_loop.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    tokio::time::timeout(SEND_PATIENCE, taken).await.unwrap_or_else(|_| Err("the broker does not answer".to_owned()))
+}
+
+fn mqtt_options(options: &LinkOptions) -> MqttOptions {
+    let (host, port) = &options.broker;
+    let mut mqtt = MqttOptions::new(&options.client_id, host, *port);
     mqtt.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(options.tls.clone())));
     mqtt.set_clean_start(true);
     mqtt.set_keep_alive(Duration::from_secs(20));

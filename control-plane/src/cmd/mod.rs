@@ -1,6 +1,7 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
 mod audit;
+mod broker;
 mod bundle;
 mod catalogue;
 mod command;
@@ -44,6 +45,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Device(command) => device::run(config()?, command, json),
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Bundle(command) => bundle::run(config()?, command, json),
+        Command::Broker(command) => broker::run(config()?, &command, json),
         Command::User(command) => user::run(config()?, command, json),
     }
 }

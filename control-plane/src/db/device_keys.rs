@@ -104,6 +104,10 @@ impl Database {
             let Some((number, key_sha256)) = used.optional()? else { return Ok(()) };
             let sql = "DELETE FROM device_keys WHERE device = ?1 AND number < ?2 AND key_sha256 <> ?3";
             transaction.execute(sql, params![device.as_str(), number, key_sha256])?;
+            // What it replaced counts no more at a broker that is not ours either.
+            let sql = "UPDATE certificates SET revoked_s = ?2 WHERE device = ?1 AND revoked_s IS NULL
+                AND serial NOT IN (SELECT serial FROM device_keys WHERE device = ?1)";
+            transaction.execute(sql, params![device.as_str(), now_s])?;
             let sql = "UPDATE devices SET key_sha256 = ?2 WHERE device = ?1";
             transaction.execute(sql, params![device.as_str(), key_sha256])?;
             Ok(())

@@ -86,6 +86,8 @@ impl Database {
             // Codes and allowed keys let in whoever has them: one that is left over would undo this.
             transaction.execute("DELETE FROM codes WHERE device = ?1", [device.as_str()])?;
             transaction.execute("DELETE FROM allowed_keys WHERE device = ?1", [device.as_str()])?;
+            let sql = "UPDATE certificates SET revoked_s = ?2 WHERE device = ?1 AND revoked_s IS NULL";
+            transaction.execute(sql, params![device.as_str(), now_s])?;
             transaction.execute("UPDATE contacts SET online = 0 WHERE device = ?1", [device.as_str()])?;
             Ok(revoked)
         })

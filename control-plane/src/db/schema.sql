@@ -89,3 +89,8 @@ CREATE TABLE IF NOT EXISTS events (
     device TEXT NOT NULL, boot TEXT NOT NULL, sequence INTEGER NOT NULL, received_s INTEGER NOT NULL,
     at_s INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (device, boot, sequence)
 ) STRICT, WITHOUT ROWID;
+
+-- Every certificate that a device was given, for the revocation list; a revoked one stays so if its device enrols again.
+CREATE TABLE IF NOT EXISTS certificates (
+    serial TEXT PRIMARY KEY, device TEXT NOT NULL, not_after_s INTEGER NOT NULL, revoked_s INTEGER
+) STRICT, WITHOUT ROWID;

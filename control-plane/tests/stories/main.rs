@@ -7,6 +7,7 @@ mod downloads;
 mod enrolment;
 mod keyed;
 mod link;
+mod mosquitto;
 mod neighbours;
 mod renewal;
 mod revocation;

@@ -1,5 +1,6 @@
 //! A control plane on loopback, and devices that have keys and certificates but no agent.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,31 +36,56 @@ pub(crate) struct Device {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        Self::start_with(|_| {}).await
+        let mut site = Self::prepare(|_| {});
+        site.run().await;
+        site
     }
 
     /// A site with settings of its own.
     pub(crate) async fn start_with(settings: impl FnOnce(&mut Config)) -> Self {
+        let mut site = Self::prepare(settings);
+        site.run().await;
+        site
+    }
+
+    /// A site whose server does not run yet.
+    pub(crate) fn prepare(settle: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path().join("state"));
         config.tenant = "acme".parse().unwrap();
         config.http_listen = "127.0.0.1:0".parse().unwrap();
         config.mqtt_listen = "127.0.0.1:0".parse().unwrap();
-        settings(&mut config);
+        settle(&mut config);
         // TLS goes by the system's clock, so the fixed one must be near it.
         let clock = Clock::fixed(Clock::system().now_s());
         let fleet = Fleet::init(config, clock.clone()).unwrap().fleet;
-        let mut site = Self { running: None, authority: fleet.authority_pem().to_owned(), fleet, clock, dir };
+        let site = Self { running: None, authority: fleet.authority_pem().to_owned(), fleet, clock, dir };
         let keys = site.path("offline-keys");
         site.fleet.create_offline_keys(&keys).unwrap();
-        site.run().await;
         site
     }
 
     async fn run(&mut self) {
-        let running = ControlPlane::start_fleet(self.fleet.clone()).await.unwrap();
-        running.connected().await;
-        self.running = Some(running);
+        self.run_without_broker().await;
+        self.running().connected().await;
+    }
+
+    /// Starts the server and does not wait for its connection to a broker.
+    pub(crate) async fn run_without_broker(&mut self) {
+        self.running = Some(ControlPlane::start_fleet(self.fleet.clone()).await.unwrap());
+    }
+
+    /// Where devices find the broker.
+    fn broker(&self) -> SocketAddr {
+        let external = self.fleet.config().external_broker.as_ref();
+        external.map_or_else(|| self.running().mqtt_address(), |address| address.parse().unwrap())
+    }
+
+    /// What `/health` says of the broker.
+    pub(crate) async fn health_of_broker(&self) -> String {
+        let url = format!("{}/health", self.running().url());
+        let answer: serde_json::Value = https(&self.tls(None)).get(url).send().await.unwrap().json().await.unwrap();
+        answer["broker"].as_str().unwrap().to_owned()
     }
 
     /// Stops the server and starts another on what the first left on the disk, at the same addresses.
@@ -76,7 +102,7 @@ impl Site {
         self.running.as_ref().expect("the server runs")
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -182,7 +208,7 @@ impl Site {
 
     /// Connects a device under any client id.
     pub(crate) async fn connect_as(&self, device: &Device, client_id: &str) -> Result<Link, Refused> {
-        Link::open(self.running().mqtt_address(), client_id, Arc::new(self.tls(Some(device)))).await
+        Link::open(self.broker(), client_id, Arc::new(self.tls(Some(device)))).await
     }
 
     /// Connects a device under its own name, in a session that the broker keeps.
@@ -194,7 +220,7 @@ impl Site {
     /// Connects a device under its own name, with a will.
     pub(crate) async fn connect_with_will(&self, device: &Device, topic: &str) -> Result<Link, Refused> {
         let tls = Arc::new(self.tls(Some(device)));
-        Link::open_with_will(self.running().mqtt_address(), device.name.as_str(), tls, Some(topic)).await
+        Link::open_with_will(self.broker(), device.name.as_str(), tls, Some(topic)).await
     }
 
     /// A client that trusts this site, with a device's certificate or none.
