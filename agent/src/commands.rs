@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use outpost_audit::{AuditLog, EraseOrder, Kind, Record, Who};
+use outpost_audit::{AuditLog, EraseOrder, Kind, Pseudonyms, Record, Who};
 use outpost_contract::{Answer, Command, CommandState, Operation};
 use outpost_policies::InForce;
 use outpost_store::Store;
@@ -27,6 +27,7 @@ pub(crate) struct Commander {
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) policies: InForce,
     pub(crate) audit: AuditLog,
+    pub(crate) pseudonyms: Pseudonyms,
     pub(crate) backend: Arc<LocalBackend>,
     pub(crate) drain: Drain,
     pub(crate) measured: Arc<Measured>,
@@ -139,7 +140,7 @@ impl Commander {
                 done(&text)
             }
             Operation::Erase { subject, basis } => {
-                let approver = who(command);
+                let approver = self.who(command);
                 let order = EraseOrder { subject: subject.clone(), basis: basis.clone(), approver };
                 let log = self.audit.clone();
                 let erased = aside(move || log.erase(&order)).await?;
@@ -174,17 +175,18 @@ impl Commander {
     async fn record(&self, command: &Command, state: CommandState) -> anyhow::Result<()> {
         let record = Record::new(Kind::AdminAct)
             .act(command.op.name())
-            .who(who(command))
+            .who(self.who(command))
             .detail("command", command.id.as_str())
-            .detail("asked_by", command.asked_by.as_str())
             .detail("state", state.name());
         self.audit.append(record).await?;
         Ok(())
     }
-}
 
-fn who(command: &Command) -> Who {
-    Who { kind: "service".to_owned(), id: format!("director:{}", command.id), auth: "key".to_owned(), ..Who::default() }
+    /// Whoever asked, on the director's word: by a pseudonym, as everybody in the log.
+    fn who(&self, command: &Command) -> Who {
+        let id = self.pseudonyms.of(&command.asked_by);
+        Who { kind: "user".to_owned(), id, auth: "director".to_owned(), ..Who::default() }
+    }
 }
 
 /// Runs what blocks away from the async threads.

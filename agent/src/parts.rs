@@ -319,6 +319,7 @@ impl Parts {
             reconciler: Arc::clone(&reconciler),
             policies: self.policies.clone(),
             audit: self.audit.clone(),
+            pseudonyms: self.pseudonyms.clone(),
             backend,
             drain: self.drain.clone(),
             measured: Arc::clone(&self.measured),
