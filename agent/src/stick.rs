@@ -156,6 +156,7 @@ mod tests {
     use std::fs;
 
     use outpost_contract::{Blake3, BundledDesired};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -228,6 +229,26 @@ mod tests {
             let there = elsewhere.path().join(file.strip_prefix(stick.path()).unwrap());
             std::os::unix::fs::symlink(there, &file).unwrap();
             assert!(read(&stick, "acme", "till-7").unwrap_err().contains("cannot be read"));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_the_files_hold_a_stick_is_refused_or_brings_what_its_table_says(
+            in_index: bool, at: prop::sample::Index, bytes in proptest::collection::vec(any::<u8>(), 0..80), cut: bool,
+        ) {
+            let stick = exported();
+            let file = if in_index { stick.path().join(INDEX_FILE) } else { till(&stick) };
+            let mut edited = fs::read(&file).unwrap();
+            let from = at.index(edited.len());
+            let to = if cut { edited.len() } else { (from + bytes.len()).min(edited.len()) };
+            edited.splice(from..to, bytes);
+            put(&file, &edited);
+            if let Ok(taken) = read(&stick, "acme", "till-7") {
+                prop_assert_eq!(&taken.envelope[..], TILL);
+            }
         }
     }
 }
