@@ -9,7 +9,8 @@ use outpost_audit::{AuditLog, BootReport};
 use outpost_disk::{Clock, Ledger, StateLock};
 use outpost_serve::{Limits, ServeConfig, Server, TlsFiles};
 use outpost_sync::Identity;
-use tokio::sync::{broadcast, watch};
+use serde_json::{Map, Value};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,7 @@ use crate::progress::Progress;
 use crate::reconcile::Reconciler;
 use crate::retention::Keeping;
 use crate::state::StateDir;
+use crate::stick::{HandedIn, NotTaken, Port, Stick, facts};
 use crate::telemetry::{self, Collector};
 use crate::{key_watch, standalone, succession};
 
@@ -80,7 +82,8 @@ impl Agent {
             _ => None,
         };
         let handle = link.as_ref().map(|(handle, _)| handle.clone());
-        let backend = Arc::new(parts.backend(readiness.clone(), handle.clone()));
+        let (port, sticks) = identity.as_ref().map(Port::of).unzip();
+        let backend = Arc::new(parts.backend(readiness.clone(), handle.clone(), port));
         // Before the first request: a box without a network knows the keys that it kept.
         let key_sets = KeySets::open(&config.api.oidc, &state.ledgers(), &parts.identities, &parts.clock)?;
         let (stop_serving, stop_fleet) = (CancellationToken::new(), CancellationToken::new());
@@ -119,11 +122,13 @@ impl Agent {
             tasks.push(tokio::spawn(parts.keeping(identity, link, stop_fleet.clone())?.run()));
         }
         parts.announcer.say(Progress::Listening(address));
-        tasks.push(match (identity, link) {
-            (Some(identity), Some(link)) => {
-                tokio::spawn(parts.fleet(identity, link, backend, stop_fleet.clone())?.run())
+        tasks.push(match (identity.zip(sticks), link) {
+            (Some((identity, sticks)), Some(link)) => {
+                tokio::spawn(parts.fleet(identity, link, backend, stop_fleet.clone())?.run(sticks))
             }
-            (Some(identity), None) => tokio::spawn(resume_alone(parts.reconciler(identity)?)),
+            (Some((identity, sticks)), None) => {
+                tokio::spawn(resume_alone(parts.reconciler(identity)?, sticks, stop_fleet.clone()))
+            }
             (None, _) => {
                 let file = overrides.model.or(config.model.path);
                 tokio::spawn(standalone::serve(parts.clone(), file))
@@ -213,23 +218,50 @@ impl Agent {
                 tracing::error!(%error, "a part of the agent failed");
             }
         }
-        let Parts { active, residents, audit, clock, state, ended, .. } = self.parts;
-        let ended = ended.borrow().clone();
-        let ending = tokio::task::spawn_blocking(move || {
-            drop(active.replace(None));
-            residents.clear();
-            clock.persist().map_err(anyhow::Error::new)?;
-            match ended {
-                Some(ended) => succession::end(&state, &ended),
-                None => audit.shutdown("stopped").map_err(anyhow::Error::new),
-            }
-        });
-        match ending.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "the end is not recorded"),
-            Err(error) => tracing::error!(%error, "the end is not recorded"),
+        if let Err(error) = close(self.parts).await {
+            tracing::error!(error = format!("{error:#}"), "the end is not recorded");
         }
     }
+}
+
+/// Takes in a stick where no agent runs: the model on it is loaded once, to see that it serves. Gives what is in force now.
+///
+/// # Errors
+/// If this device belongs to no fleet, an agent runs, or the stick is not for this device or does not hold.
+pub async fn import_alone(state: &StateDir, config: &Config, directory: &Path) -> Result<Map<String, Value>> {
+    state.prepare()?;
+    let _lock = StateLock::acquire(state.root())?;
+    empty(&state.scratch())?;
+    let identity = load_identity(state)?.context("this device belongs to no fleet; run `outpost enroll` first")?;
+    let stick = Stick::read(directory, identity.tenant(), identity.device())?;
+    let program = std::env::current_exe().context("cannot find this program's own path")?;
+    let (parts, _readiness, _) = Parts::open(state, config, Some(&identity), program, None)?;
+    let imported = match parts.reconciler(identity) {
+        Ok(reconciler) => {
+            // The keys that may sign for this device stand in what it accepted last.
+            reconciler.resume().await;
+            stick.apply(&reconciler).await.map_err(|reason| NotTaken::Refused(reason).into())
+        }
+        Err(error) => Err(error),
+    };
+    close(parts).await.context("the end is not recorded")?;
+    imported.map(|standing| facts(&standing))
+}
+
+/// Closes what an agent works with, in good order.
+async fn close(parts: Parts) -> Result<()> {
+    let Parts { active, residents, audit, clock, state, ended, .. } = parts;
+    let ended = ended.borrow().clone();
+    let ending = tokio::task::spawn_blocking(move || {
+        drop(active.replace(None));
+        residents.clear();
+        clock.persist().map_err(anyhow::Error::new)?;
+        match ended {
+            Some(ended) => succession::end(&state, &ended),
+            None => audit.shutdown("stopped").map_err(anyhow::Error::new),
+        }
+    });
+    ending.await?
 }
 
 fn load_identity(state: &StateDir) -> Result<Option<Identity>> {
@@ -271,10 +303,14 @@ async fn sweep(residents: Arc<Residents>, stop: CancellationToken) {
     }
 }
 
-/// An enrolled device that leaves its fleet alone for now: what it accepted before is in force.
-async fn resume_alone(reconciler: Reconciler) {
+/// An enrolled device that leaves its fleet alone for now: what it accepted before is in force, and what sticks bring.
+async fn resume_alone(reconciler: Reconciler, mut sticks: mpsc::Receiver<HandedIn>, stop: CancellationToken) {
     if reconciler.resume().await.is_none() {
         reconciler.installer.unload().await;
+    }
+    while let Some(Some(HandedIn { stick, answer })) = stop.run_until_cancelled(sticks.recv()).await {
+        // Whoever asked may have left.
+        let _ = answer.send(stick.apply(&reconciler).await);
     }
 }
 

@@ -3,7 +3,9 @@
 mod answer;
 mod manage;
 mod prompt;
+mod take_in;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,11 +18,13 @@ use outpost_serve::{
     Backend, BackendError, EmbedRequest, Embeddings, GenerateRequest, Generation, Health, KeepAlive, LoadOutcome,
     LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Prompt, Served,
 };
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
 use crate::active::{Active, Card, Loaded};
 use crate::drain::Drain;
 use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
+use crate::stick::Port;
 
 /// The name under which whatever the plan chose can be asked for, so that a client need not know what it is.
 pub const DEFAULT_MODEL: &str = "default";
@@ -50,6 +54,8 @@ pub struct LocalBackend {
     pub(crate) presets: Arc<Presets>,
     /// Directories that `pull` takes model files from.
     pub(crate) sources: Vec<std::path::PathBuf>,
+    /// Where sticks are handed in; none on a box that belongs to no fleet.
+    pub(crate) sticks: Option<Port>,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) answered: AtomicU64,
     pub(crate) status: Box<dyn StatusSource>,
@@ -217,6 +223,10 @@ impl Backend for LocalBackend {
 
     async fn delete(&self, _permit: Permit, model: &str) -> Result<(), BackendError> {
         self.remove(model).await
+    }
+
+    async fn import(&self, _permit: Permit, directory: &Path) -> Result<Map<String, Value>, BackendError> {
+        self.take_in(directory).await
     }
 
     fn status(&self) -> serde_json::Value {

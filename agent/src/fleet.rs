@@ -18,6 +18,7 @@ use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
 use crate::site_witness::Asking;
+use crate::stick::HandedIn;
 use crate::witnessing::{Answers, Witnessing};
 
 /// A report without news goes out this often.
@@ -53,8 +54,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Resumes what was accepted before, then follows the link until told to stop.
-    pub(crate) async fn run(mut self) {
+    /// Resumes what was accepted before, then follows the link, and what sticks bring, until told to stop.
+    pub(crate) async fn run(mut self, sticks: mpsc::Receiver<HandedIn>) {
         let resumed = self.reconciler.resume().await.unwrap_or_default();
         let (wanted, asked) = watch::channel(None::<Bytes>);
         let (standing, mut told) = watch::channel(resumed);
@@ -64,7 +65,7 @@ impl Fleet {
         if let Some(asking) = self.asking.take() {
             tokio::spawn(asking.run());
         }
-        let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, standing);
+        let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, sticks, standing);
         let (asked_to, arrived) = mpsc::channel(commands::WAITING);
         let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
         // What was told as an event: what is tried again every few seconds is told once.
@@ -195,24 +196,51 @@ impl Fleet {
     }
 }
 
-/// One document at a time; a newer one takes the place of one that is still being fetched.
+/// One document at a time; a newer one takes the place of one that is still being fetched, and a stick goes before it, since
+/// somebody stands there and waits.
 fn spawn_reconciling(
     reconciler: Arc<Reconciler>,
     chunks: Origins,
     mut asked: watch::Receiver<Option<Bytes>>,
+    mut sticks: mpsc::Receiver<HandedIn>,
     standing: watch::Sender<Standing>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        if asked.changed().await.is_err() {
-            return;
-        }
+        // What came over the link last; what is to be in force, which a stick may have brought; when it is looked at again.
+        let (mut heard, mut wanted, mut again) = (None, None::<Bytes>, None);
+        let mut waiting = None;
         loop {
-            let Some(envelope) = asked.borrow_and_update().clone() else {
-                if asked.changed().await.is_err() {
-                    return;
-                }
-                continue;
+            let handed_in = match waiting.take() {
+                Some(handed_in) => Some(handed_in),
+                None => tokio::select! {
+                    Some(handed_in) = sticks.recv() => Some(handed_in),
+                    changed = asked.changed() => match changed {
+                        Ok(()) => None,
+                        Err(_) => return,
+                    },
+                    () = after(again) => None,
+                },
             };
+            if let Some(HandedIn { stick, answer }) = handed_in {
+                let outcome = stick.apply(&reconciler).await;
+                // Refused, it changes nothing, not even what is waited for.
+                if let Ok(outcome) = &outcome {
+                    wanted = Some(stick.envelope);
+                    again = pace(outcome);
+                    standing.send_replace(outcome.clone());
+                }
+                // Whoever asked may have left.
+                let _ = answer.send(outcome);
+                continue;
+            }
+            let newest = asked.borrow_and_update().clone();
+            if newest != heard {
+                heard.clone_from(&newest);
+                wanted = newest;
+            }
+            let Some(envelope) = wanted.clone() else { continue };
+            // Until it was carried to its end.
+            again = Some(Duration::ZERO);
             let sources = chunks.for_one_pull();
             let outcome = tokio::select! {
                 outcome = reconciler.apply(&envelope, &sources) => outcome,
@@ -221,21 +249,29 @@ fn spawn_reconciling(
                     Ok(()) => continue,
                     Err(_) => return,
                 },
+                Some(handed_in) = sticks.recv() => {
+                    waiting = Some(handed_in);
+                    continue;
+                }
             };
             for share in sources.shares().into_iter().filter(|share| share.bytes > 0) {
                 reconciler.announcer.say(Progress::Brought { source: share.source, bytes: share.bytes });
             }
-            let again = outcome.is_worth_another_try();
-            let after = if outcome.waits_for_policy() { LOOK_AGAIN_AFTER } else { TRY_AGAIN_AFTER };
+            again = pace(&outcome);
             standing.send_replace(outcome);
-            let changed = if again {
-                tokio::time::timeout(after, asked.changed()).await.unwrap_or(Ok(()))
-            } else {
-                asked.changed().await
-            };
-            if changed.is_err() {
-                return;
-            }
         }
     })
+}
+
+/// When to try again without a new document; never, if that cannot help.
+fn pace(standing: &Standing) -> Option<Duration> {
+    let after = if standing.waits_for_policy() { LOOK_AGAIN_AFTER } else { TRY_AGAIN_AFTER };
+    standing.is_worth_another_try().then_some(after)
+}
+
+async fn after(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
 }

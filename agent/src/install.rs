@@ -235,9 +235,12 @@ impl Installer {
         }
         let (announcer, pulling) = (self.announcer.clone(), Arc::clone(&self.pulling));
         let (target, origin) = (card.target.clone(), source.name());
+        let gated = Gated { gate: &self.gate, source };
+        // Hours and budgets are for lines: a stick takes nothing of one.
+        let from: &dyn Source = if source.is_here() { source } else { &gated };
         let pulled = self
             .store
-            .pull(manifest, &Gated { gate: &self.gate, source }, move |progress| {
+            .pull(manifest, from, move |progress| {
                 if let Some(target) = &target {
                     pulling.progress(target, &origin, progress.present_bytes, progress.total_bytes);
                 }
@@ -247,7 +250,7 @@ impl Installer {
         let stored = match pulled {
             Ok(stored) => stored,
             Err(error) => {
-                let reason = self.why_not_pulled(&card.model, &error);
+                let reason = self.why_not_pulled(&card.model, &error, source);
                 self.pulling.waits(&reason.detail);
                 // A link that comes and goes is no event of its own, and neither are hours; it is tried again.
                 if !is_waiting(reason.code) {
@@ -267,8 +270,9 @@ impl Installer {
     }
 
     /// Why a file did not come; where the policy closed the gate, when it opens.
-    fn why_not_pulled(&self, model: &ModelId, error: &StoreError) -> Reason {
-        let closed = self.gate.closed().filter(|_| matches!(error, StoreError::Incomplete { .. }));
+    fn why_not_pulled(&self, model: &ModelId, error: &StoreError, source: &dyn Source) -> Reason {
+        let is_stopped = matches!(error, StoreError::Incomplete { .. }) && !source.is_here();
+        let closed = self.gate.closed().filter(|_| is_stopped);
         match closed {
             Some(closed) => reason(closed.code, model, closed.detail),
             None => reason(store_code(error), model, error.to_string()),

@@ -40,6 +40,7 @@ pub mod site_witness;
 mod standalone;
 pub mod state;
 mod status;
+mod stick;
 mod succession;
 mod telemetry;
 pub mod template_worker;

@@ -47,6 +47,7 @@ use crate::report::{Absence, Reporter};
 use crate::site_witness::{Asking, SiteWitness};
 use crate::state::StateDir;
 use crate::status::Status;
+use crate::stick::Port;
 use crate::succession;
 use crate::time_zone::utc_offsets;
 use crate::witnessing::{Answers, Ended, Standing, Witnessing};
@@ -223,13 +224,19 @@ impl Parts {
     }
 
     /// What answers the local API.
-    pub(crate) fn backend(&self, readiness: watch::Receiver<Readiness>, link: Option<LinkHandle>) -> LocalBackend {
+    pub(crate) fn backend(
+        &self,
+        readiness: watch::Receiver<Readiness>,
+        link: Option<LinkHandle>,
+        sticks: Option<Port>,
+    ) -> LocalBackend {
         LocalBackend {
             active: Arc::clone(&self.active),
             shelf: Arc::clone(&self.shelf),
             residents: Arc::clone(&self.residents),
             presets: Arc::clone(&self.presets),
             sources: self.sources.clone(),
+            sticks,
             readiness,
             answered: AtomicU64::new(0),
             status: Box::new(self.status(link)),

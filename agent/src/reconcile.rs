@@ -148,8 +148,17 @@ impl Reconciler {
 
     /// A document arrived: checks it, and if it is right, does what it says.
     pub(crate) async fn apply(&self, envelope: &[u8], source: &dyn Source) -> Standing {
+        let outcome = self.obey(envelope, source).await;
+        outcome.unwrap_or_else(|reason| refused(self.slot.version().unwrap_or(0), reason))
+    }
+
+    /// The same, where a refusal is told from what was accepted and is not in force.
+    ///
+    /// # Errors
+    /// Why it was refused; nothing has changed.
+    pub(crate) async fn obey(&self, envelope: &[u8], source: &dyn Source) -> Result<Standing, Reason> {
         match self.accept(envelope, source).await {
-            Ok((desired, agreed)) => self.apply_agreed(&desired, &agreed, source, Moment::Service).await,
+            Ok((desired, agreed)) => Ok(self.apply_agreed(&desired, &agreed, source, Moment::Service).await),
             Err(reason) => {
                 if reason.code != ReasonCode::Unavailable {
                     self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
@@ -160,7 +169,7 @@ impl Reconciler {
                     detail = reason.detail,
                     "the desired state is not in force"
                 );
-                refused(self.slot.version().unwrap_or(0), reason)
+                Err(reason)
             }
         }
     }

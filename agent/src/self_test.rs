@@ -123,10 +123,11 @@ mod tests {
         let spoilt = folder.path().join("spoilt.gguf");
         let mut bytes = std::fs::read(demo()).unwrap();
         let gguf = outpost_engine::gguf::Gguf::open(demo()).unwrap();
-        // Every half of one matrix with its sign turned round: a file that loads, and computes something else.
-        let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
-        let largest = matrices.max_by_key(|tensor| tensor.range.len()).unwrap().range.clone();
-        bytes[largest].iter_mut().skip(1).step_by(2).for_each(|byte| *byte ^= 0x80);
+        // The matrices of every block with their signs turned round: a file that loads, and computes something else.
+        let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1 && tensor.name.starts_with("blk."));
+        for matrix in matrices {
+            bytes[matrix.range.clone()].iter_mut().skip(1).step_by(2).for_each(|byte| *byte ^= 0x80);
+        }
         std::fs::write(&spoilt, bytes).unwrap();
         let error = run(&worker(&spoilt).unwrap(), &golden).await.unwrap_err().to_string();
         assert!(error.contains("golden prompt 0"), "{error}");

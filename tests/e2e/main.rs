@@ -1,6 +1,7 @@
 //! Stories of the whole product, told with the real programs over real sockets.
 
 mod activation;
+mod airgap;
 mod commands;
 mod identity;
 mod kills;

@@ -4,8 +4,11 @@ mod answer;
 mod models;
 mod request;
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use outpost_policies::Permit;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 pub use answer::{
@@ -87,6 +90,13 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// If there is none of this name, or the fleet says that it has to stay.
     async fn delete(&self, permit: Permit, model: &str) -> Result<(), BackendError>;
+
+    /// Takes in a stick: what it holds for this device counts as if it had come over the network. Gives what is in force
+    /// now, as plain facts.
+    ///
+    /// # Errors
+    /// If it cannot be read, is for others, or does not hold.
+    async fn import(&self, permit: Permit, directory: &Path) -> Result<Map<String, Value>, BackendError>;
 
     /// More for `GET /outpost/status`: an object of plain facts, no secrets.
     fn status(&self) -> serde_json::Value {

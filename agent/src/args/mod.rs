@@ -1,10 +1,12 @@
 //! The command line: what can be asked for, in the order a newcomer meets it.
 
+mod bundle;
 mod model;
 mod seal;
 
 use std::path::PathBuf;
 
+pub use bundle::*;
 use clap::{Args, Parser, Subcommand};
 pub use model::*;
 use outpost_audit::Kind;
@@ -72,6 +74,9 @@ pub enum Command {
     /// A sealed override for an emergency: open it, close it
     #[command(subcommand, after_help = "Example: outpost break-glass open fire-1.sealed")]
     BreakGlass(BreakGlass),
+    /// A stick between a fleet and a box without a network
+    #[command(subcommand, after_help = "Example: outpost bundle import /mnt/stick/outpost")]
+    Bundle(Bundle),
     /// Sign documents that devices obey: policy bundles, lists of locks, overrides
     #[command(subcommand, after_help = "Example: outpost seal policy my-bundle/ --key ada.key --out bundle.sealed")]
     Seal(Seal),

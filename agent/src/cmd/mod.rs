@@ -2,6 +2,7 @@
 
 mod audit;
 mod bar;
+mod bundle;
 mod chat;
 mod content;
 mod enroll;
@@ -93,6 +94,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::BreakGlass(BreakGlass::Open { document }) => govern::open_override(&context, &document).await,
         Command::BreakGlass(BreakGlass::Close) => govern::close_override(&context).await,
         Command::Seal(command) => seal::run(&context, command),
+        Command::Bundle(command) => bundle::run(&context, command).await,
     }
 }
 

@@ -29,5 +29,7 @@ pub use error::StoreError;
 pub use index::StoredFile;
 pub use medium::{Medium, RealMedium};
 pub use pull::{Arrival, Progress, Pull};
-pub use source::{Deliver, DirectorySource, FileSource, MemorySource, Share, Source, SourceError, Sources};
+pub use source::{
+    Deliver, DirectorySource, FileSource, MemorySource, Share, Source, SourceError, Sources, read_plain_file,
+};
 pub use store::{Store, StoreOptions};

@@ -13,7 +13,7 @@ use outpost_contract::{Blake3, Chunk, ChunkRun};
 use tokio::sync::mpsc;
 
 pub use chain::{Share, Sources};
-pub use directory::DirectorySource;
+pub use directory::{DirectorySource, read_plain_file};
 pub use file::FileSource;
 
 /// Where a source puts what it has. It is bounded: a slow disk slows the source down. If the receiver is gone, the pull
@@ -37,6 +37,11 @@ pub trait Source: Send + Sync {
     async fn fetch_runs(&self, runs: &[ChunkRun], deliver: Deliver) -> Result<(), SourceError> {
         let wanted: Vec<Chunk> = runs.iter().flat_map(|run| run.chunks.iter().copied()).collect();
         self.fetch(&wanted, deliver).await
+    }
+
+    /// True if nothing of a line is used: what is fetched is here already.
+    fn is_here(&self) -> bool {
+        false
     }
 
     /// Told at once of a chunk that came corrupt. True if whoever sent it is not asked again and somebody else is.

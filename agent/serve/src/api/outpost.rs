@@ -1,5 +1,6 @@
 //! Our own routes: how the device is, what it recorded, and the signed documents that it takes.
 
+mod bundle;
 mod checkpoint;
 mod content;
 mod description;
@@ -27,6 +28,7 @@ const CONTENT: &str = "/outpost/audit/content/{id}";
 const ERASE: &str = "/outpost/audit/erase";
 const PRUNE: &str = "/outpost/audit/prune";
 const DESCRIPTION: &str = "/openapi.json";
+const BUNDLE_IMPORT: &str = "/outpost/bundle/import";
 const LOCKS: &str = "/outpost/locks";
 const BREAK_GLASS: &str = "/outpost/break-glass";
 const BREAK_GLASS_CLOSE: &str = "/outpost/break-glass/close";
@@ -56,6 +58,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("POST", BREAK_GLASS_CLOSE),
     Route::new("POST", POLICY),
     Route::new("POST", POLICY_ROLL_BACK),
+    Route::new("POST", BUNDLE_IMPORT),
 ];
 
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -73,6 +76,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(BREAK_GLASS_CLOSE, post(governance::close_override).fallback(only_post))
         .route(POLICY, post(governance::activate_policy).fallback(only_post))
         .route(POLICY_ROLL_BACK, post(governance::roll_back_policy).fallback(only_post))
+        .route(BUNDLE_IMPORT, post(bundle::import).fallback(only_post))
 }
 
 /// Does something with the log's disk off the threads that serve; a panic goes on to whoever asked.

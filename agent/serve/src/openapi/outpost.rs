@@ -64,6 +64,10 @@ pub(super) fn operations() -> Vec<Described> {
         Described::post("/outpost/policy/rollback", "Goes back to the policy bundle that was in force before.")
             .may(&[409])
             .answers(any_object()),
+        Described::post("/outpost/bundle/import", "Takes in a stick that is in this machine.")
+            .takes("BundleImport")
+            .may(&[409])
+            .answers(any_object()),
     ]
 }
 
@@ -73,6 +77,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
         .schema("SealedDocument", sealed())
         .schema("Erasure", erasure())
         .schema("Prune", request(vec![], vec![("dry_run", nullable(flag()))]))
+        .schema("BundleImport", request(vec![("directory", text_like("^/"))], vec![]))
         .schema("PolicyDocument", either([sealed(), bundle()]))
 }
 

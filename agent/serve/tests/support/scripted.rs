@@ -1,5 +1,6 @@
 //! A backend that does what the last message says, and at a chosen point waits or panics.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use outpost_serve::{
     Generation, GenerationEvent, Health, KeepAlive, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel,
     Progress, Prompt, Purpose, Said, Served, Shape, Timings, TokenScore, ToolChoice, Usage,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc};
 
 use super::NOW_S;
@@ -272,6 +273,12 @@ impl Backend for Scripted {
         self.known(model).await?;
         self.did(format!("delete {model}"));
         Ok(())
+    }
+
+    async fn import(&self, permit: Permit, directory: &Path) -> Result<Map<String, Value>, BackendError> {
+        self.trap.pass().await;
+        self.did(format!("import {} by {}", directory.display(), permit.principal().id));
+        Ok(Map::from_iter([("version".to_owned(), json!(3))]))
     }
 }
 

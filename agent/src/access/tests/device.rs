@@ -70,7 +70,7 @@ impl Device {
         let server = Server::bind(server).await.unwrap();
         let address = server.tcp_address().unwrap();
         let key_sets = KeySets::open(&config.api.oidc, ledgers, &parts.identities, &clock).unwrap();
-        let serving = parts.serving(Arc::new(parts.backend(readiness, None)), None);
+        let serving = parts.serving(Arc::new(parts.backend(readiness, None, None)), None);
         let tasks = vec![
             tokio::spawn(server.serve(serving, stop.clone().cancelled_owned())),
             tokio::spawn(key_sets.asking(asking).watch(stop.clone())),

@@ -32,6 +32,10 @@ impl Source for DirectorySource {
         format!("directory `{}`", self.dir.display())
     }
 
+    fn is_here(&self) -> bool {
+        true
+    }
+
     async fn fetch(&self, wanted: &[Chunk], deliver: Deliver) -> Result<(), SourceError> {
         let mut missing = 0;
         for chunk in wanted {
@@ -53,7 +57,10 @@ impl Source for DirectorySource {
 
 /// Reads a file that somebody else may have put there: no link, nothing that would have the reader wait (a pipe, a
 /// device). One byte more than wanted is enough to see that it is too long; an endless one costs no memory.
-fn read_plain_file(path: &Path, most: u32) -> std::io::Result<Bytes> {
+///
+/// # Errors
+/// If it cannot be read, or is anything but a plain file.
+pub fn read_plain_file(path: &Path, most: u32) -> std::io::Result<Bytes> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {

@@ -1,0 +1,59 @@
+//! `POST /outpost/bundle/import`: takes in a stick that is in this machine. What it is worth is up to its signatures, which the
+//! agent checks; the policies say who may bring it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use outpost_policies::{Action, Resource};
+use serde_json::{Map, Value};
+
+use crate::api::manage;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::fields::Fields;
+
+pub(crate) async fn import(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Json<Map<String, Value>>, ApiError> {
+    let (call, directory) = manage::read(&app, request, "import_bundle", parse).await?;
+    // A stick may bring other rules as well as another model.
+    let act = (Action::ChangePolicy, "import_bundle");
+    let imported = manage::act(&app, &call, act, Resource::PolicyStore, |backend, permit| async move {
+        backend.import(permit, &directory).await
+    });
+    imported.await.map(Json)
+}
+
+fn parse(object: Map<String, Value>) -> Result<PathBuf, ApiError> {
+    let mut fields = Fields::new(object);
+    let directory = fields.text("directory")?.filter(|path| Path::new(path).is_absolute());
+    let what = "has to be the absolute path of a directory on this machine";
+    let directory = directory.ok_or_else(|| fields.wrong("directory", what))?;
+    fields.finish()?;
+    Ok(directory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::anything::holds;
+
+    #[test]
+    fn any_wish_is_read_or_refused_and_a_path_is_absolute() {
+        holds(&json!({ "directory": "/mnt/stick" }), parse);
+        let read = |wish: Value| parse(wish.as_object().unwrap().clone());
+        assert_eq!(read(json!({ "directory": "/mnt/stick" })), Ok(PathBuf::from("/mnt/stick")));
+        for wrong in [json!({}), json!({ "directory": "stick" }), json!({ "directory": "" }), json!({ "directory": 1 })]
+        {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
+        assert!(read(json!({ "directory": "/mnt/stick", "force": true })).is_err());
+    }
+}
