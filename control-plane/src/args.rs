@@ -269,11 +269,16 @@ pub(crate) enum Device {
         /// The device
         device: String,
     },
-    /// Say which model a device should run
-    #[command(after_help = "Example: outpost-control device assign till-7 --model outpost-demo")]
+    /// Say which model devices should run: all of those named, or none
+    #[command(after_help = "Examples: outpost-control device assign till-7 --model outpost-demo\n          \
+                      outpost-control device assign --all --model outpost-demo")]
     Assign {
-        /// The device
-        device: String,
+        /// The devices
+        #[arg(required_unless_present = "all", value_name = "DEVICE")]
+        devices: Vec<String>,
+        /// All devices that are enrolled
+        #[arg(long, conflicts_with = "devices")]
+        all: bool,
         /// The model; without it, the device runs none
         #[arg(long)]
         model: Option<String>,

@@ -112,18 +112,18 @@ impl Broker {
         self.address
     }
 
-    /// Ends the session of a client, and forgets it. A client that is not there is no error.
-    pub async fn kick(&self, client_id: &str) {
+    /// Ends the session of a client, and forgets it. A client that is not there is no error. False if it may still be there.
+    pub async fn kick(&self, client_id: &str) -> bool {
         let id = Id::from(self.context.node.id(), ClientId::from(client_id.to_owned()));
         let entry = self.context.extends.shared().await.entry(id);
-        match entry.try_lock().await {
-            Ok(mut entry) => {
-                if let Err(error) = entry.kick(true, true, true).await {
-                    tracing::warn!(client_id, %error, "a session could not be ended");
-                }
-            }
-            Err(error) => tracing::warn!(client_id, %error, "a session could not be ended"),
+        let ended = match entry.try_lock().await {
+            Ok(mut entry) => entry.kick(true, true, true).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &ended {
+            tracing::warn!(client_id, %error, "a session could not be ended");
         }
+        ended.is_ok()
     }
 
     /// Ends every connection and frees the port. Once this returns, nobody is connected.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use outpost_contract::topic::Topic;
 use outpost_contract::{Command, CommandId, DeviceId, Down, Operation};
 
@@ -21,9 +22,15 @@ pub(crate) struct Unanswered {
 impl Unanswered {
     /// Sends it, if there is room at once; the broker drops it at its deadline.
     pub(crate) fn send(&self, fleet: &Fleet, sender: &Sender) -> bool {
+        let (topic, envelope, left_s) = self.message(fleet);
+        sender.try_send_until(&topic, envelope, left_s)
+    }
+
+    /// Topic, payload, and the seconds that are left.
+    pub(crate) fn message(&self, fleet: &Fleet) -> (Topic, Bytes, u32) {
         let topic = Topic::down(&fleet.inner.config.tenant, &self.device, Down::Command);
         let left_s = u32::try_from(self.not_after_s.saturating_sub(fleet.now_s())).unwrap_or(0).max(1);
-        sender.try_send_until(&topic, self.envelope.clone().into(), left_s)
+        (topic, self.envelope.clone().into(), left_s)
     }
 }
 

@@ -12,9 +12,10 @@ mod reports;
 mod sites;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::ReentrantMutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use catalogue::StoredTarget;
@@ -32,6 +33,9 @@ pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// Statements that are kept prepared.
+const STATEMENTS: usize = 64;
 
 const SCHEMA: &str = include_str!("db/schema.sql");
 
@@ -63,7 +67,8 @@ pub enum DbError {
 /// The database. Clones share one connection; calls are short and never wait for the network.
 #[derive(Debug, Clone)]
 pub struct Database {
-    connection: Arc<Mutex<Connection>>,
+    /// Reentrant: what is done [`together`](Database::together) is done by the same methods as alone.
+    connection: Arc<ReentrantMutex<Connection>>,
 }
 
 impl Database {
@@ -74,6 +79,7 @@ impl Database {
     pub fn open(path: &Path) -> Result<Self, DbError> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         // WAL with FULL: what was acknowledged survives a power cut.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -82,7 +88,7 @@ impl Database {
         if version > SCHEMA_VERSION {
             return Err(DbError::Newer { found: version });
         }
-        let database = Self { connection: Arc::new(Mutex::new(connection)) };
+        let database = Self { connection: Arc::new(ReentrantMutex::new(connection)) };
         database.write(|transaction| {
             let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
             // Every statement makes only what is missing: a file of an earlier release gets the tables of this one.
@@ -96,19 +102,35 @@ impl Database {
     }
 
     /// One durable transaction: all of it or nothing.
-    pub(crate) fn write<T>(&self, act: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
-        // A panic while the lock was held rolled its transaction back: the connection is still good.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        // Immediate: a transaction that reads first could not become a writer while another process writes.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = act(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
+    pub(crate) fn write<T>(&self, act: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+        let connection = self.connection.lock();
+        self.together(|| act(&connection))
+    }
+
+    /// Makes one durable transaction of every write within `act`: all of it or nothing. Within another one it is a part of
+    /// that, which comes to nothing alone if it fails.
+    pub(crate) fn together<T, E: From<DbError>>(&self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let connection = self.connection.lock();
+        let failed = |error: rusqlite::Error| E::from(DbError::from(error));
+        if connection.is_autocommit() {
+            // Immediate: a transaction that reads first could not become a writer while another process writes. A panic
+            // in `act` rolls it back.
+            let transaction =
+                Transaction::new_unchecked(&connection, TransactionBehavior::Immediate).map_err(failed)?;
+            let value = act()?;
+            transaction.commit().map_err(failed)?;
+            return Ok(value);
+        }
+        connection.execute_batch("SAVEPOINT part").map_err(failed)?;
+        let value = act();
+        let end = if value.is_ok() { "RELEASE part" } else { "ROLLBACK TO part; RELEASE part" };
+        connection.execute_batch(end).map_err(failed)?;
+        value
     }
 
     /// Reads without holding up other processes.
     pub(crate) fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
-        act(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&self.connection.lock())
     }
 
     /// A number that changes when another process has written.
@@ -137,4 +159,40 @@ impl Database {
 /// Reads a JSON document out of a column.
 fn document<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, DbError> {
     serde_json::from_str(text).map_err(|source| DbError::Document { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_fails_spoils_nothing_else_and_a_whole_that_fails_leaves_nothing() {
+        let database = Database::open(Path::new(":memory:")).unwrap();
+        let whole = database.together(|| {
+            database.set("first", b"1")?;
+            let part: Result<(), DbError> = database.together(|| {
+                database.set("second", b"2")?;
+                Err(rusqlite::Error::InvalidQuery.into())
+            });
+            assert!(part.is_err());
+            database.set("third", b"3")
+        });
+        whole.unwrap();
+        let is_there = |name: &str| database.setting(name).unwrap().is_some();
+        assert_eq!(["first", "second", "third"].map(is_there), [true, false, true]);
+        let whole: Result<(), DbError> = database.together(|| {
+            database.set("fourth", b"4")?;
+            Err(rusqlite::Error::InvalidQuery.into())
+        });
+        assert!(whole.is_err() && !is_there("fourth"));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            database.together(|| -> Result<(), DbError> {
+                database.set("fifth", b"5")?;
+                panic!("in the middle")
+            })
+        }));
+        assert!(panicked.is_err() && !is_there("fifth"));
+        database.set("sixth", b"6").unwrap();
+        assert!(is_there("sixth"));
+    }
 }

@@ -1,4 +1,4 @@
-//! The director: signs what each device should run, and keeps the newest of it retained at the broker.
+//! The director: keeps the newest of what was signed for each device retained at the broker, and revoked devices out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,19 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_contract::topic::Topic;
-use outpost_contract::{
-    CommandId, Desired, DesiredModel, DeviceId, Down, ReasonCode, Reported, TargetKind, TargetPin, Up,
-};
+use outpost_contract::{CommandId, DeviceId, Down, Up};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
 use crate::broker::{BULK_SUFFIX, Broker, PROOF_SUFFIX};
-use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::link::{self, LinkOptions, Sender};
 use crate::revocation::RevocationList;
-
-const DAY_S: i64 = 24 * 60 * 60;
 
 /// How often it is looked whether another process (the command line) changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -26,118 +21,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether something is getting old.
 const TEND_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Versions above this one are not overtaken. A device goes forward by `MOST_STEP` at most, so none gets here but one
-/// that lies, or one that met a thief of the director key before it met us; that one is enrolled again.
-const MOST_OVERTAKEN: u64 = 1 << 33;
+/// Documents that are read at once.
+const DOCUMENTS: usize = 64;
 
 /// Whoever was admitted in the moment of its revocation is connected by then: the broker's longest handshake, and a bit.
 const PUT_OUT_AGAIN_AFTER: Duration = Duration::from_secs(12);
-
-impl Fleet {
-    /// Signs and keeps the next desired state of a device. Returns its version.
-    pub(crate) fn sign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
-        let inner = &self.inner;
-        let catalogue = self.catalogue()?;
-        let targets = inner.database.targets()?;
-        let model = assignment.model.as_ref().map(|model| {
-            let mut variants: Vec<&StoredTarget> = targets
-                .iter()
-                .filter(|target| matches!(&target.kind, TargetKind::Variant(facts) if facts.model.model == *model))
-                .collect();
-            if variants.is_empty() {
-                return Err(FleetError::UnknownModel(model.to_string()));
-            }
-            // Best first, for people who read it; the device's planner decides.
-            variants.sort_by_key(|target| match &target.kind {
-                TargetKind::Variant(facts) => std::cmp::Reverse(facts.quality_milli),
-                _ => std::cmp::Reverse(0),
-            });
-            Ok(DesiredModel {
-                model: model.clone(),
-                variants: variants.into_iter().map(pin).collect(),
-                minimum_context_tokens: assignment.minimum_context_tokens,
-            })
-        });
-        let model = model.transpose()?;
-        let policy = targets.iter().find(|target| matches!(target.kind, TargetKind::Policy(_))).map(pin);
-        let issued_at_s = self.now_s();
-        let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
-        let desired = Desired {
-            v: 1,
-            tenant: inner.config.tenant.clone(),
-            device: device.clone(),
-            version: 0,
-            issued_at_s,
-            not_after_s,
-            catalogue,
-            model,
-            policy,
-            rollout: None,
-        };
-        // A thief of the director key, or a database from a backup, may have left the device ahead of us.
-        let reported = inner.database.device(device)?.and_then(|summary| summary.reported);
-        let after = reported.map_or(0, |reported| reported.desired_version);
-        let after = if after <= MOST_OVERTAKEN { after } else { 0 };
-        inner.database.sign_next(device, after, not_after_s, |version| {
-            let desired = Desired { version, ..desired };
-            Ok(outpost_trust::desired::sign(&desired, &inner.keys.directors())?.to_bytes())
-        })
-    }
-
-    /// Signs anew for every device that has an assignment: the catalogue has changed.
-    pub(crate) fn sign_all(&self) -> Result<(), FleetError> {
-        for (device, assignment, ..) in self.inner.database.assignments()? {
-            self.sign(&device, &assignment)?;
-        }
-        Ok(())
-    }
-
-    /// Signs anew for a device that says it has accepted what was never signed here, or something else of the same
-    /// version: it will not go back, so the version goes forward. True if it did.
-    pub(crate) fn overtake(&self, reported: &Reported) -> Result<bool, FleetError> {
-        let database = &self.inner.database;
-        let signed = database.desired_version(&reported.device)?;
-        let refused = reported.reasons.iter().any(|reason| reason.code == ReasonCode::Rollback);
-        if reported.desired_version > MOST_OVERTAKEN {
-            tracing::error!(device = %reported.device, reported = reported.desired_version,
-                "the device says that it accepted a version that none can have reached; enrol it again");
-            return Ok(false);
-        }
-        if signed == 0 || reported.desired_version < signed || (reported.desired_version == signed && !refused) {
-            return Ok(false);
-        }
-        let Some((device, assignment, ..)) =
-            database.assignments()?.into_iter().find(|(device, ..)| *device == reported.device)
-        else {
-            return Ok(false);
-        };
-        let version = self.sign(&device, &assignment)?;
-        tracing::warn!(%device, reported = reported.desired_version, version,
-            "the device is ahead of this database (was it set back, or is a director key stolen?); it is overtaken");
-        self.touch();
-        Ok(true)
-    }
-
-    /// Signs anew what a device that comes back after weeks could not accept any more.
-    pub(crate) fn sign_aging(&self) -> Result<(), FleetError> {
-        let half_s = i64::from(self.inner.config.desired_days) * DAY_S / 2;
-        for (device, assignment, version, not_after_s) in self.inner.database.assignments()? {
-            if version > 0 && not_after_s - self.now_s() < half_s {
-                self.sign(&device, &assignment)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn pin(target: &StoredTarget) -> TargetPin {
-    TargetPin {
-        name: target.name.clone(),
-        length: target.bytes.len() as u64,
-        sha256: target.sha256,
-        release: target.kind.release(),
-    }
-}
 
 /// Ends the connections of a revoked device.
 pub(crate) enum Doorkeeper {
@@ -148,14 +36,17 @@ pub(crate) enum Doorkeeper {
 }
 
 impl Doorkeeper {
-    async fn put_out(&self, client_id: &str) {
+    /// True if there is no such session any more.
+    async fn put_out(&self, client_id: &str) -> bool {
         match self {
             Self::Inside(broker) => broker.kick(client_id).await,
             Self::Outside(options) => {
                 let options = LinkOptions { client_id: client_id.to_owned(), ..options.clone() };
                 if let Err(error) = link::take_over(&options).await {
                     tracing::warn!(client_id, error, "a session could not be ended");
+                    return false;
                 }
+                true
             }
         }
     }
@@ -178,9 +69,18 @@ struct Done {
     revoked: BTreeSet<DeviceId>,
     /// When revoked devices are put out for a second time.
     put_out_again: BTreeMap<DeviceId, Instant>,
+    /// Who was put out for the second time since its revocation: outlives the connection.
+    out: BTreeSet<DeviceId>,
     commands: BTreeSet<CommandId>,
     /// Something could not be sent: it is tried again soon.
     is_behind: bool,
+}
+
+impl Done {
+    /// Nothing is known of what a new connection's broker holds; sessions that were ended stay so.
+    fn on_new_connection(self) -> Self {
+        Self { out: self.out, ..Self::default() }
+    }
 }
 
 impl Director {
@@ -194,7 +94,7 @@ impl Director {
         loop {
             tokio::select! {
                 _ = changed.changed() => {}
-                Ok(()) = self.connections.changed() => done = Done::default(),
+                Ok(()) = self.connections.changed() => done = done.on_new_connection(),
                 _ = look.tick() => {
                     self.put_out_again(&mut done).await;
                     if Instant::now() >= tend_at {
@@ -230,42 +130,62 @@ impl Director {
             done.is_behind = true;
         }
         let revoked = self.fleet.run(|fleet| fleet.inner.database.revoked()).await?;
+        let revoked: BTreeSet<DeviceId> = revoked.into_iter().collect();
         done.revoked.retain(|device| revoked.contains(device));
+        // Who enrolled again and is revoked again is put out again.
+        done.out.retain(|device| revoked.contains(device));
         for device in revoked {
             if done.revoked.contains(&device) {
                 continue;
             }
             // First what matters: a device that is put out comes back at once if the broker lets it.
             if self.withdraw(&device).await {
-                self.put_out(&device).await;
                 done.published.remove(&device);
-                done.put_out_again.insert(device.clone(), Instant::now() + PUT_OUT_AGAIN_AFTER);
+                // What is retained can come back with a broker that lost it and its newest writes; a session that was ended
+                // cannot, and ending one takes a connection of its own.
+                if !done.out.contains(&device) {
+                    self.put_out(&device).await;
+                    done.put_out_again.insert(device.clone(), Instant::now() + PUT_OUT_AGAIN_AFTER);
+                }
                 done.revoked.insert(device);
             } else {
                 done.is_behind = true;
             }
         }
         self.publish_commands(done).await?;
-        for (device, version, envelope) in self.fleet.run(|fleet| fleet.inner.database.signed()).await? {
-            let newest = done.published.get(&device).is_some_and(|published| *published >= version);
-            if newest {
-                continue;
-            }
-            if self.send(&device, envelope.into()).await {
-                tracing::info!(%device, version, "desired state published");
-                done.published.insert(device, version);
-            } else {
-                done.is_behind = true;
+        self.publish_signed(done).await
+    }
+
+    /// What was signed and is not published yet.
+    async fn publish_signed(&self, done: &mut Done) -> Result<(), FleetError> {
+        let versions = self.fleet.run(|fleet| fleet.inner.database.signed_versions()).await?;
+        let is_new = |(device, version): &(DeviceId, u64)| {
+            done.published.get(device).is_none_or(|published| published < version)
+        };
+        let due: Vec<DeviceId> = versions.into_iter().filter(is_new).map(|(device, _)| device).collect();
+        for some in due.chunks(DOCUMENTS) {
+            let some = some.to_vec();
+            for (device, version, envelope) in
+                self.fleet.run(move |fleet| fleet.inner.database.signed_for(&some)).await?
+            {
+                if self.send(&device, envelope.into()).await {
+                    tracing::info!(%device, version, "desired state published");
+                    done.published.insert(device, version);
+                } else {
+                    done.is_behind = true;
+                }
             }
         }
         Ok(())
     }
 
-    /// Ends every session of a device; the broker forgets what it kept for them.
-    async fn put_out(&self, device: &DeviceId) {
+    /// Ends every session of a device; the broker forgets what it kept for them. True if all are known to be ended.
+    async fn put_out(&self, device: &DeviceId) -> bool {
+        let mut is_out = true;
         for suffix in ["", BULK_SUFFIX, PROOF_SUFFIX] {
-            self.broker.put_out(&format!("{device}{suffix}")).await;
+            is_out &= self.broker.put_out(&format!("{device}{suffix}")).await;
         }
+        is_out
     }
 
     /// Takes back what the broker retains for and of a device; true if it was handed over.
@@ -283,9 +203,12 @@ impl Director {
             let name = device.clone();
             let admitted = self.fleet.run(move |fleet| fleet.inner.database.is_admitted(&name)).await;
             if !admitted.unwrap_or(true) {
-                self.put_out(&device).await;
+                let is_out = self.put_out(&device).await;
                 if !self.withdraw(&device).await {
                     continue;
+                }
+                if is_out {
+                    done.out.insert(device.clone());
                 }
                 // If it enrols again in this moment, what is published for it must not be lost with the rest.
                 done.published.remove(&device);

@@ -21,7 +21,7 @@ use crate::ca::{Authority, CaError};
 use crate::catalogue::authority_in;
 use crate::clock::Clock;
 use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
-use crate::db::{Assignment, Database, DbError, DeviceSummary};
+use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys};
@@ -392,20 +392,6 @@ impl Fleet {
         }
         self.touch();
         Ok(())
-    }
-
-    /// Assigns a model (or none) to a device and signs its next desired state. Returns the version.
-    ///
-    /// # Errors
-    /// If device or model are not known, or nothing was released yet.
-    pub fn assign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
-        if !self.inner.database.is_admitted(device)? {
-            return Err(FleetError::UnknownDevice(device.clone()));
-        }
-        let version = self.sign(device, assignment)?;
-        self.inner.database.assign(device, assignment)?;
-        self.touch();
-        Ok(version)
     }
 
     /// Issues a token for a person or service. `valid_s` is at most 30 days.

@@ -31,6 +31,7 @@ mod neighbours;
 mod renewal;
 mod revocation;
 mod shares;
+mod signing;
 mod tls;
 mod tokens;
 

@@ -86,6 +86,15 @@ impl Sender {
         })
     }
 
+    /// QoS 1, and waits for room, so it must not be called from where messages are taken in. Whoever has not got it after
+    /// `expiry_s` seconds, if there are any, does not get it. True if it was handed over.
+    pub(crate) async fn send(&self, topic: &Topic, payload: Bytes, expiry_s: Option<u32>) -> bool {
+        let Some(client) = self.client() else { return false };
+        let properties = PublishProperties { message_expiry_interval: expiry_s, ..PublishProperties::default() };
+        let sent = client.publish_with_properties(topic.to_string(), QoS::AtLeastOnce, false, payload, properties);
+        matches!(tokio::time::timeout(SEND_PATIENCE, sent).await, Ok(Ok(())))
+    }
+
     /// QoS 1 if there is room at once. Never waits: safe where messages are taken in.
     pub(crate) fn try_send(&self, topic: &Topic, payload: Bytes) -> bool {
         self.client()

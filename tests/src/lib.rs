@@ -7,3 +7,4 @@ pub mod process;
 pub mod question;
 pub mod tamper;
 pub mod transfer;
+pub mod usage;

@@ -68,6 +68,12 @@ impl Process {
         Ok(Self { child })
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`, then waits until the kernel has let go of it.
     pub fn kill(&mut self) {
         self.child.kill().ok();

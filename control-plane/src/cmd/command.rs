@@ -67,7 +67,7 @@ pub(super) fn run(fleet: &Fleet, command: Device, as_json: bool) -> Result<()> {
     }
 }
 
-fn chosen(fleet: &Fleet, named: &[String], all: bool) -> Result<Vec<DeviceId>> {
+pub(super) fn chosen(fleet: &Fleet, named: &[String], all: bool) -> Result<Vec<DeviceId>> {
     match (named, all) {
         ([], true) => {
             let devices = fleet.devices()?;

@@ -32,14 +32,22 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
             devices.iter().try_for_each(|device| say(line(device)))
         }
         Device::Show { device } => say_json(&to_json(&fleet.device(&id(&device)?)?)),
-        Device::Assign { device, model, minimum_context } => {
+        Device::Assign { devices, all, model, minimum_context } => {
             let model = model.map(|model| model.parse::<ModelId>()).transpose().context("`--model`")?;
             let assignment = Assignment { model, minimum_context_tokens: minimum_context };
-            let version = fleet.assign(&id(&device)?, &assignment)?;
+            let devices = super::command::chosen(&fleet, &devices, all)?;
+            let versions = fleet.assign_all(&devices, &assignment)?;
+            let told = devices.iter().zip(versions);
             if as_json {
-                return say_json(&json!({"device": device, "desired_version": version}));
+                let mut told: Vec<_> =
+                    told.map(|(device, version)| json!({"device": device, "desired_version": version})).collect();
+                return match (all, told.len()) {
+                    (false, 1) => say_json(&told.remove(0)),
+                    _ => say_json(&told),
+                };
             }
-            say(format!("desired state {version} is signed for `{device}`"))
+            told.into_iter()
+                .try_for_each(|(device, version)| say(format!("desired state {version} is signed for `{device}`")))
         }
         Device::Site { device, site } => {
             fleet.set_site(&id(&device)?, site.as_deref())?;

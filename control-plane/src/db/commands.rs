@@ -211,7 +211,7 @@ mod tests {
 
     fn database() -> Database {
         let database = Database::open(std::path::Path::new(":memory:")).unwrap();
-        let enrol = |transaction: &rusqlite::Transaction<'_>| {
+        let enrol = |transaction: &rusqlite::Connection| {
             transaction.execute(
                 "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, 1, x'00', '', '')",
                 [TILL],

@@ -1,7 +1,7 @@
 //! Which certificates of a device count: one key's, and between a renewal and its first use the new key's as well.
 
 use outpost_contract::DeviceId;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Database, DbError};
 use crate::ca::DeviceCertificate;
@@ -41,7 +41,7 @@ pub(crate) enum KeyStanding {
 
 impl Entered<'_> {
     /// Enters the device; certificates of its other keys count no more.
-    pub(super) fn write(&self, transaction: &Transaction<'_>, device: &DeviceId, now_s: i64) -> Result<(), DbError> {
+    pub(super) fn write(&self, transaction: &Connection, device: &DeviceId, now_s: i64) -> Result<(), DbError> {
         transaction.execute(
             "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (device) DO UPDATE SET enrolled_s = ?2, revoked_s = NULL, key_sha256 = ?3, audit_key = ?4,
@@ -55,7 +55,7 @@ impl Entered<'_> {
 }
 
 fn insert(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     device: &DeviceId,
     (serial, key_sha256): (&str, &[u8; 32]),
     now_s: i64,

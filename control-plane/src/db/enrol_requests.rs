@@ -1,7 +1,7 @@
 //! Keys that may enrol without a code, and the requests of those that may not yet.
 
 use outpost_contract::{DeviceId, Fingerprint};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::{Database, DbError, Entered};
@@ -185,7 +185,7 @@ pub(crate) enum InTheWay {
     NameTaken(DeviceId),
 }
 
-fn obstacle(transaction: &Transaction<'_>, device: &DeviceId, key: &Fingerprint) -> Result<Option<InTheWay>, DbError> {
+fn obstacle(transaction: &Connection, device: &DeviceId, key: &Fingerprint) -> Result<Option<InTheWay>, DbError> {
     let sql = "SELECT device FROM allowed_keys WHERE key_sha256 = ?1 AND device <> ?2";
     let other: Option<String> =
         transaction.query_row(sql, params![key.0, device.as_str()], |row| row.get(0)).optional()?;
@@ -198,7 +198,7 @@ fn obstacle(transaction: &Transaction<'_>, device: &DeviceId, key: &Fingerprint)
 }
 
 /// The newest key of a name counts.
-fn allow(transaction: &Transaction<'_>, device: &DeviceId, key: &Fingerprint, now_s: i64) -> Result<(), DbError> {
+fn allow(transaction: &Connection, device: &DeviceId, key: &Fingerprint, now_s: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM allowed_keys WHERE device = ?1 AND key_sha256 <> ?2";
     transaction.execute(sql, params![device.as_str(), key.0])?;
     let sql = "INSERT OR IGNORE INTO allowed_keys (key_sha256, device, created_s) VALUES (?1, ?2, ?3)";

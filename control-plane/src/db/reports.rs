@@ -1,7 +1,7 @@
 //! What devices say: the order of their starts, who is connected, and every snapshot once.
 
 use outpost_contract::{BootId, DeviceId, Reported};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Database, DbError};
 
@@ -25,16 +25,21 @@ impl Database {
         self.write(|transaction| {
             let ordinal = meet_boot(transaction, device, &contact.boot)?;
             let sql = "SELECT b.ordinal, c.connection FROM contacts c JOIN boots b USING (device, boot) WHERE c.device = ?1";
-            let newest = transaction.query_row(sql, [device.as_str()], |row| {
+            let newest = transaction.prepare_cached(sql)?.query_row([device.as_str()], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
             });
             if newest.optional()?.is_some_and(|newest| newest > (ordinal, contact.connection)) {
                 return Ok(false);
             }
-            transaction.execute(
-                "INSERT OR REPLACE INTO contacts (device, boot, connection, online, seen_s) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![device.as_str(), contact.boot.as_str(), contact.connection, contact.online, now_s],
-            )?;
+            let sql =
+                "INSERT OR REPLACE INTO contacts (device, boot, connection, online, seen_s) VALUES (?1, ?2, ?3, ?4, ?5)";
+            transaction.prepare_cached(sql)?.execute(params![
+                device.as_str(),
+                contact.boot.as_str(),
+                contact.connection,
+                contact.online,
+                now_s
+            ])?;
             Ok(true)
         })
     }
@@ -66,17 +71,19 @@ impl Database {
         self.write(|transaction| {
             let device = reported.device.as_str();
             let ordinal = meet_boot(transaction, &reported.device, &reported.boot)?;
-            let new = transaction.execute(
-                "INSERT OR IGNORE INTO reports (device, ordinal, sequence, received_s, document) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![device, ordinal, reported.sequence, now_s, text],
-            )?;
-            transaction.execute(
-                "DELETE FROM reports WHERE device = ?1 AND (ordinal, sequence) NOT IN (SELECT ordinal, sequence
-                 FROM reports WHERE device = ?1 ORDER BY ordinal DESC, sequence DESC LIMIT ?2)",
-                params![device, REPORTS_KEPT],
-            )?;
-            transaction.execute("UPDATE contacts SET seen_s = ?2 WHERE device = ?1", params![device, now_s])?;
-            Ok(new > 0)
+            let sql = "INSERT OR IGNORE INTO reports (device, ordinal, sequence, received_s, document)
+                 VALUES (?1, ?2, ?3, ?4, ?5)";
+            let new =
+                transaction.prepare_cached(sql)?.execute(params![device, ordinal, reported.sequence, now_s, text])? > 0;
+            if new {
+                // By the key: from the newest that is one too many, all older ones. With none, it compares with NULL.
+                let sql = "DELETE FROM reports WHERE device = ?1 AND (ordinal, sequence) <= (SELECT ordinal, sequence
+                     FROM reports WHERE device = ?1 ORDER BY ordinal DESC, sequence DESC LIMIT 1 OFFSET ?2)";
+                transaction.prepare_cached(sql)?.execute(params![device, REPORTS_KEPT])?;
+            }
+            let sql = "UPDATE contacts SET seen_s = ?2 WHERE device = ?1";
+            transaction.prepare_cached(sql)?.execute(params![device, now_s])?;
+            Ok(new)
         })
     }
 
@@ -93,10 +100,10 @@ impl Database {
 }
 
 /// The place of a start among all that this server met, now at the end if it is new.
-fn meet_boot(transaction: &Transaction<'_>, device: &DeviceId, boot: &BootId) -> Result<i64, DbError> {
+fn meet_boot(transaction: &Connection, device: &DeviceId, boot: &BootId) -> Result<i64, DbError> {
     let names = [device.as_str(), boot.as_str()];
     let sql = "SELECT ordinal FROM boots WHERE device = ?1 AND boot = ?2";
-    if let Some(ordinal) = transaction.query_row(sql, names, |row| row.get(0)).optional()? {
+    if let Some(ordinal) = transaction.prepare_cached(sql)?.query_row(names, |row| row.get(0)).optional()? {
         return Ok(ordinal);
     }
     let sql = "SELECT coalesce(max(ordinal), 0) + 1 FROM boots WHERE device = ?1";
@@ -169,5 +176,26 @@ mod tests {
         assert!(database.keep_report(&report("b1", 2), 4).unwrap());
         assert_eq!(database.reported_sequence(&till, &"b1".parse().unwrap()).unwrap(), 2);
         assert_eq!(database.reported_sequence(&till, &"b3".parse().unwrap()).unwrap(), 0);
+    }
+    #[test]
+    fn the_newest_hundred_snapshots_are_kept_whatever_comes_late() {
+        let database = database();
+        let till = "till-1".parse().unwrap();
+        for sequence in 1..=70 {
+            assert!(database.keep_report(&report("b1", sequence), 1).unwrap());
+        }
+        for sequence in 1..=60 {
+            assert!(database.keep_report(&report("b2", sequence), 2).unwrap());
+        }
+        database.keep_report(&report("b1", 5), 3).unwrap();
+        let read = |connection: &Connection| -> Result<Vec<(i64, u64)>, DbError> {
+            let sql = "SELECT ordinal, sequence FROM reports WHERE device = 'till-1' ORDER BY ordinal, sequence";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        let kept = database.read(read).unwrap();
+        assert_eq!((kept.len(), kept[0], kept[99]), (100, (1, 31), (2, 60)));
+        assert_eq!(database.reported_sequence(&till, &"b2".parse().unwrap()).unwrap(), 60);
     }
 }

@@ -1,0 +1,168 @@
+//! Signing what devices should run: for one or for all of them, in one transaction, with the catalogue read once.
+
+use outpost_contract::{
+    BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetPin,
+};
+
+use crate::db::{Assignment, StoredTarget};
+use crate::fleet::{Fleet, FleetError};
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// Versions above this one are not overtaken. A device goes forward by `MOST_STEP` at most, so none gets here but one
+/// that lies, or one that met a thief of the director key before it met us; that one is enrolled again.
+const MOST_OVERTAKEN: u64 = 1 << 33;
+
+/// Devices that are signed for in one transaction where nothing demands all of them in one.
+const BATCH: usize = 500;
+
+/// What the desired states of a batch have in common.
+struct Signer<'a> {
+    fleet: &'a Fleet,
+    catalogue: BlobRef,
+    targets: Vec<StoredTarget>,
+}
+
+impl Signer<'_> {
+    /// Signs and keeps the next desired state of a device. Returns its version.
+    fn sign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
+        let inner = &self.fleet.inner;
+        let model = assignment.model.as_ref().map(|model| self.model(model, assignment.minimum_context_tokens));
+        let issued_at_s = self.fleet.now_s();
+        let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
+        let desired = Desired {
+            v: 1,
+            tenant: inner.config.tenant.clone(),
+            device: device.clone(),
+            version: 0,
+            issued_at_s,
+            not_after_s,
+            catalogue: self.catalogue.clone(),
+            model: model.transpose()?,
+            policy: self.targets.iter().find(|target| matches!(target.kind, TargetKind::Policy(_))).map(pin),
+            rollout: None,
+        };
+        // A thief of the director key, or a database from a backup, may have left the device ahead of us.
+        let reported = inner.database.device(device)?.and_then(|summary| summary.reported);
+        let after = reported.map_or(0, |reported| reported.desired_version);
+        let after = if after <= MOST_OVERTAKEN { after } else { 0 };
+        inner.database.sign_next(device, after, not_after_s, |version| {
+            let desired = Desired { version, ..desired };
+            Ok(outpost_trust::desired::sign(&desired, &inner.keys.directors())?.to_bytes())
+        })
+    }
+
+    fn model(&self, model: &ModelId, minimum_context_tokens: u32) -> Result<DesiredModel, FleetError> {
+        let is_of_it =
+            |target: &&StoredTarget| matches!(&target.kind, TargetKind::Variant(facts) if facts.model.model == *model);
+        let mut variants: Vec<&StoredTarget> = self.targets.iter().filter(is_of_it).collect();
+        if variants.is_empty() {
+            return Err(FleetError::UnknownModel(model.to_string()));
+        }
+        // Best first, for people who read it; the device's planner decides.
+        variants.sort_by_key(|target| match &target.kind {
+            TargetKind::Variant(facts) => std::cmp::Reverse(facts.quality_milli),
+            _ => std::cmp::Reverse(0),
+        });
+        let variants = variants.into_iter().map(pin).collect();
+        Ok(DesiredModel { model: model.clone(), variants, minimum_context_tokens })
+    }
+}
+
+impl Fleet {
+    fn signer(&self) -> Result<Signer<'_>, FleetError> {
+        Ok(Signer { fleet: self, catalogue: self.catalogue()?, targets: self.inner.database.targets()? })
+    }
+
+    /// Assigns a model (or none) to a device and signs its next desired state. Returns the version.
+    ///
+    /// # Errors
+    /// If device or model are not known, or nothing was released yet.
+    pub fn assign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
+        let mut versions = self.assign_all(std::slice::from_ref(device), assignment)?;
+        versions.pop().ok_or_else(|| FleetError::UnknownDevice(device.clone()))
+    }
+
+    /// Assigns the same to many devices: to all of them or to none. Returns the version of each, in order.
+    ///
+    /// # Errors
+    /// As [`assign`](Self::assign).
+    pub fn assign_all(&self, devices: &[DeviceId], assignment: &Assignment) -> Result<Vec<u64>, FleetError> {
+        let database = &self.inner.database;
+        let versions = database.together(|| {
+            let signer = self.signer()?;
+            let assign = |device: &DeviceId| -> Result<u64, FleetError> {
+                if !database.is_admitted(device)? {
+                    return Err(FleetError::UnknownDevice(device.clone()));
+                }
+                let version = signer.sign(device, assignment)?;
+                database.assign(device, assignment)?;
+                Ok(version)
+            };
+            devices.iter().map(assign).collect::<Result<Vec<_>, _>>()
+        })?;
+        self.touch();
+        Ok(versions)
+    }
+
+    /// Signs anew for every device that has an assignment: the catalogue has changed.
+    pub(crate) fn sign_all(&self) -> Result<(), FleetError> {
+        self.sign_where(|_, _| true)
+    }
+
+    /// Signs anew what a device that comes back after weeks could not accept any more.
+    pub(crate) fn sign_aging(&self) -> Result<(), FleetError> {
+        let half_s = i64::from(self.inner.config.desired_days) * DAY_S / 2;
+        let now_s = self.now_s();
+        self.sign_where(|version, not_after_s| version > 0 && not_after_s - now_s < half_s)
+    }
+
+    /// Signs anew for every device with an assignment whose newest version and its end are such.
+    fn sign_where(&self, is_due: impl Fn(u64, i64) -> bool) -> Result<(), FleetError> {
+        let mut due = self.inner.database.assignments()?;
+        due.retain(|(_, _, version, not_after_s)| is_due(*version, *not_after_s));
+        // Not all at once: whoever else writes waits for the end of each transaction.
+        for some in due.chunks(BATCH) {
+            self.inner.database.together(|| {
+                let signer = self.signer()?;
+                some.iter().try_for_each(|(device, assignment, ..)| signer.sign(device, assignment).map(|_| ()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Signs anew for a device that says it has accepted what was never signed here, or something else of the same
+    /// version: it will not go back, so the version goes forward. True if it did.
+    pub(crate) fn overtake(&self, reported: &Reported) -> Result<bool, FleetError> {
+        let database = &self.inner.database;
+        let signed = database.desired_version(&reported.device)?;
+        let refused = reported.reasons.iter().any(|reason| reason.code == ReasonCode::Rollback);
+        if reported.desired_version > MOST_OVERTAKEN {
+            tracing::error!(device = %reported.device, reported = reported.desired_version,
+                "the device says that it accepted a version that none can have reached; enrol it again");
+            return Ok(false);
+        }
+        if signed == 0 || reported.desired_version < signed || (reported.desired_version == signed && !refused) {
+            return Ok(false);
+        }
+        let Some((device, assignment, ..)) =
+            database.assignments()?.into_iter().find(|(device, ..)| *device == reported.device)
+        else {
+            return Ok(false);
+        };
+        let version = database.together(|| self.signer()?.sign(&device, &assignment))?;
+        tracing::warn!(%device, reported = reported.desired_version, version,
+            "the device is ahead of this database (was it set back, or is a director key stolen?); it is overtaken");
+        self.touch();
+        Ok(true)
+    }
+}
+
+fn pin(target: &StoredTarget) -> TargetPin {
+    TargetPin {
+        name: target.name.clone(),
+        length: target.bytes.len() as u64,
+        sha256: target.sha256,
+        release: target.kind.release(),
+    }
+}
