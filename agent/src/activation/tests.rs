@@ -148,7 +148,10 @@ async fn an_old_one_that_does_not_come_back_is_said_and_is_what_the_next_start_t
         let fake = Fake::new(&[Fault::Test(Which::New), lost], None);
         let Some(Ended::Neither { failed, lost: told }) = run(&fake, Way::Alone).await else { panic!("{lost:?}") };
         assert_eq!((failed.detail, told.detail), (format!("{:?}", Fault::Test(Which::New)), format!("{lost:?}")));
-        assert_eq!((fake.world().ledger, fake.world().serving, fake.world().in_memory), (Which::Old, None, 0));
+        {
+            let world = fake.world();
+            assert_eq!((world.ledger, world.serving, world.in_memory), (Which::Old, None, 0));
+        }
         let mended = Fake { faults: Vec::new(), ..fake };
         restore(&mended).await.unwrap();
         assert_eq!(mended.world().serving, Some(Which::Old));

@@ -70,5 +70,5 @@ async fn nobody_but_an_admitted_device_downloads() {
     let name = till.name.clone();
     site.fleet.run(move |fleet| fleet.revoke(&name)).await.unwrap();
     // On the very connection that was let in before.
-    assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 403);
 }
