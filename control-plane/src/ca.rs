@@ -151,8 +151,7 @@ impl Authority {
     pub fn issue_server(&self, names: &[String], now_s: i64) -> Result<BrokerTls, CaError> {
         let mut parameters = parameters("outpost-control", SERVER_DAYS, now_s)?;
         // A box whose clock woke up at its floor must find this valid, or it never comes back on line to learn the time.
-        let (year, month, day) = EARLIEST_CLOCK;
-        parameters.not_before = parameters.not_before.min(date_time_ymd(year, month, day));
+        begin_early(&mut parameters);
         let sans = CertificateParams::new(names.to_vec()).map_err(failed("use a name in the servers' certificate"))?;
         parameters.subject_alt_names = sans.subject_alt_names;
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -166,6 +165,8 @@ impl Authority {
     /// If a file cannot be written.
     pub fn issue_control_plane(&self, now_s: i64) -> Result<(PathBuf, PathBuf), CaError> {
         let mut parameters = parameters(CONTROL_PLANE, SERVER_DAYS, now_s)?;
+        // Neither may a broker whose clock is behind keep the control plane out.
+        begin_early(&mut parameters);
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(&parameters, &self.dir, CONTROL_PLANE)
     }
@@ -263,6 +264,12 @@ impl Authority {
 
 fn new_key() -> Result<KeyPair, CaError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed("make a key"))
+}
+
+/// Lets a certificate begin where the earliest clock that is believed stands.
+fn begin_early(parameters: &mut CertificateParams) {
+    let (year, month, day) = EARLIEST_CLOCK;
+    parameters.not_before = parameters.not_before.min(date_time_ymd(year, month, day));
 }
 
 fn parameters(common_name: &str, days: u32, now_s: i64) -> Result<CertificateParams, CaError> {

@@ -220,6 +220,7 @@ struct Head {
     audit: AuditRules,
     #[serde(default)]
     fleet: FleetRules,
+    #[serde(default)]
     transfer: TransferRules,
 }
 

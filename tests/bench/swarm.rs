@@ -180,7 +180,7 @@ impl Centre {
         let (http, mqtt) = (free_port()?, free_port()?);
         std::fs::create_dir_all(&state)?;
         let settings = format!("http_listen = \"127.0.0.1:{http}\"\nmqtt_listen = \"127.0.0.1:{mqtt}\"\n");
-        atomic::write_private(&state.join("outpost-control.toml"), settings)?;
+        atomic::write_private(state.join("outpost-control.toml"), settings)?;
         let keys = text(&folder.path().join("keys"))?;
         for arguments in [
             &["init"][..],
@@ -294,7 +294,7 @@ impl Device {
                         complain(&self.identity, &format!("{error:#}"));
                     }
                 }
-                LinkEvent::ReportStored { sequence } if sequence == 1 => {
+                LinkEvent::ReportStored { sequence: 1 } => {
                     self.tally.reported.fetch_add(1, Ordering::Relaxed);
                 }
                 _ => {}

@@ -93,12 +93,14 @@ async fn five_weeks_offline_with_leaps_of_the_clock_and_restarts_cost_no_answer_
     let newer = fleet.control.run(move |fleet| fleet.assign(&to, &assignment)).await?;
     ensure!(newer > version, "the new desired state has a new version");
     let records = agent.audit().size();
-    fleet
+    let caught_up = fleet
         .control
         .wait_for_reported(&device, "that it caught up", PATIENCE, move |now| {
             now.applied_version == newer && now.reasons.is_empty() && now.activity.audit_records >= records
         })
-        .await?;
+        .await;
+    let stands = fleet.control.run(move |fleet| fleet.device(&device)).await?;
+    caught_up.with_context(|| format!("of {newer} and {records} records: {stands:?}"))?;
     ensure!(question(&agent, &key).await? == 200, "it does not answer after it caught up");
     agent.stop().await;
     fleet.stop().await;

@@ -31,8 +31,8 @@ impl Usage {
     fn read(stat: &str, status: &str) -> Option<Self> {
         // The second field is the program's name, which may hold anything; fields 14 and 15 are user and system time.
         let (_, fields) = stat.rsplit_once(')')?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().ok());
-        let cpu_s = ticks.sum::<Option<f64>>()? / TICKS_PER_S;
+        let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<f64>().ok());
+        let cpu_s = (ticks.next()? + ticks.next()?) / TICKS_PER_S;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         let kib: u64 = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(Self { cpu_s, resident_bytes: kib * 1024 })

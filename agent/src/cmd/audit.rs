@@ -130,7 +130,7 @@ fn the_log_of(policy: &Policy, path: &Path) -> Result<Option<VerifierKey>> {
     if others.is_empty() {
         return Ok(Some(first.clone()));
     }
-    let folder = if path.is_file() { path.parent().unwrap_or(Path::new(".")) } else { path };
+    let folder = if path.is_file() { path.parent().unwrap_or_else(|| Path::new(".")) } else { path };
     let beside = read(&folder.join("audit.vkey")).unwrap_or_default();
     let named = policy.logs().iter().find(|log| log.to_string() == beside.trim_end());
     let logs = policy.logs().len();

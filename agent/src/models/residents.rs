@@ -249,9 +249,10 @@ impl Residents {
         };
         let loaded = self.read(store, entry, &card).await;
         let engine = match loaded {
-            Ok(Read::Generator(worker, template)) => match self_test::run(&worker, &GoldenPrompts::default()).await {
+            Ok(Read::Generator(generator)) => match self_test::run(&generator.0, &GoldenPrompts::default()).await {
                 Ok(speed) => {
                     card.tokens_per_second_milli = speed;
+                    let (worker, template) = *generator;
                     Ok(Engine::Generator(Arc::new(Loaded::new(worker, template, card.clone()))))
                 }
                 Err(error) => Err(error),
@@ -295,10 +296,7 @@ impl Residents {
         let reading = tokio::task::spawn_blocking(move || {
             let stored = store.verify_file(entry.blake3).context("the file in the store cannot be used")?;
             match entry.purpose {
-                Purpose::Generation => {
-                    let (worker, template) = install::load(&stored.path, options, program)?;
-                    Ok(Read::Generator(worker, template))
-                }
+                Purpose::Generation => Ok(Read::Generator(Box::new(install::load(&stored.path, options, program)?))),
                 Purpose::Embedding => {
                     let gguf = Gguf::open(&stored.path)?;
                     Ok(Read::Embedder(Box::new(Embedder::from_gguf(&gguf, options.threads as usize)?)))
@@ -399,7 +397,7 @@ impl Residents {
 }
 
 enum Read {
-    Generator(crate::worker::Worker, Option<crate::template_worker::TemplateWorker>),
+    Generator(Box<(crate::worker::Worker, Option<crate::template_worker::TemplateWorker>)>),
     Embedder(Box<Embedder>),
 }
 

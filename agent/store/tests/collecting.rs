@@ -78,7 +78,7 @@ async fn a_removed_file_that_somebody_reads_is_theirs_until_they_let_it_go() {
 
 /// An idle day and a pull, in rows of the index: each is a write and a sync of its journal at the most.
 #[tokio::test]
-async fn an_idle_day_costs_one_row_and_a_pull_one_for_sixteen_chunks() {
+async fn an_idle_day_costs_one_row_and_a_pull_one_for_sixteen_chunks_at_most() {
     let folder = Folder::new();
     let manifest = pulled(&folder, 1, 1).await;
     let before = folder.store.rows_written();
@@ -94,10 +94,11 @@ async fn an_idle_day_costs_one_row_and_a_pull_one_for_sixteen_chunks() {
     let before = folder.store.rows_written();
     let pulled = pulled(&folder, 2, chunks).await;
     let rows = folder.store.rows_written() - before;
-    // The partial file begun, a commit for sixteen chunks, then the file, a row for each chunk, and the partial file gone: the
-    // last three in one transaction. A slow disk commits every five seconds besides.
-    let least = 1 + chunks as u64 / 16 + 1 + pulled.chunks.len() as u64 + 1;
-    assert!((least..least + 8).contains(&rows), "{rows} rows, {least} at the least");
+    // The partial file begun, then the file, a row for each chunk, and the partial file gone: the last three in one
+    // transaction. Between them a commit for sixteen chunks at most: a fast source outruns the disk. A slow disk commits every
+    // five seconds besides.
+    let least = 1 + 1 + pulled.chunks.len() as u64 + 1;
+    assert!((least..least + chunks as u64 / 16 + 8).contains(&rows), "{rows} rows, {least} at the least");
 }
 
 /// The room that a pull needs is made by what may leave, where that is enough, and by nothing where it is not.

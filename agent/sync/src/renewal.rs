@@ -34,6 +34,9 @@ use server::ControlPlane;
 /// Waits after a failure: a renewal has months, and a fleet must not come at once.
 const BACK_OFF: BackOff = BackOff { base: Duration::from_secs(60), cap: Duration::from_secs(6 * 60 * 60) };
 
+/// After a renewal the next one waits: two clocks that are far apart may find a new certificate due at once.
+const SETTLED: Duration = Duration::from_secs(60 * 60);
+
 /// How often it is looked whether a renewal is due: a clock can be set meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -209,11 +212,17 @@ impl Renewal {
             }
             if self.is_wanted(&link) {
                 if Instant::now() >= try_at {
-                    match self.renew(events).await {
-                        Ok(()) => waits.reset(),
-                        Err(error) => self.failed(error, events).await,
-                    }
-                    try_at = Instant::now() + waits.next().max(self.back_off.base / 60);
+                    let pause = match self.renew(events).await {
+                        Ok(()) => {
+                            waits.reset();
+                            SETTLED
+                        }
+                        Err(error) => {
+                            self.failed(error, events).await;
+                            waits.next().max(self.back_off.base / 60)
+                        }
+                    };
+                    try_at = Instant::now() + pause;
                 }
                 look_at = look_at.min(try_at);
             }
