@@ -25,7 +25,7 @@ async fn a_device_killed_while_it_changes_its_model_serves_the_old_or_the_new_at
     let mut fleet = Fleet::start(folder.path()).await?;
     let (model, _) = fleet.release_demo_model(&demo_model()).await?;
     let other = folder.path().join("second-model.gguf");
-    quantize(&demo_model(), &other, Quantisation::Q5_1)?;
+    quantize(demo_model(), &other, Quantisation::Q5_1)?;
     let second = {
         let gguf = Gguf::open(&other)?;
         let info = gguf.info();
@@ -110,7 +110,7 @@ async fn a_variant_that_answers_otherwise_than_its_release_is_passed_over_once_a
     let mut variants = Vec::new();
     for quantisation in [Quantisation::F16, Quantisation::Q8_0] {
         let path = folder.path().join(format!("demo-{}.gguf", quantisation.name()));
-        quantize(&demo_model(), &path, quantisation)?;
+        quantize(demo_model(), &path, quantisation)?;
         let gguf = Gguf::open(&path)?;
         let info = gguf.info();
         let mut facts = facts::variant("demo".parse()?, 1, &info);
