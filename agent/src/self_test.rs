@@ -135,10 +135,11 @@ mod tests {
             if run(&worker, &GoldenPrompts::default()).await.is_err() {
                 continue;
             }
-            let error = run(&worker, &golden).await.unwrap_err().to_string();
-            assert!(error.contains("golden prompt 0"), "{}: {error}", matrix.name);
+            // Nor does every matrix change what is said to this prompt.
+            let Err(error) = run(&worker, &golden).await else { continue };
+            assert!(error.to_string().contains("golden prompt 0"), "{}: {error}", matrix.name);
             caught += 1;
         }
-        assert!(caught > 0, "every spoilt file says nothing at all");
+        assert!(caught > 0, "no spoilt file was heard by its golden prompt alone");
     }
 }

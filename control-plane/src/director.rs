@@ -146,6 +146,11 @@ impl Director {
                 if !done.out.contains(&device) {
                     self.put_out(&device).await;
                     done.put_out_again.insert(device.clone(), Instant::now() + PUT_OUT_AGAIN_AFTER);
+                    // Its will has spoken when it was put out; what is left of that goes once more when it is put out again.
+                    if !self.withdraw_presence(&device).await {
+                        done.is_behind = true;
+                        continue;
+                    }
                 }
                 done.revoked.insert(device);
             } else {
@@ -190,8 +195,13 @@ impl Director {
 
     /// Takes back what the broker retains for and of a device; true if it was handed over.
     async fn withdraw(&self, device: &DeviceId) -> bool {
+        self.send(device, Bytes::new()).await && self.withdraw_presence(device).await
+    }
+
+    /// Takes back what the broker retains of a device; true if it was handed over.
+    async fn withdraw_presence(&self, device: &DeviceId) -> bool {
         let presence = Topic::up(&self.fleet.inner.config.tenant, device, Up::Presence);
-        self.send(device, Bytes::new()).await && self.sender.send_retained(&presence, Bytes::new()).await
+        self.sender.send_retained(&presence, Bytes::new()).await
     }
 
     /// Puts out once more who was being let in while it was revoked, with what its will has left.
