@@ -82,7 +82,9 @@ impl Campaign<'_> {
             acknowledged += lines.len();
         }
         say(&format!("{}: {} of {all} faults; {acknowledged} acknowledged, none lost", self.name, plan.len()));
-        assert!(acknowledged > plan.len() / 4, "{acknowledged} in {} runs: nothing was tried", plan.len());
+        // A dozen at random may happen to be early ones: how many get through is told by all of them.
+        let is_tried = !is_whole_campaign() || acknowledged > plan.len() / 4;
+        assert!(is_tried, "{acknowledged} in {} runs: nothing was tried", plan.len());
         acknowledged
     }
 
