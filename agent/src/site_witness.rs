@@ -12,13 +12,13 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use outpost_audit::VerifierKey;
 use outpost_audit::cosignature::WitnessKey;
-use outpost_audit::witness::{DatabaseState, Outcome, Witness};
+use outpost_audit::witness::{DatabaseState, Outcome, Witness, log_of};
 use outpost_contract::DeviceId;
 use outpost_disk::{Clock, atomic};
 use outpost_sync::{Identity, Vouch};
 
 pub(crate) use self::asking::Asking;
-use crate::state::StateDir;
+use crate::state::{StateDir, read_small};
 
 /// Devices whose keys are pinned at most: a site has fewer.
 const MOST_DEVICES: usize = 256;
@@ -62,9 +62,9 @@ impl SiteWitness {
     fn is_pinned(&self, device: &DeviceId, key: &VerifierKey) -> Result<bool> {
         let _one_at_a_time = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.pins.join(device.as_str());
-        if let Some(first) = read(&path)? {
+        if let Some(first) = read_small(&path, KEY_BYTES)? {
             let first: VerifierKey = first.trim().parse().with_context(|| format!("`{}` is spoilt", path.display()))?;
-            return Ok(first.public() == key.public() && log(first.name()) == log(key.name()));
+            return Ok(log_of(&first, key.name()).as_ref() == Some(key));
         }
         let pinned = std::fs::read_dir(&self.pins).with_context(|| format!("cannot read `{}`", self.pins.display()))?;
         if pinned.count() >= MOST_DEVICES {
@@ -101,24 +101,5 @@ impl Vouch for SiteWitness {
                 (503, String::new())
             }
         }
-    }
-}
-
-/// The name of a log without the number that counts a device's logs.
-fn log(origin: &str) -> &str {
-    origin.rsplit_once('/').map_or(origin, |(log, _)| log)
-}
-
-fn read(path: &std::path::Path) -> Result<Option<String>> {
-    use std::io::Read;
-    let cannot = || format!("cannot read `{}`", path.display());
-    match std::fs::File::open(path) {
-        Ok(file) => {
-            let mut text = String::new();
-            file.take(KEY_BYTES).read_to_string(&mut text).with_context(cannot)?;
-            Ok(Some(text))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(cannot),
     }
 }

@@ -150,3 +150,18 @@ impl StateDir {
         self.0.join("outpost.sock")
     }
 }
+
+/// The text of a small file, up to a limit; `None` if there is none.
+pub(crate) fn read_small(path: &Path, most_bytes: u64) -> Result<Option<String>> {
+    use std::io::Read;
+    let cannot = || format!("cannot read `{}`", path.display());
+    match std::fs::File::open(path) {
+        Ok(file) => {
+            let mut text = String::new();
+            file.take(most_bytes).read_to_string(&mut text).with_context(cannot)?;
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(cannot),
+    }
+}

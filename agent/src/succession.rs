@@ -18,7 +18,7 @@ use outpost_audit::{AuditLog, VerifierKey};
 use outpost_disk::atomic;
 
 use crate::keys;
-use crate::state::StateDir;
+use crate::state::{StateDir, read_small};
 use crate::witnessing::Ended;
 
 /// Larger than any such file.
@@ -43,7 +43,7 @@ pub(crate) fn end(state: &StateDir, ended: &Ended) -> Result<()> {
 /// If something cannot be read, moved or written; the next start tries again.
 pub(crate) fn begin(state: &StateDir) -> Result<Option<Succession>> {
     let notice = state.audit_notice();
-    let Some(text) = read(&notice)? else { return Ok(None) };
+    let Some(text) = read_small(&notice, MOST_BYTES)? else { return Ok(None) };
     let ended: Ended = serde_json::from_str(&text).with_context(|| format!("`{}` cannot be read", notice.display()))?;
     let origin = next_origin(&ended.origin).with_context(|| format!("`{}` has no number to follow", ended.origin))?;
     let number = ended.origin.rsplit('/').next().unwrap_or_default();
@@ -84,20 +84,6 @@ fn set_aside(directory: &Path, below: &Path, number: &str) -> Result<()> {
 
 /// Whether the log in this directory has this name.
 fn is_of(directory: &Path, origin: &str) -> Result<bool> {
-    let key = read(&directory.join("audit.vkey"))?;
+    let key = read_small(&directory.join("audit.vkey"), MOST_BYTES)?;
     Ok(key.is_some_and(|key| key.trim().parse::<VerifierKey>().is_ok_and(|key| key.name() == origin)))
-}
-
-fn read(path: &Path) -> Result<Option<String>> {
-    use std::io::Read;
-    let cannot = || format!("cannot read `{}`", path.display());
-    match std::fs::File::open(path) {
-        Ok(file) => {
-            let mut text = String::new();
-            file.take(MOST_BYTES).read_to_string(&mut text).with_context(cannot)?;
-            Ok(Some(text))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(cannot),
-    }
 }

@@ -92,7 +92,7 @@ impl Default for PeerLimits {
 /// Serves chunks to neighbours.
 pub struct PeerServer {
     acceptor: TlsAcceptor,
-    desk: Arc<Desk>,
+    desk: Desk,
     connections: usize,
 }
 
@@ -124,21 +124,19 @@ impl PeerServer {
     ) -> Result<Self, TlsError> {
         let desk = Desk { shelf, vouch: None, revoked, pace: Pace::new(limits.bytes_per_s) };
         let acceptor = TlsAcceptor::from(Arc::new(trust::server_tls(identity, clock)?));
-        Ok(Self { acceptor, desk: Arc::new(desk), connections: limits.connections })
+        Ok(Self { acceptor, desk, connections: limits.connections })
     }
 
     /// Vouches for the audit logs of neighbours, too.
     #[must_use]
     pub fn vouching(mut self, vouch: Arc<dyn Vouch>) -> Self {
-        // The desk is shared only once the server runs.
-        if let Some(desk) = Arc::get_mut(&mut self.desk) {
-            desk.vouch = Some(vouch);
-        }
+        self.desk.vouch = Some(vouch);
         self
     }
 
     /// Serves until `stop`; connections end with it.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
+        let desk = Arc::new(self.desk);
         let places = Arc::new(Semaphore::new(self.connections));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -148,7 +146,7 @@ impl PeerServer {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (acceptor, desk) = (self.acceptor.clone(), Arc::clone(&self.desk));
+                    let (acceptor, desk) = (self.acceptor.clone(), Arc::clone(&desk));
                     let stop = stop.clone();
                     tokio::spawn(async move {
                         let served = timeout(CONNECTION_LIFE, connection(stream, acceptor, desk));

@@ -6,15 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use outpost_audit::consistency::{self, TreeHead};
 use outpost_audit::cosignature::WitnessKey;
 use outpost_audit::mirror::{Mirror, Package, Receipt, Taken};
-use outpost_audit::witness::{DatabaseState, Evidence, Outcome, Suspicion, Witness, WitnessState, Witnessed};
+use outpost_audit::witness::{DatabaseState, Evidence, Outcome, Suspicion, Witness, WitnessState, Witnessed, log_of};
 use outpost_audit::{Checkpoint, VerifierKey};
 use outpost_contract::{DeviceId, TenantId};
 
 use crate::files;
 use crate::fleet::FleetError;
-
-/// A log whose number is further from the first one's is nobody's: a device starts a new log for a reason, and rarely.
-const MOST_LOGS: u64 = 10_000;
 
 /// The witness and the mirrors.
 #[derive(Debug)]
@@ -169,15 +166,7 @@ impl Keeper {
 /// The key of the log of this name, if a device that enrolled with `audit_key` can have such a log: its first one, or one
 /// that follows it.
 pub(super) fn key_of(audit_key: &str, origin: &str) -> Option<VerifierKey> {
-    let first: VerifierKey = audit_key.parse().ok()?;
-    let split = |name: &str| {
-        let (log, number) = name.rsplit_once('/')?;
-        let number = number.parse().ok().filter(|parsed: &u64| parsed.to_string() == number)?;
-        Some((log.to_owned(), number))
-    };
-    let ((log, number), (named, offered)) = (split(first.name())?, split(origin)?);
-    let follows = log == named && (number..number.saturating_add(MOST_LOGS)).contains(&offered);
-    if follows { VerifierKey::new(origin, *first.public()).ok() } else { None }
+    log_of(&audit_key.parse().ok()?, origin)
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use super::Divergence;
 use crate::checkpoint::decimal;
 use crate::cosignature::Cosigned;
-use crate::{Kind, Record};
+use crate::{Kind, Record, VerifierKey};
+
+/// A log whose number is further from the first one's is nobody's: a device starts a new log for a reason, and rarely.
+const MOST_LOGS: u64 = 10_000;
 
 /// The origin of the log after this one: `audit.example/dev-1/1` is followed by `audit.example/dev-1/2`. `None` if it
 /// does not end in a number.
@@ -11,6 +14,19 @@ use crate::{Kind, Record};
 pub fn next_origin(origin: &str) -> Option<String> {
     let (device, number) = origin.rsplit_once('/')?;
     Some(format!("{device}/{}", decimal(number)?.checked_add(1)?))
+}
+
+/// The key of the log of this name, if a device whose first known log is `first` can have such a log: that one, or one that
+/// follows it. `None` for any other name.
+#[must_use]
+pub fn log_of(first: &VerifierKey, origin: &str) -> Option<VerifierKey> {
+    let split = |name: &str| {
+        let (device, number) = name.rsplit_once('/')?;
+        Some((device.to_owned(), decimal(number)?))
+    };
+    let ((device, number), (named, offered)) = (split(first.name())?, split(origin)?);
+    let follows = device == named && (number..number.saturating_add(MOST_LOGS)).contains(&offered);
+    if follows { VerifierKey::new(origin, *first.public()).ok() } else { None }
 }
 
 /// What the new log records before anything but its own start: which log it follows, why, and the last head of that
