@@ -24,6 +24,7 @@ use serde_json::json;
 
 use crate::catalogue::TargetSummary;
 use crate::fleet::Fleet;
+use crate::people::Act;
 use crate::shares::Shares;
 use error::ApiError;
 use identity::Operator;
@@ -66,8 +67,11 @@ async fn health(State(fleet): State<Fleet>) -> Response {
     axum::Json(json!({ "status": "ok", "broker": broker, "version": env!("CARGO_PKG_VERSION") })).into_response()
 }
 
-async fn catalogue(_: Operator, State(fleet): State<Fleet>) -> Result<axum::Json<Vec<TargetSummary>>, ApiError> {
-    Ok(axum::Json(fleet.run(Fleet::targets).await?))
+async fn catalogue(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+) -> Result<axum::Json<Vec<TargetSummary>>, ApiError> {
+    Ok(axum::Json(fleet.run_as(actor, Act::See, "catalogue", Fleet::targets).await?))
 }
 
 /// Strangers are not told which routes there are.

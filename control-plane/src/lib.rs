@@ -28,6 +28,7 @@ pub mod keys;
 mod link;
 mod mosquitto;
 mod neighbours;
+mod people;
 mod renewal;
 mod revocation;
 mod shares;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ApiError;
 use super::identity::Operator;
 use crate::fleet::Fleet;
+use crate::people::Act;
 
 /// A code's life if nothing is said: an hour, in seconds.
 const VALID_S: i64 = 60 * 60;
@@ -28,13 +29,14 @@ pub(crate) struct Made {
 }
 
 pub(crate) async fn create(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<Json<Made>, ApiError> {
     let Json(Wanted { device, valid_s }) = wanted?;
     let valid_s = valid_s.unwrap_or(VALID_S);
     let name = device.clone();
-    let code = fleet.run(move |fleet| fleet.create_code(&name, valid_s)).await?;
+    let create = move |fleet: &Fleet| fleet.create_code(&name, valid_s);
+    let code = fleet.run_as(actor, Act::Enrol, &device, create).await?;
     Ok(Json(Made { device, code, valid_s }))
 }

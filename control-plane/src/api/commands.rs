@@ -12,6 +12,7 @@ use super::ApiError;
 use super::identity::Operator;
 use crate::db::{CommandRecord, StoredEvent};
 use crate::fleet::Fleet;
+use crate::people::Act;
 
 /// A command as it is asked for.
 #[derive(Debug, Deserialize)]
@@ -33,39 +34,42 @@ fn operator() -> String {
 }
 
 pub(crate) async fn give(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
     wish: Result<Json<Wish>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (Path(device), Json(wish)) = (device?, wish?);
-    let id = fleet.run(move |fleet| fleet.command(&device, wish.op, wish.valid_s, &wish.asked_by)).await?;
+    let subject = device.clone();
+    let give = move |fleet: &Fleet| fleet.command(&device, wish.op, wish.valid_s, &wish.asked_by);
+    let id = fleet.run_as(actor, Act::Command, subject, give).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
 }
 
 pub(crate) async fn list(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
 ) -> Result<Json<Vec<CommandRecord>>, ApiError> {
     let Path(device) = device?;
-    Ok(Json(fleet.run(move |fleet| fleet.commands(&device)).await?))
+    Ok(Json(fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.commands(&device)).await?))
 }
 
 pub(crate) async fn show(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     names: Result<Path<(DeviceId, CommandId)>, PathRejection>,
 ) -> Result<Json<CommandRecord>, ApiError> {
     let Path((device, id)) = names?;
-    Ok(Json(fleet.run(move |fleet| fleet.command_record(&device, &id)).await?))
+    let subject = device.clone();
+    Ok(Json(fleet.run_as(actor, Act::See, subject, move |fleet| fleet.command_record(&device, &id)).await?))
 }
 
 pub(crate) async fn events(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
 ) -> Result<Json<Vec<StoredEvent>>, ApiError> {
     let Path(device) = device?;
-    Ok(Json(fleet.run(move |fleet| fleet.events(&device)).await?))
+    Ok(Json(fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.events(&device)).await?))
 }

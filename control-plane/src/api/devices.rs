@@ -10,38 +10,46 @@ use super::ApiError;
 use super::identity::{Device, Operator};
 use crate::db::{Assignment, DeviceSummary};
 use crate::fleet::Fleet;
+use crate::people::Act;
 
-pub(crate) async fn list(_: Operator, State(fleet): State<Fleet>) -> Result<Json<Vec<DeviceSummary>>, ApiError> {
-    Ok(Json(fleet.run(Fleet::devices).await?))
+pub(crate) async fn list(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+) -> Result<Json<Vec<DeviceSummary>>, ApiError> {
+    Ok(Json(fleet.run_as(actor, Act::See, "devices", Fleet::devices).await?))
 }
 
 pub(crate) async fn show(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
 ) -> Result<Json<DeviceSummary>, ApiError> {
     let Path(device) = device?;
-    Ok(Json(fleet.run(move |fleet| fleet.device(&device)).await?))
+    Ok(Json(fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.device(&device)).await?))
 }
 
 pub(crate) async fn assign(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
     assignment: Result<Json<Assignment>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let (Path(device), Json(assignment)) = (device?, assignment?);
-    let version = fleet.run(move |fleet| fleet.assign(&device, &assignment)).await?;
+    let assign = {
+        let device = device.clone();
+        move |fleet: &Fleet| fleet.assign(&device, &assignment)
+    };
+    let version = fleet.run_as(actor, Act::Assign, device, assign).await?;
     Ok(Json(json!({ "desired_version": version })))
 }
 
 pub(crate) async fn revoke(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Path(device) = device?;
-    fleet.run(move |fleet| fleet.revoke(&device)).await?;
+    fleet.run_as(actor, Act::Revoke, &device.clone(), move |fleet| fleet.revoke(&device)).await?;
     Ok(Json(json!({ "revoked": true })))
 }
 

@@ -10,10 +10,11 @@ use crate::certificate::ShownCertificate;
 use crate::db::Entrance;
 use crate::fleet::{Fleet, FleetError};
 use crate::http::Peer;
+use crate::people::Actor;
 
-/// Proof that the caller showed the operators' token. Handlers of operator routes take one.
+/// The person or service that calls. Handlers of operator routes take one, and ask [`Fleet::permit`] before they act.
 #[derive(Debug)]
-pub(crate) struct Operator(());
+pub(crate) struct Operator(pub(crate) Actor);
 
 /// The enrolled device whose certificate was shown.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl FromRequestParts<Fleet> for Operator {
         let token = token.filter(|token| token.len() <= MOST_TOKEN_BYTES).map(str::to_owned);
         let token = token.ok_or(ApiError::Unauthenticated("send the operators' token as `Authorization: Bearer …`"))?;
         if fleet.run(move |fleet| fleet.is_admin_token(&token)).await? {
-            Ok(Self(()))
+            Ok(Self(Actor::administrator()))
         } else {
             Err(ApiError::Unauthenticated("the token is not the operators' token of this control plane"))
         }

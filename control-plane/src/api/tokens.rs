@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ApiError;
 use super::identity::Operator;
 use crate::fleet::Fleet;
+use crate::people::Act;
 
 /// A token's life if nothing is said: 8 hours, in seconds.
 const VALID_S: i64 = 8 * 60 * 60;
@@ -26,12 +27,14 @@ pub(crate) struct Issued {
 }
 
 pub(crate) async fn issue(
-    _: Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<Json<Issued>, ApiError> {
     let Json(wanted) = wanted?;
     let valid_s = wanted.valid_s.unwrap_or(VALID_S);
-    let token = fleet.run(move |fleet| fleet.issue_token(&wanted.subject, &wanted.roles, valid_s)).await?;
+    let subject = wanted.subject.clone();
+    let issue = move |fleet: &Fleet| fleet.issue_token(&wanted.subject, &wanted.roles, valid_s);
+    let token = fleet.run_as(actor, Act::IssueToken, subject, issue).await?;
     Ok(Json(Issued { token }))
 }
