@@ -229,6 +229,15 @@ impl Backend for LocalBackend {
         self.take_in(directory).await
     }
 
+    async fn export(
+        &self,
+        _permit: Permit,
+        directory: &Path,
+        from: Option<u64>,
+    ) -> Result<Map<String, Value>, BackendError> {
+        self.send_home(directory, from).await
+    }
+
     fn status(&self) -> serde_json::Value {
         self.status.status()
     }

@@ -226,8 +226,8 @@ fn spawn_reconciling(
                 // Refused, it changes nothing, not even what is waited for.
                 if let Ok(outcome) = &outcome {
                     wanted = Some(stick.envelope);
-                    again = pace(outcome);
-                    standing.send_replace(outcome.clone());
+                    again = pace(&outcome.standing);
+                    standing.send_replace(outcome.standing.clone());
                 }
                 // Whoever asked may have left.
                 let _ = answer.send(outcome);

@@ -20,6 +20,7 @@ pub mod facts;
 mod fleet;
 mod gate;
 mod governance;
+mod home;
 mod housekeeping;
 pub mod install;
 mod key_watch;

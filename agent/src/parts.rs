@@ -33,6 +33,7 @@ use crate::drain::Drain;
 use crate::fleet::Fleet;
 use crate::gate::Gate;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
+use crate::home::Home;
 use crate::housekeeping::{Housekeeper, Named};
 use crate::install::Installer;
 use crate::keys;
@@ -290,10 +291,30 @@ impl Parts {
             measured: Arc::clone(&self.measured),
             scratch: self.state.scratch(),
             director_keys: Mutex::new(identity.director_keys().iter().filter_map(|key| key.parse().ok()).collect()),
+            home: self.home(&identity)?,
             refusals: Mutex::default(),
             last_card: self.last_card.clone(),
             settled: AtomicU64::new(0),
             identity,
+        })
+    }
+
+    /// What goes home on sticks.
+    pub(crate) fn home(&self, identity: &Identity) -> Result<Home> {
+        let cosigners = identity.audit_cosigners().map(|(witness, mirror)| -> Result<_> {
+            let witness = witness.parse().context("the witness's key in the device's identity")?;
+            Ok([witness, mirror.parse().context("the mirror's key in the device's identity")?])
+        });
+        Ok(Home {
+            tenant: identity.tenant().clone(),
+            device: identity.device().clone(),
+            outbox: self.sync_database()?.outbox(),
+            audit: self.audit.clone(),
+            log_key: self.log_key.clone(),
+            cosigners: cosigners.transpose()?,
+            standing: self.vouched.clone(),
+            ended: self.ended.clone(),
+            clock: self.clock.clone(),
         })
     }
 
@@ -405,7 +426,7 @@ impl Parts {
         link: &LinkHandle,
         stop: &CancellationToken,
     ) -> Result<Option<(Witnessing, Answers)>> {
-        let Some((witness, mirror)) = identity.audit_cosigners() else {
+        let Some([witness, mirror]) = self.home(identity)?.cosigners else {
             tracing::warn!("this device enrolled before logs were mirrored: its audit log stays here; enrol it again");
             return Ok(None);
         };
@@ -415,8 +436,8 @@ impl Parts {
             answers,
             audit: self.audit.clone(),
             log_key: self.log_key.clone(),
-            witness: witness.parse().context("the witness's key in the device's identity")?,
-            mirror: mirror.parse().context("the mirror's key in the device's identity")?,
+            witness,
+            mirror,
             standing: self.vouched.clone(),
             ended: self.ended.clone(),
             stop: stop.clone(),

@@ -17,6 +17,7 @@ use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, 
 use crate::active::Card;
 use crate::chunks::Nowhere;
 use crate::governance::Keepers;
+use crate::home::{Heard, Home, HomeError};
 use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
 use crate::membership::Membership;
@@ -43,6 +44,7 @@ pub(crate) struct Reconciler {
     pub(crate) scratch: PathBuf,
     /// The keys that may sign for this device: those of enrolment, then those of the last agreed authority document.
     pub(crate) director_keys: Mutex<Vec<VerifyingKey>>,
+    pub(crate) home: Home,
     pub(crate) refusals: Mutex<Refusals>,
     /// What served before this start.
     pub(crate) last_card: Option<Card>,
@@ -236,6 +238,18 @@ impl Reconciler {
             return Err(format!("the command is for `{}` of `{}`", command.device, command.tenant));
         }
         Ok(command)
+    }
+
+    /// Hears what the control plane says, on a stick, of what this device sent home.
+    pub(crate) async fn hear_answer(&self, envelope: &[u8]) -> Result<Heard, HomeError> {
+        let keys = self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer =
+            outpost_trust::answer::open(envelope, &keys).map_err(|error| HomeError::Answer(error.to_string()))?;
+        let home = self.home.clone();
+        match tokio::task::spawn_blocking(move || home.hear(&answer)).await {
+            Ok(heard) => heard,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     fn payload_of(&self, envelope: &[u8], keys: &[VerifyingKey]) -> Result<outpost_contract::Sha256, Reason> {

@@ -395,6 +395,14 @@ pub(crate) enum Bundle {
         #[arg(long)]
         without_models: bool,
     },
+    /// Take in what boxes sent home on a stick: audit records, reported state, answers to commands, events. What they are
+    /// told of it goes onto the next stick
+    #[command(after_help = "Example: outpost-control bundle import /mnt/stick/outpost")]
+    Import {
+        /// The directory that `outpost bundle export` wrote
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// `outpost-control broker …`

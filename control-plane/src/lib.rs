@@ -40,7 +40,7 @@ pub use app::{ControlPlane, Running};
 pub use audit::{Incident, MirrorSummary};
 pub use blobs::BlobError;
 pub use bulk::{BulkError, parse_keys, parse_names};
-pub use bundle::{BundleError, BundleRequest, BundleSummary};
+pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeError};
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
-use outpost_contract::{BootId, Up};
+use outpost_contract::{BootId, LetterClass, LetterId, Up};
 use rusqlite::{Transaction, params};
 
 use crate::{SyncDatabase, SyncError};
@@ -60,10 +60,15 @@ impl Class {
     }
 
     pub(crate) fn topic(self) -> Up {
+        self.on_a_stick().topic()
+    }
+
+    /// Its name on a stick.
+    fn on_a_stick(self) -> LetterClass {
         match self {
-            Self::Reported => Up::Reported,
-            Self::Response => Up::Response,
-            Self::Event => Up::Event,
+            Self::Reported => LetterClass::Reported,
+            Self::Response => LetterClass::Response,
+            Self::Event => LetterClass::Event,
         }
     }
 }
@@ -142,6 +147,37 @@ impl Outbox {
             rows.collect()
         };
         read().map_err(SyncError::database("read"))
+    }
+
+    /// Everything that waits, in the order in which it would be sent, for a stick.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn letters(&self) -> Result<Vec<outpost_contract::Letter>, SyncError> {
+        let mut letters = Vec::new();
+        for id in self.waiting()? {
+            let Some(Letter { class, boot, sequence, payload, .. }) = self.letter(id)? else { continue };
+            // Only JSON is queued.
+            let Ok(document) = String::from_utf8(payload.to_vec()) else { continue };
+            let id = LetterId { class: class.on_a_stick(), boot, sequence };
+            letters.push(outpost_contract::Letter { id, document });
+        }
+        Ok(letters)
+    }
+
+    /// The control plane has these, as it says on a stick: they leave the outbox.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn stored(&self, ids: &[LetterId]) -> Result<(), SyncError> {
+        for class in Class::ALL {
+            let of_class = ids.iter().filter(|id| id.class == class.on_a_stick());
+            let of_class: Vec<_> = of_class.map(|id| (id.boot.clone(), id.sequence)).collect();
+            if !of_class.is_empty() {
+                self.acknowledge_each(class, &of_class)?;
+            }
+        }
+        Ok(())
     }
 
     /// The ids of all messages that wait, in the order in which they are to be sent. What another version of the agent

@@ -86,6 +86,7 @@ fn to_json(device: &DeviceSummary) -> Value {
         "reported": device.reported,
         "audit_key": device.audit_key,
         "site": device.site,
+        "stick_s": device.stick_s,
     })
 }
 

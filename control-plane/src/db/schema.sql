@@ -94,3 +94,9 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS certificates (
     serial TEXT PRIMARY KEY, device TEXT NOT NULL, not_after_s INTEGER NOT NULL, revoked_s INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- The newest that a stick brought home from each device: which record of which log holds its digest, and what was stored of it.
+CREATE TABLE IF NOT EXISTS homes (
+    device TEXT PRIMARY KEY, origin TEXT NOT NULL, record INTEGER NOT NULL, made_at_s INTEGER NOT NULL,
+    imported_s INTEGER NOT NULL, stored TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

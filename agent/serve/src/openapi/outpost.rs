@@ -68,6 +68,10 @@ pub(super) fn operations() -> Vec<Described> {
             .takes("BundleImport")
             .may(&[409])
             .answers(any_object()),
+        Described::post("/outpost/bundle/export", "Writes onto a stick what the control plane lacks of this device.")
+            .takes("BundleExport")
+            .may(&[409])
+            .answers(any_object()),
     ]
 }
 
@@ -78,6 +82,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
         .schema("Erasure", erasure())
         .schema("Prune", request(vec![], vec![("dry_run", nullable(flag()))]))
         .schema("BundleImport", request(vec![("directory", text_like("^/"))], vec![]))
+        .schema("BundleExport", request(vec![("directory", text_like("^/"))], vec![("from", nullable(at_least(0)))]))
         .schema("PolicyDocument", either([sealed(), bundle()]))
 }
 
