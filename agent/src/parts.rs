@@ -293,6 +293,7 @@ impl Parts {
             refusals: Mutex::default(),
             last_card: self.last_card.clone(),
             settled: AtomicU64::new(0),
+            ruled: Arc::default(),
             identity,
         })
     }
