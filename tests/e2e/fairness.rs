@@ -65,12 +65,12 @@ async fn one_over_https_and_one_over_mqtt_share_a_line_and_a_policy_overtakes_bo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_had_the_line_for_itself_over_https_gives_half_of_it_to_who_comes_later() -> Result<()> {
-    Attempt { origins: ["https", "https"], queue_bytes: DEEP_BYTES, head_start: 6_000_000, least: FAIR }.run().await
+    Attempt { origins: ["https", "https"], queue_bytes: DEEP_BYTES, head_start: 3_000_000, least: FAIR }.run().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_had_the_line_for_itself_over_mqtt_gives_half_of_it_to_who_comes_later() -> Result<()> {
-    Attempt { origins: ["mqtt", "mqtt"], queue_bytes: DEEP_BYTES, head_start: 6_000_000, least: FAIR }.run().await
+    Attempt { origins: ["mqtt", "mqtt"], queue_bytes: DEEP_BYTES, head_start: 3_000_000, least: FAIR }.run().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
