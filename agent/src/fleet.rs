@@ -73,10 +73,15 @@ impl Fleet {
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let stop = self.stop.clone();
+        let (stop, ruled) = (self.stop.clone(), Arc::clone(&self.reconciler.ruled));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                // A policy is told as soon as it holds, however long the model of the same document takes.
+                () = ruled.notified() => {
+                    let standing = told.borrow().clone();
+                    self.report(&standing).await;
+                }
                 event = self.events.recv() => match event {
                     Some(LinkEvent::Audit { down, answer }) => {
                         // Full only if answers come that nobody asked for.

@@ -295,6 +295,7 @@ impl Parts {
             refusals: Mutex::default(),
             last_card: self.last_card.clone(),
             settled: AtomicU64::new(0),
+            ruled: Arc::default(),
             identity,
         })
     }
@@ -441,7 +442,7 @@ impl Parts {
             standing: self.vouched.clone(),
             ended: self.ended.clone(),
             stop: stop.clone(),
-            number: 0,
+            number: first_question()?,
         };
         Ok(Some((witnessing, sender)))
     }
@@ -492,6 +493,13 @@ fn circumstances(clock: Clock, link: Option<LinkHandle>) -> Arc<dyn Fn() -> Circ
         let offline_s = connectivity.as_ref().map_or(0, |watched| watched.borrow().offline_s(now_s));
         Circumstances { now_s, utc_offset_s: utc_offset_s(now_s), offline_s, policy_age_s: offline_s }
     })
+}
+
+/// Where the numbers of questions begin: at another place after each start, so that an answer which the broker kept for the
+/// run before is not taken for one to this run.
+fn first_question() -> Result<u64> {
+    let number = Secret::random(6).context("no randomness for the number of a question")?;
+    Ok(number.expose().iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 fn boot_id() -> Result<BootId> {

@@ -13,6 +13,7 @@ use outpost_serve::{GovernanceError, Identities, TokenIssuer};
 use outpost_store::{Source, Store};
 use outpost_sync::{AcceptedSlot, Identity, SyncError};
 use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
+use tokio::sync::Notify;
 
 use crate::active::Card;
 use crate::chunks::Nowhere;
@@ -51,6 +52,8 @@ pub(crate) struct Reconciler {
     /// The version whose model serves since it was installed by this run: the same document again is no reason to change it,
     /// however the memory of the moment would be planned.
     pub(crate) settled: AtomicU64,
+    /// Told when other rules took force while the rest of their document, perhaps a model of many hours, is still to come.
+    pub(crate) ruled: Arc<Notify>,
 }
 
 /// Keeps a broker that sends rubbish without end from filling the audit log.
@@ -294,6 +297,7 @@ impl Reconciler {
         if let Err(error) = self.identities.set_issuers(&issuers) {
             standing.reasons.push(reason(ReasonCode::NotInCatalogue, "token issuers", error.to_string()));
         }
+        let rules = self.keepers.policy.version();
         if let Some(policy) = &agreed.policy
             && let Err(reason) = self.enforce(&policy.bytes).await
         {
@@ -310,6 +314,9 @@ impl Reconciler {
             self.installer.withhold(&reason).await;
             standing.reasons.push(reason);
             return standing;
+        }
+        if self.keepers.policy.version() != rules {
+            self.ruled.notify_one();
         }
         match &desired.model {
             None => self.installer.unload().await,
