@@ -130,6 +130,7 @@ impl State {
             return Err(refusal);
         }
         self.expire(&mut effects);
+        self.watch_soaking();
         self.settle(now_s, &mut effects);
         Ok(effects)
     }
@@ -323,6 +324,15 @@ impl State {
         }
     }
 
+    /// Notes since when waves are good; in a pause as well, or what was bad in between would count as soaked.
+    fn watch_soaking(&mut self) {
+        for (at, tally) in self.tallies().into_iter().enumerate() {
+            let good = self.waves[at].opened_s.is_some() && self.is_good(&tally);
+            let since_s = self.waves[at].good_since_s;
+            self.waves[at].good_since_s = good.then(|| since_s.unwrap_or(self.elapsed_s));
+        }
+    }
+
     /// Goes as far as gates, approvals and windows let it.
     fn settle(&mut self, now_s: i64, effects: &mut Vec<Effect>) {
         if self.going().is_ok() && self.devices.values().all(|device| device.status.has_left()) {
@@ -373,7 +383,6 @@ impl State {
                 self.waves[at..].iter_mut().for_each(|wave| wave.passed = true);
                 break;
             }
-            let good = self.is_good(&tallies[at]);
             let wave = &mut self.waves[at];
             if wave.opened_s.is_none() {
                 if !wave.is_approved() {
@@ -389,12 +398,8 @@ impl State {
                 }
                 break;
             }
-            if !good {
-                wave.good_since_s = None;
-                break;
-            }
-            let since = *wave.good_since_s.get_or_insert(self.elapsed_s);
-            if self.elapsed_s - since < u64::from(self.spec.soak_s) {
+            let soaked = |since: u64| self.elapsed_s - since >= u64::from(self.spec.soak_s);
+            if !wave.good_since_s.is_some_and(soaked) {
                 break;
             }
             wave.passed = true;
