@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outpost_contract::DeviceId;
 use outpost_rollout::{
-    Assignment, Book, Effect, End, Event, Facts, LONGEST_TICK_S, Member, Notice, Outcome, Phase, Refusal, RolloutId,
-    Selector, Spec, Status, Stop,
+    Assignment, Book, Effect, End, Event, Facts, Failure, LONGEST_TICK_S, Member, Notice, Outcome, Phase, Refusal,
+    RolloutId, Selector, Spec, State, Status, Stop,
 };
 
 use super::chance::Chance;
@@ -88,12 +88,14 @@ struct Ledger {
     good_since_s: BTreeMap<usize, u64>,
 }
 
+type Answer = Result<BTreeMap<RolloutId, Vec<Effect>>, Refusal>;
+
 #[derive(Debug)]
 pub(crate) struct World {
     chance: Chance,
     book: Book,
-    /// Every accepted and refused call, for the replay.
-    history: Vec<(RolloutId, Event, i64)>,
+    /// Every call and what came of it, for the replay.
+    history: Vec<(RolloutId, Event, i64, Answer)>,
     ledgers: BTreeMap<RolloutId, Ledger>,
     /// What each device is to run.
     desired: BTreeMap<DeviceId, Assignment>,
@@ -170,6 +172,14 @@ impl World {
             }
         }
         for _ in 0..TICKS_TO_THE_END {
+            let waits = |state: &State| {
+                let ordered = |status: &Status| matches!(status, Status::Assigned { .. } | Status::RollingBack { .. });
+                let paused = matches!(state.phase(), Phase::Paused(_));
+                paused && !state.devices().values().any(|device| ordered(&device.status))
+            };
+            if self.book.iter().all(|(_, state)| !state.is_active() || waits(state)) {
+                break;
+            }
             self.now_s += 300;
             self.everybody(&Event::Tick);
         }
@@ -198,11 +208,12 @@ impl World {
     fn replay(&self) {
         let mut book = Book::default();
         let mut specs: BTreeMap<&RolloutId, &Spec> = self.book.iter().map(|(id, state)| (id, state.spec())).collect();
-        for (id, event, now_s) in &self.history {
+        for (id, event, now_s, answer) in &self.history {
             if let Some(spec) = specs.remove(id) {
                 book.draft(id.clone(), spec.clone()).unwrap();
             }
-            let _refused_as_before = book.step(id, event, *now_s);
+            let again = book.step(id, event, *now_s);
+            assert!(again == *answer, "function of history: a replay answered otherwise");
         }
         for (id, spec) in specs {
             book.draft(id.clone(), spec.clone()).unwrap();
@@ -281,13 +292,17 @@ impl World {
         self.step(&id, &event);
         if self.chance.once_in(6) {
             self.seen.count("report twice");
-            let before = self.book.clone();
+            let heard = |book: &Book| {
+                let Event::Report { device, .. } = &event else { return None };
+                book.get(&id)
+                    .and_then(|state| state.devices().get(device))
+                    .map(|device| (device.heard, device.status.clone()))
+            };
+            let once = heard(&self.book);
             self.step(&id, &event);
-            let same = before.get(&id).unwrap().devices().iter().all(|(device, known)| {
-                matches!(&event, Event::Report { device: of, .. } if of != device)
-                    || self.book.get(&id).unwrap().devices()[device].heard == known.heard
-            });
-            assert!(same, "no effect twice: a report was heard twice");
+            let ordered_anew = matches!(once, Some((_, Status::Waiting { .. } | Status::Assigned { .. })));
+            let expired = matches!(heard(&self.book), Some((_, Status::Failed(Failure::NoWindow))));
+            assert!(ordered_anew || expired || heard(&self.book) == once, "no effect twice: a report was heard twice");
         }
     }
 
@@ -327,12 +342,17 @@ impl World {
 
     /// One step, held to every invariant.
     fn step(&mut self, id: &RolloutId, event: &Event) {
-        self.history.push((id.clone(), event.clone(), self.now_s));
-        let before = self.book.clone();
-        let outcome = self.book.step(id, event, self.now_s);
-        let all = match outcome {
+        let was = self.book.get(id).unwrap().clone();
+        let active: BTreeSet<RolloutId> =
+            self.book.iter().filter(|(_, state)| state.is_active()).map(|(id, _)| id.clone()).collect();
+        let running: BTreeSet<RolloutId> =
+            self.book.iter().filter(|(_, state)| *state.phase() == Phase::Running).map(|(id, _)| id.clone()).collect();
+        let answer = self.book.step(id, event, self.now_s);
+        self.history.push((id.clone(), event.clone(), self.now_s, answer.clone()));
+        let all = match answer {
             Err(refusal) => {
-                assert!(self.book == before, "function of history: a refusal ({refusal}) changed something");
+                let same = *self.book.get(id).unwrap() == was;
+                assert!(same, "function of history: a refusal ({refusal}) changed something");
                 assert!(!refusal.code().is_empty());
                 match refusal {
                     Refusal::AuthorMayNotApprove { .. } => self.seen.count("author refused"),
@@ -343,20 +363,20 @@ impl World {
             }
             Ok(all) => all,
         };
-        self.hear(id, event, &before);
+        self.hear(id, event, &active);
         for (other, effects) in &all {
             if other != id {
                 self.seen.count("superseded");
             }
             self.pass_time(other);
-            self.hold(other, &before, effects);
+            self.hold(other, running.contains(other), effects);
         }
         self.one_rollout_per_device();
     }
 
     /// The world's own account of what the event means.
-    fn hear(&mut self, id: &RolloutId, event: &Event, before: &Book) {
-        let running = before.get(id).unwrap().is_active();
+    fn hear(&mut self, id: &RolloutId, event: &Event, active: &BTreeSet<RolloutId>) {
+        let running = active.contains(id);
         let ledger = self.ledgers.get_mut(id).unwrap();
         match event {
             Event::Start(members) => {
@@ -366,9 +386,7 @@ impl World {
                 }
                 for (other, ledger) in self.ledgers.iter_mut().filter(|(other, _)| *other != id) {
                     for member in members {
-                        if let (Some(entry), true) =
-                            (ledger.entries.get_mut(&member.device), before.get(other).unwrap().is_active())
-                        {
+                        if let (Some(entry), true) = (ledger.entries.get_mut(&member.device), active.contains(other)) {
                             entry.left = true;
                         }
                     }
@@ -421,7 +439,7 @@ impl World {
         ledger.last_now_s = Some(self.now_s);
     }
 
-    fn hold(&mut self, id: &RolloutId, before: &Book, effects: &[Effect]) {
+    fn hold(&mut self, id: &RolloutId, was_running: bool, effects: &[Effect]) {
         let state = self.book.get(id).unwrap();
         let ledger = self.ledgers.get_mut(id).unwrap();
         let spec = state.spec();
@@ -495,10 +513,10 @@ impl World {
                 Effect::Tell(Notice::Ended(End::Completed)) => self.seen.count("completed"),
                 Effect::Tell(Notice::Ended(End::Aborted)) => self.seen.count("aborted"),
                 Effect::Tell(Notice::Ended(End::NobodyLeft)) => self.seen.count("nobody left"),
-                Effect::Tell(Notice::DeviceFailed(_, outpost_rollout::Failure::TimedOut)) => {
+                Effect::Tell(Notice::DeviceFailed(_, Failure::TimedOut)) => {
                     self.seen.count("timed out");
                 }
-                Effect::Tell(Notice::DeviceFailed(_, outpost_rollout::Failure::NoWindow)) => {
+                Effect::Tell(Notice::DeviceFailed(_, Failure::NoWindow)) => {
                     self.seen.count("no window");
                 }
                 Effect::Tell(_) => {}
@@ -507,7 +525,7 @@ impl World {
         // `paused assigns nothing`: what is assigned in a step is assigned by a rollout that runs after it.
         let assigns = effects.iter().any(|effect| matches!(effect, Effect::Assign { .. }));
         let gives_back = effects.iter().any(|effect| matches!(effect, Effect::RollBack { .. }));
-        let was_running_or_let_go = before.get(id).is_some_and(|state| *state.phase() == Phase::Running)
+        let was_running_or_let_go = was_running
             || effects.iter().any(|effect| matches!(effect, Effect::Tell(Notice::Started | Notice::Resumed)));
         let runs = matches!(state.phase(), Phase::Running | Phase::Ended(End::Completed));
         assert!(!assigns || (was_running_or_let_go && runs), "paused assigns nothing: {id:?} {:?}", state.phase());
