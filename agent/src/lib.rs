@@ -29,6 +29,7 @@ mod measure;
 mod membership;
 mod models;
 mod neighbours;
+mod noticing;
 mod parts;
 pub mod progress;
 mod pulling;

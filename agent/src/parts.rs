@@ -18,13 +18,13 @@ use outpost_sync::{
     BackOff, HttpsChunks, HttpsOptions, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, Renewal,
     SyncDatabase, TransferOptions,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::active::{Active, Card};
 use crate::attempts::Attempts;
-use crate::backend::{LocalBackend, Readiness};
+use crate::backend::{GivenUp, LocalBackend, Readiness};
 use crate::chunks::Origins;
 use crate::collect::Collecting;
 use crate::commands::Commander;
@@ -40,6 +40,7 @@ use crate::measure::Measured;
 use crate::membership::{Keeping, Membership};
 use crate::models::{Presets, Residents, Shelf};
 use crate::neighbours::{Neighbours, announcement};
+use crate::noticing::{self, Noticing};
 use crate::progress::Announcer;
 use crate::pulling::Pulling;
 use crate::reconcile::Reconciler;
@@ -94,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) drain: Drain,
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
+    /// Rung where the next report is wanted at once.
+    news: Arc<Notify>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
 }
@@ -144,7 +147,7 @@ impl Parts {
         let policies = InForce::new(default_policies()?);
         let day = Ledger::open(state.ledgers(), "transfer")?;
         let installer = Installer {
-            pulling: Arc::new(Pulling::new(clock.clone())),
+            pulling: Arc::new(Pulling::new(clock.clone(), config.transfer.slow_kib_per_s)),
             gate: Gate::new(policies.clone(), clock.clone(), utc_offsets(), day),
             settings: config.model.clone(),
             store: store.clone(),
@@ -203,6 +206,7 @@ impl Parts {
             last_card,
             drain: Drain::default(),
             restart: watch::Sender::default(),
+            news: Arc::default(),
             sync,
         };
         Ok((parts, ready, boot_report))
@@ -237,6 +241,7 @@ impl Parts {
             presets: Arc::clone(&self.presets),
             sources: self.sources.clone(),
             sticks,
+            given_up: self.sync.as_ref().map(|sync| GivenUp { outbox: sync.outbox(), news: Arc::clone(&self.news) }),
             readiness,
             answered: AtomicU64::new(0),
             status: Box::new(self.status(link)),
@@ -319,6 +324,18 @@ impl Parts {
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
         };
+        let (ledger, told) = Ledger::open(self.state.ledgers(), noticing::LEDGER)?;
+        let noticing = Noticing {
+            events: link.events(),
+            active: Arc::clone(&self.active),
+            policies: self.policies.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            store: self.state.store(),
+            ledger,
+            told: told.unwrap_or_default(),
+            before: None,
+        };
         let witnessing = self.witnessing(&identity, &link, &stop)?;
         let reconciler = Arc::new(self.reconciler(identity)?);
         let commander = Commander {
@@ -348,6 +365,8 @@ impl Parts {
             chunks,
             reconciler,
             reporter,
+            noticing,
+            news: Arc::clone(&self.news),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
             announcer: self.announcer.clone(),
@@ -387,6 +406,7 @@ impl Parts {
         Ok(Keeping {
             renewal: renewal.context("cannot use the device's identity")?,
             connectivity: link.connectivity(),
+            events: link.events(),
             membership,
             installer: Arc::clone(&self.installer),
             audit: self.audit.clone(),

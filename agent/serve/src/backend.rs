@@ -98,6 +98,12 @@ pub trait Backend: Send + Sync + 'static {
     /// If it cannot be read, is for others, or does not hold.
     async fn import(&self, permit: Permit, directory: &Path) -> Result<Map<String, Value>, BackendError>;
 
+    /// Forgets the messages to the control plane that were given up. Gives how many they were.
+    ///
+    /// # Errors
+    /// If the device belongs to no fleet, or they cannot be forgotten.
+    async fn clear_dead_letters(&self, permit: Permit) -> Result<u64, BackendError>;
+
     /// More for `GET /outpost/status`: an object of plain facts, no secrets.
     fn status(&self) -> serde_json::Value {
         serde_json::json!({})

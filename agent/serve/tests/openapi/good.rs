@@ -320,6 +320,7 @@ fn governance() -> Vec<Good> {
         admin("/outpost/policy", json!({ "v": 1, "version": 2, "policies": {}, "limits": {}, "cases": [] })),
         admin("/outpost/policy/rollback", Value::Null),
         admin("/outpost/bundle/import", json!({ "directory": "/mnt/stick/outpost" })),
+        admin("/outpost/link/dead-letters/clear", Value::Null),
     ]
 }
 

@@ -170,11 +170,8 @@ fn an_answer_that_finds_no_room_is_given_when_the_command_comes_again() {
 fn an_end_waits_to_be_recorded_whoever_settled_it_and_is_recorded_once() {
     let bench = Bench::new();
     let first = bench.start("a");
-    let (drain, status, erase) = (
-        command(1, Operation::Drain { seconds: 5 }),
-        command(2, Operation::Status),
-        command(3, Operation::Restart),
-    );
+    let (drain, status, erase) =
+        (command(1, Operation::Drain { seconds: 5 }), command(2, Operation::Status), command(3, Operation::Restart));
     for begun in [&drain, &status] {
         assert_eq!(first.take(begun, Ok(())).unwrap(), Verdict::Begin);
     }
