@@ -44,7 +44,7 @@ use crate::noticing::{self, Noticing};
 use crate::progress::Announcer;
 use crate::pulling::Pulling;
 use crate::reconcile::Reconciler;
-use crate::report::{Absence, Reporter};
+use crate::report::{Absence, Refusals, Reporter};
 use crate::site_witness::{Asking, SiteWitness};
 use crate::state::StateDir;
 use crate::status::Status;
@@ -320,7 +320,7 @@ impl Parts {
             audit: self.audit.clone(),
             pulling: Arc::clone(&self.installer.pulling),
             measured: Arc::clone(&self.measured),
-            audit_began: self.audit.size(),
+            refusals: Refusals::since(self.audit.size()),
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
         };
