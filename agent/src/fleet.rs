@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{BootId, EventKind, Reason, ReasonCode, Reported, TargetName};
+use outpost_contract::{BootId, EventKind, Reported};
 use outpost_disk::Clock;
 use outpost_sync::{Class, LinkEvent, LinkHandle};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::Origins;
 use crate::commands::{self, Commander};
+use crate::noticing::Noticing;
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
 use crate::site_witness::Asking;
 use crate::stick::HandedIn;
-use crate::telling::Telling;
 use crate::witnessing::{Answers, Witnessing};
 
 /// A report without news goes out this often.
@@ -28,8 +28,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
 /// While a model is fetched, how far it is goes out this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
-/// How often it is looked how things stand, beside when they are known to have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// What changed is noticed after this at the latest.
+const NOTICE_EVERY: Duration = Duration::from_secs(15);
 
 /// What could not be fetched is tried again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -45,6 +45,9 @@ pub(crate) struct Fleet {
     pub(crate) chunks: Origins,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) reporter: Reporter,
+    pub(crate) noticing: Noticing,
+    /// Somebody wants what changed reported at once.
+    pub(crate) news: Arc<Notify>,
     /// Does what the control plane asks for; none once it runs.
     pub(crate) commander: Option<Commander>,
     pub(crate) audit: AuditLog,
@@ -72,14 +75,13 @@ impl Fleet {
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, sticks, standing);
         let (asked_to, arrived) = mpsc::channel(commands::WAITING);
         let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
-        // What was told as an event: what is tried again every few seconds is told once.
-        let mut refused: Vec<Reason> = Vec::new();
-        let mut telling = Telling::from(self.serving(), self.audit.space().level);
-        let mut look = tokio::time::interval(LOOK_EVERY);
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (stop, ruled) = (self.stop.clone(), Arc::clone(&self.reconciler.ruled));
+        let mut notice = tokio::time::interval(NOTICE_EVERY);
+        notice.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (stop, news) = (self.stop.clone(), Arc::clone(&self.news));
+        let ruled = Arc::clone(&self.reconciler.ruled);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -105,26 +107,23 @@ impl Fleet {
                 },
                 Ok(()) = told.changed() => {
                     let standing = told.borrow_and_update().clone();
-                    for reason in standing.reasons.iter().filter(|reason| !refused.contains(reason)) {
-                        let kind = match reason.code {
-                            ReasonCode::SelfTestFailed => EventKind::SelfTestFailed,
-                            // Tried again by itself.
-                            ReasonCode::Unavailable => continue,
-                            _ => EventKind::Refused,
-                        };
-                        self.tell(kind, &format!("{}: {}", reason.subject, reason.detail));
-                    }
-                    refused.clone_from(&standing.reasons);
-                    self.look(&mut telling);
+                    self.noticing.look(&standing.reasons);
                     self.report(&standing).await;
                 }
-                _ = look.tick() => self.look(&mut telling),
                 // Offline, the newest snapshot is enough.
                 _ = progress.tick(), if self.link.connectivity().borrow().is_online() => {
                     if self.reporter.pulling.is_moving() {
                         let standing = told.borrow().clone();
                         self.report(&standing).await;
                     }
+                }
+                _ = notice.tick() => {
+                    let standing = told.borrow().clone();
+                    self.noticing.look(&standing.reasons);
+                }
+                () = news.notified() => {
+                    let standing = told.borrow().clone();
+                    self.report(&standing).await;
                 }
                 _ = timer.tick() => {
                     let standing = told.borrow().clone();
@@ -193,17 +192,6 @@ impl Fleet {
         let reported: Reported = self.reporter.snapshot(&self.boot, standing, connected, self.clock.now_s()).await;
         if let Err(error) = self.link.report(&reported) {
             tracing::error!(%error, "a report could not be queued");
-        }
-    }
-
-    /// The file that serves.
-    fn serving(&self) -> Option<TargetName> {
-        self.reporter.active.current().and_then(|loaded| loaded.card.target.clone())
-    }
-
-    fn look(&self, telling: &mut Telling) {
-        for (kind, text) in telling.look(self.serving(), &self.audit.space()) {
-            self.tell(kind, &text);
         }
     }
 

@@ -18,13 +18,13 @@ use outpost_sync::{
     BackOff, HttpsChunks, HttpsOptions, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, Renewal,
     SyncDatabase, TransferOptions,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::active::{Active, Card};
 use crate::attempts::Attempts;
-use crate::backend::{LocalBackend, Readiness};
+use crate::backend::{GivenUp, LocalBackend, Readiness};
 use crate::chunks::Origins;
 use crate::collect::Collecting;
 use crate::commands::Commander;
@@ -41,10 +41,11 @@ use crate::measure::Measured;
 use crate::membership::{Keeping, Membership};
 use crate::models::{Presets, Residents, Shelf};
 use crate::neighbours::{Neighbours, announcement};
+use crate::noticing::{self, Noticing};
 use crate::progress::Announcer;
 use crate::pulling::Pulling;
 use crate::reconcile::Reconciler;
-use crate::report::{Absence, Reporter};
+use crate::report::{Absence, Refusals, Reporter};
 use crate::site_witness::{Asking, SiteWitness};
 use crate::state::StateDir;
 use crate::status::Status;
@@ -95,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) drain: Drain,
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
+    /// Rung where the next report is wanted at once.
+    news: Arc<Notify>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
 }
@@ -145,7 +148,7 @@ impl Parts {
         let policies = InForce::new(default_policies()?);
         let day = Ledger::open(state.ledgers(), "transfer")?;
         let installer = Installer {
-            pulling: Arc::new(Pulling::new(clock.clone())),
+            pulling: Arc::new(Pulling::new(clock.clone(), config.transfer.slow_kib_per_s)),
             gate: Gate::new(policies.clone(), clock.clone(), utc_offsets(), day),
             settings: config.model.clone(),
             store: store.clone(),
@@ -204,6 +207,7 @@ impl Parts {
             last_card,
             drain: Drain::default(),
             restart: watch::Sender::default(),
+            news: Arc::default(),
             sync,
         };
         Ok((parts, ready, boot_report))
@@ -238,6 +242,7 @@ impl Parts {
             presets: Arc::clone(&self.presets),
             sources: self.sources.clone(),
             sticks,
+            given_up: self.sync.as_ref().map(|sync| GivenUp { outbox: sync.outbox(), news: Arc::clone(&self.news) }),
             readiness,
             answered: AtomicU64::new(0),
             status: Box::new(self.status(link)),
@@ -337,9 +342,21 @@ impl Parts {
             audit: self.audit.clone(),
             pulling: Arc::clone(&self.installer.pulling),
             measured: Arc::clone(&self.measured),
-            audit_began: self.audit.size(),
+            refusals: Refusals::since(self.audit.size()),
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
+        };
+        let (ledger, told) = Ledger::open(self.state.ledgers(), noticing::LEDGER)?;
+        let noticing = Noticing {
+            events: link.events(),
+            active: Arc::clone(&self.active),
+            policies: self.policies.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            store: self.state.store(),
+            ledger,
+            told: told.unwrap_or_default(),
+            before: None,
         };
         let witnessing = self.witnessing(&identity, &link, &stop)?;
         let reconciler = Arc::new(self.reconciler(identity)?);
@@ -370,6 +387,8 @@ impl Parts {
             chunks,
             reconciler,
             reporter,
+            noticing,
+            news: Arc::clone(&self.news),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
             announcer: self.announcer.clone(),

@@ -110,6 +110,12 @@ pub trait Backend: Send + Sync + 'static {
         from: Option<u64>,
     ) -> Result<Map<String, Value>, BackendError>;
 
+    /// Forgets the messages to the control plane that were given up. Gives how many they were.
+    ///
+    /// # Errors
+    /// If the device belongs to no fleet, or they cannot be forgotten.
+    async fn clear_dead_letters(&self, permit: Permit) -> Result<u64, BackendError>;
+
     /// More for `GET /outpost/status`: an object of plain facts, no secrets.
     fn status(&self) -> serde_json::Value {
         serde_json::json!({})

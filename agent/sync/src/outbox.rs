@@ -180,6 +180,15 @@ impl Outbox {
         Ok(())
     }
 
+    /// Forgets the messages that were given up, which ends the alarm; gives how many they were.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn clear_dead_letters(&self) -> Result<u64, SyncError> {
+        let gone = self.database.lock().execute("DELETE FROM dead_letters", []);
+        gone.map(|gone| gone as u64).map_err(SyncError::database("write"))
+    }
+
     /// The ids of all messages that wait, in the order in which they are to be sent. What another version of the agent
     /// queued stays for that one.
     pub(crate) fn waiting(&self) -> Result<Vec<i64>, SyncError> {
@@ -256,7 +265,7 @@ impl Outbox {
                 params![letter.class.name(), i64::try_from(letter.payload.len()).unwrap_or(i64::MAX), because],
             )?;
             transaction.execute(
-                "DELETE FROM dead_letters WHERE id NOT IN (SELECT id FROM dead_letters ORDER BY id DESC LIMIT ?1)",
+                "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?1",
                 params![DEAD_LETTERS],
             )?;
             transaction.commit()
@@ -381,6 +390,11 @@ mod tests {
             outbox.bury(&letters(&outbox)[0], "the broker takes 10 bytes").unwrap();
         }
         assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 0, bytes: 0, dead_letters: 100, events_dropped: 0 });
+        outbox.put(Class::Event, &boot("a"), 200, b"waits").unwrap();
+        assert_eq!(outbox.clear_dead_letters().unwrap(), 100);
+        assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 1, bytes: 5, dead_letters: 0, events_dropped: 0 });
+        outbox.bury(&letters(&outbox)[0], "the broker takes 3 bytes").unwrap();
+        assert_eq!(outbox.dead_letters().unwrap(), [("event".to_owned(), 5, "the broker takes 3 bytes".to_owned())]);
     }
 
     #[test]

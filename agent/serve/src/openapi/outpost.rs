@@ -72,6 +72,12 @@ pub(super) fn operations() -> Vec<Described> {
             .takes("BundleExport")
             .may(&[409])
             .answers(any_object()),
+        Described::post(
+            "/outpost/link/dead-letters/clear",
+            "Forgets the messages to the control plane that were given up.",
+        )
+        .may(&[409])
+        .answers(answer(vec![("cleared", at_least(0))])),
     ]
 }
 

@@ -104,28 +104,20 @@ fn after_a_crash_a_restart_is_done_a_reading_is_begun_once_more_and_an_erasure_h
     for (number, op) in [(1, Operation::Restart), (2, Operation::Rescan), (3, erase)] {
         assert_eq!(commands.take(&command(number, op), Ok(())).unwrap(), Verdict::Begin);
     }
-    assert_eq!(commands.resume().unwrap(), Left::default(), "what this start began goes on");
+    assert!(commands.resume().unwrap().is_empty(), "what this start began goes on");
     said(&commands);
     drop(commands);
     let commands = bench.start("b");
-    let left = commands.resume().unwrap();
-    assert_eq!(left.again, [command(2, Operation::Rescan)]);
-    assert_eq!(said(&commands), [], "nothing is said before it is recorded");
-    drop(commands);
-    // Nor is it forgotten if this start does not get to it; what is done again was begun again.
-    let commands = bench.start("b2");
-    let left = commands.resume().unwrap();
-    assert!(left.again.is_empty());
-    for (command, answer) in left.over {
-        commands.answer(&command.id, answer).unwrap();
-    }
+    assert_eq!(commands.resume().unwrap(), [command(2, Operation::Rescan)]);
     let told = said(&commands);
     assert_eq!(told[0].0, CommandState::Done);
     assert_eq!(told[1].0, CommandState::Failed);
     assert!(told[1].1.starts_with("interrupted"), "{}", told[1].1);
+    drop(commands);
     // It stopped the agent twice: enough.
-    assert_eq!(told[2].0, CommandState::Failed);
-    assert_eq!(commands.resume().unwrap(), Left::default());
+    let commands = bench.start("c");
+    assert!(commands.resume().unwrap().is_empty());
+    assert_eq!(states(&commands), [CommandState::Failed]);
 }
 
 #[test]
@@ -172,4 +164,31 @@ fn an_answer_that_finds_no_room_is_given_when_the_command_comes_again() {
     assert_eq!((told.len(), told.contains(&CommandState::Done)), (256, false));
     commands.take(&status, Ok(())).unwrap();
     assert_eq!(states(&commands), [CommandState::Done]);
+}
+
+#[test]
+fn an_end_waits_to_be_recorded_whoever_settled_it_and_is_recorded_once() {
+    let bench = Bench::new();
+    let first = bench.start("a");
+    let (drain, status, erase) =
+        (command(1, Operation::Drain { seconds: 5 }), command(2, Operation::Status), command(3, Operation::Restart));
+    for begun in [&drain, &status] {
+        assert_eq!(first.take(begun, Ok(())).unwrap(), Verdict::Begin);
+    }
+    first.take(&erase, Err("not listed".into())).unwrap();
+    first.answer(&status.id, Answer::new(CommandState::Done, "fine")).unwrap();
+    first.recorded(&status.id).unwrap();
+    drop(first);
+    let second = bench.start("b");
+    assert_eq!(second.resume().unwrap(), []);
+    let ends = [(erase.clone(), CommandState::Refused), (drain.clone(), CommandState::Failed)];
+    assert_eq!(second.unrecorded().unwrap(), ends);
+    for (command, _) in &ends {
+        second.recorded(&command.id).unwrap();
+    }
+    for known in [&drain, &status, &erase] {
+        second.take(known, Ok(())).unwrap();
+    }
+    second.answer(&drain.id, Answer::new(CommandState::Done, "a second end")).unwrap();
+    assert_eq!(second.unrecorded().unwrap(), [], "an answer that is given again is no second end");
 }
