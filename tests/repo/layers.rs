@@ -109,7 +109,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("outpost-audit", &["outpost-disk"]),
-    ("outpost-control", &["outpost-audit", "outpost-contract", "outpost-planner", "outpost-policies", "outpost-trust"]),
+    (
+        "outpost-control",
+        &[
+            "outpost-audit",
+            "outpost-contract",
+            "outpost-planner",
+            "outpost-policies",
+            "outpost-selector",
+            "outpost-trust",
+        ],
+    ),
     ("outpost-planner", &["outpost-contract"]),
     ("outpost-probe", &["outpost-contract", "outpost-engine"]),
     ("outpost-serve", &["outpost-audit", "outpost-policies"]),
