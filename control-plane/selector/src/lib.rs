@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 pub use error::SelectorError;
 pub use facts::Facts;
 pub use field::{Field, Kind};
+pub use parse::STATES;
 pub use value::{Version, is_label_key, is_label_value};
 
 /// Longest selector, bytes.
@@ -106,10 +107,10 @@ impl Selector {
         evaluate::holds(&self.0, facts)
     }
 
-    /// True if it asks for something of this name.
-    #[must_use]
-    pub fn asks_for(&self, field: Field) -> bool {
-        self.0.tests().any(|test| test.subject == Subject::Field(field))
+    /// The groups that it names.
+    pub fn groups(&self) -> impl Iterator<Item = String> {
+        let of_groups = self.0.tests().filter(|test| test.subject == Subject::Field(Field::Group));
+        of_groups.flat_map(|test| test.values.iter().map(value::Value::text))
     }
 
     /// The same with each group that a selector defines in the place of its name; other groups stay for

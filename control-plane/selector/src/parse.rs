@@ -6,8 +6,8 @@ use crate::error::{SelectorError, meant, quoted};
 use crate::value::{Value, WORDS, is_bare, is_label_key};
 use crate::{Expression, Field, Kind, MOST_BYTES, MOST_DEPTH, MOST_TESTS, Operator, Selector, Subject, Test};
 
-/// Values of the field `state`, for the nearest known word.
-const STATES: &[&str] = &[
+/// Values of the field `state`.
+pub const STATES: &[&str] = &[
     "in-step",
     "pending",
     "waiting",
