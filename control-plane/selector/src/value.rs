@@ -168,8 +168,8 @@ pub(crate) const WORDS: &[&str] = &["and", "or", "not", "in", "all"];
 impl fmt::Display for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_units = |number: &u64, units: &[(&'static str, u64)]| {
-            let fits = units.iter().find(|(_, unit)| *number > 0 && number % unit == 0);
-            let (name, unit) = fits.or(units.last()).copied().unwrap_or(("", 1));
+            let fits = units.iter().find(|(_, unit)| *number > 0 && number.is_multiple_of(*unit));
+            let (name, unit) = fits.or_else(|| units.last()).copied().unwrap_or(("", 1));
             format!("{}{name}", number / unit)
         };
         match self {

@@ -182,3 +182,122 @@ pub(crate) async fn what_if(
     let question = Question { limit: question.limit.min(10 * MOST_PER_PAGE), ..question };
     Ok(Json(fleet.run_as(actor, Act::See, "what-if", move |fleet| fleet.what_if(&question)).await?))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Method, Request, StatusCode};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::shares::Shares;
+
+    struct House {
+        fleet: Fleet,
+        token: String,
+        _dir: tempfile::TempDir,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let config = Config::new(dir.path().join("state"));
+            let made = Fleet::init(config, Clock::fixed(1_800_000_000)).unwrap();
+            made.fleet.add_crowd(60).unwrap();
+            Self { fleet: made.fleet, token: made.admin_token, _dir: dir }
+        }
+
+        async fn ask(
+            &self,
+            method: Method,
+            path: &str,
+            body: &Value,
+            token: &str,
+        ) -> (StatusCode, Option<String>, Value) {
+            let shares = Shares::new(self.fleet.config().rates, |_| None);
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let request =
+                request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+            let response = super::super::router(self.fleet.clone(), shares).oneshot(request).await.unwrap();
+            let link = response.headers().get(header::LINK).map(|link| link.to_str().unwrap().to_owned());
+            let status = response.status();
+            let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+            (status, link, serde_json::from_slice(&bytes).unwrap())
+        }
+
+        async fn get(&self, path: &str) -> (StatusCode, Option<String>, Value) {
+            self.ask(Method::GET, path, &Value::Null, &self.token).await
+        }
+    }
+
+    #[tokio::test]
+    async fn links_lead_through_every_page_and_without_them_the_list_is_as_it_was() {
+        let house = House::new();
+        let (_, link, all) = house.get("/v1/devices").await;
+        assert_eq!((all.as_array().unwrap().len(), link), (60, None));
+        for list in ["/v1/devices", "/v1/inventory"] {
+            let mut seen = Vec::new();
+            let mut next = Some(format!("{list}?limit=7&where=name%3Dbox-000*+and+not+revoked"));
+            while let Some(path) = next {
+                let (status, link, page) = house.get(&path).await;
+                assert_eq!(status, StatusCode::OK, "{path}: {page}");
+                seen.extend(page.as_array().unwrap().iter().map(|one| one["device"].as_str().unwrap().to_owned()));
+                next = link.map(|link| link.trim_start_matches('<').split('>').next().unwrap().to_owned());
+            }
+            assert_eq!(seen.len(), 60, "{list}");
+            assert!(seen.is_sorted());
+        }
+    }
+
+    #[tokio::test]
+    async fn labels_groups_previews_and_what_cannot_be_read() {
+        let house = House::new();
+        let labels = json!({"stage": "canary", "role": null});
+        let (status, _, labels) = house.ask(Method::PATCH, "/v1/devices/box-00001/labels", &labels, &house.token).await;
+        assert_eq!((status, labels), (StatusCode::OK, json!({"stage": "canary"})));
+        let group = json!({"name": "canary", "selector": "label.stage = canary"});
+        let (status, _, group) = house.ask(Method::POST, "/v1/groups", &group, &house.token).await;
+        assert_eq!((status, &group["selector"]), (StatusCode::OK, &json!("label.stage=canary")));
+        let (_, _, preview) = house.get("/v1/selectors/preview?where=group%3Dcanary").await;
+        assert_eq!((&preview["count"], &preview["first"]), (&json!(1), &json!(["box-00001"])));
+        let (_, _, view) = house.get("/v1/inventory/box-00001").await;
+        assert_eq!((&view["groups"], &view["drift"]["state"]), (&json!(["canary"]), &json!("in-step")));
+        let (status, _, error) = house.get("/v1/selectors/preview?where=memry%3E1").await;
+        assert_eq!((status, &error["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("bad_selector")));
+        assert!(error["error"]["message"].as_str().unwrap().contains("did you mean `memory`?"), "{error}");
+        let (status, _, _) = house.get("/v1/devices?limit=lots").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let (status, _, _) = house.ask(Method::DELETE, "/v1/groups/canary", &Value::Null, &house.token).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(house.get("/v1/groups/canary").await.0, StatusCode::NOT_FOUND);
+        let question = json!({"model": "nothing-of-the-kind"});
+        let (status, _, _) = house.ask(Method::POST, "/v1/what-if", &question, &house.token).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(house.get("/v1/overview").await.2["devices"], json!(60));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_answered_without_the_token() {
+        let house = House::new();
+        for (method, path) in [
+            (Method::GET, "/v1/devices?limit=1"),
+            (Method::GET, "/v1/inventory"),
+            (Method::GET, "/v1/inventory/box-00001"),
+            (Method::GET, "/v1/overview"),
+            (Method::GET, "/v1/groups"),
+            (Method::POST, "/v1/groups"),
+            (Method::GET, "/v1/groups/canary"),
+            (Method::DELETE, "/v1/groups/canary"),
+            (Method::GET, "/v1/selectors/preview?where=all"),
+            (Method::GET, "/v1/devices/box-00001/labels"),
+            (Method::PATCH, "/v1/devices/box-00001/labels"),
+            (Method::POST, "/v1/what-if"),
+        ] {
+            let (status, _, _) = house.ask(method, path, &json!({}), "not the token").await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+        }
+    }
+}

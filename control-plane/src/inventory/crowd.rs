@@ -49,7 +49,7 @@ impl Fleet {
             Ok(())
         })?;
         database.set_site(&device, Some(&format!("store-{}", number / 25)))?;
-        let role = if number % 5 == 0 { "kiosk" } else { "till" };
+        let role = if number.is_multiple_of(5) { "kiosk" } else { "till" };
         database.set_labels(&device, &[("role".to_owned(), role.to_owned())].into(), &[])?;
         if number % 50 != 49 {
             let model = MODELS[number % MODELS.len()].parse().ok();

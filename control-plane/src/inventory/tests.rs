@@ -343,7 +343,7 @@ fn a_database_of_an_earlier_release_gets_its_facts_when_it_is_opened() {
 /// Says how long each question takes with ten thousand devices; p95 of 40, milliseconds.
 #[test]
 #[ignore = "a measurement: run it alone, with --nocapture"]
-#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement says what it measured")]
+#[expect(clippy::print_stdout, reason = "a measurement says what it measured")]
 fn how_long_ten_thousand_devices_take() {
     let House { fleet, .. } = &house(10_000);
     catalogue(fleet);
