@@ -7,7 +7,7 @@ use outpost_audit::{AuditLog, EraseOrder, Kind, Pseudonyms, Record, Who};
 use outpost_contract::{Answer, Command, CommandState, Operation};
 use outpost_policies::InForce;
 use outpost_store::Store;
-use outpost_sync::{Commands, Verdict};
+use outpost_sync::{Commands, Left, Verdict};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
@@ -42,7 +42,10 @@ impl Commander {
     pub(crate) async fn run(self, mut arrived: mpsc::Receiver<Bytes>) {
         let journal = self.journal.clone();
         match aside(move || journal.resume()).await {
-            Ok(again) => {
+            Ok(Left { again, over }) => {
+                for (command, answer) in over {
+                    self.finish(&command, answer).await;
+                }
                 for command in again {
                     self.perform(&command).await;
                 }
@@ -104,6 +107,19 @@ impl Commander {
         }
         if let Err(error) = self.record(command, state).await {
             tracing::error!(error = format!("{error:#}"), "the end of a command could not be recorded");
+        }
+    }
+
+    /// Records and gives the answer to what an earlier start began. What cannot be recorded is not answered; the next start
+    /// finds it again.
+    async fn finish(&self, command: &Command, answer: Answer) {
+        let ending = async {
+            self.record(command, answer.state).await?;
+            let (journal, id) = (self.journal.clone(), command.id.clone());
+            aside(move || journal.answer(&id, answer)).await
+        };
+        if let Err(error) = ending.await {
+            tracing::error!(id = %command.id, error = format!("{error:#}"), "what the last start left is not settled");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{BootId, EventKind, Reason, ReasonCode, Reported};
+use outpost_contract::{BootId, EventKind, Reason, ReasonCode, Reported, TargetName};
 use outpost_disk::Clock;
 use outpost_sync::{Class, LinkEvent, LinkHandle};
 use tokio::sync::{mpsc, watch};
@@ -19,6 +19,7 @@ use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
 use crate::site_witness::Asking;
 use crate::stick::HandedIn;
+use crate::telling::Telling;
 use crate::witnessing::{Answers, Witnessing};
 
 /// A report without news goes out this often.
@@ -26,6 +27,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// While a model is fetched, how far it is goes out this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+
+/// How often it is looked how things stand, beside when they are known to have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What could not be fetched is tried again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -70,6 +74,8 @@ impl Fleet {
         let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
         // What was told as an event: what is tried again every few seconds is told once.
         let mut refused: Vec<Reason> = Vec::new();
+        let mut telling = Telling::from(self.serving(), self.audit.space().level);
+        let mut look = tokio::time::interval(LOOK_EVERY);
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -109,8 +115,10 @@ impl Fleet {
                         self.tell(kind, &format!("{}: {}", reason.subject, reason.detail));
                     }
                     refused.clone_from(&standing.reasons);
+                    self.look(&mut telling);
                     self.report(&standing).await;
                 }
+                _ = look.tick() => self.look(&mut telling),
                 // Offline, the newest snapshot is enough.
                 _ = progress.tick(), if self.link.connectivity().borrow().is_online() => {
                     if self.reporter.pulling.is_moving() {
@@ -185,6 +193,17 @@ impl Fleet {
         let reported: Reported = self.reporter.snapshot(&self.boot, standing, connected, self.clock.now_s()).await;
         if let Err(error) = self.link.report(&reported) {
             tracing::error!(%error, "a report could not be queued");
+        }
+    }
+
+    /// The file that serves.
+    fn serving(&self) -> Option<TargetName> {
+        self.reporter.active.current().and_then(|loaded| loaded.card.target.clone())
+    }
+
+    fn look(&self, telling: &mut Telling) {
+        for (kind, text) in telling.look(self.serving(), &self.audit.space()) {
+            self.tell(kind, &text);
         }
     }
 

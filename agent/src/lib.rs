@@ -44,6 +44,7 @@ mod status;
 mod stick;
 mod succession;
 mod telemetry;
+mod telling;
 pub mod template_worker;
 mod time_zone;
 mod witnessing;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{Reason, ReasonCode};
+use outpost_contract::{EventKind, Reason, ReasonCode};
 use outpost_policies::{InForce, WhenRevoked};
-use outpost_sync::{Connectivity, IdentityEvent, Renewal, SyncDatabase};
+use outpost_sync::{Connectivity, Events, IdentityEvent, Renewal, SyncDatabase};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -49,31 +49,50 @@ pub(crate) struct Keeping {
     pub(crate) membership: Membership,
     pub(crate) installer: Arc<Installer>,
     pub(crate) audit: AuditLog,
+    pub(crate) events: Events,
     pub(crate) stop: CancellationToken,
 }
 
 impl Keeping {
     /// Runs until it is told to stop.
     pub(crate) async fn run(self) {
-        let Self { renewal, connectivity, membership, installer, audit, stop } = self;
-        let (sender, mut events) = mpsc::channel(EVENTS);
+        let Self { renewal, connectivity, membership, installer, audit, events, stop } = self;
+        let (sender, mut happened) = mpsc::channel(EVENTS);
+        // Why it was not renewed is told once, however often it is tried.
+        let mut told = None;
+        let tell = |kind, text: &str| {
+            if let Err(error) = events.say(kind, text) {
+                tracing::error!(%error, "an event could not be queued");
+            }
+        };
         let renewing = tokio::spawn(renewal.run(connectivity, sender, stop));
-        while let Some(event) = events.recv().await {
+        while let Some(event) = happened.recv().await {
             let record = Record::new(Kind::DeviceEnrol);
             let record = match event {
-                IdentityEvent::Renewed { fingerprint, not_after_s } => record
-                    .detail("act", "renewed")
-                    .detail("key", fingerprint.to_string())
-                    .detail("not_after_s", not_after_s),
+                IdentityEvent::Renewed { fingerprint, not_after_s } => {
+                    told = None;
+                    tell(EventKind::Renewal, "the certificate was renewed, with a new key");
+                    record
+                        .detail("act", "renewed")
+                        .detail("key", fingerprint.to_string())
+                        .detail("not_after_s", not_after_s)
+                }
                 IdentityEvent::Revoked => {
                     if let Some(reason) = membership.stopped() {
                         installer.withhold(&reason).await;
                     }
+                    tell(EventKind::Revoked, "this device was told that it is revoked");
                     record.detail("act", "revoked")
                 }
                 IdentityEvent::Admitted => record.detail("act", "admitted"),
-                // In the operations log; the old certificate is in force, and nothing has changed.
-                IdentityEvent::NotRenewed { .. } => continue,
+                // No record: the old certificate is in force, and nothing has changed.
+                IdentityEvent::NotRenewed { reason } => {
+                    if told.as_ref() != Some(&reason) {
+                        tell(EventKind::Renewal, &format!("the certificate could not be renewed: {reason}"));
+                        told = Some(reason);
+                    }
+                    continue;
+                }
             };
             if let Err(error) = audit.append(record).await {
                 tracing::error!(%error, "a change of this device's identity could not be recorded");

@@ -409,6 +409,7 @@ impl Parts {
         Ok(Keeping {
             renewal: renewal.context("cannot use the device's identity")?,
             connectivity: link.connectivity(),
+            events: link.events(),
             membership,
             installer: Arc::clone(&self.installer),
             audit: self.audit.clone(),

@@ -63,6 +63,9 @@ pub(crate) enum Command {
     /// Sticks for boxes without a network
     #[command(subcommand, after_help = "Example: outpost-control bundle export /mnt/stick/outpost")]
     Bundle(Bundle),
+    /// Backups of the whole fleet: keys, database, models, mirrors
+    #[command(subcommand, after_help = "Example: outpost-control backup create /mnt/backup/monday")]
+    Backup(Backup),
     /// Files for a broker that is not the control plane's own
     #[command(subcommand, after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
     Broker(Broker),
@@ -429,6 +432,33 @@ pub(crate) enum Bundle {
     #[command(after_help = "Example: outpost-control bundle import /mnt/stick/outpost")]
     Import {
         /// The directory that `outpost bundle export` wrote
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// `outpost-control backup …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backup {
+    /// Copy everything, while the server runs, and verify the copy. It holds every key of the server: keep it as one
+    #[command(after_help = "Example: outpost-control backup create /mnt/backup/monday")]
+    Create {
+        /// An empty directory, or one that is not there yet
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Read every file of a backup and compare it with what was copied
+    #[command(after_help = "Example: outpost-control backup verify /mnt/backup/monday")]
+    Verify {
+        /// What `backup create` wrote
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Make a state directory out of a backup; `--state` says which, and it must be empty. Codes and allowed keys that
+    /// were open let nobody in any more; devices that were revoked since are to be revoked again
+    #[command(after_help = "Example: outpost-control backup restore /mnt/backup/monday --state /srv/outpost")]
+    Restore {
+        /// What `backup create` wrote
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },

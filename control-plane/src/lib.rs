@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod audit;
+mod backup;
 mod blobs;
 pub mod broker;
 mod bulk;
@@ -39,6 +40,7 @@ mod tokens;
 
 pub use app::{ControlPlane, Running};
 pub use audit::{Incident, MirrorSummary};
+pub use backup::{BackedUp, BackupError, BackupIndex, Restored, restore, verify_backup};
 pub use blobs::BlobError;
 pub use bulk::{BulkError, parse_keys, parse_names};
 pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeError};

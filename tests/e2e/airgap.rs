@@ -58,6 +58,12 @@ impl Till {
         Ok(serde_json::from_str(&told)?)
     }
 
+    fn export_from(&self, stick: &Path, record: u64) -> Result<()> {
+        let stick = stick.to_str().context("the path is UTF-8")?;
+        output(&self.outpost, &["--state", &self.root, "bundle", "export", "--from", &record.to_string(), stick])?;
+        Ok(())
+    }
+
     /// What the command says when it fails, which it must.
     fn refuses(&self, stick: &Path) -> Result<String> {
         let ran = Command::new(&self.outpost)
@@ -191,8 +197,11 @@ async fn what_a_box_records_and_reports_comes_home_on_a_stick_and_the_answer_on_
     till.answers().await?;
 
     // Home, and once more the same stick.
-    let waiting = async || -> Result<bool> { Ok(till.status()?["link"]["backlog"]["letters"].as_u64() > Some(0)) };
-    eventually("the device has something to say", PATIENCE, async || waiting().await.unwrap_or(true)).await?;
+    let waiting = async || -> Result<bool> { Ok(till.status()?["agent"]["fleet"]["backlog"].as_u64() > Some(0)) };
+    eventually("the device has something to say", PATIENCE, async || waiting().await.unwrap_or(false)).await?;
+    till.export_from(&stick("gap"), 3)?;
+    let refused = come_home(&fleet, &stick("gap")).await?;
+    ensure!(refused.as_ref().is_err_and(|error| error.contains("outpost bundle export --from 0")), "{refused:?}");
     let sent = till.export(&stick("home"))?;
     ensure!(sent["first_record"] == 0 && sent["letters"].as_u64() > Some(0), "{sent}");
     let brought = come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;

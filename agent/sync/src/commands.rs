@@ -30,6 +30,15 @@ const MOST_BEGINNINGS: i64 = 2;
 /// The latest deadline among the forgotten: what is not later than that may have been done.
 const FORGOTTEN_UNTIL_S: &str = "commands_forgotten_until_s";
 
+/// What an earlier start left undone.
+#[derive(Debug, Default, PartialEq)]
+pub struct Left {
+    /// To be done once more.
+    pub again: Vec<Command>,
+    /// Over, with the answer that is still to be given.
+    pub over: Vec<(Command, Answer)>,
+}
+
 /// What to do with a command that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -127,15 +136,16 @@ impl Commands {
         Ok(())
     }
 
-    /// At a start: what the last one left undone. A restart is done by this start; what does no harm is given out to be begun
-    /// once more; everything else has failed.
+    /// At a start: what the last one left undone. What does no harm is to be begun once more. Everything else is over, with the
+    /// answer that is to be recorded and then given with [`answer`](Self::answer): a restart is done by this start, the rest
+    /// has failed. Until it is given, the next start finds it again.
     ///
     /// # Errors
     /// If the journal cannot be read or written.
-    pub fn resume(&self) -> Result<Vec<Command>, SyncError> {
+    pub fn resume(&self) -> Result<Left, SyncError> {
         let now_s = self.clock.now_s();
-        let again = self.write(|transaction| {
-            let mut again = Vec::new();
+        self.write(|transaction| {
+            let mut left = Left::default();
             for (document, begun, boot) in unfinished(transaction)? {
                 if boot == self.boot.as_str() {
                     continue;
@@ -148,17 +158,15 @@ impl Commands {
                         transaction
                             .execute(sql, params![command.id.as_str(), self.boot.as_str()])
                             .map_err(SyncError::database("write"))?;
-                        again.push(command);
+                        left.again.push(command);
                         continue;
                     }
                     _ => Answer::new(CommandState::Failed, "interrupted: the agent stopped while it was at work"),
                 };
-                self.settle(transaction, &command.id, answer, now_s)?;
+                left.over.push((command, answer));
             }
-            Ok(again)
-        })?;
-        self.news.notify_one();
-        Ok(again)
+            Ok(left)
+        })
     }
 
     /// Keeps a final answer, unless there is one.

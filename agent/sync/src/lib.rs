@@ -31,7 +31,7 @@ pub mod transfer;
 mod web;
 
 pub use accepted::{Accepted, AcceptedSlot};
-pub use commands::{Commands, Verdict};
+pub use commands::{Commands, Left, Verdict};
 pub use database::{SyncDatabase, SyncError};
 pub use enrol::{EnrolError, Enrolment, Patience, device_fingerprint, enrol, enrol_patiently};
 pub use events::Events;

@@ -1,6 +1,7 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
 mod audit;
+mod backup;
 mod broker;
 mod bundle;
 mod catalogue;
@@ -37,6 +38,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
     let json = cli.json;
     let state = cli.state;
     // Only where it is needed: the machine of a holder of offline keys has no fleet.
+    let given = state.clone();
     let config = move || -> Result<Config> { Ok(Config::load(state_directory(state)?)?) };
     match cli.command {
         Command::Init => setup::init(config()?, json),
@@ -48,6 +50,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Plan(command) => inventory::plan(config()?, command, json),
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Bundle(command) => bundle::run(config()?, command, json),
+        Command::Backup(command) => backup::run(config, given, command, json),
         Command::Broker(command) => broker::run(config()?, &command, json),
         Command::User(command) => user::run(config()?, command, json),
     }

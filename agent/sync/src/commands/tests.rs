@@ -104,20 +104,28 @@ fn after_a_crash_a_restart_is_done_a_reading_is_begun_once_more_and_an_erasure_h
     for (number, op) in [(1, Operation::Restart), (2, Operation::Rescan), (3, erase)] {
         assert_eq!(commands.take(&command(number, op), Ok(())).unwrap(), Verdict::Begin);
     }
-    assert!(commands.resume().unwrap().is_empty(), "what this start began goes on");
+    assert_eq!(commands.resume().unwrap(), Left::default(), "what this start began goes on");
     said(&commands);
     drop(commands);
     let commands = bench.start("b");
-    assert_eq!(commands.resume().unwrap(), [command(2, Operation::Rescan)]);
+    let left = commands.resume().unwrap();
+    assert_eq!(left.again, [command(2, Operation::Rescan)]);
+    assert_eq!(said(&commands), [], "nothing is said before it is recorded");
+    drop(commands);
+    // Nor is it forgotten if this start does not get to it; what is done again was begun again.
+    let commands = bench.start("b2");
+    let left = commands.resume().unwrap();
+    assert!(left.again.is_empty());
+    for (command, answer) in left.over {
+        commands.answer(&command.id, answer).unwrap();
+    }
     let told = said(&commands);
     assert_eq!(told[0].0, CommandState::Done);
     assert_eq!(told[1].0, CommandState::Failed);
     assert!(told[1].1.starts_with("interrupted"), "{}", told[1].1);
-    drop(commands);
     // It stopped the agent twice: enough.
-    let commands = bench.start("c");
-    assert!(commands.resume().unwrap().is_empty());
-    assert_eq!(states(&commands), [CommandState::Failed]);
+    assert_eq!(told[2].0, CommandState::Failed);
+    assert_eq!(commands.resume().unwrap(), Left::default());
 }
 
 #[test]
