@@ -31,8 +31,8 @@ pub struct DeviceView {
     pub enrolled_s: i64,
     /// The agent's version.
     pub agent: String,
-    /// Connected now. Of a device that vanishes, the broker says so 30 s after the connection ended, at the latest 45 s
-    /// after it fell silent.
+    /// Connected now. Of a device that vanishes the broker says so by its will, 30 s after the connection ended; a connection
+    /// that fell silent ends one and a half keep-alives (45 s) later.
     pub online: bool,
     /// Last heard of, seconds since 1970-01-01 UTC.
     pub seen_s: Option<i64>,
