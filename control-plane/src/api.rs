@@ -7,6 +7,7 @@ mod devices;
 mod enrol;
 mod error;
 mod identity;
+mod inventory;
 mod renew;
 mod tokens;
 
@@ -49,6 +50,14 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/devices/{device}/commands", get(commands::list).post(commands::give))
         .route("/v1/devices/{device}/commands/{id}", get(commands::show))
         .route("/v1/devices/{device}/events", get(commands::events))
+        .route("/v1/devices/{device}/labels", get(inventory::labels).patch(inventory::set_labels))
+        .route("/v1/inventory", get(inventory::list))
+        .route("/v1/inventory/{device}", get(inventory::show))
+        .route("/v1/overview", get(inventory::overview))
+        .route("/v1/groups", get(inventory::groups).post(inventory::keep_group))
+        .route("/v1/groups/{group}", get(inventory::group).delete(inventory::remove_group))
+        .route("/v1/selectors/preview", get(inventory::preview))
+        .route("/v1/what-if", post(inventory::what_if))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))

@@ -1,8 +1,13 @@
 //! The command line, in the order in which an admin meets it.
 
+mod inventory;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use inventory::SELECTORS;
+pub(crate) use inventory::{Group, Plan};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -45,6 +50,13 @@ pub(crate) enum Command {
     /// Devices: enrolment by code, key or request, inventory, assignment, revocation
     #[command(subcommand, after_help = "Example: outpost-control device code till-7")]
     Device(Device),
+    /// Groups of devices: those that a selector means, or fixed members
+    #[command(subcommand, after_help = "Example: outpost-control group ls")]
+    Group(Group),
+    /// What if: which devices could hold a model, and what the others lack
+    #[command(after_help = "Asks each device's planner with what its machine measured last; nothing is sent.\n\n\
+                      Example: outpost-control plan --model qwen3-0.6b --context 8192 --tokens-per-second 8")]
+    Plan(Plan),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
@@ -263,9 +275,26 @@ pub(crate) enum Device {
         /// Fingerprint of its key
         fingerprint: String,
     },
-    /// List devices
-    #[command(after_help = "Example: outpost-control device ls --json")]
-    Ls,
+    /// List devices: where, connected, state, memory, what runs, desired state in force, why not further
+    #[command(after_help = SELECTORS)]
+    Ls {
+        /// Only those that a selector means
+        #[arg(long = "where", value_name = "SELECTOR")]
+        selector: Option<String>,
+    },
+    /// Attach words to a device, to select it by, or take them away; without any, show them
+    #[command(after_help = "Examples: outpost-control device label till-7 role=till stage=canary\n          \
+                      outpost-control device label till-7 --remove stage")]
+    Label {
+        /// The device
+        device: String,
+        /// KEY=VALUE
+        #[arg(value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+        /// Take this one away; may be given more than once
+        #[arg(long, value_name = "KEY")]
+        remove: Vec<String>,
+    },
     /// Show one device with its newest report
     #[command(after_help = "Example: outpost-control device show till-7")]
     Show {

@@ -94,6 +94,18 @@ pub enum FleetError {
     /// The name of a site is none.
     #[error("`{}` is no name for a site: write 1 to 64 of a-z, 0-9 and `-`, as in `store-12`", .0.escape_debug())]
     Site(String),
+    /// A selector cannot be read.
+    #[error("{0}")]
+    Selector(#[from] outpost_selector::SelectorError),
+    /// Groups go round in circles.
+    #[error(transparent)]
+    Groups(#[from] outpost_selector::GroupError),
+    /// There is no such group.
+    #[error("there is no group `{}`; `outpost-control group ls` shows those that are", .0.escape_debug())]
+    UnknownGroup(String),
+    /// A label, a group or a question that cannot be.
+    #[error("{0}")]
+    Inventory(String),
     /// A code's validity is out of bounds.
     #[error("a code is valid for 1 second to 30 days, not {0} seconds")]
     CodeValidity(i64),

@@ -111,6 +111,17 @@ async fn speak(sender: Sender, mut to_say: mpsc::Receiver<Saying>) {
     }
 }
 
+/// Takes messages in as the link would bring them; nobody is answered.
+#[cfg(any(test, feature = "crowd"))]
+pub(crate) fn take_in(fleet: &Fleet, messages: Vec<(String, bytes::Bytes)>) -> Result<(), FleetError> {
+    let (audit, _nobody) = mpsc::channel(1);
+    let outcome = Intake { fleet: fleet.clone(), audit }.take_all(messages)?;
+    if outcome.is_news {
+        fleet.tell_news();
+    }
+    Ok(())
+}
+
 /// Takes requests for chunks from the second connection and hands them on without waiting.
 pub(crate) async fn hand_on_questions(
     fleet: Fleet,

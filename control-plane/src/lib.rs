@@ -25,6 +25,7 @@ mod files;
 mod fleet;
 mod http;
 mod ingest;
+mod inventory;
 pub mod keys;
 mod link;
 mod mosquitto;
@@ -51,8 +52,14 @@ pub use db::{Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, StoredE
 pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
+pub use inventory::words::{ago, clean, size};
+pub use inventory::{
+    Answer, Bucket, Cause, CertificateState, CertificateView, ClockView, DeviceView, Drift, Group, Lack, MOST_PER_PAGE,
+    Machine, Overview, Page, Preview, Question, Runs, SiteCount, WhatIf,
+};
 pub use keys::{Holder, KeysError, OfflineKeys, ServerKey};
 pub use mosquitto::MosquittoFiles;
+pub use outpost_selector::Selector;
 pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

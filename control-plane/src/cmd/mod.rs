@@ -8,6 +8,7 @@ mod catalogue;
 mod command;
 mod device;
 mod enrolment;
+mod inventory;
 mod keys;
 #[cfg(test)]
 mod page;
@@ -45,6 +46,8 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Keys(command) => keys::run(config, command, json),
         Command::Catalogue(command) => catalogue::run(config()?, command, json),
         Command::Device(command) => device::run(config()?, command, json),
+        Command::Group(command) => inventory::group(config()?, command, json),
+        Command::Plan(command) => inventory::plan(config()?, command, json),
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Bundle(command) => bundle::run(config()?, command, json),
         Command::Backup(command) => backup::run(config, given, command, json),

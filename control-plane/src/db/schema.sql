@@ -100,3 +100,29 @@ CREATE TABLE IF NOT EXISTS homes (
     device TEXT PRIMARY KEY, origin TEXT NOT NULL, record INTEGER NOT NULL, made_at_s INTEGER NOT NULL,
     imported_s INTEGER NOT NULL, stored TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Words that operators attach to devices.
+CREATE TABLE IF NOT EXISTS labels (
+    device TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (device, key)
+) STRICT, WITHOUT ROWID;
+
+-- Groups of devices: those that a selector means, or fixed members.
+CREATE TABLE IF NOT EXISTS device_groups (
+    name TEXT PRIMARY KEY, description TEXT NOT NULL, selector TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS group_members (
+    device TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (device, name)
+) STRICT, WITHOUT ROWID;
+
+-- What the newest report of each device says, in columns: ten thousand of them are gone through in milliseconds.
+CREATE TABLE IF NOT EXISTS facts (
+    device TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, sequence INTEGER NOT NULL, received_s INTEGER NOT NULL,
+    agent TEXT NOT NULL, desired_version INTEGER NOT NULL, applied_version INTEGER NOT NULL,
+    policy_version INTEGER NOT NULL, model TEXT, target TEXT, context_tokens INTEGER, speed_milli INTEGER,
+    refusals INTEGER NOT NULL, waits INTEGER NOT NULL, reasons TEXT NOT NULL, backlog INTEGER NOT NULL,
+    dead_letters INTEGER NOT NULL, measured_at_s INTEGER, cpu TEXT, cores INTEGER, features TEXT,
+    memory_bytes INTEGER, available_bytes INTEGER, disk_bytes INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What the machine of each device can give, as it last said: what-if asks the planner with it.
+CREATE TABLE IF NOT EXISTS measurements (device TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
