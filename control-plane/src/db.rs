@@ -9,6 +9,7 @@ mod devices;
 mod enrol_requests;
 mod events;
 mod homes;
+mod invitations;
 mod reports;
 mod sites;
 
@@ -31,6 +32,8 @@ pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
 pub(crate) use homes::Homecoming;
+pub(crate) use invitations::Page;
+pub use invitations::{AllowedKey, OpenCode};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

@@ -51,7 +51,7 @@ pub use db::{Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, StoredE
 pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
-pub use keys::{Holder, KeysError, OfflineKeys, ServerKey};
+pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
 pub use shares::Rates;
 pub use tls::TlsError;

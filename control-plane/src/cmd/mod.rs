@@ -11,6 +11,7 @@ mod enrolment;
 mod keys;
 #[cfg(test)]
 mod page;
+mod passphrase;
 mod serve;
 mod setup;
 mod user;
