@@ -5,6 +5,7 @@ mod codes;
 mod commands;
 mod devices;
 mod enrol;
+mod enrolment;
 mod error;
 mod identity;
 mod inventory;
@@ -19,7 +20,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use outpost_contract::limits::ENROL_BYTES;
 use serde_json::json;
 
@@ -43,6 +44,14 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/renew/nonce", get(renew::nonce))
         .route("/v1/renew", post(renew::renew_late))
         .route("/v1/codes", post(codes::create))
+        .route("/v1/enrolment/codes", get(enrolment::codes).post(enrolment::create_codes).layer(lists()))
+        .route("/v1/enrolment/codes/{id}", delete(enrolment::withdraw_code))
+        .route("/v1/enrolment/keys", get(enrolment::keys).post(enrolment::allow_keys).layer(lists()))
+        .route("/v1/enrolment/keys/{fingerprint}", delete(enrolment::forbid_key))
+        .route("/v1/enrolment/requests", get(enrolment::requests))
+        .route("/v1/enrolment/requests/{fingerprint}/accept", post(enrolment::accept))
+        .route("/v1/enrolment/requests/{fingerprint}/reject", post(enrolment::reject))
+        .route("/v1/devices/{device}/site", put(enrolment::set_site))
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{device}", get(devices::show))
         .route("/v1/devices/{device}/assignment", put(devices::assign))
@@ -68,6 +77,11 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .layer(Extension(shares))
         .layer(middleware::from_fn(in_time))
         .with_state(fleet)
+}
+
+/// Lists may be longer than other bodies: an operator's identity is looked at before the body is read.
+fn lists() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(enrolment::LIST_BYTES)
 }
 
 /// Also while the broker is not there: devices enrol and operators work without it.

@@ -88,8 +88,31 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "NAME")]
         holder: Option<String>,
         /// The keys are there already: only write NAME.pub.json
-        #[arg(long, requires = "holder")]
+        #[arg(long, requires = "holder", conflicts_with = "passphrase")]
         existing: bool,
+        /// Lock them with a passphrase, which is asked for twice
+        #[arg(long)]
+        passphrase: bool,
+        /// Read the passphrase from a file instead: that of the new keys, or of those that are there already
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Set, change or remove the passphrase of offline keys; needs no fleet and no network
+    #[command(after_help = "Examples: outpost-control keys passphrase --keys /mnt/ada\n          \
+                      outpost-control keys passphrase --keys /mnt/ada --remove")]
+    Passphrase {
+        /// Directory of the offline keys
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// Leave them without one
+        #[arg(long, conflicts_with = "new_passphrase_file")]
+        remove: bool,
+        /// Read the passphrase that they have from a file; more than once if a change was interrupted
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Vec<PathBuf>,
+        /// Read the new passphrase from a file, instead of asking for it twice
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
     },
     /// Plan a root: whose keys count. It counts when enough holders have signed it and it is installed
     #[command(after_help = "Example: outpost-control keys root --holder ada.pub.json --holder bo.pub.json \
@@ -116,6 +139,9 @@ pub(crate) enum Keys {
         /// The holder's keys; more than once for more holders at one machine
         #[arg(long, value_name = "DIR", required = true)]
         keys: Vec<PathBuf>,
+        /// Read a passphrase from a file, instead of asking at the terminal; more than once for more holders
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Vec<PathBuf>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -170,6 +196,9 @@ pub(crate) enum Catalogue {
         /// Directory of the offline keys; more than once for more holders at one machine
         #[arg(long, value_name = "DIR", required = true)]
         keys: Vec<PathBuf>,
+        /// Read a passphrase from a file, instead of asking at the terminal; more than once for more holders
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Vec<PathBuf>,
         /// What is in it
         #[command(flatten)]
         content: ReleaseContent,

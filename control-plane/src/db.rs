@@ -11,6 +11,7 @@ mod events;
 mod facts;
 mod homes;
 mod inventory;
+mod invitations;
 mod reports;
 mod sites;
 
@@ -37,6 +38,8 @@ pub(crate) use homes::Homecoming;
 #[cfg(test)]
 pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
+pub(crate) use invitations::Page;
+pub use invitations::{AllowedKey, OpenCode};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

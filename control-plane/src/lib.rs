@@ -57,7 +57,7 @@ pub use inventory::{
     Answer, Bucket, Cause, CertificateState, CertificateView, ClockView, DeviceView, Drift, Group, Lack, MOST_PER_PAGE,
     Machine, Overview, Page, Preview, Question, Runs, SiteCount, WhatIf,
 };
-pub use keys::{Holder, KeysError, OfflineKeys, ServerKey};
+pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
 pub use outpost_selector::Selector;
 pub use shares::Rates;

@@ -91,6 +91,9 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
         FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),
         FleetError::Groups(_) | FleetError::Inventory(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        FleetError::NoAllowedKey(_) => (StatusCode::NOT_FOUND, "unknown_key"),
+        FleetError::NoCode => (StatusCode::NOT_FOUND, "unknown_code"),
+        FleetError::List(_) => (StatusCode::BAD_REQUEST, "bad_list"),
         FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) | FleetError::Site(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }

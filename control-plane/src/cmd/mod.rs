@@ -12,6 +12,7 @@ mod inventory;
 mod keys;
 #[cfg(test)]
 mod page;
+mod passphrase;
 mod serve;
 mod setup;
 mod user;

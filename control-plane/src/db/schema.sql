@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS chunks (
     id BLOB PRIMARY KEY, blob BLOB NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Certificates of each device that count: one key, except between a renewal and the first use of the new key. A device that
+-- Who is let in: the certificates of each device that count now. Rows go when a certificate counts no more; `certificates`
+-- below keeps every serial number, for brokers that are told who is *not* let in. One key, except between a renewal and the first use of the new key. A device that
 -- enrolled before there was this table has no row; its first renewal writes them.
 CREATE TABLE IF NOT EXISTS device_keys (
     number INTEGER PRIMARY KEY, device TEXT NOT NULL, serial TEXT NOT NULL UNIQUE, key_sha256 BLOB NOT NULL,
@@ -90,7 +91,9 @@ CREATE TABLE IF NOT EXISTS events (
     at_s INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (device, boot, sequence)
 ) STRICT, WITHOUT ROWID;
 
--- Every certificate that a device was given, for the revocation list; a revoked one stays so if its device enrols again.
+-- Whom a broker that is not ours must not let in: every certificate that was ever given out, until the revocation list need not
+-- name it. It is written before a certificate leaves, also for a renewal that `device_keys` forgets again; a revoked one stays so
+-- if its device enrols again. Whether a certificate counts here is for `device_keys` alone to say.
 CREATE TABLE IF NOT EXISTS certificates (
     serial TEXT PRIMARY KEY, device TEXT NOT NULL, not_after_s INTEGER NOT NULL, revoked_s INTEGER
 ) STRICT, WITHOUT ROWID;
