@@ -169,3 +169,29 @@ fn an_order_that_cannot_be_carried_out_is_refused_before_it_starts() {
     assert_eq!(state.step(&start, NOW_S), Err(Refusal::EmptyWave { name: "canary".into() }));
     assert_eq!(*state.phase(), Phase::Draft);
 }
+
+#[test]
+fn who_joins_a_wave_that_everybody_left_before_it_opened_is_not_forgotten() {
+    let (mut state, _) = started(spec());
+    for number in 1..5 {
+        state.step(&Event::Revoked(device(number)), NOW_S).unwrap();
+    }
+    state.step(&Event::Joined(member(7)), NOW_S).unwrap();
+    state.step(&report(&state, 0, 1, applied()), NOW_S).unwrap();
+    let effects = state.step(&Event::Tick, NOW_S + 60).unwrap();
+    assert_eq!(ordered(&effects), [(device(7), 2)]);
+}
+
+#[test]
+fn who_joins_while_a_straggler_is_awaited_after_the_last_wave_was_left_comes_too() {
+    let mut lenient = Spec { success_percent: 50, error_percent: 100, soak_s: 0, ..spec() };
+    lenient.waves[0].take = Take::Count(2);
+    let (mut state, _) = started(lenient);
+    for number in 2..5 {
+        state.step(&Event::Revoked(device(number)), NOW_S).unwrap();
+    }
+    state.step(&report(&state, 0, 1, applied()), NOW_S).unwrap();
+    assert_eq!(*state.phase(), Phase::Running, "a straggler is awaited");
+    let effects = state.step(&Event::Joined(member(7)), NOW_S).unwrap();
+    assert_eq!(ordered(&effects), [(device(7), 2)]);
+}

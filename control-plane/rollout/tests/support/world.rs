@@ -187,7 +187,7 @@ impl World {
         for id in &ids {
             let state = self.book.get(id).unwrap();
             let waits = matches!(state.phase(), Phase::Paused(_));
-            assert!(waits || !state.is_active(), "ends: {id:?} is {:?}", state.phase());
+            assert!(waits || !state.is_active(), "ends: {id:?} is {:?}: {state:#?}", state.phase());
             for (device, known) in state.devices() {
                 let ordered = matches!(known.status, Status::Assigned { .. } | Status::RollingBack { .. });
                 assert!(!ordered, "ends: {device} of {id:?} is still {:?}", known.status);
