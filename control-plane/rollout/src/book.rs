@@ -61,7 +61,8 @@ impl Book {
     }
 
     /// One rollout hears an event; others lose the devices that it takes by its start. Says what must be done, in
-    /// one transaction with the writing of every rollout that is named, and of `id`.
+    /// one transaction with the writing of every rollout that is named. What all must hear (time, a device that was
+    /// revoked, an order from elsewhere) is told to each that [is active](State::is_active).
     ///
     /// # Errors
     /// What was asked cannot be done now; all is as it was.
@@ -90,18 +91,6 @@ impl Book {
             }
         }
         effects.insert(id.clone(), own);
-        Ok(effects)
-    }
-
-    /// Every rollout that goes hears the same event: time, a device that was revoked, an order from elsewhere.
-    ///
-    /// # Errors
-    /// None for events that are not a person's.
-    pub fn step_all(&mut self, event: &Event, now_s: i64) -> Result<BTreeMap<RolloutId, Vec<Effect>>, Refusal> {
-        let mut effects = BTreeMap::new();
-        for (id, state) in self.rollouts.iter_mut().filter(|(_, state)| state.is_active()) {
-            effects.insert(id.clone(), state.step(event, now_s)?);
-        }
         Ok(effects)
     }
 }

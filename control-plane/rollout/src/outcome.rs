@@ -80,3 +80,45 @@ fn concerns_acceptance(code: ReasonCode) -> bool {
             | ReasonCode::NotInCatalogue
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use outpost_contract::{Activity, Reason};
+
+    use super::*;
+
+    fn reported(desired_version: u64, applied_version: u64, codes: &[ReasonCode]) -> Reported {
+        let reason = |code: &ReasonCode| Reason { code: *code, subject: String::new(), detail: String::new() };
+        Reported {
+            v: 1,
+            device: "device-1".parse().unwrap(),
+            boot: serde_json::from_value("0".repeat(32).into()).unwrap(),
+            sequence: 1,
+            agent: String::new(),
+            desired_version,
+            applied_version,
+            model: None,
+            policy_version: 0,
+            reasons: codes.iter().map(reason).collect(),
+            measurements: None,
+            plan: Vec::new(),
+            activity: Activity::default(),
+            transfer: None,
+            link: outpost_contract::LinkHealth::default(),
+        }
+    }
+
+    #[test]
+    fn a_report_is_about_an_order_only_from_the_version_on_that_carried_it() {
+        use ReasonCode::{BadSignature, DoesNotFit, SelfTestFailed, SlowLink};
+        let of = |desired, applied, codes: &[ReasonCode]| Outcome::of(&reported(desired, applied, codes), 5);
+        assert_eq!(of(4, 4, &[]), Outcome::Underway);
+        assert_eq!(of(4, 4, &[DoesNotFit]), Outcome::Underway, "that was about the version before");
+        assert_eq!(of(4, 4, &[BadSignature]), Outcome::Refused(BadSignature), "it will not accept this one");
+        assert_eq!(of(5, 4, &[SlowLink]), Outcome::Underway);
+        assert_eq!(of(5, 4, &[SlowLink, DoesNotFit]), Outcome::Refused(DoesNotFit));
+        assert_eq!(of(5, 5, &[]), Outcome::Applied(Health::default()));
+        let failed = Health { self_test_passed: Some(false), ..Health::default() };
+        assert_eq!(of(5, 5, &[SelfTestFailed]), Outcome::Applied(failed));
+    }
+}

@@ -3,7 +3,7 @@
 use outpost_contract::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{End, Failure, Phase, State, Status, Stop};
+use crate::state::{End, Failure, Phase, State, Status, Stop, Wave};
 use crate::{Assignment, Member, Outcome, Refusal};
 
 /// Most seconds that may count as passed between two steps: the driver ticks more often than that.
@@ -377,12 +377,12 @@ impl State {
     /// Passes gates, opens waves and assigns devices.
     fn advance(&mut self, now_s: i64, effects: &mut Vec<Effect>) {
         let tallies = self.tallies();
-        while let Some(at) = self.waves.iter().position(|wave| !wave.passed) {
-            if tallies[at..].iter().all(|tally| tally.counted == 0) {
-                // Nobody is left whom these gates could protect.
-                self.waves[at..].iter_mut().for_each(|wave| wave.passed = true);
-                break;
-            }
+        // Waves that everybody left need no gate: there is nobody whom it could protect.
+        let next = |waves: &[Wave]| {
+            let at = waves.iter().position(|wave| !wave.passed)?;
+            tallies[at..].iter().any(|tally| tally.counted > 0).then_some(at)
+        };
+        while let Some(at) = next(&self.waves) {
             let wave = &mut self.waves[at];
             if wave.opened_s.is_none() {
                 if !wave.is_approved() {
@@ -406,7 +406,7 @@ impl State {
             effects.push(Effect::Tell(Notice::GatePassed(at)));
         }
         self.assign(now_s, effects);
-        if self.waves.iter().all(|wave| wave.passed) && self.devices.values().all(|device| device.status.is_final()) {
+        if next(&self.waves).is_none() && self.devices.values().all(|device| device.status.is_final()) {
             self.end(End::Completed, effects);
         }
     }

@@ -65,10 +65,10 @@ pub(crate) fn spec(chance: &mut Chance, release: u64) -> Spec {
         waves,
         success_percent: chance.pick(&[50, 80, 100]),
         error_percent: chance.pick(&[0, 30, 60, 100]),
-        soak_s: chance.pick(&[0, 200, 900]),
+        soak_s: chance.pick(&[0, 200, 600]),
         gates: Gates { self_test: true, speed_percent_of_before: chance.once_in(2).then_some(80), ..Gates::default() },
         windows: if chance.once_in(3) { vec![window] } else { Vec::new() },
-        deadline_s: chance.pick(&[250, 1200]),
+        deadline_s: chance.pick(&[600, 1200]),
         window_deadline_s: chance.pick(&[600, 2400]),
         on_failure: chance.pick(&[OnFailure::Pause, OnFailure::RollBackWave, OnFailure::RollBackAll]),
     }
@@ -77,7 +77,7 @@ pub(crate) fn spec(chance: &mut Chance, release: u64) -> Spec {
 pub(crate) fn outcome(chance: &mut Chance) -> Outcome {
     let healthy =
         Health { self_test_passed: Some(true), tokens_per_second_milli: Some(SPEED_BEFORE), ..Health::default() };
-    match chance.below(20) {
+    match chance.below(32) {
         0 => Outcome::Refused(ReasonCode::DoesNotFit),
         1 => Outcome::Applied(Health { self_test_passed: Some(false), ..healthy }),
         2 => Outcome::Applied(Health { tokens_per_second_milli: Some(SPEED_BEFORE / 2), ..healthy }),

@@ -132,19 +132,20 @@ impl World {
         let jump = if self.chance.once_in(25) { self.chance.pick(&[-90_000, 90_000, 7_000_000]) } else { 0 };
         self.now_s += jump + i64::try_from(self.chance.below(200)).unwrap();
         match self.chance.below(100) {
-            0..6 => self.draft_and_start(),
-            6..30 => self.a_device_speaks(),
+            _ if self.ledgers.is_empty() => self.draft_and_start(),
+            0..2 => self.draft_and_start(),
+            2..30 => self.a_device_speaks(),
             30..65 => self.a_report_arrives(),
             65..78 => self.everybody(&Event::Tick),
             78..83 => self.somebody_approves(),
             83..90 => self.the_operator_acts(),
             90..94 => self.a_device_joins(),
-            94..96 => {
+            94 => {
                 let device = self.any_device();
                 self.seen.count("revoked");
                 self.everybody(&Event::Revoked(device));
             }
-            96..98 => {
+            95 => {
                 // An order from elsewhere.
                 let device = self.any_device();
                 self.releases += 10;
@@ -186,7 +187,7 @@ impl World {
         for id in &ids {
             let state = self.book.get(id).unwrap();
             let waits = matches!(state.phase(), Phase::Paused(_));
-            assert!(waits || !state.is_active(), "ends: {id:?} is {:?}", state.phase());
+            assert!(waits || !state.is_active(), "ends: {id:?} is {:?}: {state:#?}", state.phase());
             for (device, known) in state.devices() {
                 let ordered = matches!(known.status, Status::Assigned { .. } | Status::RollingBack { .. });
                 assert!(!ordered, "ends: {device} of {id:?} is still {:?}", known.status);
@@ -264,10 +265,11 @@ impl World {
     /// A device says how far it is; the line keeps it for a while.
     fn a_device_speaks(&mut self) {
         let Some(id) = self.any_rollout() else { return };
+        let anybody = self.chance.once_in(5);
         let awaited: Vec<(DeviceId, u64)> = self.ledgers[&id]
             .entries
             .iter()
-            .filter(|(_, entry)| entry.order > 0)
+            .filter(|(_, entry)| entry.order > 0 && !entry.left && (anybody || entry.word.is_none()))
             .map(|(device, entry)| (device.clone(), entry.order))
             .collect();
         if awaited.is_empty() {
