@@ -359,7 +359,7 @@ async fn panicked(walk: &mut Walk, route: &Route, sent: &Sent, waits: usize) {
 async fn every_route_leaves_its_record_however_a_call_of_it_ends() {
     let mut walk = Walk::start().await;
     let new = NewApiKey { name: "for nothing here".to_owned(), roles: vec!["admin".to_owned()], expires_s: None };
-    let scope = Scope { actions: vec!["export_audit".to_owned()], ..Scope::default() };
+    let scope = Scope { actions: vec!["drain".to_owned()], ..Scope::default() };
     let (_, key) = walk.fixture.keys.create_scoped(&new, &scope, NOW_S).unwrap();
     for route in routes() {
         let sent = walk.sent(route).await;
