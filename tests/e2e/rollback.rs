@@ -43,9 +43,11 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             copy(&entry.path(), &target)?;
-        } else {
+        } else if kind.is_file() {
+            // Not the socket that a killed agent leaves.
             std::fs::copy(entry.path(), target)?;
         }
     }
