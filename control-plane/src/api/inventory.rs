@@ -130,8 +130,9 @@ pub(crate) async fn set_labels(
     let (Path(device), Json(labels)) = (device?, labels?);
     let remove: Vec<String> = labels.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.clone()).collect();
     let set = labels.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let subject = device.clone();
     let act = move |fleet: &Fleet| fleet.set_labels(&device, &set, &remove);
-    Ok(Json(fleet.run_as(actor, Act::Assign, "labels", act).await?))
+    Ok(Json(fleet.run_as(actor, Act::Assign, subject, act).await?))
 }
 
 pub(crate) async fn groups(
@@ -156,11 +157,12 @@ pub(crate) async fn keep_group(
     group: Result<Json<Group>, JsonRejection>,
 ) -> Result<Json<Group>, ApiError> {
     let Json(group) = group?;
+    let subject = group.name.clone();
     let keep = move |fleet: &Fleet| {
         fleet.keep_group(&group)?;
         fleet.group(&group.name)
     };
-    Ok(Json(fleet.run_as(actor, Act::Assign, "groups", keep).await?))
+    Ok(Json(fleet.run_as(actor, Act::Assign, subject, keep).await?))
 }
 
 pub(crate) async fn remove_group(
@@ -169,7 +171,7 @@ pub(crate) async fn remove_group(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Path(name) = name?;
-    fleet.run_as(actor, Act::Assign, "groups", move |fleet| fleet.remove_group(&name)).await?;
+    fleet.run_as(actor, Act::Assign, name.clone(), move |fleet| fleet.remove_group(&name)).await?;
     Ok(Json(json!({ "removed": true })))
 }
 
