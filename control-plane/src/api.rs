@@ -1,4 +1,4 @@
-//! The HTTPS API. No route but `/health`, `/v1/enrol` and `/v1/renew` answers without an identity.
+//! The HTTPS API. No route but `/health`, `/login`, `/v1/enrol` and `/v1/renew` answers without an identity.
 
 mod blobs;
 mod codes;
@@ -7,6 +7,7 @@ mod devices;
 mod enrol;
 mod error;
 mod identity;
+mod people;
 mod renew;
 mod tokens;
 
@@ -53,6 +54,9 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))
+        .route("/login", get(people::form).post(people::sign_in))
+        .route("/login/first", get(people::first_form).post(people::first))
+        .route("/logout", post(people::sign_out))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(ENROL_BYTES))

@@ -8,6 +8,7 @@ mod device_keys;
 mod devices;
 mod enrol_requests;
 mod events;
+mod people;
 mod reports;
 mod sites;
 
@@ -29,6 +30,7 @@ pub use devices::{Assignment, DeviceSummary};
 pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
+pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

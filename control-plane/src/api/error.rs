@@ -81,6 +81,9 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
         FleetError::KeyTaken { .. } | FleetError::NameTaken(_) => (StatusCode::CONFLICT, "taken"),
+        FleetError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+        FleetError::Person(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        FleetError::UnknownPerson(_) => (StatusCode::NOT_FOUND, "unknown_person"),
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
         FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) | FleetError::Site(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
