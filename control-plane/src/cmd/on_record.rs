@@ -34,7 +34,6 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Audit(Audit::Own(OwnAudit::Show { .. })) => plain("read_records", "self"),
         Command::Audit(_) => None,
         Command::Bundle(Bundle::Export { .. }) => plain("assign", "bundle export"),
-        Command::Bundle(_) => None,
         Command::User(User::Token { name, .. }) => plain("issue_token", name),
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),
@@ -50,8 +49,8 @@ fn of_device(device: &Device) -> Option<(&'static str, String)> {
         Device::Allow { device, .. } => plain("enrol", device.as_deref().unwrap_or("a list")),
         Device::Accept { name, .. } => plain("enrol", name),
         Device::Reject { fingerprint } => plain("enrol", fingerprint),
-        Device::Assign { devices, all, .. } => plain("assign", if *all { "all" } else { "" })
-            .map(|(act, all)| (act, if all.is_empty() { devices.join(" ") } else { all })),
+        Device::Assign { all: true, .. } => plain("assign", "all"),
+        Device::Assign { devices, .. } => plain("assign", &devices.join(" ")),
         Device::Site { device, .. } => plain("assign", device),
         Device::Command { words, .. } => plain("command", &words.join(" ")),
         Device::Revoke { device, .. } => plain("revoke", device),
