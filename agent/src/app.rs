@@ -82,7 +82,8 @@ impl Agent {
             _ => None,
         };
         let handle = link.as_ref().map(|(handle, _)| handle.clone());
-        let (port, sticks) = identity.as_ref().map(Port::of).unzip();
+        let home = identity.as_ref().map(|identity| parts.home(identity)).transpose()?;
+        let (port, sticks) = home.map(Port::of).unzip();
         let backend = Arc::new(parts.backend(readiness.clone(), handle.clone(), port));
         // Before the first request: a box without a network knows the keys that it kept.
         let key_sets = KeySets::open(&config.api.oidc, &state.ledgers(), &parts.identities, &parts.clock)?;
@@ -245,7 +246,24 @@ pub async fn import_alone(state: &StateDir, config: &Config, directory: &Path) -
         Err(error) => Err(error),
     };
     close(parts).await.context("the end is not recorded")?;
-    imported.map(|standing| facts(&standing))
+    imported.map(|taken| facts(&taken))
+}
+
+/// Writes onto a stick what the control plane lacks, where no agent runs. Gives what was written, as plain facts.
+///
+/// # Errors
+/// If this device belongs to no fleet, an agent runs, or it cannot be recorded or written.
+pub async fn export_alone(state: &StateDir, config: &Config, directory: &Path, from: Option<u64>) -> Result<Value> {
+    state.prepare()?;
+    let _lock = StateLock::acquire(state.root())?;
+    let identity = load_identity(state)?.context("this device belongs to no fleet; run `outpost enroll` first")?;
+    let program = std::env::current_exe().context("cannot find this program's own path")?;
+    let (parts, _readiness, _) = Parts::open(state, config, Some(&identity), program, None)?;
+    let home = parts.home(&identity)?;
+    let directory = directory.to_owned();
+    let sent = tokio::task::spawn_blocking(move || home.send(&directory, from)).await?;
+    close(parts).await.context("the end is not recorded")?;
+    Ok(serde_json::to_value(sent?)?)
 }
 
 /// Closes what an agent works with, in good order.

@@ -1,6 +1,7 @@
 //! What answers the local API: finds the model that a name means, puts the question to it, and passes the answer on.
 
 mod answer;
+mod given_up;
 mod manage;
 mod prompt;
 mod take_in;
@@ -20,6 +21,8 @@ use outpost_serve::{
 };
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
+
+pub(crate) use given_up::GivenUp;
 
 use crate::active::{Active, Card, Loaded};
 use crate::drain::Drain;
@@ -56,6 +59,8 @@ pub struct LocalBackend {
     pub(crate) sources: Vec<std::path::PathBuf>,
     /// Where sticks are handed in; none on a box that belongs to no fleet.
     pub(crate) sticks: Option<Port>,
+    /// Messages that were given up; none on a box that belongs to no fleet.
+    pub(crate) given_up: Option<GivenUp>,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) answered: AtomicU64,
     pub(crate) status: Box<dyn StatusSource>,
@@ -227,6 +232,19 @@ impl Backend for LocalBackend {
 
     async fn import(&self, _permit: Permit, directory: &Path) -> Result<Map<String, Value>, BackendError> {
         self.take_in(directory).await
+    }
+
+    async fn export(
+        &self,
+        _permit: Permit,
+        directory: &Path,
+        from: Option<u64>,
+    ) -> Result<Map<String, Value>, BackendError> {
+        self.send_home(directory, from).await
+    }
+
+    async fn clear_dead_letters(&self, _permit: Permit) -> Result<u64, BackendError> {
+        self.forget_given_up().await
     }
 
     fn status(&self) -> serde_json::Value {

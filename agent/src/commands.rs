@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use outpost_audit::{AuditLog, EraseOrder, Kind, Pseudonyms, Record, Who};
-use outpost_contract::{Answer, Command, CommandState, Operation};
+use outpost_audit::{AuditError, AuditLog, Entry, EraseOrder, Filter, Kind, Pseudonyms, Record, Who};
+use outpost_contract::{Answer, Command, CommandId, CommandState, Operation};
 use outpost_policies::InForce;
 use outpost_store::Store;
 use outpost_sync::{Commands, Verdict};
@@ -43,6 +43,7 @@ impl Commander {
         let journal = self.journal.clone();
         match aside(move || journal.resume()).await {
             Ok(again) => {
+                self.record_ends(None).await;
                 for command in again {
                     self.perform(&command).await;
                 }
@@ -76,9 +77,7 @@ impl Commander {
             Verdict::Begin => self.perform(&command).await,
             Verdict::Settled(Some(state)) => {
                 tracing::info!(id = %command.id, op = name, state = state.name(), "a command is settled");
-                if matches!(state, CommandState::Refused | CommandState::Expired) {
-                    self.record(&command, state).await?;
-                }
+                self.record_ends(Some(&command.id)).await;
             }
             Verdict::Settled(None) => {}
         }
@@ -102,9 +101,33 @@ impl Commander {
         if let Err(error) = aside(move || journal.answer(&id, answer)).await {
             tracing::error!(error = format!("{error:#}"), "an answer is not kept; the next start answers");
         }
-        if let Err(error) = self.record(command, state).await {
-            tracing::error!(error = format!("{error:#}"), "the end of a command could not be recorded");
+        self.record_ends(Some(&command.id)).await;
+    }
+
+    /// Records the ends that the log does not have, those that a start settled after a crash among them. Only of the command
+    /// that was settled just now is it certain that the log has none; for the others it is looked there first.
+    async fn record_ends(&self, now: Option<&CommandId>) {
+        if let Err(error) = self.try_to_record_ends(now).await {
+            tracing::error!(error = format!("{error:#}"), "the end of a command is not on record; it is tried again");
         }
+    }
+
+    async fn try_to_record_ends(&self, now: Option<&CommandId>) -> anyhow::Result<()> {
+        let journal = self.journal.clone();
+        for (command, state) in aside(move || journal.unrecorded()).await? {
+            if now == Some(&command.id) || !self.is_recorded(&command.id, state).await? {
+                self.record(&command, state).await?;
+            }
+            let (journal, id) = (self.journal.clone(), command.id);
+            aside(move || journal.recorded(&id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the log has this end of a command.
+    async fn is_recorded(&self, id: &CommandId, state: CommandState) -> anyhow::Result<bool> {
+        let (log, id) = (self.audit.clone(), id.clone());
+        aside(move || has_end(&log, &id, state)).await
     }
 
     async fn act(&self, command: &Command) -> anyhow::Result<Option<Answer>> {
@@ -187,6 +210,16 @@ impl Commander {
         let id = self.pseudonyms.of(&command.asked_by);
         Who { kind: "user".to_owned(), id, auth: "director".to_owned(), ..Who::default() }
     }
+}
+
+fn has_end(log: &AuditLog, id: &CommandId, state: CommandState) -> Result<bool, AuditError> {
+    let acts = log.find(&Filter { kinds: vec![Kind::AdminAct], ..Filter::default() })?;
+    let is_end = |entry: &Entry| {
+        entry.leaf().is_ok_and(|leaf| {
+            leaf.text("detail.command") == Some(id.as_str()) && leaf.text("detail.state") == Some(state.name())
+        })
+    };
+    Ok(acts.iter().any(is_end))
 }
 
 /// Runs what blocks away from the async threads.

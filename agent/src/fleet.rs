@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
-use outpost_contract::{BootId, EventKind, Reason, ReasonCode, Reported};
+use outpost_contract::{BootId, EventKind, Reported};
 use outpost_disk::Clock;
 use outpost_sync::{Class, LinkEvent, LinkHandle};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::Origins;
 use crate::commands::{self, Commander};
+use crate::noticing::Noticing;
 use crate::progress::{Announcer, Progress};
 use crate::reconcile::{Reconciler, Standing};
 use crate::report::Reporter;
@@ -26,6 +27,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// While a model is fetched, how far it is goes out this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+
+/// What changed is noticed after this at the latest.
+const NOTICE_EVERY: Duration = Duration::from_secs(15);
 
 /// What could not be fetched is tried again after this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -41,6 +45,9 @@ pub(crate) struct Fleet {
     pub(crate) chunks: Origins,
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) reporter: Reporter,
+    pub(crate) noticing: Noticing,
+    /// Somebody wants what changed reported at once.
+    pub(crate) news: Arc<Notify>,
     /// Does what the control plane asks for; none once it runs.
     pub(crate) commander: Option<Commander>,
     pub(crate) audit: AuditLog,
@@ -68,15 +75,21 @@ impl Fleet {
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, sticks, standing);
         let (asked_to, arrived) = mpsc::channel(commands::WAITING);
         let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
-        // What was told as an event: what is tried again every few seconds is told once.
-        let mut refused: Vec<Reason> = Vec::new();
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let stop = self.stop.clone();
+        let mut notice = tokio::time::interval(NOTICE_EVERY);
+        notice.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (stop, news) = (self.stop.clone(), Arc::clone(&self.news));
+        let ruled = Arc::clone(&self.reconciler.ruled);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                // A policy is told as soon as it holds, however long the model of the same document takes.
+                () = ruled.notified() => {
+                    let standing = told.borrow().clone();
+                    self.report(&standing).await;
+                }
                 event = self.events.recv() => match event {
                     Some(LinkEvent::Audit { down, answer }) => {
                         // Full only if answers come that nobody asked for.
@@ -94,16 +107,7 @@ impl Fleet {
                 },
                 Ok(()) = told.changed() => {
                     let standing = told.borrow_and_update().clone();
-                    for reason in standing.reasons.iter().filter(|reason| !refused.contains(reason)) {
-                        let kind = match reason.code {
-                            ReasonCode::SelfTestFailed => EventKind::SelfTestFailed,
-                            // Tried again by itself.
-                            ReasonCode::Unavailable => continue,
-                            _ => EventKind::Refused,
-                        };
-                        self.tell(kind, &format!("{}: {}", reason.subject, reason.detail));
-                    }
-                    refused.clone_from(&standing.reasons);
+                    self.noticing.look(&standing.reasons);
                     self.report(&standing).await;
                 }
                 // Offline, the newest snapshot is enough.
@@ -112,6 +116,14 @@ impl Fleet {
                         let standing = told.borrow().clone();
                         self.report(&standing).await;
                     }
+                }
+                _ = notice.tick() => {
+                    let standing = told.borrow().clone();
+                    self.noticing.look(&standing.reasons);
+                }
+                () = news.notified() => {
+                    let standing = told.borrow().clone();
+                    self.report(&standing).await;
                 }
                 _ = timer.tick() => {
                     let standing = told.borrow().clone();
@@ -226,8 +238,8 @@ fn spawn_reconciling(
                 // Refused, it changes nothing, not even what is waited for.
                 if let Ok(outcome) = &outcome {
                     wanted = Some(stick.envelope);
-                    again = pace(outcome);
-                    standing.send_replace(outcome.clone());
+                    again = pace(&outcome.standing);
+                    standing.send_replace(outcome.standing.clone());
                 }
                 // Whoever asked may have left.
                 let _ = answer.send(outcome);

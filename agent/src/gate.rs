@@ -1,7 +1,8 @@
 //! When models may be fetched, and how much of them in a day: what the policy in force says, kept over restarts.
 //!
 //! A day is 24 hours from its first byte, counted by the monotonic clock while the agent runs: setting the time opens no
-//! second budget. Only between two runs does the clock say how long it was.
+//! second budget. Between two runs the clock's word is not taken either: there it is the clock's floor, which only signatures
+//! raise, that proves a day to be over; without one, the age goes on from where it stood.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,6 +61,8 @@ struct Count {
     bytes: u64,
     /// When the day began, by the clock that nobody can set.
     began_boot_us: i64,
+    /// And by the one that anybody can: only ever compared with what is proven.
+    began_s: i64,
 }
 
 impl std::fmt::Debug for Gate {
@@ -77,10 +80,9 @@ impl Gate {
         (ledger, kept): (Ledger<Day>, Option<Day>),
     ) -> Self {
         let kept = kept.unwrap_or_default();
-        // A clock that went back has not made the day younger than it was.
-        let age_s = kept.age_s.saturating_add(clock.now_s().saturating_sub(kept.at_s).max(0)).clamp(0, DAY_S);
-        let began_boot_us = clock.boot_us() - age_s * 1_000_000;
-        let count = Mutex::new(Count { ledger, kept, bytes: kept.bytes, began_boot_us });
+        let began_boot_us = clock.boot_us() - kept.age_s.clamp(0, DAY_S) * 1_000_000;
+        let began_s = kept.at_s.saturating_sub(kept.age_s);
+        let count = Mutex::new(Count { ledger, kept, bytes: kept.bytes, began_boot_us, began_s });
         Self { policies, clock, utc_offset_s: Box::new(utc_offset_s), count }
     }
 
@@ -97,7 +99,7 @@ impl Gate {
             return Some(Closed { code: ReasonCode::WindowClosed, detail });
         }
         if self.left() == Some(0) {
-            let left_s = DAY_S - self.count().age_s(self.clock.boot_us());
+            let left_s = DAY_S - self.count().age_s(&self.clock);
             let detail = format!(
                 "the policy lets {} MiB of models be fetched in a day, and they were; the next day begins in {}",
                 rules.mib_per_day,
@@ -112,14 +114,14 @@ impl Gate {
     fn left(&self) -> Option<u64> {
         let budget = self.policies.now().transfer().bytes_per_day()?;
         let mut count = self.count();
-        count.turn_the_day(self.clock.boot_us());
+        count.turn_the_day(&self.clock);
         Some(budget.saturating_sub(count.bytes))
     }
 
     /// Counts bytes ahead on disk, so that what is fetched after a power cut was counted before.
     fn reserve(&self, bytes: u64) -> Result<(), DiskError> {
         let mut count = self.count();
-        count.turn_the_day(self.clock.boot_us());
+        count.turn_the_day(&self.clock);
         let needed = count.bytes.saturating_add(bytes);
         if needed <= count.kept.bytes {
             return Ok(());
@@ -152,20 +154,24 @@ impl Gate {
 }
 
 impl Count {
-    fn age_s(&self, boot_us: i64) -> i64 {
-        (boot_us.saturating_sub(self.began_boot_us) / 1_000_000).max(0)
+    fn age_s(&self, clock: &Clock) -> i64 {
+        let counted_s = clock.boot_us().saturating_sub(self.began_boot_us) / 1_000_000;
+        let proven_s = clock.floor_s().saturating_sub(self.began_s);
+        counted_s.max(proven_s).max(0)
     }
 
-    fn turn_the_day(&mut self, boot_us: i64) {
-        if self.age_s(boot_us) >= DAY_S {
+    fn turn_the_day(&mut self, clock: &Clock) {
+        if self.age_s(clock) >= DAY_S {
             self.bytes = 0;
             self.kept.bytes = 0;
-            self.began_boot_us = boot_us;
+            self.began_boot_us = clock.boot_us();
+            self.began_s = clock.now_s();
         }
     }
 
     fn keep(&mut self, bytes: u64, clock: &Clock) -> Result<(), DiskError> {
-        let day = Day { bytes, age_s: self.age_s(clock.boot_us()), at_s: clock.now_s() };
+        let age_s = self.age_s(clock);
+        let day = Day { bytes, age_s, at_s: self.began_s.saturating_add(age_s) };
         self.ledger.commit(&day)?;
         self.kept = day;
         Ok(())

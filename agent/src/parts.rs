@@ -18,13 +18,13 @@ use outpost_sync::{
     BackOff, HttpsChunks, HttpsOptions, Identity, Link, LinkConfig, LinkEvent, LinkHandle, MqttChunks, Renewal,
     SyncDatabase, TransferOptions,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::active::{Active, Card};
 use crate::attempts::Attempts;
-use crate::backend::{LocalBackend, Readiness};
+use crate::backend::{GivenUp, LocalBackend, Readiness};
 use crate::chunks::Origins;
 use crate::collect::Collecting;
 use crate::commands::Commander;
@@ -33,6 +33,7 @@ use crate::drain::Drain;
 use crate::fleet::Fleet;
 use crate::gate::Gate;
 use crate::governance::{Keepers, SignersInForce, Surroundings};
+use crate::home::Home;
 use crate::housekeeping::{Housekeeper, Named};
 use crate::install::Installer;
 use crate::keys;
@@ -40,10 +41,11 @@ use crate::measure::Measured;
 use crate::membership::{Keeping, Membership};
 use crate::models::{Presets, Residents, Shelf};
 use crate::neighbours::{Neighbours, announcement};
+use crate::noticing::{self, Noticing};
 use crate::progress::Announcer;
 use crate::pulling::Pulling;
 use crate::reconcile::Reconciler;
-use crate::report::{Absence, Reporter};
+use crate::report::{Absence, Refusals, Reporter};
 use crate::site_witness::{Asking, SiteWitness};
 use crate::state::StateDir;
 use crate::status::Status;
@@ -94,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) drain: Drain,
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
+    /// Rung where the next report is wanted at once.
+    news: Arc<Notify>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
     sync: Option<SyncDatabase>,
 }
@@ -144,7 +148,7 @@ impl Parts {
         let policies = InForce::new(default_policies()?);
         let day = Ledger::open(state.ledgers(), "transfer")?;
         let installer = Installer {
-            pulling: Arc::new(Pulling::new(clock.clone())),
+            pulling: Arc::new(Pulling::new(clock.clone(), config.transfer.slow_kib_per_s)),
             gate: Gate::new(policies.clone(), clock.clone(), utc_offsets(), day),
             settings: config.model.clone(),
             store: store.clone(),
@@ -203,6 +207,7 @@ impl Parts {
             last_card,
             drain: Drain::default(),
             restart: watch::Sender::default(),
+            news: Arc::default(),
             sync,
         };
         Ok((parts, ready, boot_report))
@@ -237,6 +242,7 @@ impl Parts {
             presets: Arc::clone(&self.presets),
             sources: self.sources.clone(),
             sticks,
+            given_up: self.sync.as_ref().map(|sync| GivenUp { outbox: sync.outbox(), news: Arc::clone(&self.news) }),
             readiness,
             answered: AtomicU64::new(0),
             status: Box::new(self.status(link)),
@@ -290,10 +296,31 @@ impl Parts {
             measured: Arc::clone(&self.measured),
             scratch: self.state.scratch(),
             director_keys: Mutex::new(identity.director_keys().iter().filter_map(|key| key.parse().ok()).collect()),
+            home: self.home(&identity)?,
             refusals: Mutex::default(),
             last_card: self.last_card.clone(),
             settled: AtomicU64::new(0),
+            ruled: Arc::default(),
             identity,
+        })
+    }
+
+    /// What goes home on sticks.
+    pub(crate) fn home(&self, identity: &Identity) -> Result<Home> {
+        let cosigners = identity.audit_cosigners().map(|(witness, mirror)| -> Result<_> {
+            let witness = witness.parse().context("the witness's key in the device's identity")?;
+            Ok([witness, mirror.parse().context("the mirror's key in the device's identity")?])
+        });
+        Ok(Home {
+            tenant: identity.tenant().clone(),
+            device: identity.device().clone(),
+            outbox: self.sync_database()?.outbox(),
+            audit: self.audit.clone(),
+            log_key: self.log_key.clone(),
+            cosigners: cosigners.transpose()?,
+            standing: self.vouched.clone(),
+            ended: self.ended.clone(),
+            clock: self.clock.clone(),
         })
     }
 
@@ -315,9 +342,21 @@ impl Parts {
             audit: self.audit.clone(),
             pulling: Arc::clone(&self.installer.pulling),
             measured: Arc::clone(&self.measured),
-            audit_began: self.audit.size(),
+            refusals: Refusals::since(self.audit.size()),
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
+        };
+        let (ledger, told) = Ledger::open(self.state.ledgers(), noticing::LEDGER)?;
+        let noticing = Noticing {
+            events: link.events(),
+            active: Arc::clone(&self.active),
+            policies: self.policies.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            store: self.state.store(),
+            ledger,
+            told: told.unwrap_or_default(),
+            before: None,
         };
         let witnessing = self.witnessing(&identity, &link, &stop)?;
         let reconciler = Arc::new(self.reconciler(identity)?);
@@ -348,6 +387,8 @@ impl Parts {
             chunks,
             reconciler,
             reporter,
+            noticing,
+            news: Arc::clone(&self.news),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
             announcer: self.announcer.clone(),
@@ -387,6 +428,7 @@ impl Parts {
         Ok(Keeping {
             renewal: renewal.context("cannot use the device's identity")?,
             connectivity: link.connectivity(),
+            events: link.events(),
             membership,
             installer: Arc::clone(&self.installer),
             audit: self.audit.clone(),
@@ -405,7 +447,7 @@ impl Parts {
         link: &LinkHandle,
         stop: &CancellationToken,
     ) -> Result<Option<(Witnessing, Answers)>> {
-        let Some((witness, mirror)) = identity.audit_cosigners() else {
+        let Some([witness, mirror]) = self.home(identity)?.cosigners else {
             tracing::warn!("this device enrolled before logs were mirrored: its audit log stays here; enrol it again");
             return Ok(None);
         };
@@ -415,12 +457,12 @@ impl Parts {
             answers,
             audit: self.audit.clone(),
             log_key: self.log_key.clone(),
-            witness: witness.parse().context("the witness's key in the device's identity")?,
-            mirror: mirror.parse().context("the mirror's key in the device's identity")?,
+            witness,
+            mirror,
             standing: self.vouched.clone(),
             ended: self.ended.clone(),
             stop: stop.clone(),
-            number: 0,
+            number: first_question()?,
         };
         Ok(Some((witnessing, sender)))
     }
@@ -471,6 +513,13 @@ fn circumstances(clock: Clock, link: Option<LinkHandle>) -> Arc<dyn Fn() -> Circ
         let offline_s = connectivity.as_ref().map_or(0, |watched| watched.borrow().offline_s(now_s));
         Circumstances { now_s, utc_offset_s: utc_offset_s(now_s), offline_s, policy_age_s: offline_s }
     })
+}
+
+/// Where the numbers of questions begin: at another place after each start, so that an answer which the broker kept for the
+/// run before is not taken for one to this run.
+fn first_question() -> Result<u64> {
+    let number = Secret::random(6).context("no randomness for the number of a question")?;
+    Ok(number.expose().iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 fn boot_id() -> Result<BootId> {

@@ -5,9 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use outpost_contract::{Reason, ReasonCode, TargetName, TransferProgress};
 use outpost_disk::Clock;
 
-/// Slower than this is of no use: 16 KiB per second bring a GiB in 18 hours.
-const SLOW_BYTES_PER_SECOND: u64 = 16 * 1024;
-
 /// For how long it must be slow before somebody is told.
 const SLOW_US: i64 = 10 * 60 * 1_000_000;
 
@@ -18,6 +15,8 @@ const MEASURED_US: i64 = 5 * 1_000_000;
 #[derive(Debug)]
 pub(crate) struct Pulling {
     clock: Clock,
+    /// Slower than this is of no use.
+    slow_bytes_per_s: u64,
     now: Mutex<Option<Pull>>,
 }
 
@@ -30,8 +29,8 @@ struct Pull {
 }
 
 impl Pulling {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, now: Mutex::default() }
+    pub(crate) fn new(clock: Clock, slow_kib_per_s: u64) -> Self {
+        Self { clock, slow_bytes_per_s: slow_kib_per_s.saturating_mul(1024), now: Mutex::default() }
     }
 
     /// Bytes arrived, or are here already.
@@ -92,7 +91,7 @@ impl Pulling {
             let speed = bytes * 1_000_000 / u128::from(elapsed_us.unsigned_abs());
             pull.told.bytes_per_second = u64::try_from(speed).unwrap_or(u64::MAX);
             pull.measured = (now_us, pull.told.done_bytes);
-            let is_slow = pull.told.bytes_per_second < SLOW_BYTES_PER_SECOND;
+            let is_slow = pull.told.bytes_per_second < self.slow_bytes_per_s;
             // What was slow now has been so since the measurement began.
             pull.slow_since_us = is_slow.then(|| pull.slow_since_us.unwrap_or(since_us));
         }
@@ -104,7 +103,7 @@ impl Pulling {
                 "{} KiB per second for ten minutes or more, less than {}: it goes on; look at the link, at the rates of the \
                  control plane and at who else uses them",
                 pull.told.bytes_per_second / 1024,
-                SLOW_BYTES_PER_SECOND / 1024
+                self.slow_bytes_per_s / 1024
             ),
         });
         Some((pull.told.clone(), reason))
@@ -128,7 +127,7 @@ mod tests {
     #[test]
     fn a_speed_is_what_came_since_the_last_look() {
         let clock = Clock::fixed(1_796_126_400);
-        let pulling = Pulling::new(clock.clone());
+        let pulling = Pulling::new(clock.clone(), 16);
         assert!(pulling.look().is_none() && !pulling.is_moving());
         pulling.progress(&target(), "mqtt", 0, 1000 * 1024);
         clock.advance(Duration::from_secs(10));
@@ -145,7 +144,7 @@ mod tests {
     #[test]
     fn ten_slow_minutes_are_told_and_a_faster_one_ends_them() {
         let clock = Clock::fixed(1_796_126_400);
-        let pulling = Pulling::new(clock.clone());
+        let pulling = Pulling::new(clock.clone(), 16);
         pulling.progress(&target(), "mqtt", 0, u64::MAX);
         let mut done = 0;
         for minute in 1..=12 {
@@ -158,5 +157,17 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         pulling.progress(&target(), "mqtt", done + 60 * 1024 * 1024, u64::MAX);
         assert_eq!(pulling.look().unwrap().1, None);
+    }
+
+    #[test]
+    fn what_is_slow_is_for_the_configuration_to_say() {
+        let clock = Clock::fixed(1_796_126_400);
+        for (floor, told) in [(0, false), (1, false), (2, true)] {
+            let pulling = Pulling::new(clock.clone(), floor);
+            pulling.progress(&target(), "mqtt", 0, u64::MAX);
+            clock.advance(Duration::from_secs(600));
+            pulling.progress(&target(), "mqtt", 600 * 1024, u64::MAX);
+            assert_eq!(pulling.look().unwrap().1.is_some(), told, "{floor}");
+        }
     }
 }

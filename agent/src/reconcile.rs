@@ -13,10 +13,12 @@ use outpost_serve::{GovernanceError, Identities, TokenIssuer};
 use outpost_store::{Source, Store};
 use outpost_sync::{AcceptedSlot, Identity, SyncError};
 use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
+use tokio::sync::Notify;
 
 use crate::active::Card;
 use crate::chunks::Nowhere;
 use crate::governance::Keepers;
+use crate::home::{Heard, Home, HomeError};
 use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
 use crate::membership::Membership;
@@ -43,12 +45,15 @@ pub(crate) struct Reconciler {
     pub(crate) scratch: PathBuf,
     /// The keys that may sign for this device: those of enrolment, then those of the last agreed authority document.
     pub(crate) director_keys: Mutex<Vec<VerifyingKey>>,
+    pub(crate) home: Home,
     pub(crate) refusals: Mutex<Refusals>,
     /// What served before this start.
     pub(crate) last_card: Option<Card>,
     /// The version whose model serves since it was installed by this run: the same document again is no reason to change it,
     /// however the memory of the moment would be planned.
     pub(crate) settled: AtomicU64,
+    /// Told when other rules took force while the rest of their document, perhaps a model of many hours, is still to come.
+    pub(crate) ruled: Arc<Notify>,
 }
 
 /// Keeps a broker that sends rubbish without end from filling the audit log.
@@ -238,6 +243,18 @@ impl Reconciler {
         Ok(command)
     }
 
+    /// Hears what the control plane says, on a stick, of what this device sent home.
+    pub(crate) async fn hear_answer(&self, envelope: &[u8]) -> Result<Heard, HomeError> {
+        let keys = self.director_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer =
+            outpost_trust::answer::open(envelope, &keys).map_err(|error| HomeError::Answer(error.to_string()))?;
+        let home = self.home.clone();
+        match tokio::task::spawn_blocking(move || home.hear(&answer)).await {
+            Ok(heard) => heard,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
     fn payload_of(&self, envelope: &[u8], keys: &[VerifyingKey]) -> Result<outpost_contract::Sha256, Reason> {
         let acceptance = Acceptance {
             tenant: self.identity.tenant(),
@@ -280,6 +297,7 @@ impl Reconciler {
         if let Err(error) = self.identities.set_issuers(&issuers) {
             standing.reasons.push(reason(ReasonCode::NotInCatalogue, "token issuers", error.to_string()));
         }
+        let rules = self.keepers.policy.version();
         if let Some(policy) = &agreed.policy
             && let Err(reason) = self.enforce(&policy.bytes).await
         {
@@ -296,6 +314,9 @@ impl Reconciler {
             self.installer.withhold(&reason).await;
             standing.reasons.push(reason);
             return standing;
+        }
+        if self.keepers.policy.version() != rules {
+            self.ruled.notify_one();
         }
         match &desired.model {
             None => self.installer.unload().await,

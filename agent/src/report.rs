@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use outpost_audit::{AuditLog, Filter, Kind};
+use outpost_audit::{AuditError, AuditLog, Filter, Kind};
 use outpost_contract::{Activity, BootId, DeviceId, Installed, LinkHealth, Reported};
 use outpost_policies::InForce;
 use outpost_sync::Events;
@@ -22,12 +22,39 @@ pub(crate) struct Reporter {
     pub(crate) audit: AuditLog,
     pub(crate) pulling: Arc<Pulling>,
     pub(crate) measured: Arc<Measured>,
-    /// Size of the audit log when this run began: refusals are counted from here.
-    pub(crate) audit_began: u64,
+    /// Refusals since this run began, counted in the log up to a size of it.
+    pub(crate) refusals: Refusals,
     pub(crate) absence: Absence,
     pub(crate) sequence: u64,
     /// Knows how what is said gets through.
     pub(crate) events: Events,
+}
+
+/// How many requests were refused, so that no record is read for it twice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusals {
+    count: u64,
+    /// The first record that was not looked at.
+    next: u64,
+}
+
+impl Refusals {
+    /// None before this size of the log.
+    pub(crate) fn since(size: u64) -> Self {
+        Self { count: 0, next: size }
+    }
+
+    /// Looks at what is new in the log.
+    fn look(self, audit: &AuditLog) -> Result<Self, AuditError> {
+        let until = audit.size();
+        let filter = Filter {
+            kinds: vec![Kind::InferDenied, Kind::AuthFail],
+            from: Some(self.next),
+            until: Some(until),
+            ..Filter::default()
+        };
+        Ok(Self { count: self.count + audit.find(&filter)?.len() as u64, next: until })
+    }
 }
 
 /// An absence of the control plane, until a report of it is stored.
@@ -106,6 +133,7 @@ impl Reporter {
         });
         let (transfer, slow) = self.pulling.look().unzip();
         let reasons = standing.reasons.iter().cloned().chain(slow.flatten()).collect();
+        let refused = self.refused().await;
         Reported {
             v: 1,
             device: self.device.clone(),
@@ -123,7 +151,7 @@ impl Reporter {
                 audit_records: self.audit.size(),
                 audit_root: hex::encode(self.audit.root()),
                 answered: self.backend.answered(),
-                refused: self.refused().await,
+                refused,
                 answered_offline: self.absence.answered,
                 offline_s: self.absence.offline_s + offline_now,
             },
@@ -135,24 +163,41 @@ impl Reporter {
         }
     }
 
-    async fn refused(&self) -> u64 {
-        let audit = self.audit.clone();
-        let filter = Filter {
-            kinds: vec![Kind::InferDenied, Kind::AuthFail],
-            from: Some(self.audit_began),
-            ..Filter::default()
-        };
-        let counting = tokio::task::spawn_blocking(move || audit.find(&filter).map(|entries| entries.len())).await;
-        match counting {
-            Ok(Ok(count)) => count as u64,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "refusals could not be counted");
-                0
-            }
-            Err(error) => {
-                tracing::warn!(%error, "refusals could not be counted");
-                0
-            }
+    async fn refused(&mut self) -> u64 {
+        let (audit, refusals) = (self.audit.clone(), self.refusals);
+        match tokio::task::spawn_blocking(move || refusals.look(&audit)).await {
+            Ok(Ok(refusals)) => self.refusals = refusals,
+            Ok(Err(error)) => tracing::warn!(%error, "refusals could not be counted"),
+            Err(error) => tracing::warn!(%error, "refusals could not be counted"),
         }
+        self.refusals.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_audit::{BootInfo, Record};
+    use outpost_disk::Clock;
+
+    use super::*;
+    use crate::keys;
+    use crate::state::StateDir;
+
+    #[test]
+    fn each_refusal_of_this_run_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::locate(Some(dir.path())).unwrap();
+        state.prepare().unwrap();
+        let info = BootInfo { agent: "1".into(), device: "till-7".into(), clock: Clock::fixed(1_796_126_400) };
+        let (audit, _) = AuditLog::open(&state.audit(), keys::log_identity(&state).unwrap(), info).unwrap();
+        let refuse = || audit.append(Record::new(Kind::AuthFail)).wait().unwrap();
+        refuse();
+        let refusals = Refusals::since(audit.size()).look(&audit).unwrap();
+        assert_eq!(refusals.count, 0, "of an earlier run");
+        refuse();
+        let refusals = refusals.look(&audit).unwrap();
+        assert_eq!(refusals.count, 1);
+        refuse();
+        assert_eq!(refusals.look(&audit).unwrap().look(&audit).unwrap().count, 2);
     }
 }

@@ -31,6 +31,17 @@ pub(crate) struct Status {
     pub(crate) clock: Clock,
 }
 
+/// The newest messages that were given up, each with the reason.
+fn given_up(link: &LinkHandle) -> Value {
+    let letters = link.events().dead_letters().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the outbox cannot be read");
+        Vec::new()
+    });
+    let told =
+        |(class, bytes, because): (String, u64, String)| json!({ "class": class, "bytes": bytes, "because": because });
+    letters.into_iter().map(told).collect()
+}
+
 impl StatusSource for Status {
     fn status(&self) -> Value {
         let model = self.active.current().map(|loaded| {
@@ -57,6 +68,9 @@ impl StatusSource for Status {
             });
             if let Ok(health) = link.events().health() {
                 told["dead_letters"] = health.dead_letters.into();
+                if health.dead_letters > 0 {
+                    told["given_up"] = given_up(link);
+                }
                 told["backlog"] = health.backlog.into();
                 told["events_dropped"] = health.events_dropped.into();
             }

@@ -3,6 +3,7 @@
 //! ```text
 //! bundle.json ──► for this tenant and device? ──► desired/<device>.dsse, whole? ──► the one task that reconciles
 //!        ──► the same checks as over a network, chunks from the stick alone ──► accepted or refused, and why
+//!        ──► answers/<device>.dsse, if it is there ──► see `home`
 //! ```
 
 use std::io::ErrorKind;
@@ -11,13 +12,14 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use outpost_audit::{Kind, Record};
 use outpost_contract::bundle::{CHUNKS_DIRECTORY, DESIRED_DIRECTORY, INDEX_BYTES, INDEX_FILE, desired_file};
+use outpost_contract::home::{ANSWER_BYTES, ANSWERS_DIRECTORY, answer_file};
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::{BundleIndex, DeviceId, InvalidBundle, Reason, ReasonCode, TenantId};
 use outpost_store::{DirectorySource, read_plain_file};
-use outpost_sync::Identity;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::home::{Heard, Home, HomeError, SentHome};
 use crate::install::code_name;
 use crate::reconcile::{Reconciler, Standing};
 
@@ -25,6 +27,8 @@ use crate::reconcile::{Reconciler, Standing};
 #[derive(Debug)]
 pub(crate) struct Stick {
     pub(crate) envelope: Bytes,
+    /// What the control plane says of what this device sent home.
+    answer: Option<Bytes>,
     chunks: DirectorySource,
     made_at_s: i64,
 }
@@ -81,15 +85,21 @@ impl Stick {
         if envelope.len() as u64 != listed.bytes || blake3::hash(&envelope).as_bytes() != &listed.blake3.0 {
             return Err(NotTaken::Damaged(path));
         }
+        let path = directory.join(ANSWERS_DIRECTORY).join(answer_file(device));
+        let answer = match read_plain_file(&path, u32::try_from(ANSWER_BYTES).unwrap_or(u32::MAX)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(source) => return Err(NotTaken::Unreadable { path, source }),
+        };
         let chunks = DirectorySource::new(&directory.join(CHUNKS_DIRECTORY));
-        Ok(Self { envelope, chunks, made_at_s: index.made_at_s })
+        Ok(Self { envelope, answer, chunks, made_at_s: index.made_at_s })
     }
 
     /// Checks and obeys it, by what is on it and in the store alone. What is still missing then is no refusal.
     ///
     /// # Errors
     /// Why it was refused; nothing has changed.
-    pub(crate) async fn apply(&self, reconciler: &Reconciler) -> Result<Standing, Reason> {
+    pub(crate) async fn apply(&self, reconciler: &Reconciler) -> Result<TakenIn, Reason> {
         let record = Record::new(Kind::AdminAct).act("bundle.import");
         let record = record.detail("source", "stick").detail("made_at_s", self.made_at_s);
         reconciler.audit.append(record).await.map_err(|error| Reason {
@@ -97,15 +107,28 @@ impl Stick {
             subject: "audit log".to_owned(),
             detail: format!("that a stick is taken in could not be recorded: {error}"),
         })?;
-        reconciler.obey(&self.envelope, &self.chunks).await
+        let standing = reconciler.obey(&self.envelope, &self.chunks).await?;
+        // The keys that count for the answer are those that the newest catalogue names.
+        let answer = match &self.answer {
+            Some(envelope) => Some(reconciler.hear_answer(envelope).await),
+            None => None,
+        };
+        Ok(TakenIn { standing, answer })
     }
+}
+
+/// What became of a stick.
+#[derive(Debug)]
+pub(crate) struct TakenIn {
+    pub(crate) standing: Standing,
+    /// What became of the answer on it, if there was one.
+    answer: Option<Result<Heard, HomeError>>,
 }
 
 /// Where sticks are handed in while the agent runs; clones lead to the same task.
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
-    tenant: TenantId,
-    device: DeviceId,
+    home: Home,
     sender: mpsc::Sender<HandedIn>,
 }
 
@@ -113,22 +136,34 @@ pub(crate) struct Port {
 #[derive(Debug)]
 pub(crate) struct HandedIn {
     pub(crate) stick: Stick,
-    pub(crate) answer: oneshot::Sender<Result<Standing, Reason>>,
+    pub(crate) answer: oneshot::Sender<Result<TakenIn, Reason>>,
 }
 
 impl Port {
     /// A port of this device, and what comes in there.
-    pub(crate) fn of(identity: &Identity) -> (Self, mpsc::Receiver<HandedIn>) {
+    pub(crate) fn of(home: Home) -> (Self, mpsc::Receiver<HandedIn>) {
         let (sender, handed_in) = mpsc::channel(1);
-        (Self { tenant: identity.tenant().clone(), device: identity.device().clone(), sender }, handed_in)
+        (Self { home, sender }, handed_in)
+    }
+
+    /// Writes onto a stick what the control plane lacks.
+    ///
+    /// # Errors
+    /// As [`Home::send`].
+    pub(crate) async fn send(&self, directory: PathBuf, from: Option<u64>) -> Result<SentHome, HomeError> {
+        let home = self.home.clone();
+        match tokio::task::spawn_blocking(move || home.send(&directory, from)).await {
+            Ok(sent) => sent,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Hands a stick in, and waits for what becomes of it.
     ///
     /// # Errors
     /// If it was not taken in; nothing has changed.
-    pub(crate) async fn take(&self, directory: PathBuf) -> Result<Standing, NotTaken> {
-        let (tenant, device) = (self.tenant.clone(), self.device.clone());
+    pub(crate) async fn take(&self, directory: PathBuf) -> Result<TakenIn, NotTaken> {
+        let (tenant, device) = (self.home.tenant.clone(), self.home.device.clone());
         let reading = tokio::task::spawn_blocking(move || Stick::read(&directory, &tenant, &device));
         let stick = reading.await.map_err(|_| NotTaken::Stopping)??;
         let (answer, answered) = oneshot::channel();
@@ -141,14 +176,19 @@ impl Port {
 }
 
 /// What whoever brought the stick is told.
-pub(crate) fn facts(standing: &Standing) -> Map<String, Value> {
+pub(crate) fn facts(taken: &TakenIn) -> Map<String, Value> {
+    let TakenIn { standing, answer } = taken;
     let facts = [
         ("version", json!(standing.desired_version)),
         ("applied_version", json!(standing.applied_version)),
         ("reasons", json!(standing.reasons)),
         ("plan", json!(standing.plan)),
     ];
-    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let heard = answer.as_ref().map(|answer| match answer {
+        Ok(heard) => ("answer", json!(heard)),
+        Err(error) => ("answer_refused", json!(error.to_string())),
+    });
+    facts.into_iter().chain(heard).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

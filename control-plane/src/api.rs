@@ -5,9 +5,11 @@ mod codes;
 mod commands;
 mod devices;
 mod enrol;
+mod enrolment;
 mod error;
 mod identity;
 mod people;
+mod inventory;
 mod renew;
 mod tokens;
 
@@ -19,7 +21,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use outpost_contract::limits::ENROL_BYTES;
 use serde_json::json;
 
@@ -43,6 +45,14 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/renew/nonce", get(renew::nonce))
         .route("/v1/renew", post(renew::renew_late))
         .route("/v1/codes", post(codes::create))
+        .route("/v1/enrolment/codes", get(enrolment::codes).post(enrolment::create_codes).layer(lists()))
+        .route("/v1/enrolment/codes/{id}", delete(enrolment::withdraw_code))
+        .route("/v1/enrolment/keys", get(enrolment::keys).post(enrolment::allow_keys).layer(lists()))
+        .route("/v1/enrolment/keys/{fingerprint}", delete(enrolment::forbid_key))
+        .route("/v1/enrolment/requests", get(enrolment::requests))
+        .route("/v1/enrolment/requests/{fingerprint}/accept", post(enrolment::accept))
+        .route("/v1/enrolment/requests/{fingerprint}/reject", post(enrolment::reject))
+        .route("/v1/devices/{device}/site", put(enrolment::set_site))
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{device}", get(devices::show))
         .route("/v1/devices/{device}/assignment", put(devices::assign))
@@ -50,6 +60,14 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/devices/{device}/commands", get(commands::list).post(commands::give))
         .route("/v1/devices/{device}/commands/{id}", get(commands::show))
         .route("/v1/devices/{device}/events", get(commands::events))
+        .route("/v1/devices/{device}/labels", get(inventory::labels).patch(inventory::set_labels))
+        .route("/v1/inventory", get(inventory::list))
+        .route("/v1/inventory/{device}", get(inventory::show))
+        .route("/v1/overview", get(inventory::overview))
+        .route("/v1/groups", get(inventory::groups).post(inventory::keep_group))
+        .route("/v1/groups/{group}", get(inventory::group).delete(inventory::remove_group))
+        .route("/v1/selectors/preview", get(inventory::preview))
+        .route("/v1/what-if", post(inventory::what_if))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
@@ -63,6 +81,11 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .layer(Extension(shares))
         .layer(middleware::from_fn(in_time))
         .with_state(fleet)
+}
+
+/// Lists may be longer than other bodies: an operator's identity is looked at before the body is read.
+fn lists() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(enrolment::LIST_BYTES)
 }
 
 /// Also while the broker is not there: devices enrol and operators work without it.

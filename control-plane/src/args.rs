@@ -1,8 +1,13 @@
 //! The command line, in the order in which an admin meets it.
 
+mod inventory;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use inventory::SELECTORS;
+pub(crate) use inventory::{Group, Plan};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -45,12 +50,22 @@ pub(crate) enum Command {
     /// Devices: enrolment by code, key or request, inventory, assignment, revocation
     #[command(subcommand, after_help = "Example: outpost-control device code till-7")]
     Device(Device),
+    /// Groups of devices: those that a selector means, or fixed members
+    #[command(subcommand, after_help = "Example: outpost-control group ls")]
+    Group(Group),
+    /// What if: which devices could hold a model, and what the others lack
+    #[command(after_help = "Asks each device's planner with what its machine measured last; nothing is sent.\n\n\
+                      Example: outpost-control plan --model qwen3-0.6b --context 8192 --tokens-per-second 8")]
+    Plan(Plan),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
     /// Sticks for boxes without a network
     #[command(subcommand, after_help = "Example: outpost-control bundle export /mnt/stick/outpost")]
     Bundle(Bundle),
+    /// Backups of the whole fleet: keys, database, models, mirrors
+    #[command(subcommand, after_help = "Example: outpost-control backup create /mnt/backup/monday")]
+    Backup(Backup),
     /// Files for a broker that is not the control plane's own
     #[command(subcommand, after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
     Broker(Broker),
@@ -79,8 +94,31 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "NAME")]
         holder: Option<String>,
         /// The keys are there already: only write NAME.pub.json
-        #[arg(long, requires = "holder")]
+        #[arg(long, requires = "holder", conflicts_with = "passphrase")]
         existing: bool,
+        /// Lock them with a passphrase, which is asked for twice
+        #[arg(long)]
+        passphrase: bool,
+        /// Read the passphrase from a file instead: that of the new keys, or of those that are there already
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Set, change or remove the passphrase of offline keys; needs no fleet and no network
+    #[command(after_help = "Examples: outpost-control keys passphrase --keys /mnt/ada\n          \
+                      outpost-control keys passphrase --keys /mnt/ada --remove")]
+    Passphrase {
+        /// Directory of the offline keys
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// Leave them without one
+        #[arg(long, conflicts_with = "new_passphrase_file")]
+        remove: bool,
+        /// Read the passphrase that they have from a file; more than once if a change was interrupted
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Vec<PathBuf>,
+        /// Read the new passphrase from a file, instead of asking for it twice
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
     },
     /// Plan a root: whose keys count. It counts when enough holders have signed it and it is installed
     #[command(after_help = "Example: outpost-control keys root --holder ada.pub.json --holder bo.pub.json \
@@ -107,6 +145,9 @@ pub(crate) enum Keys {
         /// The holder's keys; more than once for more holders at one machine
         #[arg(long, value_name = "DIR", required = true)]
         keys: Vec<PathBuf>,
+        /// Read a passphrase from a file, instead of asking at the terminal; more than once for more holders
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Vec<PathBuf>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -161,6 +202,9 @@ pub(crate) enum Catalogue {
         /// Directory of the offline keys; more than once for more holders at one machine
         #[arg(long, value_name = "DIR", required = true)]
         keys: Vec<PathBuf>,
+        /// Read a passphrase from a file, instead of asking at the terminal; more than once for more holders
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Vec<PathBuf>,
         /// What is in it
         #[command(flatten)]
         content: ReleaseContent,
@@ -266,9 +310,26 @@ pub(crate) enum Device {
         /// Fingerprint of its key
         fingerprint: String,
     },
-    /// List devices
-    #[command(after_help = "Example: outpost-control device ls --json")]
-    Ls,
+    /// List devices: where, connected, state, memory, what runs, desired state in force, why not further
+    #[command(after_help = SELECTORS)]
+    Ls {
+        /// Only those that a selector means
+        #[arg(long = "where", value_name = "SELECTOR")]
+        selector: Option<String>,
+    },
+    /// Attach words to a device, to select it by, or take them away; without any, show them
+    #[command(after_help = "Examples: outpost-control device label till-7 role=till stage=canary\n          \
+                      outpost-control device label till-7 --remove stage")]
+    Label {
+        /// The device
+        device: String,
+        /// KEY=VALUE
+        #[arg(value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+        /// Take this one away; may be given more than once
+        #[arg(long, value_name = "KEY")]
+        remove: Vec<String>,
+    },
     /// Show one device with its newest report
     #[command(after_help = "Example: outpost-control device show till-7")]
     Show {
@@ -403,6 +464,41 @@ pub(crate) enum Bundle {
         /// Leave the model files out
         #[arg(long)]
         without_models: bool,
+    },
+    /// Take in what boxes sent home on a stick: audit records, reported state, answers to commands, events. What they are
+    /// told of it goes onto the next stick
+    #[command(after_help = "Example: outpost-control bundle import /mnt/stick/outpost")]
+    Import {
+        /// The directory that `outpost bundle export` wrote
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// `outpost-control backup …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backup {
+    /// Copy everything, while the server runs, and verify the copy. It holds every key of the server: keep it as one
+    #[command(after_help = "Example: outpost-control backup create /mnt/backup/monday")]
+    Create {
+        /// An empty directory, or one that is not there yet
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Read every file of a backup and compare it with what was copied
+    #[command(after_help = "Example: outpost-control backup verify /mnt/backup/monday")]
+    Verify {
+        /// What `backup create` wrote
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Make a state directory out of a backup; `--state` says which, and it must be empty. Codes and allowed keys that
+    /// were open let nobody in any more; devices that were revoked since are to be revoked again
+    #[command(after_help = "Example: outpost-control backup restore /mnt/backup/monday --state /srv/outpost")]
+    Restore {
+        /// What `backup create` wrote
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
 }
 

@@ -1,4 +1,4 @@
-//! Exports to a stick: what devices without a network should run, the same signed bytes as over it.
+//! Sticks: what devices without a network should run, the same signed bytes as over it; and, in `home`, what they send back.
 //!
 //! ```text
 //! whom, what is signed, which chunks ──► is there room? ──► no `bundle.json` ──► missing chunks ──► desired states
@@ -8,17 +8,20 @@
 //! A stick that is pulled out before the end has no `bundle.json`: it is not finished, and the next export goes on with the
 //! chunks that are there and whole.
 
+mod home;
 mod stick;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use outpost_contract::bundle::{BundleIndex, BundledDesired, CHUNKS_DIRECTORY, DESIRED_DIRECTORY, desired_file};
+use outpost_contract::home::{ANSWERS_DIRECTORY, answer_file};
 use outpost_contract::limits::CATALOGUE_BYTES;
 use outpost_contract::{Blake3, Desired, DeviceId, Manifest, TenantId};
 use outpost_trust::Envelope;
 use serde::Serialize;
 
+pub use self::home::{BroughtHome, HomeError};
 use self::stick::Stick;
 use crate::db::StoredTarget;
 use crate::fleet::{Fleet, FleetError};
@@ -125,6 +128,10 @@ impl Fleet {
             let blake3 = Blake3(*blake3::hash(envelope).as_bytes());
             let bytes = envelope.len() as u64;
             desired.insert(device.clone(), BundledDesired { version: *version, bytes, blake3 });
+            match self.answer_home(device)? {
+                Some(answer) => stick.write(ANSWERS_DIRECTORY, &answer_file(device), &answer)?,
+                None => stick.remove(ANSWERS_DIRECTORY, &answer_file(device))?,
+            }
         }
         let summary = BundleSummary {
             desired: signed.iter().map(|(device, (version, _))| (device.clone(), *version)).collect(),

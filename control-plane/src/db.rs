@@ -9,6 +9,10 @@ mod devices;
 mod enrol_requests;
 mod events;
 mod people;
+mod facts;
+mod homes;
+mod inventory;
+mod invitations;
 mod reports;
 mod sites;
 
@@ -31,6 +35,13 @@ pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
 pub use people::{ApiToken, Person, Session};
+pub(crate) use facts::is_wait;
+pub(crate) use homes::Homecoming;
+#[cfg(test)]
+pub(crate) use inventory::Said;
+pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
+pub(crate) use invitations::Page;
+pub use invitations::{AllowedKey, OpenCode};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.
@@ -95,6 +106,7 @@ impl Database {
             let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
             // Every statement makes only what is missing: a file of an earlier release gets the tables of this one.
             transaction.execute_batch(SCHEMA)?;
+            facts::fill(transaction)?;
             if version == 0 {
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             }

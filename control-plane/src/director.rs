@@ -65,6 +65,8 @@ pub(crate) struct Director {
 /// What this connection has published and whom it has put out.
 #[derive(Debug, Default)]
 struct Done {
+    /// Which connection.
+    connection: u64,
     published: BTreeMap<DeviceId, u64>,
     revoked: BTreeSet<DeviceId>,
     /// When revoked devices are put out for a second time.
@@ -78,8 +80,8 @@ struct Done {
 
 impl Done {
     /// Nothing is known of what a new connection's broker holds; sessions that were ended stay so.
-    fn on_new_connection(self) -> Self {
-        Self { out: self.out, ..Self::default() }
+    fn on_new_connection(self, connection: u64) -> Self {
+        Self { connection, out: self.out, ..Self::default() }
     }
 }
 
@@ -94,7 +96,7 @@ impl Director {
         loop {
             tokio::select! {
                 _ = changed.changed() => {}
-                Ok(()) = self.connections.changed() => done = done.on_new_connection(),
+                Ok(()) = self.connections.changed() => {}
                 _ = look.tick() => {
                     self.put_out_again(&mut done).await;
                     if Instant::now() >= tend_at {
@@ -108,6 +110,11 @@ impl Director {
                     seen_foreign = foreign;
                     self.fleet.tell_news();
                 }
+            }
+            // By whose turn it is to send, not by the word that comes after it: what was published in between is not said twice.
+            let connection = self.sender.connection();
+            if connection != done.connection {
+                done = done.on_new_connection(connection);
             }
             if let Err(error) = self.publish(&mut done).await {
                 tracing::error!(%error, "the desired states cannot be read; they are tried again");
@@ -173,6 +180,10 @@ impl Director {
             for (device, version, envelope) in
                 self.fleet.run(move |fleet| fleet.inner.database.signed_for(&some)).await?
             {
+                if self.sender.connection() != done.connection {
+                    done.is_behind = true;
+                    return Ok(());
+                }
                 if self.send(&device, envelope.into()).await {
                     tracing::info!(%device, version, "desired state published");
                     done.published.insert(device, version);

@@ -3,6 +3,7 @@
 //! That a device holds its key is proven by the signature of its certificate request, which is checked before anything
 //! else is looked at.
 
+mod desk;
 mod keyed;
 
 use std::collections::HashMap;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::audit::Keeper;
 use crate::blobs::{BlobError, Blobs, Downloads};
 use crate::broker::{BrokerError, CONTROL_PLANE};
+use crate::bulk::BulkError;
 use crate::bundle::BundleError;
 use crate::ca::{Authority, CaError};
 use crate::catalogue::authority_in;
@@ -24,7 +25,7 @@ use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
 use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
-use crate::keys::{KeysError, OfflineKeys, OnlineKeys};
+use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
 use crate::neighbours::Neighbours;
 use crate::people::People;
 use crate::renewal::Nonces;
@@ -92,9 +93,30 @@ pub enum FleetError {
     /// Nobody asked with that key.
     #[error("no device asked with the key {0}; `outpost-control device requests` shows those that did")]
     NoRequest(Fingerprint),
+    /// The key was not allowed.
+    #[error("the key {0} is not allowed; `GET /v1/enrolment/keys` lists those that are")]
+    NoAllowedKey(Fingerprint),
+    /// No code of that name can still be used.
+    #[error("there is no such open code; `GET /v1/enrolment/codes` lists those that nobody has used")]
+    NoCode,
+    /// A list cannot be used.
+    #[error(transparent)]
+    List(#[from] BulkError),
     /// The name of a site is none.
     #[error("`{}` is no name for a site: write 1 to 64 of a-z, 0-9 and `-`, as in `store-12`", .0.escape_debug())]
     Site(String),
+    /// A selector cannot be read.
+    #[error("{0}")]
+    Selector(#[from] outpost_selector::SelectorError),
+    /// Groups go round in circles.
+    #[error(transparent)]
+    Groups(#[from] outpost_selector::GroupError),
+    /// There is no such group.
+    #[error("there is no group `{}`; `outpost-control group ls` shows those that are", .0.escape_debug())]
+    UnknownGroup(String),
+    /// A label, a group or a question that cannot be.
+    #[error("{0}")]
+    Inventory(String),
     /// A code's validity is out of bounds.
     #[error("a code is valid for 1 second to 30 days, not {0} seconds")]
     CodeValidity(i64),
@@ -324,15 +346,23 @@ impl Fleet {
         }
     }
 
-    /// Makes the offline keys in `dir` (root and targets) and signs the first root with them.
+    /// Makes the offline keys in `dir` (root and targets), without a passphrase, and signs the first root with them.
     ///
     /// # Errors
-    /// If there are keys in `dir`, or a root was signed already.
+    /// As [`create_locked_keys`](Self::create_locked_keys).
     pub fn create_offline_keys(&self, dir: &Path) -> Result<OfflineKeys, FleetError> {
+        self.create_locked_keys(dir, None)
+    }
+
+    /// As [`create_offline_keys`](Self::create_offline_keys), with a passphrase.
+    ///
+    /// # Errors
+    /// If there are keys in `dir`, a root was signed already, or the passphrase is too short.
+    pub fn create_locked_keys(&self, dir: &Path, passphrase: Option<&Passphrase>) -> Result<OfflineKeys, FleetError> {
         if !self.roots()?.is_empty() {
             return Err(FleetError::RootExists);
         }
-        let keys = OfflineKeys::create(dir)?;
+        let keys = OfflineKeys::create_locked(dir, passphrase)?;
         let online = self.inner.keys.online.verifying_key();
         let plan = RootPlan::single(keys.root.verifying_key(), keys.targets.verifying_key(), online);
         let root = plan.sign(None, self.now_s() + ROOT_S, &[&keys.root])?;

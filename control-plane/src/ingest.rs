@@ -9,8 +9,9 @@ mod intake;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use outpost_contract::topic::{Leaf, Topic};
-use outpost_contract::{ChunkRequest, DeviceId, Up};
+use outpost_contract::{ChunkRequest, DeviceId, Down, LetterClass, LetterId, Stored, Up};
 use tokio::sync::{mpsc, watch};
 
 use crate::audit::Request;
@@ -43,6 +44,25 @@ impl Ingest {
         let intake = Arc::new(Intake { fleet, audit });
         tokio::join!(listen(intake, connections, heard, answers), speak(sender, to_say));
     }
+}
+
+/// Takes in messages that came home on a stick; gives those answers to commands and events that are stored. Answers to devices
+/// go out with the next stick.
+pub(crate) fn take_letters(fleet: &Fleet, messages: Vec<(String, Bytes)>) -> Result<Vec<LetterId>, FleetError> {
+    // Nothing on a stick leads to the desk: audit logs are mirrored before.
+    let (audit, _) = mpsc::channel(1);
+    let outcome = Intake { fleet: fleet.clone(), audit }.take_all(messages)?;
+    let mut stored = Vec::new();
+    for Saying { topic, payload, .. } in outcome.say {
+        if topic.leaf != Leaf::Down(Down::Stored) {
+            continue;
+        }
+        let Ok(Stored { responses, events, .. }) = serde_json::from_slice(&payload) else { continue };
+        for (class, letters) in [(LetterClass::Response, responses), (LetterClass::Event, events)] {
+            stored.extend(letters.into_iter().map(|(boot, sequence)| LetterId { class, boot, sequence }));
+        }
+    }
+    Ok(stored)
 }
 
 async fn listen(
@@ -89,6 +109,17 @@ async fn speak(sender: Sender, mut to_say: mpsc::Receiver<Saying>) {
         let sent = sender.send(&topic, payload, expiry_s).await;
         tracing::debug!(%topic, sent, "answered");
     }
+}
+
+/// Takes messages in as the link would bring them; nobody is answered.
+#[cfg(any(test, feature = "crowd"))]
+pub(crate) fn take_in(fleet: &Fleet, messages: Vec<(String, bytes::Bytes)>) -> Result<(), FleetError> {
+    let (audit, _nobody) = mpsc::channel(1);
+    let outcome = Intake { fleet: fleet.clone(), audit }.take_all(messages)?;
+    if outcome.is_news {
+        fleet.tell_news();
+    }
+    Ok(())
 }
 
 /// Takes requests for chunks from the second connection and hands them on without waiting.

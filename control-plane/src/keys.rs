@@ -7,8 +7,12 @@
 //! | director | the state directory | what one device should run of it |
 //! | tokens | the state directory | who a person or service is |
 //!
+//! Offline keys may have a passphrase ([`Passphrase`]); the server's have none, as nobody is there to type it at a start.
+//!
 //! While a key is being replaced there are two of it: `director.old.pem` (or `.stolen.pem`) beside `director.pem`, and
 //! `online.next.pem` beside `online.pem` until a root names it.
+
+mod passphrase;
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +20,10 @@ use outpost_trust::catalogue::RootFacts;
 use outpost_trust::keys::KeyError;
 use outpost_trust::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::files::{self, FileError};
+pub use passphrase::{LockError, Passphrase, PassphraseError, Passphrases};
 
 /// Larger than any key file.
 const MOST_BYTES: u64 = 16 * 1024;
@@ -35,6 +41,31 @@ pub enum KeysError {
         path: PathBuf,
         /// What is wrong with it.
         source: KeyError,
+    },
+    /// A file holds a key that only a passphrase opens.
+    #[error("`{0}` has a passphrase; type it at a terminal, or give `--passphrase-file FILE`")]
+    Locked(PathBuf),
+    /// No passphrase that was given opens the file.
+    #[error("the passphrase does not open `{0}`; check for capitals and the keyboard's layout, and try again")]
+    WrongPassphrase(PathBuf),
+    /// No passphrase can open the file.
+    #[error("`{0}` cannot be opened by any passphrase: expected PKCS#8 locked by PBES2 with PBKDF2; take another copy")]
+    Spoilt(PathBuf),
+    /// A file holds no passphrase.
+    #[error("`{path}`: {source}")]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PassphraseError,
+    },
+    /// A key cannot be locked.
+    #[error("`{path}`: {source}")]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LockError,
     },
     /// There are keys already; making new ones would orphan every device.
     #[error("`{0}` holds keys already; they are not replaced. Give another directory, or use these")]
@@ -121,7 +152,7 @@ impl OnlineKeys {
     /// # Errors
     /// [`KeysError::Exist`] if there are keys.
     pub fn create(dir: &Path) -> Result<Self, KeysError> {
-        create(dir, ["director", "online", "tokens"])?;
+        create(dir, ["director", "online", "tokens"], None)?;
         Self::load(dir)
     }
 
@@ -251,37 +282,58 @@ fn is_name(name: &str) -> bool {
 }
 
 impl OfflineKeys {
-    /// Makes new keys in `dir`.
+    /// Makes new keys in `dir`, without a passphrase.
     ///
     /// # Errors
-    /// [`KeysError::Exist`] if there are keys.
+    /// As [`create_locked`](Self::create_locked).
     pub fn create(dir: &Path) -> Result<Self, KeysError> {
-        let [root, targets] = create(dir, ["root", "targets"])?;
-        Ok(Self { root, targets })
+        Self::create_locked(dir, None)
+    }
+
+    /// Makes new keys in `dir`, which only the passphrase opens, if there is one.
+    ///
+    /// # Errors
+    /// [`KeysError::Exist`] if there are keys; [`KeysError::Lock`] if the passphrase is too short.
+    pub fn create_locked(dir: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeysError> {
+        create(dir, ["root", "targets"], passphrase)?;
+        Self::open(dir, &mut Passphrases::given(passphrase.cloned().into_iter().collect()))
     }
 
     /// Makes one holder's keys in `dir`, and beside them `NAME.pub.json` for whoever plans a root. Returns its path.
     ///
     /// # Errors
-    /// As [`create`](Self::create), or if the name is none.
-    pub fn create_for(dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
+    /// As [`create_locked`](Self::create_locked), or if the name is none.
+    pub fn create_for(dir: &Path, name: &str, passphrase: Option<&Passphrase>) -> Result<PathBuf, KeysError> {
         Self::public_path(dir, name)?;
-        Self::create(dir)?;
-        Self::describe(dir, name)
+        Self::create_locked(dir, passphrase)?.describe(dir, name)
     }
 
-    /// Writes `NAME.pub.json` for keys that are there already. Returns its path.
+    /// Writes `NAME.pub.json` for these keys, which are in `dir`. Returns its path.
     ///
     /// # Errors
-    /// If there are none, or the name is none.
-    pub fn describe(dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
+    /// If the name is none.
+    pub fn describe(&self, dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
         let public = Self::public_path(dir, name)?;
-        let keys = Self::load(dir)?;
         let hex = |key: &SigningKey| key.verifying_key().to_hex();
-        let holder = Holder { v: 1, name: name.to_owned(), root: hex(&keys.root), targets: hex(&keys.targets) };
+        let holder = Holder { v: 1, name: name.to_owned(), root: hex(&self.root), targets: hex(&self.targets) };
         let text = serde_json::to_vec_pretty(&holder).expect("four short texts always have a JSON form");
         files::write(&public, &text)?;
         Ok(public)
+    }
+
+    /// Sets the passphrase of the keys in `dir`, or removes it; `passphrases` open what is there. Each file is replaced
+    /// whole: interrupted in between, each opens with the passphrase of its own, and the same can be done again.
+    ///
+    /// # Errors
+    /// If one cannot be opened, or the new passphrase is too short; then nothing was changed.
+    pub fn relock(dir: &Path, passphrases: &mut Passphrases<'_>, new: Option<&Passphrase>) -> Result<(), KeysError> {
+        let keys = Self::open(dir, passphrases)?;
+        let files = [("root", &keys.root), ("targets", &keys.targets)];
+        let locked = files.map(|(name, key)| locked(path(dir, name), key, new));
+        for (path, pem) in locked.into_iter().collect::<Result<Vec<_>, _>>()? {
+            files::write_private(&path, pem.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn public_path(dir: &Path, name: &str) -> Result<PathBuf, KeysError> {
@@ -298,13 +350,21 @@ impl OfflineKeys {
         [self.root.verifying_key(), self.targets.verifying_key()]
     }
 
-    /// Reads the keys of `dir`.
+    /// Reads the keys of `dir`, which have no passphrase.
     ///
     /// # Errors
-    /// If one is missing or none.
+    /// If one is missing or none; [`KeysError::Locked`] if one has a passphrase.
     pub fn load(dir: &Path) -> Result<Self, KeysError> {
-        let [root, targets] = load(dir, ["root", "targets"])?;
-        Ok(Self { root, targets })
+        Self::open(dir, &mut Passphrases::default())
+    }
+
+    /// Reads the keys of `dir`, whether they have a passphrase or not.
+    ///
+    /// # Errors
+    /// If one is missing or none; [`KeysError::WrongPassphrase`] names the file.
+    pub fn open(dir: &Path, passphrases: &mut Passphrases<'_>) -> Result<Self, KeysError> {
+        let root = passphrases.read(&path(dir, "root"))?;
+        Ok(Self { root, targets: passphrases.read(&path(dir, "targets"))? })
     }
 }
 
@@ -312,18 +372,33 @@ fn path(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.pem"))
 }
 
-fn create<const N: usize>(dir: &Path, names: [&str; N]) -> Result<[SigningKey; N], KeysError> {
-    files::private_directory(dir)?;
-    if names.iter().any(|name| path(dir, name).exists()) {
-        return Err(KeysError::Exist(dir.to_owned()));
+/// Makes keys that are not there yet: all are made before the first is written.
+fn create<const N: usize>(dir: &Path, names: [&str; N], passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+    let mut made = Vec::with_capacity(N);
+    for path in names.map(|name| path(dir, name)) {
+        if path.exists() {
+            return Err(KeysError::Exist(dir.to_owned()));
+        }
+        let key = SigningKey::generate().map_err(|source| KeysError::Key { path: path.clone(), source })?;
+        made.push(locked(path, &key, passphrase)?);
     }
-    for name in names {
-        let path = path(dir, name);
-        let key = SigningKey::generate().and_then(|key| key.to_pem());
-        let pem = key.map_err(|source| KeysError::Key { path: path.clone(), source })?;
+    files::private_directory(dir)?;
+    for (path, pem) in made {
         files::write_private(&path, pem.as_bytes())?;
     }
-    load(dir, names)
+    Ok(())
+}
+
+/// A key as it will stand in its file.
+fn locked(
+    path: PathBuf,
+    key: &SigningKey,
+    passphrase: Option<&Passphrase>,
+) -> Result<(PathBuf, Zeroizing<String>), KeysError> {
+    match passphrase::to_pem(key, passphrase) {
+        Ok(pem) => Ok((path, pem)),
+        Err(source) => Err(KeysError::Lock { path, source }),
+    }
 }
 
 fn optional(dir: &Path, name: &str) -> Result<Option<SigningKey>, KeysError> {

@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod audit;
+mod backup;
 mod blobs;
 pub mod broker;
 mod bulk;
@@ -24,6 +25,7 @@ mod files;
 mod fleet;
 mod http;
 mod ingest;
+mod inventory;
 pub mod keys;
 mod link;
 mod mosquitto;
@@ -38,9 +40,10 @@ mod tokens;
 
 pub use app::{ControlPlane, Running};
 pub use audit::{Incident, MirrorSummary};
+pub use backup::{BackedUp, BackupError, BackupIndex, Restored, restore, verify_backup};
 pub use blobs::BlobError;
 pub use bulk::{BulkError, parse_keys, parse_names};
-pub use bundle::{BundleError, BundleRequest, BundleSummary};
+pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeError};
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;
@@ -49,9 +52,15 @@ pub use db::{ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentReques
 pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
-pub use keys::{Holder, KeysError, OfflineKeys, ServerKey};
+pub use inventory::words::{ago, clean, size};
+pub use inventory::{
+    Answer, Bucket, Cause, CertificateState, CertificateView, ClockView, DeviceView, Drift, Group, Lack, MOST_PER_PAGE,
+    Machine, Overview, Page, Preview, Question, Runs, SiteCount, WhatIf,
+};
+pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
 pub use people::OwnRecord;
+pub use outpost_selector::Selector;
 pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

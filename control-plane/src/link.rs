@@ -55,7 +55,7 @@ pub(crate) enum Heard {
 /// Sends messages over whatever connection there is. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
-    client: watch::Receiver<Option<AsyncClient>>,
+    client: watch::Receiver<Option<(u64, AsyncClient)>>,
 }
 
 impl Sender {
@@ -78,7 +78,8 @@ impl Sender {
         matches!(tokio::time::timeout(SEND_PATIENCE, sent).await, Ok(Ok(())))
     }
 
-    /// As [`try_send`](Self::try_send); whoever has not got it after `expiry_s` seconds does not get it.
+    /// QoS 1 if there is room at once. Never waits: safe where messages are taken in. Whoever has not got it after `expiry_s`
+    /// seconds does not get it.
     pub(crate) fn try_send_until(&self, topic: &Topic, payload: Bytes, expiry_s: u32) -> bool {
         let properties = PublishProperties { message_expiry_interval: Some(expiry_s), ..PublishProperties::default() };
         self.client().is_some_and(|client| {
@@ -95,14 +96,13 @@ impl Sender {
         matches!(tokio::time::timeout(SEND_PATIENCE, sent).await, Ok(Ok(())))
     }
 
-    /// QoS 1 if there is room at once. Never waits: safe where messages are taken in.
-    pub(crate) fn try_send(&self, topic: &Topic, payload: Bytes) -> bool {
-        self.client()
-            .is_some_and(|client| client.try_publish(topic.to_string(), QoS::AtLeastOnce, false, payload).is_ok())
+    /// Which connection it is that sends now, counted from 1; 0 while there is none.
+    pub(crate) fn connection(&self) -> u64 {
+        self.client.borrow().as_ref().map_or(0, |(number, _)| *number)
     }
 
     fn client(&self) -> Option<AsyncClient> {
-        self.client.borrow().clone()
+        self.client.borrow().as_ref().map(|(_, client)| client.clone())
     }
 }
 
@@ -120,12 +120,13 @@ pub(crate) fn start(options: LinkOptions, stop: CancellationToken) -> (Sender, m
 async fn keep_connected(
     options: LinkOptions,
     heard: mpsc::Sender<Heard>,
-    publish_client: watch::Sender<Option<AsyncClient>>,
+    publish_client: watch::Sender<Option<(u64, AsyncClient)>>,
 ) {
-    let mut pause = PAUSE;
+    let (mut pause, mut number) = (PAUSE, 0);
     loop {
         let (client, event_loop) = AsyncClient::new(mqtt_options(&options), REQUESTS);
-        let reason = poll(&options, client, event_loop, &heard, &publish_client).await;
+        number += 1;
+        let reason = poll(&options, (number, client), event_loop, &heard, &publish_client).await;
         let was_up = publish_client.send_replace(None).is_some();
         let Some(reason) = reason else { return };
         tracing::warn!(client_id = options.client_id, reason, was_up, "the connection to the broker ended");
@@ -140,10 +141,10 @@ async fn keep_connected(
 /// Polls until the first error, and says which; `None` if nobody listens any more.
 async fn poll(
     options: &LinkOptions,
-    client: AsyncClient,
+    (number, client): (u64, AsyncClient),
     mut event_loop: EventLoop,
     heard: &mpsc::Sender<Heard>,
-    publish_client: &watch::Sender<Option<AsyncClient>>,
+    publish_client: &watch::Sender<Option<(u64, AsyncClient)>>,
 ) -> Option<String> {
     loop {
         let event = match event_loop.poll().await {
@@ -163,7 +164,7 @@ async fn poll(
                 if !answer.return_codes.iter().all(granted) {
                     return Some("the broker refused a subscription".to_owned());
                 }
-                publish_client.send_replace(Some(client.clone()));
+                publish_client.send_replace(Some((number, client.clone())));
                 Heard::Up
             }
             Event::Incoming(Packet::Publish(message)) => {

@@ -1,26 +1,33 @@
-//! One file from a control plane to a device on loopback, over MQTT and over HTTPS, beside `curl` of the same bytes with the
-//! same certificate; in turn, round by round.
+//! One file from a control plane to a device on loopback, over HTTPS, over MQTT through the broker that is built in and through
+//! Mosquitto, beside `curl` of the same bytes with the same certificate; in turn, round by round.
 //!
-//! `cargo run --release -p outpost-tests --example transfer [-- --mib 400 --rounds 5]`. Needs `curl`.
+//! `cargo run --release -p outpost-tests --example transfer [-- --mib 400 --rounds 5]`. Needs `curl` and `mosquitto`.
 //!
 //! Two moments count: when the last chunk is verified and on its way to the disk, which is all that `curl` does and more, and
 //! when the whole file was read back against both digests, made durable and named.
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use outpost_contract::Manifest;
+use outpost_control::Config;
 use outpost_disk::Clock;
 use outpost_store::{Source, Store};
 use outpost_sync::{HttpsChunks, HttpsOptions, MqttChunks, TransferOptions};
 use outpost_tests::fleet::Fleet;
+use outpost_tests::process::free_port;
 use outpost_tests::transfer::{OverHttps, OverMqtt, enrol_at, release};
+
+/// How long Mosquitto may take to be there.
+const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
 struct Arguments {
@@ -47,6 +54,7 @@ async fn main() -> Result<()> {
     getrandom::fill(&mut body).context("no randomness")?;
     let fleet = Fleet::start(folder.path()).await?;
     let manifest = release(&fleet, folder.path(), 4096, &body).await?;
+    let outside = Outside::start(folder.path(), &body, &manifest).await?;
     drop(body);
     let url = format!("https://{}", fleet.http_address());
     let identity = enrol_at(&fleet, &url, &folder.path().join("identity")).await?;
@@ -54,8 +62,11 @@ async fn main() -> Result<()> {
     let clock = Clock::system();
     let mqtt = MqttChunks::new(&identity, TransferOptions::default(), &clock)?;
     let https = HttpsChunks::new(&identity, HttpsOptions::control_plane(), &clock)?;
-    // A further broker is a further line here.
-    let sources: [Box<dyn Source>; 2] = [Box::new(OverHttps(https)), Box::new(OverMqtt(Arc::new(mqtt)))];
+    let sources: [(&str, Box<dyn Source>); 3] = [
+        ("HTTPS", Box::new(OverHttps(https))),
+        ("MQTT, own broker", Box::new(OverMqtt(Arc::new(mqtt)))),
+        ("MQTT, Mosquitto", Box::new(OverMqtt(Arc::clone(&outside.chunks)))),
+    ];
     let curl = Curl::prepare(folder.path(), &url, &manifest)?;
 
     let megabytes = manifest.bytes as f64 / 1e6;
@@ -63,7 +74,7 @@ async fn main() -> Result<()> {
     for round in 0..=arguments.rounds {
         let plain_s = curl.download()?;
         let mut taken = Vec::new();
-        for source in &sources {
+        for (_, source) in &sources {
             taken.push(pull(folder.path(), &manifest, source.as_ref()).await?);
         }
         // The first round warms caches up.
@@ -74,8 +85,8 @@ async fn main() -> Result<()> {
 
     let mut table = format!("{megabytes:.0} MB on loopback, medians of {} rounds\n", rounds.len());
     let plain = median(rounds.iter().map(|(plain_s, _)| megabytes / plain_s));
-    writeln!(table, "{:8} {plain:8.0} MB/s", "curl")?;
-    for (index, source) in sources.iter().enumerate() {
+    writeln!(table, "{:16} {plain:8.0} MB/s", "curl")?;
+    for (index, (name, _)) in sources.iter().enumerate() {
         let of = |choose: fn(&Taken) -> f64| {
             let speed = median(rounds.iter().map(|(_, taken)| megabytes / choose(&taken[index])));
             let ratio = median(rounds.iter().map(|(plain_s, taken)| plain_s / choose(&taken[index])));
@@ -84,8 +95,7 @@ async fn main() -> Result<()> {
         let ((arrived, arrived_ratio), (whole, whole_ratio)) = (of(|taken| taken.arrived_s), of(|taken| taken.whole_s));
         writeln!(
             table,
-            "{:8} {arrived:8.0} MB/s verified ({arrived_ratio:.2} of curl), {whole:.0} MB/s whole ({whole_ratio:.2})",
-            source.name()
+            "{name:16} {arrived:8.0} MB/s verified ({arrived_ratio:.2} of curl), {whole:.0} MB/s whole ({whole_ratio:.2})"
         )?;
     }
     std::io::stdout().write_all(table.as_bytes())?;
@@ -110,6 +120,64 @@ async fn pull(folder: &Path, manifest: &Manifest, source: &dyn Source) -> Result
     drop(store);
     std::fs::remove_dir_all(room)?;
     Ok(Taken { arrived_s: arrived_s.as_secs_f64(), whole_s })
+}
+
+/// A second control plane with the same file, whose broker is Mosquitto with exactly the files that are written for it.
+struct Outside {
+    chunks: Arc<MqttChunks>,
+    _fleet: Fleet,
+    _broker: Mosquitto,
+}
+
+impl Outside {
+    async fn start(folder: &Path, body: &[u8], manifest: &Manifest) -> Result<Self> {
+        let (room, port) = (folder.join("outside"), free_port()?);
+        std::fs::create_dir(&room)?;
+        let external = |config: &mut Config| config.external_broker = Some(format!("127.0.0.1:{port}"));
+        let fleet = Fleet::start_with(&room, external).await?;
+        let same = release(&fleet, &room, 4096, body).await?;
+        ensure!(same.blake3 == manifest.blake3, "both serve the same file");
+        let directory = room.join("mosquitto");
+        let written = directory.clone();
+        fleet.control.run(move |fleet| fleet.write_mosquitto(&written)).await?;
+        open_to_the_broker(&[folder, &room], &directory)?;
+        let broker = Mosquitto::start(&directory)?;
+        tokio::time::timeout(BROKER_PATIENCE, fleet.connected()).await.context("Mosquitto is not there")?;
+        let url = format!("https://{}", fleet.http_address());
+        let identity = enrol_at(&fleet, &url, &room.join("identity")).await?;
+        let chunks = MqttChunks::new(&identity, TransferOptions::default(), &Clock::system())?;
+        Ok(Self { chunks: Arc::new(chunks), _fleet: fleet, _broker: broker })
+    }
+}
+
+/// What `chown root:mosquitto` is in production: a broker started by root reads its files as another user.
+fn open_to_the_broker(path: &[&Path], directory: &Path) -> Result<()> {
+    let files = std::fs::read_dir(directory)?.map(|file| Ok(file?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    let folders = path.iter().copied().chain([directory]).map(|folder| (folder, 0o755));
+    for (path, mode) in folders.chain(files.iter().map(|file| (file.as_path(), 0o644))) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// A running broker, killed when dropped.
+struct Mosquitto(Child);
+
+impl Mosquitto {
+    fn start(directory: &Path) -> Result<Self> {
+        let mut command = Command::new("mosquitto");
+        // It lies where only root's path leads.
+        command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
+        command.arg("-c").arg(directory.join("mosquitto.conf")).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn().context("`mosquitto` cannot be started: `tests/run tools` installs it")?))
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 /// A plain download with the device's certificate.

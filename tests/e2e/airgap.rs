@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use outpost_agent::state::StateDir;
 use outpost_audit::{Filter, Kind, reader};
 use outpost_contract::{DeviceId, ModelId};
-use outpost_control::{Assignment, BundleRequest};
+use outpost_control::{Assignment, BroughtHome, BundleRequest};
 use outpost_tests::fleet::Fleet;
 use outpost_tests::process::{Process, binary, demo_model, eventually, free_port, output};
 use outpost_tests::question::{ask, client};
@@ -50,6 +50,18 @@ impl Till {
         let stick = stick.to_str().context("the path is UTF-8")?;
         let told = output(&self.outpost, &["--state", &self.root, "--json", "bundle", "import", stick])?;
         Ok(serde_json::from_str(&told)?)
+    }
+
+    fn export(&self, stick: &Path) -> Result<Value> {
+        let stick = stick.to_str().context("the path is UTF-8")?;
+        let told = output(&self.outpost, &["--state", &self.root, "--json", "bundle", "export", stick])?;
+        Ok(serde_json::from_str(&told)?)
+    }
+
+    fn export_from(&self, stick: &Path, record: u64) -> Result<()> {
+        let stick = stick.to_str().context("the path is UTF-8")?;
+        output(&self.outpost, &["--state", &self.root, "bundle", "export", "--from", &record.to_string(), stick])?;
+        Ok(())
     }
 
     /// What the command says when it fails, which it must.
@@ -157,4 +169,109 @@ async fn a_box_without_a_network_serves_what_a_stick_brings_and_refuses_older_an
     let ready = async || http.get(&base).send().await.is_ok_and(|answer| answer.status().is_success());
     eventually("the model that the stick brought serves", PATIENCE, ready).await?;
     till.answers().await
+}
+
+/// What the control plane took in of one device's stick, or why not.
+async fn come_home(fleet: &Fleet, stick: &Path) -> Result<Result<BroughtHome, String>> {
+    let stick = stick.to_owned();
+    let mut outcomes = fleet.control.run(move |fleet| fleet.import_home(&stick)).await?;
+    let (_, outcome) = outcomes.pop().context("nothing came home")?;
+    ensure!(outcomes.is_empty(), "one device sent something");
+    Ok(outcome.map_err(|error| error.to_string()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_box_records_and_reports_comes_home_on_a_stick_and_the_answer_on_the_next() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut fleet = Fleet::start(folder.path()).await?;
+    let (model, _) = fleet.release_demo_model(&demo_model()).await?;
+    let device: DeviceId = "till-7".parse()?;
+    let (state, _) = fleet.enrol(&device).await?;
+    fleet.stop().await;
+    let stick = |name: &str| folder.path().join(name);
+    assign(&fleet, &device, &model, 128).await?;
+    export(&fleet, &stick("out"), &device).await?;
+    let till = Till::new(&state)?;
+    let agent = till.start().await?;
+    let version = till.import(&stick("out"))?["version"].clone();
+    till.answers().await?;
+
+    // Home, and once more the same stick.
+    let waiting = async || -> Result<bool> { Ok(till.status()?["agent"]["fleet"]["backlog"].as_u64() > Some(0)) };
+    eventually("the device has something to say", PATIENCE, async || waiting().await.unwrap_or(false)).await?;
+    till.export_from(&stick("gap"), 3)?;
+    let refused = come_home(&fleet, &stick("gap")).await?;
+    ensure!(refused.as_ref().is_err_and(|error| error.contains("outpost bundle export --from 0")), "{refused:?}");
+    let sent = till.export(&stick("home"))?;
+    ensure!(sent["first_record"] == 0 && sent["letters"].as_u64() > Some(0), "{sent}");
+    let brought = come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(Some(brought.mirrored) == sent["records"].as_u64() && brought.stored == brought.letters, "{brought:?}");
+    ensure!(come_home(&fleet, &stick("home")).await? == Ok(brought.clone()), "the same stick again");
+    let known = async || {
+        fleet
+            .control
+            .run({
+                let device = device.clone();
+                move |fleet| fleet.device(&device)
+            })
+            .await
+    };
+    let summary = known().await?;
+    let reported = summary.reported.context("nothing was reported")?;
+    ensure!(Some(reported.applied_version) == version.as_u64() && summary.stick_s.is_some(), "{reported:?}");
+    let mirrors = fleet.control.run(|fleet| fleet.audit_mirrors()).await?;
+    ensure!(mirrors.len() == 1 && mirrors[0].cosigned == brought.mirrored && mirrors[0].mirrored == brought.mirrored);
+    let verified = {
+        let device = device.clone();
+        fleet.control.run(move |fleet| fleet.verify_mirrors(&device)).await?
+    };
+    ensure!(verified.iter().all(outpost_audit::verify::Report::is_ok), "{verified:?}");
+
+    // What was edited on the way is refused by its name, and changes nothing.
+    for file in ["letters.json", "records-000000", "home.json"] {
+        copy(&stick("home"), &stick("edited"))?;
+        let path = stick("edited").join("home/till-7").join(file);
+        let mut bytes = std::fs::read(&path)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes)?;
+        let refused = come_home(&fleet, &stick("edited")).await?;
+        // Records that are known are compared by their head alone.
+        ensure!(refused.is_err() || file == "records-000000", "{file}: {refused:?}");
+        std::fs::remove_dir_all(stick("edited"))?;
+    }
+    copy(&stick("home"), &stick("stranger"))?;
+    std::fs::rename(stick("stranger").join("home/till-7"), stick("stranger").join("home/till-8"))?;
+    ensure!(come_home(&fleet, &stick("stranger")).await?.is_err_and(|error| error.contains("not enrolled")));
+
+    // The answer, on the next stick out; what is known then does not come home again.
+    export(&fleet, &stick("out"), &device).await?;
+    let imported = till.import(&stick("out"))?;
+    ensure!(imported["answer"]["cosigned"].as_u64() == Some(brought.mirrored), "{imported}");
+    ensure!(imported["answer"]["stored"].as_u64() == Some(brought.stored as u64), "{imported}");
+    ensure!(till.import(&stick("out"))?["answer"]["cosigned"].is_null(), "it was heard before");
+    let acts = till.acts(Kind::Cosigned)?;
+    ensure!(acts == 1, "{acts} cosignatures are on record");
+    till.answers().await?;
+    let sent = till.export(&stick("later"))?;
+    ensure!(sent["first_record"].as_u64() == Some(brought.mirrored), "{sent}");
+    let later = come_home(&fleet, &stick("later")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(later.mirrored > brought.mirrored);
+    // Two sticks that cross: the older one changes nothing.
+    let before = known().await?.reported;
+    come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(known().await?.reported == before);
+
+    // A forged answer, and another device's.
+    let answers = stick("out").join("answers/till-7.dsse");
+    let genuine = std::fs::read_to_string(&answers)?;
+    std::fs::write(&answers, genuine.replacen('A', "B", 1))?;
+    ensure!(till.refuses(&stick("out"))?.contains("the answer on the stick is refused"));
+
+    // Where no agent runs, it is written all the same.
+    drop(agent);
+    let sent = till.export(&stick("alone"))?;
+    ensure!(sent["first_record"].as_u64() == Some(brought.mirrored), "{sent}");
+    come_home(&fleet, &stick("alone")).await?.map_err(anyhow::Error::msg)?;
+    Ok(())
 }

@@ -243,7 +243,7 @@ impl Site {
 }
 
 /// Runs the renewal until all of it is done; how often it was said that a new certificate is in force.
-async fn renew(folder: &Path, dir: &Path, identity: &Identity, clock: &DeviceClock) -> Result<u32> {
+pub(crate) async fn renew(folder: &Path, dir: &Path, identity: &Identity, clock: &DeviceClock) -> Result<u32> {
     let (running, mut events, stop) = start_renewal(folder, dir, identity, clock)?;
     let mut renewed = 0;
     let done = async {
@@ -291,7 +291,7 @@ fn start_renewal(folder: &Path, dir: &Path, identity: &Identity, clock: &DeviceC
 }
 
 /// The files of an identity, by name.
-fn files(dir: &Path) -> Result<Vec<String>> {
+pub(crate) fn files(dir: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
     let mut names: Vec<_> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

@@ -3,6 +3,7 @@
 mod activation;
 mod airgap;
 mod commands;
+mod fairness;
 mod identity;
 mod kills;
 mod mirror;

@@ -1,19 +1,30 @@
-//! Real programs on several hosts, and a cable that is pulled out at any moment: of an enrolment, a transfer, an activation.
-//! Everything converges without a hand.
+//! Real programs on several hosts, and a cable that is pulled out at any moment: of an enrolment, a renewal, a transfer, an
+//! activation. Everything converges without a hand.
 //!
 //! `OUTPOST_CUTS=40` makes as many attempts for each; in short there are three.
 
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use outpost_agent::state::StateDir;
+use outpost_disk::Clock;
+use outpost_sync::Identity;
 use outpost_tests::hosts::{Host, Network, ended};
 use outpost_tests::process::{binary, demo_model, output};
 use serde_json::Value;
 
+use crate::identity::{files, renew};
+
+/// Tells the renewer, which is this program started once more on the device's host, whose certificate it renews.
+const RENEWS: &str = "OUTPOST_RENEWS";
+
+/// Days that a certificate is good for here, and how far the renewer's clock is ahead: less than a third is left.
+const CERTIFICATE: (i64, i64) = (30, 25);
+
 /// How long anything may take that must happen, with everything that has to be noticed and waited for in between.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// How long the cable is out.
 const OUT: Duration = Duration::from_secs(2);
@@ -22,8 +33,8 @@ const OUT: Duration = Duration::from_secs(2);
 const KILOBITS: u32 = 40_000;
 
 /// A control plane on its host, and what it takes to ask it.
-struct Centre {
-    folder: tempfile::TempDir,
+pub(crate) struct Centre {
+    pub(crate) folder: tempfile::TempDir,
     host: Host,
     program: PathBuf,
     serving: Child,
@@ -38,6 +49,11 @@ impl Drop for Centre {
 
 impl Centre {
     async fn start(host: Host) -> Result<Self> {
+        Self::start_with(host, &demo_model(), "").await
+    }
+
+    /// One that has this model in its catalogue, and more lines in its configuration.
+    pub(crate) async fn start_with(host: Host, model: &Path, more: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (program, state) = (binary("outpost-control")?, folder.path().join("control-plane"));
         std::fs::create_dir_all(&state)?;
@@ -45,7 +61,7 @@ impl Centre {
         std::fs::write(
             state.join("outpost-control.toml"),
             format!(
-                "http_listen = \"{address}:8790\"\nmqtt_listen = \"{address}:8883\"\nbroker_address = \"{address}:8883\"\n"
+                "http_listen = \"{address}:8790\"\nmqtt_listen = \"{address}:8883\"\nbroker_address = \"{address}:8883\"\n{more}"
             ),
         )?;
         let serving = host.start("true", &[])?;
@@ -54,7 +70,6 @@ impl Centre {
         let keys = centre.path("keys")?;
         centre.ask(&["keys", "create", "--keys", &keys])?;
         let facts = centre.folder.path().join("facts.json");
-        let model = demo_model();
         let model = model.to_str().context("a path that is text")?;
         std::fs::write(&facts, output(&binary("outpost")?, &["--json", "model", "inspect", model])?)?;
         let facts = facts.to_str().context("a path that is text")?;
@@ -69,48 +84,47 @@ impl Centre {
         let address = self.host.address().to_string();
         let connect = format!("exec 3<>/dev/tcp/{address}/8883 && exec 4<>/dev/tcp/{address}/8790");
         let began = Instant::now();
-        while !self.host.command("bash").args(["-c", &connect]).stderr(std::process::Stdio::null()).status()?.success()
-        {
+        while !self.host.command("bash").args(["-c", &connect]).stderr(Stdio::null()).status()?.success() {
             ensure!(began.elapsed() < PATIENCE, "the control plane does not listen");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
 
-    fn path(&self, name: &str) -> Result<String> {
+    pub(crate) fn path(&self, name: &str) -> Result<String> {
         self.folder.path().join(name).to_str().map(str::to_owned).context("a path that is text")
     }
 
     /// Asks the fleet's own command, as an admin beside the server does.
-    fn ask(&self, arguments: &[&str]) -> Result<Value> {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let state = self.path("control-plane")?;
         let said = output(&self.program, &[&["--json", "--state", &state], arguments].concat())?;
         serde_json::from_str(&said).with_context(|| format!("`{}` said no JSON: {said}", arguments.join(" ")))
     }
 
-    fn reported(&self, device: &str) -> Result<Value> {
+    pub(crate) fn reported(&self, device: &str) -> Result<Value> {
         Ok(self.ask(&["device", "show", device])?["reported"].take())
     }
 }
 
 /// A device on its host.
-struct Device<'a> {
+pub(crate) struct Device<'a> {
     centre: &'a Centre,
-    host: &'a Host,
-    name: String,
-    state: String,
+    pub(crate) host: &'a Host,
+    pub(crate) name: String,
+    pub(crate) state: String,
     program: PathBuf,
 }
 
 impl<'a> Device<'a> {
-    fn new(centre: &'a Centre, host: &'a Host, name: &str) -> Result<Self> {
+    pub(crate) fn new(centre: &'a Centre, host: &'a Host, name: &str) -> Result<Self> {
         let state = centre.path(name)?;
         std::fs::create_dir_all(Path::new(&state))?;
         std::fs::write(Path::new(&state).join("outpost.toml"), "[api]\nlisten = \"\"\n")?;
         Ok(Self { centre, host, name: name.to_owned(), state, program: binary("outpost")? })
     }
 
-    fn code(&self) -> Result<String> {
+    pub(crate) fn code(&self) -> Result<String> {
         let made = self.centre.ask(&["device", "code", &self.name])?;
         made["code"].as_str().map(str::to_owned).context("no code")
     }
@@ -125,7 +139,7 @@ impl<'a> Device<'a> {
         )
     }
 
-    async fn enrol(&self, code: &str) -> Result<u32> {
+    pub(crate) async fn enrol(&self, code: &str) -> Result<u32> {
         for attempt in 1..=20 {
             if ended(&mut self.enrolling(code)?, PATIENCE).await? == 0 {
                 return Ok(attempt);
@@ -134,7 +148,19 @@ impl<'a> Device<'a> {
         bail!("`{}` is not enrolled after 20 attempts", self.name)
     }
 
-    fn run(&self) -> Result<Child> {
+    fn identity(&self) -> Result<PathBuf> {
+        Ok(StateDir::locate(Some(Path::new(&self.state)))?.identity())
+    }
+
+    /// Renews its certificate in a process of its own on its host: programs go by the system's clock, and this one does not.
+    fn renewing(&self) -> Result<Child> {
+        let mut command = self.host.command(std::env::current_exe()?);
+        command.args(["network::renewer", "--exact"]).env(RENEWS, &self.state);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context("the renewer does not start")
+    }
+
+    pub(crate) fn run(&self) -> Result<Child> {
         self.host.start(&self.program, &["--state", &self.state, "run"])
     }
 
@@ -153,7 +179,7 @@ impl<'a> Device<'a> {
 }
 
 /// Ends its child with itself.
-struct Ends(Child);
+pub(crate) struct Ends(pub(crate) Child);
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -174,7 +200,7 @@ async fn pull_out(host: &Host, after: Duration) -> Result<()> {
 }
 
 #[expect(clippy::print_stderr, reason = "a campaign's figures")]
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }
 
@@ -207,6 +233,55 @@ async fn a_cable_pulled_out_at_any_moment_of_an_enrolment_costs_another_attempt_
         );
     }
     say(&format!("{cuts} enrolments cut within {whole:.1?}: all enrolled, {attempts} further attempts"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cable_pulled_out_at_any_moment_of_a_renewal_leaves_one_certificate_and_it_counts() -> Result<()> {
+    let mut network = Network::new()?;
+    let more = format!("certificate_days = {}\n", CERTIFICATE.0);
+    let centre = Centre::start_with(network.host()?, &demo_model(), &more).await?;
+    let shop = network.host()?;
+    let whole = {
+        let device = Device::new(&centre, &shop, "till-0")?;
+        device.enrol(&device.code()?).await?;
+        let began = Instant::now();
+        ensure!(ended(&mut device.renewing()?, PATIENCE).await? == 0, "the renewal fails without a cut");
+        began.elapsed()
+    };
+    let (cuts, mut slowest) = (cuts()?, Duration::ZERO);
+    for number in 1..=cuts {
+        let device = Device::new(&centre, &shop, &format!("till-{number}"))?;
+        device.enrol(&device.code()?).await?;
+        let dir = device.identity()?;
+        let before = Identity::load(&dir)?.fingerprint()?;
+        let began = Instant::now();
+        let mut renewing = Ends(device.renewing()?);
+        pull_out(&shop, whole * number / (cuts + 1)).await?;
+        ensure!(ended(&mut renewing.0, PATIENCE).await? == 0, "the renewal of `{}` does not converge", device.name);
+        slowest = slowest.max(began.elapsed());
+        ensure!(Identity::load(&dir)?.fingerprint()? != before, "`{}` has its old key", device.name);
+        ensure!(files(&dir)?.len() == 2, "something is left: {:?}", files(&dir)?);
+        // The program itself is let in with it.
+        let _agent = Ends(device.run()?);
+        let began = Instant::now();
+        while centre.reported(&device.name)?.is_null() {
+            ensure!(began.elapsed() < PATIENCE, "`{}` is not let in with its new certificate", device.name);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    say(&format!("{cuts} cuts of {OUT:?} within {whole:.1?} of a renewal: all renewed, the slowest in {slowest:.1?}"));
+    Ok(())
+}
+
+/// The renewer's own work; run as a test of its own it has nothing to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewer() -> Result<()> {
+    let Some(state) = std::env::var_os(RENEWS).map(PathBuf::from) else { return Ok(()) };
+    let dir = StateDir::locate(Some(&state))?.identity();
+    let clock = Clock::fixed(Clock::system().now_s() + CERTIFICATE.1 * 24 * 60 * 60);
+    let renewed = renew(&state, &dir, &Identity::load(&dir)?, &clock).await?;
+    ensure!(renewed == 1, "said {renewed} times");
     Ok(())
 }
 

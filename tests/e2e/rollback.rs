@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use outpost_agent::app::Agent;
 use outpost_audit::Kind;
 use outpost_audit::verify::verify;
+use outpost_control::restore;
 
 use crate::witnessed::{PATIENCE, Story};
 
@@ -85,18 +86,19 @@ async fn a_device_that_was_set_back_and_went_on_alone_is_convicted_of_two_pasts(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_control_plane_that_was_set_back_is_noticed_and_gets_everything_again() -> Result<()> {
+async fn a_control_plane_that_was_restored_from_a_backup_is_noticed_and_gets_everything_again() -> Result<()> {
     let mut story = Story::begin().await?;
     story.visit().await?;
-    let kept = story.fleet.control.config().state_dir.join("audit");
-    let image = kept.join("../../image");
-    story.fleet.stop().await;
-    copy(&kept, &image)?;
-    story.fleet.start_again().await?;
+    let state = story.fleet.control.config().state_dir.clone();
+    let beside = |name: &str| state.with_file_name(name);
+    // While the server runs.
+    let target = beside("backup");
+    story.fleet.control.run(move |fleet| fleet.back_up(&target)).await?;
     story.work(1_500)?;
     let before = story.visit().await?;
     story.fleet.stop().await;
-    copy(&image, &kept)?;
+    std::fs::rename(&state, beside("lost"))?;
+    restore(&beside("backup"), &state)?;
     story.fleet.start_again().await?;
     let after = story.visit().await?;
     ensure!(after.mirrored > before.mirrored && after.incidents.is_empty(), "{after:?}");

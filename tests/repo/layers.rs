@@ -66,12 +66,19 @@ const INVARIANTS: &[Invariant] = &[
         },
     },
     Invariant {
-        name: "`contract`, `policies`, `planner` are pure",
+        name: "`contract`, `policies`, `planner`, `rollout`, `selector` are pure",
         written_in: README,
         broken_by: |graph, sources| {
-            let pure = ["outpost-contract", "outpost-policies", "outpost-planner"];
+            let pure =
+                ["outpost-contract", "outpost-policies", "outpost-planner", "outpost-rollout", "outpost-selector"];
             let mut broken = comes_along(graph, &pure, &[NETWORK, ASYNCHRONOUS, &["rusqlite"]].concat());
-            let folders = ["control-plane/contract/src/", "policies/src/", "agent/planner/src/"];
+            let folders = [
+                "control-plane/contract/src/",
+                "control-plane/rollout/src/",
+                "control-plane/selector/src/",
+                "policies/src/",
+                "agent/planner/src/",
+            ];
             for word in ["std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant::now"]
             {
                 let outside = |path: &str| !folders.iter().any(|folder| path.starts_with(folder));
@@ -109,9 +116,20 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("outpost-audit", &["outpost-disk"]),
-    ("outpost-control", &["outpost-audit", "outpost-contract", "outpost-planner", "outpost-policies", "outpost-trust"]),
+    (
+        "outpost-control",
+        &[
+            "outpost-audit",
+            "outpost-contract",
+            "outpost-planner",
+            "outpost-policies",
+            "outpost-selector",
+            "outpost-trust",
+        ],
+    ),
     ("outpost-planner", &["outpost-contract"]),
     ("outpost-probe", &["outpost-contract", "outpost-engine"]),
+    ("outpost-rollout", &["outpost-contract"]),
     ("outpost-serve", &["outpost-audit", "outpost-policies"]),
     ("outpost-store", &["outpost-contract", "outpost-disk"]),
     ("outpost-sync", &["outpost-contract", "outpost-disk", "outpost-trust"]),
@@ -206,7 +224,7 @@ fn a_layer_that_is_broken_on_purpose_is_named() {
         ("outpost-store", "rumqttc", "only `link.rs` files name rumqttc"),
         ("outpost-sync", "axum", "only `serve` and `control-plane/src` name axum"),
         ("outpost-planner", "sysinfo", "only `probe` reads `/proc` and `/sys`"),
-        ("outpost-planner", "tokio", "`contract`, `policies`, `planner` are pure"),
+        ("outpost-planner", "tokio", "`contract`, `policies`, `planner`, `rollout`, `selector` are pure"),
         ("outpost-audit", "tracing-subscriber", "Audit records never come from the tracing pipeline"),
     ] {
         let mut graph = whole.clone();

@@ -24,6 +24,8 @@ const CRATES: &[(&str, &str)] = &[
     ("outpost-planner", "agent/planner"),
     ("outpost-policies", "policies"),
     ("outpost-probe", "agent/probe"),
+    ("outpost-rollout", "control-plane/rollout"),
+    ("outpost-selector", "control-plane/selector"),
     ("outpost-serve", "agent/serve"),
     ("outpost-store", "agent/store"),
     ("outpost-sync", "agent/sync"),

@@ -4,6 +4,7 @@ mod agreements;
 mod graph;
 mod layers;
 mod layout;
+mod points;
 mod readme;
 mod source;
 mod words;

@@ -49,10 +49,19 @@ impl Fleet {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_reached_at(directory: &Path, broker: Option<SocketAddr>) -> Result<Self> {
+        let reached_at = |config: &mut Config| config.broker_address = broker.map(|address| address.to_string());
+        Self::start_with(directory, reached_at).await
+    }
+
+    /// Starts one with settings of its own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(directory: &Path, settle: impl FnOnce(&mut Config)) -> Result<Self> {
         let mut config = Config::new(directory.join("control-plane"));
         config.http_listen = "127.0.0.1:0".parse()?;
         config.mqtt_listen = "127.0.0.1:0".parse()?;
-        config.broker_address = broker.map(|address| address.to_string());
+        settle(&mut config);
         let made = ControlFleet::init(config, Clock::system()).context("cannot make a fleet")?;
         let running =
             ControlPlane::start_fleet(made.fleet.clone()).await.context("the control plane does not start")?;
@@ -76,6 +85,13 @@ impl Fleet {
     #[must_use]
     pub fn mqtt_address(&self) -> SocketAddr {
         self.config.mqtt_listen
+    }
+
+    /// Waits until the control plane has found its broker, which may be another program.
+    pub async fn connected(&self) {
+        if let Some(running) = &self.running {
+            running.connected().await;
+        }
     }
 
     /// Stops broker and control plane; devices are on their own.

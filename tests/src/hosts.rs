@@ -1,4 +1,5 @@
-//! Several hosts on one machine: network namespaces behind one switch, whose cables can be pulled out and narrowed.
+//! Several hosts on one machine: network namespaces behind one switch, whose cables can be pulled out and narrowed, and behind
+//! a second one, at the far end of one line that they share.
 //!
 //! Needs root, as every rearrangement of networks does. A cable that is pulled out is silence, not a closed connection: that
 //! is what a program has to notice by itself.
@@ -18,6 +19,8 @@ static SWITCHES: AtomicU32 = AtomicU32::new(0);
 pub struct Network {
     name: String,
     hosts: u8,
+    /// Where the next host is plugged in.
+    bridge: &'static str,
 }
 
 /// One host: a namespace with one address.
@@ -37,7 +40,7 @@ impl Network {
     pub fn new() -> Result<Self> {
         let name = format!("op{}-{}", std::process::id(), SWITCHES.fetch_add(1, Ordering::Relaxed));
         ip(&["netns", "add", &name]).context("network namespaces need root and the package `iproute2`")?;
-        let network = Self { name, hosts: 0 };
+        let network = Self { name, hosts: 0, bridge: "switch" };
         network.at_switch(&["link", "add", "switch", "type", "bridge"])?;
         network.at_switch(&["link", "set", "switch", "up"])?;
         Ok(network)
@@ -71,11 +74,31 @@ impl Network {
             "netns",
             &self.name,
         ])?;
-        self.at_switch(&["link", "set", &host.port, "master", "switch", "up"])?;
+        self.at_switch(&["link", "set", &host.port, "master", self.bridge, "up"])?;
         host.ip(&["addr", "add", &format!("{}/24", host.address), "dev", "eth0"])?;
         host.ip(&["link", "set", "eth0", "up"])?;
         host.ip(&["link", "set", "lo", "up"])?;
         Ok(host)
+    }
+
+    /// Lays one line to a second switch, where every host from now on is plugged in: so many kilobits per second go to them, all
+    /// together, and so many bytes wait in front of it before any is lost.
+    ///
+    /// # Errors
+    /// If it was laid already, or the kernel cannot shape traffic.
+    pub fn lay_line(&mut self, kilobits: u32, queue_bytes: u32) -> Result<()> {
+        ensure!(self.bridge == "switch", "there is one line");
+        self.at_switch(&["link", "add", "far", "type", "bridge"])?;
+        self.at_switch(&["link", "set", "far", "up"])?;
+        self.at_switch(&["link", "add", "near-end", "type", "veth", "peer", "name", "far-end"])?;
+        self.at_switch(&["link", "set", "near-end", "master", "switch", "up"])?;
+        self.at_switch(&["link", "set", "far-end", "master", "far", "up"])?;
+        let (rate, limit) = (format!("{kilobits}kbit"), queue_bytes.to_string());
+        let shape =
+            ["qdisc", "replace", "dev", "near-end", "root", "tbf", "rate", &rate, "burst", "64kb", "limit", &limit];
+        run("tc", &[&["-n", self.name.as_str()], shape.as_slice()].concat())?;
+        self.bridge = "far";
+        Ok(())
     }
 
     fn at_switch(&self, arguments: &[&str]) -> Result<()> {
@@ -143,6 +166,16 @@ impl Host {
         let shape =
             ["qdisc", "replace", "dev", &self.port, "root", "tbf", "rate", &rate, "burst", "64kb", "latency", "400ms"];
         run("tc", &[&["-n", self.switch.as_str()], shape.as_slice()].concat())
+    }
+
+    /// Bytes that came to it over its cable since it was made.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn received(&self) -> Result<u64> {
+        let output = self.command("cat").arg("/sys/class/net/eth0/statistics/rx_bytes").output()?;
+        let said = String::from_utf8(output.stdout)?;
+        said.trim().parse().with_context(|| format!("what came to {} is not told: {said}", self.address))
     }
 
     fn ip(&self, arguments: &[&str]) -> Result<()> {

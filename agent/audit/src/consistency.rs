@@ -67,6 +67,15 @@ pub fn prove(directory: &Path, old: u64, new: u64) -> Result<Vec<[u8; 32]>, Proo
     StoredTree::open(&snapshot.connection, directory)?.prove(old, new)
 }
 
+/// The root that the log in `directory` had at `size`. Works while the agent runs, and on a copy.
+///
+/// # Errors
+/// If the log never had this size, the hashes were pruned, or the log cannot be read.
+pub fn root_at(directory: &Path, size: u64) -> Result<[u8; 32], ProofError> {
+    let snapshot = Snapshot::open(directory)?;
+    StoredTree::open(&snapshot.connection, directory)?.root_at(size)
+}
+
 impl AuditLog {
     /// Proves that this log at size `old` is the beginning of it at size `new`. Reads the disk.
     ///

@@ -25,7 +25,7 @@ mod store;
 pub use self::cut::{Cut, next_package};
 pub use self::package::{BadPackage, MAX_PACKAGE_BYTES, Package};
 pub use self::receipt::Receipt;
-pub use self::store::{Mirror, Taken, head};
+pub use self::store::{Mirror, Taken, head, newest};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use outpost_contract::{Measurements, TargetName, VariantFacts};
 use crate::memory::{Budget, Needs, needs};
 use crate::speed::{Speed, speed};
 use crate::table::{rounded_down, rounded_up, thousandths};
-use crate::{Candidate, Choice, Constraints, Objective, Outcome, Plan, Verdict};
+use crate::{Broken, Candidate, Choice, Constraints, Objective, Outcome, Plan, Verdict};
 
 /// Contexts between the smallest and the longest are multiples of this many tokens.
 const CONTEXT_STEP_TOKENS: u32 = 256;
@@ -26,7 +26,7 @@ struct Judged<'a> {
     needs: Needs,
     missing_bytes: u64,
     speed: Speed,
-    broken: Option<String>,
+    broken: Option<(Broken, String)>,
 }
 
 /// The higher, the better; the name last, so that the order of candidates never decides.
@@ -42,7 +42,7 @@ impl Judge<'_> {
             .map(|judged| match (&judged.broken, best, &choice) {
                 (None, Some(best), Some(choice)) if std::ptr::eq(best, judged) => self.chosen(judged, choice),
                 (None, Some(best), _) => judged.lost(self.beaten(judged, best)),
-                (broken, ..) => judged.lost(broken.clone().unwrap_or_default()),
+                (broken, ..) => judged.lost(broken.as_ref().map(|(_, because)| because.clone()).unwrap_or_default()),
             })
             .collect();
         Plan { choice, verdicts, budget: self.budget }
@@ -57,28 +57,39 @@ impl Judge<'_> {
     }
 
     /// The first constraint that a candidate breaks: what may not run, then what cannot, then what is too slow.
-    fn broken(&self, candidate: &Candidate, needs: Needs, missing_bytes: u64, speed: Speed) -> Option<String> {
+    fn broken(
+        &self,
+        candidate: &Candidate,
+        needs: Needs,
+        missing_bytes: u64,
+        speed: Speed,
+    ) -> Option<(Broken, String)> {
         let (facts, constraints) = (&candidate.facts, self.constraints);
         let (licence, context_tokens) = (&facts.model.licence, facts.model.context_tokens);
         if constraints.allowed_licences.as_ref().is_some_and(|allowed| !allowed.contains(licence)) {
-            return Some(format!("its licence `{licence}` is not allowed here"));
+            return Some((Broken::Licence, format!("its licence `{licence}` is not allowed here")));
         }
         let minimum = constraints.minimum_context_tokens;
         if context_tokens < minimum {
-            return Some(format!("its context is {context_tokens} tokens, {minimum} are asked for"));
+            return Some((Broken::Context, format!("its context is {context_tokens} tokens, {minimum} are asked for")));
         }
         if missing_bytes > 0 {
             let (needed, usable) = (rounded_up(needs.total()), rounded_down(self.budget.usable_bytes));
-            return Some(format!("needs {needed}, {usable} available: {} missing", rounded_up(missing_bytes)));
+            let because = format!("needs {needed}, {usable} available: {} missing", rounded_up(missing_bytes));
+            return Some((Broken::Memory { missing_bytes }, because));
         }
         let free = self.measurements.disk_free_bytes;
         if constraints.to_fetch.contains(&candidate.target) && facts.file_bytes > free {
             let (file, missing) = (rounded_up(facts.file_bytes), rounded_up(facts.file_bytes - free));
-            return Some(format!("its file has {file}, {} free on the disk: {missing} missing", rounded_down(free)));
+            let because = format!("its file has {file}, {} free on the disk: {missing} missing", rounded_down(free));
+            return Some((Broken::Disk { missing_bytes: facts.file_bytes - free }, because));
         }
         let minimum = constraints.minimum_tokens_per_second_milli;
-        (speed.tokens_per_second_milli < minimum)
-            .then(|| format!("decodes {speed}, {} tokens/s are asked for", thousandths(minimum)))
+        let tokens_per_second_milli = speed.tokens_per_second_milli;
+        (tokens_per_second_milli < minimum).then(|| {
+            let because = format!("decodes {speed}, {} tokens/s are asked for", thousandths(minimum));
+            (Broken::Speed { tokens_per_second_milli }, because)
+        })
     }
 
     fn rank<'c>(&self, judged: &Judged<'c>) -> Rank<'c> {
@@ -190,6 +201,7 @@ impl Judged<'_> {
             quantisation: self.candidate.facts.quantisation.clone(),
             outcome: Outcome::Lost,
             because,
+            broken: self.broken.as_ref().map(|(broken, _)| *broken),
             missing_bytes: self.missing_bytes,
             needs: self.needs,
             speed: self.speed,

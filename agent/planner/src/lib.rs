@@ -103,6 +103,30 @@ pub enum Outcome {
     Lost,
 }
 
+/// The first constraint that a candidate breaks, for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Its licence is not allowed.
+    Licence,
+    /// Its context is shorter than is of use.
+    Context,
+    /// Memory is missing.
+    Memory {
+        /// How much.
+        missing_bytes: u64,
+    },
+    /// Room on the disk for its file is missing.
+    Disk {
+        /// How much.
+        missing_bytes: u64,
+    },
+    /// It would decode too slowly, or nothing was measured that says how fast.
+    Speed {
+        /// How fast, thousandths of a token per second.
+        tokens_per_second_milli: u64,
+    },
+}
+
 /// One candidate's fate, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -114,6 +138,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why, in one sentence with the numbers.
     pub because: String,
+    /// The constraint that it broke, if it broke one.
+    pub broken: Option<Broken>,
     /// Bytes that were missing, if memory was the reason.
     pub missing_bytes: u64,
     /// Memory that it needs: as chosen, or with the smallest useful context.

@@ -82,6 +82,7 @@ fn a_model_that_does_not_fit_this_machine_is_refused_with_the_numbers() {
     let plan = plan(&variants(), &machine(300), &Constraints::default());
     assert_eq!(plan.choice, None);
     for verdict in &plan.verdicts {
+        assert_eq!(verdict.broken, Some(Broken::Memory { missing_bytes: verdict.missing_bytes }));
         assert!(verdict.because.starts_with("needs ") && verdict.because.contains("available"), "{}", verdict.because);
     }
 }

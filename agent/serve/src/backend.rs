@@ -98,6 +98,24 @@ pub trait Backend: Send + Sync + 'static {
     /// If it cannot be read, is for others, or does not hold.
     async fn import(&self, permit: Permit, directory: &Path) -> Result<Map<String, Value>, BackendError>;
 
+    /// Writes onto a stick what the control plane lacks of this device: audit records from `from` on, or from what it is
+    /// known to keep, reported state, answers, events. Gives what was written, as plain facts.
+    ///
+    /// # Errors
+    /// If it cannot be written, or there is no such record.
+    async fn export(
+        &self,
+        permit: Permit,
+        directory: &Path,
+        from: Option<u64>,
+    ) -> Result<Map<String, Value>, BackendError>;
+
+    /// Forgets the messages to the control plane that were given up. Gives how many they were.
+    ///
+    /// # Errors
+    /// If the device belongs to no fleet, or they cannot be forgotten.
+    async fn clear_dead_letters(&self, permit: Permit) -> Result<u64, BackendError>;
+
     /// More for `GET /outpost/status`: an object of plain facts, no secrets.
     fn status(&self) -> serde_json::Value {
         serde_json::json!({})

@@ -1,4 +1,4 @@
-//! `outpost bundle …`: what a stick carries to this box.
+//! `outpost bundle …`: what a stick carries to this box, and home.
 
 use std::path::PathBuf;
 
@@ -18,5 +18,20 @@ pub enum Bundle {
         /// The directory that `outpost-control bundle export` wrote
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+    },
+    /// Write onto a stick what the control plane lacks: audit records, reported state, answers to commands, events
+    #[command(
+        after_help = "The audit records begin where the control plane is known to stand: by the link, or by the answer on the last \
+                            stick that was imported here. `outpost-control bundle import` takes the stick in and says if it \
+                            lacks earlier ones.\n\n\
+                            Example: outpost bundle export /mnt/stick/outpost"
+    )]
+    Export {
+        /// The directory, on a stick for example
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Begin with this audit record
+        #[arg(long, value_name = "RECORD")]
+        from: Option<u64>,
     },
 }

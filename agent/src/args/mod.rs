@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, in the order a newcomer meets it.
 
 mod bundle;
+mod link;
 mod model;
 mod seal;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 pub use bundle::*;
 use clap::{Args, Parser, Subcommand};
+pub use link::*;
 pub use model::*;
 use outpost_audit::Kind;
 use outpost_audit::export::Format;
@@ -77,6 +79,9 @@ pub enum Command {
     /// A stick between a fleet and a box without a network
     #[command(subcommand, after_help = "Example: outpost bundle import /mnt/stick/outpost")]
     Bundle(Bundle),
+    /// The link to the control plane: messages that were given up
+    #[command(subcommand, after_help = "Example: outpost link dead-letters ls")]
+    Link(Link),
     /// Sign documents that devices obey: policy bundles, lists of locks, overrides
     #[command(subcommand, after_help = "Example: outpost seal policy my-bundle/ --key ada.key --out bundle.sealed")]
     Seal(Seal),

@@ -8,6 +8,7 @@ mod content;
 mod enroll;
 mod govern;
 mod key;
+mod link;
 mod model;
 mod plan;
 mod policy;
@@ -94,6 +95,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::BreakGlass(BreakGlass::Open { document }) => govern::open_override(&context, &document).await,
         Command::BreakGlass(BreakGlass::Close) => govern::close_override(&context).await,
         Command::Seal(command) => seal::run(&context, command),
+        Command::Link(command) => link::run(&context, command).await,
         Command::Bundle(command) => bundle::run(&context, command).await,
     }
 }

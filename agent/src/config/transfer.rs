@@ -28,6 +28,8 @@ pub struct Transfer {
     pub announce: Option<SocketAddr>,
     /// Mebibytes per second that neighbours get, all together.
     pub peers_mib_per_s: u64,
+    /// Kibibytes per second below which, for ten minutes, it is told that a transfer is slow; 0 never.
+    pub slow_kib_per_s: u64,
 }
 
 /// One kind of source.
@@ -54,6 +56,8 @@ impl Default for Transfer {
             serve_peers: None,
             announce: None,
             peers_mib_per_s: 32,
+            // They bring a GiB in 18 hours.
+            slow_kib_per_s: 16,
         }
     }
 }

@@ -100,3 +100,27 @@ fn a_power_cut_in_the_middle_leaves_the_bytes_counted() {
     assert_eq!(gate("mib_per_day = 1", &clock, dir.path()).left(), Some(0));
     assert_eq!(gate("", &clock, dir.path()).left(), None);
 }
+
+/// A clock that a restart opens anew, as over a state directory.
+#[tokio::test]
+async fn a_clock_that_jumps_across_a_restart_opens_no_second_day_and_what_is_signed_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |now_s| {
+        let clock = Clock::open_fixed(dir.path(), now_s).unwrap();
+        (gate("mib_per_day = 1", &clock, dir.path()), clock)
+    };
+    let (wanted, source) = chunks(12);
+    let (first, _clock) = start(NOON_S);
+    assert_eq!(fetch(&first, &wanted, &source).await.0, 4);
+    drop(first);
+    for jump_s in [2 * DAY_S, 3 * 365 * DAY_S, 0] {
+        let (again, _clock) = start(NOON_S + jump_s);
+        assert_eq!(again.closed().unwrap().code, ReasonCode::BudgetSpent, "{jump_s}");
+    }
+    let (last, clock) = start(NOON_S + 3600);
+    clock.raise_floor(NOON_S + DAY_S - 1).unwrap();
+    assert_eq!(last.closed().unwrap().code, ReasonCode::BudgetSpent);
+    clock.raise_floor(NOON_S + DAY_S).unwrap();
+    assert_eq!(fetch(&last, &wanted[4..], &source).await.0, 4);
+    assert_eq!(last.closed().unwrap().code, ReasonCode::BudgetSpent, "one day, one budget");
+}

@@ -96,6 +96,11 @@ impl PolicyKeeper {
         self.held().1.is_some()
     }
 
+    /// The version that decides now.
+    pub(crate) fn version(&self) -> u64 {
+        self.around.policies.now().version()
+    }
+
     /// Takes the bundle that the fleet assigns; the one in force already changes nothing.
     pub(crate) fn take_assigned(&self, document: &[u8], signers: &Signers) -> Result<(), GovernanceError> {
         if self.held().1.as_ref().is_some_and(|kept| kept.now.document.as_bytes() == document) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use outpost_audit::cosignature::{Cosigned, CosignerKey};
 use outpost_audit::witness::{self, Exchange, Next, Outcome};
 use outpost_audit::{AuditLog, Kind, Record, VerifierKey};
+use outpost_contract::EventKind;
 use outpost_sync::LinkHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +126,8 @@ impl Asking {
             .detail("reason", format!("neighbour_{}", why.name()))
             .detail("with", with)
             .detail("what", why.to_string());
-        self.audit.append(record).await.map(|_| ()).map_err(|error| error.to_string())
+        self.audit.append(record).await.map(|_| ()).map_err(|error| error.to_string())?;
+        let text = format!("`{with}` remembers another past of this device's audit log: {why}");
+        self.link.events().say(EventKind::NeighbourDisagrees, &text).map_err(|error| error.to_string())
     }
 }

@@ -7,6 +7,9 @@
 //!                 ├─ not allowed ──► `refused`        ├─ final: the journal keeps the answer
 //!                 └─ `accepted` ──► done or failed ───┘
 //! ```
+//!
+//! In the same transaction as a final answer it is noted that the end is to be recorded, whoever settled it: the note stays
+//! until the audit log has the record.
 
 use std::sync::Arc;
 
@@ -82,6 +85,7 @@ impl Commands {
             if at_once >= MOST_AT_ONCE {
                 let many = format!("{at_once} commands are not past their deadline yet: wait");
                 self.queue(transaction, &command.id, Answer::new(CommandState::Refused, many), now_s)?;
+                note_end(transaction, command, CommandState::Refused)?;
                 return Ok(Verdict::Settled(Some(CommandState::Refused)));
             }
             let refusal = if command.not_after_s < now_s || command.not_after_s <= forgotten_until_s {
@@ -161,6 +165,30 @@ impl Commands {
         Ok(again)
     }
 
+    /// Commands that ended, and whose end the audit log is not known to have; oldest first.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn unrecorded(&self) -> Result<Vec<(Command, CommandState)>, SyncError> {
+        let connection = self.database.lock();
+        let rows = || -> rusqlite::Result<Vec<(String, String)>> {
+            let mut statement = connection.prepare("SELECT document, state FROM command_ends ORDER BY number")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        };
+        let rows = rows().map_err(SyncError::database("read"))?;
+        rows.iter().map(|(document, state)| Ok((read("a command", document)?, read("a state", state)?))).collect()
+    }
+
+    /// The audit log has the end of this command.
+    ///
+    /// # Errors
+    /// If it cannot be written: the command is [`unrecorded`](Self::unrecorded) until it can.
+    pub fn recorded(&self, id: &CommandId) -> Result<(), SyncError> {
+        let gone = self.database.lock().execute("DELETE FROM command_ends WHERE id = ?1", [id.as_str()]);
+        gone.map(|_| ()).map_err(SyncError::database("write"))
+    }
+
     /// Keeps a final answer, unless there is one.
     fn settle(
         &self,
@@ -175,6 +203,10 @@ impl Commands {
         if first == 0 {
             return Ok(());
         }
+        let sql = "INSERT INTO command_ends (id, document, state) SELECT id, document, ?2 FROM commands WHERE id = ?1
+                   ON CONFLICT (id) DO NOTHING";
+        let state = write("a state", &answer.state)?;
+        transaction.execute(sql, params![id.as_str(), state]).map_err(SyncError::database("write"))?;
         let letter = self.queue(transaction, id, answer, now_s)?;
         note_letter(transaction, id, letter)
     }
@@ -215,6 +247,14 @@ impl Commands {
         transaction.commit().map_err(SyncError::database("write"))?;
         Ok(value)
     }
+}
+
+/// Notes that the end of a command is to be recorded which the journal does not keep.
+fn note_end(transaction: &Transaction<'_>, command: &Command, state: CommandState) -> Result<(), SyncError> {
+    let sql = "INSERT INTO command_ends (id, document, state) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
+    let (document, state) = (write("a command", command)?, write("a state", &state)?);
+    let noted = transaction.execute(sql, params![command.id.as_str(), document, state]);
+    noted.map(|_| ()).map_err(SyncError::database("write"))
 }
 
 fn note_letter(transaction: &Transaction<'_>, id: &CommandId, letter: Option<u64>) -> Result<(), SyncError> {

@@ -46,6 +46,12 @@ const TABLES: &str = "
         answer      TEXT,
         letter      INTEGER
     );
+    CREATE TABLE IF NOT EXISTS command_ends (
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        id       TEXT NOT NULL UNIQUE,
+        document TEXT NOT NULL,
+        state    TEXT NOT NULL
+    );
 ";
 
 /// Why `sync.db` could not do what it was asked.

@@ -41,6 +41,14 @@ impl Events {
         Ok(())
     }
 
+    /// Why the newest messages were given up, newest first: class, bytes, reason.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn dead_letters(&self) -> Result<Vec<(String, u64, String)>, SyncError> {
+        self.database.outbox().dead_letters()
+    }
+
     /// How what this device has to say gets through.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
-//! Chunks over HTTPS: runs of neighbours as one `Range` of their blob, single ones by their id; two requests at a time.
+//! Chunks over HTTPS: runs of neighbours as ranges of their blob, single ones by their id; two requests at a time, each for as
+//! much as comes soon.
 //!
 //! What came of a chunk before a cut is kept: the next request begins at the very byte. What arrives is handed on unjudged:
 //! the receiver checks length and digest.
 
+mod pace;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::link::{BackOff, Waits};
 use crate::{Identity, TlsError, TransferError, peers};
+use pace::Pace;
 use segment::{Segment, Target, content_range};
 
 /// Longest pause that a server may ask for before the fetch gives up instead.
@@ -52,7 +55,7 @@ pub struct HttpsOptions {
     pub chunk_patience: Duration,
     /// Requests at once.
     pub lanes: usize,
-    /// Most bytes of one request.
+    /// Most bytes of one request; on a slow line it asks for less.
     pub request_bytes: u64,
 }
 
@@ -245,10 +248,11 @@ impl Server {
     /// One request after the other until there is nothing left to ask for.
     async fn lane(&self, work: &Work, deliver: &mpsc::Sender<(Blake3, Bytes)>) -> Result<(), TransferError> {
         let mut waits = Waits::new(self.options.back_off);
+        let mut pace = Pace::new(self.options.request_bytes);
         loop {
             let Some(mut segment) = locked(&work.waiting).pop_front() else { return Ok(()) };
             let before = segment.missing_bytes();
-            let ended = self.request(&mut segment, deliver).await;
+            let ended = self.segment(&mut segment, &mut pace, deliver).await;
             let came = before.saturating_sub(segment.missing_bytes());
             locked(&work.score).has_some |= came > 0;
             match ended {
@@ -263,6 +267,7 @@ impl Server {
                 },
                 Err(Stop::Again { reason, pause }) => {
                     locked(&work.waiting).push_front(segment);
+                    pace.broke_off();
                     if came >= FRUITFUL_BYTES {
                         locked(&work.score).fruitless = 0;
                         waits.reset();
@@ -287,20 +292,45 @@ impl Server {
         }
     }
 
-    /// Asks for what is left of a segment and hands on each chunk as it is complete.
-    async fn request(&self, segment: &mut Segment, deliver: &mpsc::Sender<(Blake3, Bytes)>) -> Result<(), Stop> {
+    /// One request after the other until the segment is here.
+    async fn segment(
+        &self,
+        segment: &mut Segment,
+        pace: &mut Pace,
+        deliver: &mpsc::Sender<(Blake3, Bytes)>,
+    ) -> Result<(), Stop> {
+        while segment.missing_chunks() > 0 {
+            self.request(segment, pace, deliver).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for what is next of a segment and hands on each chunk as it is complete.
+    async fn request(
+        &self,
+        segment: &mut Segment,
+        pace: &mut Pace,
+        deliver: &mpsc::Sender<(Blake3, Bytes)>,
+    ) -> Result<(), Stop> {
         let url = self.base.join(&segment.path()).map_err(|error| bad_answer(&error.to_string()))?;
-        let asking = match segment.range() {
+        let (before, range) = (segment.missing_bytes(), segment.range(pace.bytes()));
+        let asked = range.map_or(before, |(first, last)| (last - first).saturating_add(1));
+        let asking = match range {
             Some((first, last)) => self.client.get(url).header(RANGE, format!("bytes={first}-{last}")),
             None => self.client.get(url),
         };
         let limit = self.options.connect_timeout + self.options.silence;
+        let began = Instant::now();
         let answered = tokio::select! {
             answered = timeout(limit, asking.send()) => answered,
             () = deliver.closed() => return Err(Stop::Final(TransferError::Closed)),
         };
         let mut answer = answered.map_err(|_| again("no answer".to_owned()))?.map_err(|error| broken(&error))?;
-        check(segment, answer.status(), answer.headers())?;
+        check(segment, range, answer.status(), answer.headers())?;
+        let (first, mut left) = (began.elapsed(), asked);
+        if answer.status() == StatusCode::OK {
+            left = segment.missing_bytes();
+        }
         let due = sleep(self.options.chunk_patience);
         tokio::pin!(due);
         loop {
@@ -310,24 +340,36 @@ impl Server {
             };
             // The end is waited for even after the last chunk: only then can the connection be used again.
             let Some(mut piece) = piece else { break };
+            let is_more = piece.len() as u64 > left;
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= piece.len() as u64;
             while let Some(chunk) = segment.take(&mut piece) {
                 deliver.send(chunk).await.map_err(|_| Stop::Final(TransferError::Closed))?;
                 due.as_mut().reset(Instant::now() + self.options.chunk_patience);
             }
-            if !piece.is_empty() {
+            if is_more {
                 return Err(bad_answer("it sends more than it was asked for"));
             }
         }
-        if segment.missing_chunks() == 0 { Ok(()) } else { Err(again("the answer ended early".to_owned())) }
+        if left > 0 {
+            return Err(again("the answer ended early".to_owned()));
+        }
+        pace.came(first, began.elapsed());
+        Ok(())
     }
 }
 
-/// Judges the head of an answer.
-fn check(segment: &mut Segment, status: StatusCode, headers: &HeaderMap) -> Result<(), Stop> {
+/// Judges the head of an answer to a request for `range`.
+fn check(
+    segment: &mut Segment,
+    range: Option<(u64, u64)>,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<(), Stop> {
     match status {
         StatusCode::PARTIAL_CONTENT => {
             let sent = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
-            if sent.is_some() && sent == segment.range() { Ok(()) } else { Err(bad_answer("it sends another range")) }
+            if sent.is_some() && sent == range { Ok(()) } else { Err(bad_answer("it sends another range")) }
         }
         // A server without ranges sends the chunk from its beginning.
         StatusCode::OK if matches!(segment.target(), Target::Chunk(_)) => {

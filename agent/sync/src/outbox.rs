@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
-use outpost_contract::{BootId, Up};
+use outpost_contract::{BootId, LetterClass, LetterId, Up};
 use rusqlite::{Transaction, params};
 
 use crate::{SyncDatabase, SyncError};
@@ -60,10 +60,15 @@ impl Class {
     }
 
     pub(crate) fn topic(self) -> Up {
+        self.on_a_stick().topic()
+    }
+
+    /// Its name on a stick.
+    fn on_a_stick(self) -> LetterClass {
         match self {
-            Self::Reported => Up::Reported,
-            Self::Response => Up::Response,
-            Self::Event => Up::Event,
+            Self::Reported => LetterClass::Reported,
+            Self::Response => LetterClass::Response,
+            Self::Event => LetterClass::Event,
         }
     }
 }
@@ -144,6 +149,46 @@ impl Outbox {
         read().map_err(SyncError::database("read"))
     }
 
+    /// Everything that waits, in the order in which it would be sent, for a stick.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn letters(&self) -> Result<Vec<outpost_contract::Letter>, SyncError> {
+        let mut letters = Vec::new();
+        for id in self.waiting()? {
+            let Some(Letter { class, boot, sequence, payload, .. }) = self.letter(id)? else { continue };
+            // Only JSON is queued.
+            let Ok(document) = String::from_utf8(payload.to_vec()) else { continue };
+            let id = LetterId { class: class.on_a_stick(), boot, sequence };
+            letters.push(outpost_contract::Letter { id, document });
+        }
+        Ok(letters)
+    }
+
+    /// The control plane has these, as it says on a stick: they leave the outbox.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn stored(&self, ids: &[LetterId]) -> Result<(), SyncError> {
+        for class in Class::ALL {
+            let of_class = ids.iter().filter(|id| id.class == class.on_a_stick());
+            let of_class: Vec<_> = of_class.map(|id| (id.boot.clone(), id.sequence)).collect();
+            if !of_class.is_empty() {
+                self.acknowledge_each(class, &of_class)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the messages that were given up, which ends the alarm; gives how many they were.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn clear_dead_letters(&self) -> Result<u64, SyncError> {
+        let gone = self.database.lock().execute("DELETE FROM dead_letters", []);
+        gone.map(|gone| gone as u64).map_err(SyncError::database("write"))
+    }
+
     /// The ids of all messages that wait, in the order in which they are to be sent. What another version of the agent
     /// queued stays for that one.
     pub(crate) fn waiting(&self) -> Result<Vec<i64>, SyncError> {
@@ -220,7 +265,7 @@ impl Outbox {
                 params![letter.class.name(), i64::try_from(letter.payload.len()).unwrap_or(i64::MAX), because],
             )?;
             transaction.execute(
-                "DELETE FROM dead_letters WHERE id NOT IN (SELECT id FROM dead_letters ORDER BY id DESC LIMIT ?1)",
+                "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?1",
                 params![DEAD_LETTERS],
             )?;
             transaction.commit()
@@ -345,6 +390,11 @@ mod tests {
             outbox.bury(&letters(&outbox)[0], "the broker takes 10 bytes").unwrap();
         }
         assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 0, bytes: 0, dead_letters: 100, events_dropped: 0 });
+        outbox.put(Class::Event, &boot("a"), 200, b"waits").unwrap();
+        assert_eq!(outbox.clear_dead_letters().unwrap(), 100);
+        assert_eq!(outbox.backlog().unwrap(), Backlog { letters: 1, bytes: 5, dead_letters: 0, events_dropped: 0 });
+        outbox.bury(&letters(&outbox)[0], "the broker takes 3 bytes").unwrap();
+        assert_eq!(outbox.dead_letters().unwrap(), [("event".to_owned(), 5, "the broker takes 3 bytes".to_owned())]);
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub enum EventKind {
     Renewal,
     /// A message was given up for good.
     DeadLetter,
+    /// Another policy bundle is in force.
+    PolicySwitched,
+    /// The clock was set, or the system's clock is believed no more or again.
+    ClockSet,
+    /// A neighbour remembers another past of this device's audit log.
+    NeighbourDisagrees,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -45,6 +51,9 @@ impl EventKind {
             Self::Revoked => "revoked",
             Self::Renewal => "renewal",
             Self::DeadLetter => "dead_letter",
+            Self::PolicySwitched => "policy_switched",
+            Self::ClockSet => "clock_set",
+            Self::NeighbourDisagrees => "neighbour_disagrees",
             Self::Other => "other",
         }
     }

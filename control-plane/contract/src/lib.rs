@@ -14,6 +14,7 @@ pub mod enrol;
 pub mod event;
 pub mod fingerprint;
 pub mod golden;
+pub mod home;
 pub mod ids;
 pub mod limits;
 pub mod measurements;
@@ -33,6 +34,7 @@ pub use enrol::{EnrolRefusal, EnrolRequest, EnrolResponse, LateRenewRequest, Ren
 pub use event::{Event, EventKind, Stored};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use golden::{GoldenPrompt, GoldenPrompts, InvalidGolden};
+pub use home::{HomeAnswer, HomeIndex, InvalidHome, Letter, LetterClass, LetterId, Letters};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Neighbour, Presence};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, FromRequestParts, Path};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
 };
 use axum::http::header::{HeaderName, RETRY_AFTER};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use outpost_contract::limits::CATALOGUE_BYTES;
@@ -18,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ApiError;
 use super::identity::Device;
-use crate::blobs::{BlobError, Downloads, Extent, Requested, requested, stream};
+use crate::blobs::{BlobError, Blobs, Downloads, Extent, Requested, requested, stream};
 use crate::fleet::{Fleet, FleetError};
 use crate::http::{Life, Peer};
 use crate::shares::{Priority, Shares};
@@ -26,42 +27,58 @@ use crate::shares::{Priority, Shares};
 /// Seconds after which a device may ask again when too many download at once.
 const PAUSE_S: u32 = 2;
 
-/// A whole file, or a range of it. axum answers HEAD by the same route, without the body.
-pub(crate) async fn blob(
-    Device(device): Device,
-    Extension(shares): Extension<Shares>,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    id: Result<Path<Blake3>, PathRejection>,
+/// A device that asks for bytes, and how.
+pub(crate) struct Asked {
+    device: DeviceId,
+    id: Blake3,
+    fleet: Fleet,
+    shares: Shares,
+    life: Arc<Life>,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let Path(id) = id?;
-    let place = place(&fleet)?;
-    let found = fleet.run(move |fleet| fleet.inner.blobs.open_blob(&id)).await.map_err(FleetError::from)?;
-    let found = found.ok_or(ApiError::NoSuchBlob)?;
-    let priority = if found.1.bytes < CATALOGUE_BYTES { Priority::Small } else { Priority::Model };
-    Ok(answer(id, found, &headers, Pass { device, shares, priority, life: Arc::clone(&peer.life), place }))
+}
+
+impl FromRequestParts<Fleet> for Asked {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, Response> {
+        type All = (Device, Extension<Shares>, Extension<Peer>, Result<Path<Blake3>, PathRejection>, HeaderMap);
+        let (Device(device), Extension(shares), Extension(peer), id, headers) =
+            <All as FromRequestParts<Fleet>>::from_request_parts(parts, fleet).await?;
+        let Path(id) = id.map_err(|rejection| ApiError::from(rejection).into_response())?;
+        Ok(Self { device, id, fleet: fleet.clone(), shares, life: Arc::clone(&peer.life), headers })
+    }
+}
+
+/// What was found, and how urgent it is.
+type Found = (File, Extent, Priority);
+
+/// A whole file, or a range of it. axum answers HEAD by the same route, without the body.
+pub(crate) async fn blob(asked: Asked) -> Result<Response, ApiError> {
+    let find = |blobs: &Blobs, id: &Blake3| {
+        let small = |whole: &Extent| if whole.bytes < CATALOGUE_BYTES { Priority::Small } else { Priority::Model };
+        Ok(blobs.open_blob(id)?.map(|(file, whole)| (file, whole, small(&whole))))
+    };
+    download(asked, find).await
 }
 
 /// One chunk, wherever it lies, or a range of it.
-pub(crate) async fn chunk(
-    Device(device): Device,
-    Extension(shares): Extension<Shares>,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    id: Result<Path<Blake3>, PathRejection>,
-    headers: HeaderMap,
+pub(crate) async fn chunk(asked: Asked) -> Result<Response, ApiError> {
+    let find = |blobs: &Blobs, id: &Blake3| {
+        let priority = blobs.weight(id)?.map_or(Priority::Model, |weight| weight.priority);
+        Ok(blobs.open_chunk(id)?.map(|(file, whole)| (file, whole, priority)))
+    };
+    download(asked, find).await
+}
+
+async fn download(
+    asked: Asked,
+    find: impl FnOnce(&Blobs, &Blake3) -> Result<Option<Found>, BlobError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id?;
+    let Asked { device, id, fleet, shares, life, headers } = asked;
     let place = place(&fleet)?;
-    let found = fleet.run(move |fleet| {
-        let blobs = &fleet.inner.blobs;
-        Ok::<_, BlobError>((blobs.open_chunk(&id)?, blobs.weight(&id)?))
-    });
-    let (found, weight) = found.await.map_err(FleetError::from)?;
-    let priority = weight.map_or(Priority::Model, |weight| weight.priority);
-    let found = found.ok_or(ApiError::NoSuchBlob)?;
-    Ok(answer(id, found, &headers, Pass { device, shares, priority, life: Arc::clone(&peer.life), place }))
+    let found = fleet.run(move |fleet| find(&fleet.inner.blobs, &id)).await.map_err(FleetError::from)?;
+    let (file, whole, priority) = found.ok_or(ApiError::NoSuchBlob)?;
+    Ok(answer(id, (file, whole), &headers, Pass { device, shares, priority, life, place }))
 }
 
 /// What a body needs to go on: its share of the line, a connection that lives, a place among the downloads.

@@ -1,22 +1,36 @@
 //! `/v1/devices`: who is there, what they report, what they should run; `/v1/self` for a device about itself.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
 use outpost_contract::DeviceId;
 use serde_json::{Value, json};
 
 use super::ApiError;
 use super::identity::{Device, Operator};
+use super::inventory::Wanted;
 use crate::db::{Assignment, DeviceSummary};
 use crate::fleet::Fleet;
 use crate::people::Act;
 
+/// All devices; with `limit`, `after` or `where`, some of them, and where the next are.
 pub(crate) async fn list(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-) -> Result<Json<Vec<DeviceSummary>>, ApiError> {
-    Ok(Json(fleet.run_as(actor, Act::See, "devices", Fleet::devices).await?))
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(wanted) = wanted?;
+    if wanted.is_all() {
+        return Ok(Json(fleet.run_as(actor, Act::See, "devices", Fleet::devices).await?).into_response());
+    }
+    let asked = wanted.clone();
+    let page = fleet
+        .run_as(actor, Act::See, "devices", move |fleet| {
+            fleet.summaries(&asked.selector(fleet)?, asked.after.as_ref(), asked.limit())
+        })
+        .await?;
+    Ok(wanted.answer("/v1/devices", page))
 }
 
 pub(crate) async fn show(

@@ -1,7 +1,7 @@
 //! The border: every refusal as JSON, `{"error": {"code", "message"}}`; what is inside stays in the log.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -47,6 +47,12 @@ impl From<PathRejection> for ApiError {
     }
 }
 
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::BadRequest { status: rejection.status(), message: rejection.body_text() }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let pause = if let Self::Busy { retry_after_s } = &self { Some(*retry_after_s) } else { None };
@@ -85,6 +91,12 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::Person(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         FleetError::UnknownPerson(_) => (StatusCode::NOT_FOUND, "unknown_person"),
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
+        FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
+        FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),
+        FleetError::Groups(_) | FleetError::Inventory(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        FleetError::NoAllowedKey(_) => (StatusCode::NOT_FOUND, "unknown_key"),
+        FleetError::NoCode => (StatusCode::NOT_FOUND, "unknown_code"),
+        FleetError::List(_) => (StatusCode::BAD_REQUEST, "bad_list"),
         FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) | FleetError::Site(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }

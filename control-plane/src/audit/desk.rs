@@ -32,8 +32,8 @@ impl Desk {
             match answer {
                 Ok(Some(answer)) => {
                     let topic = Topic::down(&self.fleet.config().tenant, &device, down);
-                    // If it gets lost, the device asks again.
-                    let sent = self.sender.try_send(&topic, answer.to_bytes());
+                    // If it gets lost, the device asks again, minutes later: it is worth waiting for room.
+                    let sent = self.sender.send(&topic, answer.to_bytes(), None).await;
                     tracing::debug!(%device, status = answer.status, sent, "an audit log was answered");
                 }
                 Ok(None) => {

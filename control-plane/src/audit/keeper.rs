@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use outpost_audit::consistency::{self, TreeHead};
 use outpost_audit::cosignature::WitnessKey;
-use outpost_audit::mirror::{Mirror, Package, Receipt, Taken};
-use outpost_audit::witness::{DatabaseState, Evidence, Outcome, Suspicion, Witness, WitnessState, Witnessed, log_of};
+use outpost_audit::mirror::{self, Mirror, Package, Receipt, Taken};
+use outpost_audit::reader::{self, Filter};
+use outpost_audit::witness::{
+    AddCheckpoint, DatabaseState, Evidence, Outcome, Suspicion, Witness, WitnessState, Witnessed, log_of,
+};
 use outpost_audit::{Checkpoint, VerifierKey};
 use outpost_contract::{DeviceId, TenantId};
 
@@ -63,18 +66,22 @@ impl Keeper {
         body: &[u8],
         now_s: i64,
     ) -> Result<Receipt, FleetError> {
+        match Package::parse(body) {
+            Ok(package) => self.take(device, audit_key, &package, now_s),
+            Err(cause) => Ok(Receipt::Refused { status: 400, cause: cause.to_string() }),
+        }
+    }
+
+    /// As [`mirror`](Self::mirror), for a package that was read.
+    fn take(&self, device: &DeviceId, audit_key: &str, package: &Package, now_s: i64) -> Result<Receipt, FleetError> {
         let refused = |status, cause: String| Ok(Receipt::Refused { status, cause });
-        let package = match Package::parse(body) {
-            Ok(package) => package,
-            Err(cause) => return refused(400, cause.to_string()),
-        };
         let Some(key) = key_of(audit_key, &package.origin) else {
             return refused(404, format!("`{}` is no log of this device", package.origin));
         };
         let directory = self.directory_of(device, &key);
         let mut mirror = Mirror::open(&directory, &key)?;
         let before = mirror.size()?;
-        Ok(match mirror.take(&package)? {
+        Ok(match mirror.take(package)? {
             Taken::Waiting { next } => Receipt::Waiting { next },
             Taken::Elsewhere { next } => Receipt::Elsewhere { next },
             Taken::Refused(cause) => {
@@ -91,6 +98,118 @@ impl Keeper {
                 Receipt::Kept { next: head.size, lines }
             }
         })
+    }
+
+    /// As [`mirror`](Self::mirror), for a package that lay on a stick: others may have brought its first records since. If its
+    /// records do not lead to its head, the head goes to the witness, who knows what to make of it.
+    pub(crate) fn mirror_from_stick(
+        &self,
+        device: &DeviceId,
+        audit_key: &str,
+        mut package: Package,
+        now_s: i64,
+    ) -> Result<Receipt, FleetError> {
+        let receipt = self.take(device, audit_key, &package, now_s)?;
+        let receipt = match receipt {
+            Receipt::Elsewhere { next } if package.first < next => {
+                let known = usize::try_from(next - package.first).unwrap_or(usize::MAX);
+                if known >= package.records.len() {
+                    return self.compare_known(device, audit_key, &package, next, now_s);
+                }
+                package.records.drain(..known);
+                package.first = next;
+                self.take(device, audit_key, &package, now_s)?
+            }
+            receipt => receipt,
+        };
+        if let (Receipt::Refused { .. }, Some(note)) = (&receipt, &package.head) {
+            let held = self.witness.state().latest(&package.origin)?.map_or(0, |held| held.head.size);
+            let offer = AddCheckpoint { old: held, proof: Vec::new(), checkpoint: note.clone() };
+            self.witness(audit_key, offer.to_body().as_bytes(), now_s)?;
+        }
+        Ok(receipt)
+    }
+
+    /// A package that holds nothing new: its head, if it has one, must be one that the mirror went through.
+    fn compare_known(
+        &self,
+        device: &DeviceId,
+        audit_key: &str,
+        package: &Package,
+        next: u64,
+        now_s: i64,
+    ) -> Result<Receipt, FleetError> {
+        let key = key_of(audit_key, &package.origin);
+        let (Some(key), Some(note)) = (key, &package.head) else { return Ok(Receipt::Waiting { next }) };
+        let directory = self.directory_of(device, &key);
+        let refused = |cause: String| Ok(Receipt::Refused { status: 422, cause });
+        let head = match Checkpoint::verify(note, &key) {
+            Ok(head) => head,
+            Err(cause) => return refused(format!("the head: {cause}")),
+        };
+        let Some((held, held_note)) = newest(&directory)? else { return Ok(Receipt::Waiting { next }) };
+        if head.size > held.size || consistency::root_at(&directory, head.size)? == head.root {
+            return Ok(Receipt::Waiting { next });
+        }
+        self.witness.state().keep_evidence(&Evidence {
+            origin: head.origin,
+            suspicion: if held.size == head.size { Suspicion::Fork } else { Suspicion::Unproven },
+            held: held_note,
+            offered: note.clone(),
+            proof: Vec::new(),
+            found_s: u64::try_from(now_s).unwrap_or(0),
+        })?;
+        refused(format!("another log of the same name was mirrored up to record {next}"))
+    }
+
+    /// Has the newest head of a mirror cosigned by the witness as well, and gives that head with the lines of both; none if
+    /// nothing is mirrored. The mirror itself proves that the log continues what was cosigned before.
+    pub(crate) fn vouch_for_mirror(
+        &self,
+        device: &DeviceId,
+        audit_key: &str,
+        origin: &str,
+        now_s: i64,
+    ) -> Result<Option<String>, FleetError> {
+        let Some(key) = key_of(audit_key, origin) else { return Ok(None) };
+        let directory = self.directory_of(device, &key);
+        let Some((head, note)) = newest(&directory)? else { return Ok(None) };
+        let held = self.witness.state().latest(origin)?.map_or(0, |held| held.head.size);
+        if held < head.size {
+            let proof = consistency::prove(&directory, held, head.size)?;
+            let offer = AddCheckpoint { old: held, proof, checkpoint: note };
+            let outcome = self.witness(audit_key, offer.to_body().as_bytes(), now_s)?;
+            if !matches!(outcome, Outcome::Cosigned(_)) {
+                tracing::warn!(%device, %outcome, "the witness does not cosign what is mirrored");
+            }
+        }
+        let Some(held) = self.witness.state().latest(origin)?.filter(|held| held.head.size <= head.size) else {
+            return Ok(None);
+        };
+        // The mirror answers for what it holds, and for nothing else.
+        if consistency::root_at(&directory, held.head.size)? != held.head.root {
+            return Ok(None);
+        }
+        let text = held.note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
+        let line = text.map(|text| self.mirror_key.cosign(&text, self.time_s(now_s)));
+        Ok(line.map(|line| held.note + &line))
+    }
+
+    /// Where the mirror of this log stands, and a record of it.
+    pub(crate) fn mirrored_record(
+        &self,
+        device: &DeviceId,
+        audit_key: &str,
+        origin: &str,
+        record: u64,
+    ) -> Result<Option<Vec<u8>>, FleetError> {
+        let Some(key) = key_of(audit_key, origin) else { return Ok(None) };
+        let directory = self.directory_of(device, &key);
+        if !directory.is_dir() {
+            return Ok(None);
+        }
+        let filter = Filter { from: Some(record), until: record.checked_add(1), ..Filter::default() };
+        Ok(reader::list(&directory, &filter)?.pop().map(|entry| entry.bytes))
     }
 
     /// What speaks against the records kept, if the witness cosigned another past; kept as evidence.
@@ -161,6 +280,11 @@ impl Keeper {
         let before = self.floor_s.fetch_max(now_s, Ordering::Relaxed);
         u64::try_from(before.max(now_s)).unwrap_or(0)
     }
+}
+
+/// The newest head that a mirror holds, and its note; none if there is no mirror, or all of its records wait for their head.
+fn newest(directory: &Path) -> Result<Option<(Checkpoint, String)>, FleetError> {
+    if directory.is_dir() { Ok(mirror::newest(directory)?) } else { Ok(None) }
 }
 
 /// The key of the log of this name, if a device that enrolled with `audit_key` can have such a log: its first one, or one

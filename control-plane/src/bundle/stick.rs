@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use outpost_contract::bundle::{BundleIndex, CHUNKS_DIRECTORY, DESIRED_DIRECTORY, INDEX_BYTES, INDEX_FILE};
+use outpost_contract::home::ANSWERS_DIRECTORY;
 use outpost_contract::{Blake3, TenantId};
 use rustix::fs::OFlags;
 
@@ -36,7 +37,7 @@ impl Stick {
             Err(error) if error.source.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(BundleError::NotABundle(path, error.source.to_string()).into()),
         }
-        for name in [CHUNKS_DIRECTORY, DESIRED_DIRECTORY] {
+        for name in [CHUNKS_DIRECTORY, DESIRED_DIRECTORY, ANSWERS_DIRECTORY] {
             let path = root.join(name);
             match fs::create_dir(&path) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -96,6 +97,15 @@ impl Stick {
         Ok(())
     }
 
+    /// Removes one file of the bundle, if it is there.
+    pub(super) fn remove(&self, directory: &str, name: &str) -> Result<(), FleetError> {
+        let path = self.root.join(directory).join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", &path)(error).into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes everything durable, then the table of contents.
     pub(super) fn finish(&self, index: &BundleIndex) -> Result<(), FleetError> {
         self.settle()?;
@@ -111,7 +121,7 @@ impl Stick {
 }
 
 /// Reads a plain file of at most `most` bytes: no link, and nothing that would have the reader wait or never end.
-fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed("open", path))?;
     let refused = |why: &str| failed("read", path)(std::io::Error::other(why.to_owned()));

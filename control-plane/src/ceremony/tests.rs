@@ -43,7 +43,7 @@ impl Site {
     fn founded() -> Self {
         let mut site = Self::new();
         for name in ["ada", "bo", "cy"] {
-            OfflineKeys::create_for(&site.path(name), name).unwrap();
+            OfflineKeys::create_for(&site.path(name), name, None).unwrap();
         }
         site.install(site.fleet.propose_root(&site.holders(["ada", "bo", "cy"]), 2).unwrap(), &["ada", "bo"]).unwrap();
         site.release(&["ada", "cy"]).unwrap();

@@ -1,7 +1,10 @@
 //! `outpost-control bundle …`: sticks for boxes without a network.
 
-use anyhow::Result;
-use outpost_control::{BundleRequest, Config};
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use outpost_control::{BroughtHome, BundleRequest, Config, Fleet};
+use serde_json::json;
 
 use super::{open, say, say_json};
 use crate::args::Bundle;
@@ -26,5 +29,27 @@ pub(super) fn run(config: Config, command: Bundle, as_json: bool) -> Result<()> 
                 summary.present_bytes
             ))
         }
+        Bundle::Import { directory } => import(&fleet, &directory, as_json),
     }
+}
+
+/// What one device's part is worth does not keep the others from being taken in.
+fn import(fleet: &Fleet, directory: &Path, as_json: bool) -> Result<()> {
+    let outcomes = fleet.import_home(directory)?;
+    let refused: Vec<_> = outcomes
+        .iter()
+        .filter_map(|(device, outcome)| outcome.as_ref().err().map(|error| format!("`{device}`: {error}")))
+        .collect();
+    let brought: Vec<_> = outcomes.into_iter().filter_map(|(_, outcome)| outcome.ok()).collect();
+    if as_json {
+        say_json(&json!({ "brought": brought, "refused": refused }))?;
+    } else {
+        for BroughtHome { device, mirrored, letters, stored } in brought {
+            say(format!(
+                "`{device}`: {mirrored} audit records are mirrored, {stored} of {letters} messages are stored"
+            ))?;
+        }
+    }
+    ensure!(refused.is_empty(), "not taken in: {}", refused.join("; "));
+    Ok(())
 }

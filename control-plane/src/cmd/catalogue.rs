@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use outpost_contract::{Signer, TargetKind, VariantFacts};
-use outpost_control::{Config, OfflineKeys, ReleaseRequest, Variant};
+use outpost_control::{Config, ReleaseRequest, Variant};
 use outpost_policies::Bundle;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{keys, open, say, say_json};
+use super::{keys, open, passphrase, say, say_json};
 use crate::args::{Catalogue, ReleaseContent};
 
 /// Largest description of a file: tensor offsets of a large model and some facts.
@@ -33,9 +33,9 @@ struct SignerFile {
 /// Runs the command.
 pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<()> {
     match command {
-        Catalogue::Release { keys, content } => {
+        Catalogue::Release { keys, passphrase_file, content } => {
             let request = request(&content)?;
-            let holders = keys.iter().map(|keys| Ok(OfflineKeys::load(keys)?)).collect::<Result<Vec<_>>>()?;
+            let holders = passphrase::open(&keys, &passphrase_file)?;
             let released = open(config)?.release_by(&holders, request)?;
             if as_json {
                 return say_json(&released);

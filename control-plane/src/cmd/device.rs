@@ -24,12 +24,9 @@ pub(super) fn run(config: Config, command: Device, as_json: bool) -> Result<()> 
         | Device::Requests
         | Device::Accept { .. }
         | Device::Reject { .. } => enrolment::run(&fleet, command, as_json),
-        Device::Ls => {
-            let devices = fleet.devices()?;
-            if as_json {
-                return say_json(&devices.iter().map(to_json).collect::<Vec<_>>());
-            }
-            devices.iter().try_for_each(|device| say(line(device)))
+        Device::Ls { selector } => super::inventory::list(&fleet, selector.as_deref(), as_json),
+        Device::Label { device, labels, remove } => {
+            super::inventory::label(&fleet, &id(&device)?, &labels, &remove, as_json)
         }
         Device::Show { device } => say_json(&to_json(&fleet.device(&id(&device)?)?)),
         Device::Assign { devices, all, model, minimum_context } => {
@@ -73,7 +70,7 @@ pub(super) fn id(text: &str) -> Result<DeviceId> {
     Ok(text.parse()?)
 }
 
-fn to_json(device: &DeviceSummary) -> Value {
+pub(super) fn to_json(device: &DeviceSummary) -> Value {
     json!({
         "device": device.device,
         "enrolled_s": device.enrolled_s,
@@ -86,34 +83,6 @@ fn to_json(device: &DeviceSummary) -> Value {
         "reported": device.reported,
         "audit_key": device.audit_key,
         "site": device.site,
+        "stick_s": device.stick_s,
     })
-}
-
-/// One device on one line: connected, what it runs, how far it is, why not further.
-fn line(device: &DeviceSummary) -> String {
-    let presence = match (device.revoked_s, device.online) {
-        (Some(_), _) => "revoked",
-        (None, true) => "online",
-        (None, false) => "offline",
-    };
-    let (mut runs, mut applied, mut reasons) = ("nothing".to_owned(), 0, String::new());
-    if let Some(reported) = &device.reported {
-        applied = reported.applied_version;
-        if let Some(model) = &reported.model {
-            runs = model.target.to_string();
-        }
-        reasons = reported.reasons.iter().map(|reason| reason.detail.as_str()).collect::<Vec<_>>().join("; ");
-        if let Some(transfer) = &reported.transfer {
-            reasons = format!("{} {transfer} {reasons}", transfer.target);
-        }
-        if reported.link.dead_letters > 0 {
-            reasons = format!("ALARM: {} messages were given up; {reasons}", reported.link.dead_letters);
-        }
-    }
-    let site = device.site.as_deref().unwrap_or("-");
-    format!(
-        "{:<20} {site:<12} {presence:<8} {runs:<36} {applied}/{} {reasons}",
-        device.device.as_str(),
-        device.desired_version
-    )
 }

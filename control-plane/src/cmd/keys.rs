@@ -4,24 +4,48 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use outpost_control::{Config, Fleet, Holder, OfflineKeys, ServerKey, read_proposal, write_proposal};
+use outpost_control::{Config, Fleet, Holder, OfflineKeys, Passphrase, ServerKey, read_proposal, write_proposal};
 use outpost_trust::VerifyingKey;
 use outpost_trust::catalogue::{Kind, Proposal, Standing};
 use serde_json::json;
 
-use super::{open, say, say_json};
+use super::{open, passphrase, say, say_json};
 use crate::args::{Keys, ServerKeyName};
 
 /// Runs the command.
 pub(super) fn run(config: impl FnOnce() -> Result<Config>, command: Keys, as_json: bool) -> Result<()> {
     let fleet = || open(config()?);
     match command {
-        Keys::Create { keys, holder: Some(name), existing } => create_holder(&keys, &name, existing, as_json),
-        Keys::Create { keys, holder: None, .. } => create(&fleet()?, &keys, as_json),
+        Keys::Create { keys, holder: Some(name), existing: true, passphrase_file, .. } => {
+            let files = Vec::from_iter(passphrase_file);
+            let found = OfflineKeys::open(&keys, &mut passphrase::at_hand(&files)?)?;
+            say_holder(&keys, &name, &found.describe(&keys, &name)?, as_json)
+        }
+        Keys::Create { keys, holder, passphrase, passphrase_file, .. } => {
+            let wanted = passphrase || passphrase_file.is_some();
+            let new = wanted.then(|| passphrase::new(passphrase_file.as_deref())).transpose()?;
+            match holder {
+                Some(name) => {
+                    let public = OfflineKeys::create_for(&keys, &name, new.as_ref())?;
+                    say_holder(&keys, &name, &public, as_json)
+                }
+                None => create(&fleet()?, &keys, new.as_ref(), as_json),
+            }
+        }
+        Keys::Passphrase { keys, remove, passphrase_file, new_passphrase_file } => {
+            let mut old = passphrase::at_hand(&passphrase_file)?;
+            // A passphrase that does not open the keys is said before anybody thinks of a new one.
+            OfflineKeys::open(&keys, &mut old)?;
+            let new = (!remove).then(|| passphrase::new(new_passphrase_file.as_deref())).transpose()?;
+            OfflineKeys::relock(&keys, &mut old, new.as_ref())?;
+            say_relocked(&keys, !remove, as_json)
+        }
         Keys::Root { holders, threshold, same, plan } => {
             root(&fleet()?, &holders, (!same).then_some(threshold), &plan, as_json)
         }
-        Keys::Sign { file, keys, yes } => sign(&file, &keys, yes, as_json),
+        Keys::Sign { file, keys, passphrase_file, yes } => {
+            sign(&file, || passphrase::open(&keys, &passphrase_file), yes, as_json)
+        }
         Keys::Install { files } => install(&fleet()?, &files, as_json),
         Keys::Show => show(&fleet()?, as_json),
         Keys::Rotate { key, stolen } => {
@@ -48,8 +72,7 @@ fn which(name: ServerKeyName) -> ServerKey {
     }
 }
 
-fn create_holder(keys: &Path, name: &str, existing: bool, as_json: bool) -> Result<()> {
-    let public = if existing { OfflineKeys::describe(keys, name)? } else { OfflineKeys::create_for(keys, name)? };
+fn say_holder(keys: &Path, name: &str, public: &Path, as_json: bool) -> Result<()> {
     if as_json {
         return say_json(&json!({"keys": keys, "public": public}));
     }
@@ -61,8 +84,19 @@ fn create_holder(keys: &Path, name: &str, existing: bool, as_json: bool) -> Resu
     ))
 }
 
-fn create(fleet: &Fleet, keys: &Path, as_json: bool) -> Result<()> {
-    fleet.create_offline_keys(keys)?;
+fn say_relocked(keys: &Path, locked: bool, as_json: bool) -> Result<()> {
+    if as_json {
+        return say_json(&json!({"keys": keys, "passphrase": locked}));
+    }
+    say(if locked {
+        format!("the keys in `{}` open with the new passphrase only; copies elsewhere keep theirs", keys.display())
+    } else {
+        format!("the keys in `{}` open without a passphrase", keys.display())
+    })
+}
+
+fn create(fleet: &Fleet, keys: &Path, passphrase: Option<&Passphrase>, as_json: bool) -> Result<()> {
+    fleet.create_locked_keys(keys, passphrase)?;
     if as_json {
         return say_json(&json!({"keys": keys}));
     }
@@ -85,9 +119,9 @@ fn root(fleet: &Fleet, files: &[PathBuf], threshold: Option<u64>, plan: &Path, a
     say(format!("now each holder: outpost-control keys sign {} --keys DIR", plan.display()))
 }
 
-fn sign(file: &Path, keys: &[PathBuf], yes: bool, as_json: bool) -> Result<()> {
+fn sign(file: &Path, open: impl FnOnce() -> Result<Vec<OfflineKeys>>, yes: bool, as_json: bool) -> Result<()> {
     let mut proposal = read_proposal(file)?;
-    let holders = keys.iter().map(|keys| Ok(OfflineKeys::load(keys)?)).collect::<Result<Vec<_>>>()?;
+    let holders = open()?;
     let own: Vec<_> = holders.iter().flat_map(OfflineKeys::verifying_keys).collect();
     if !as_json {
         proposal.words(&own).iter().try_for_each(say)?;

@@ -1,17 +1,20 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
 mod audit;
+mod backup;
 mod broker;
 mod bundle;
 mod catalogue;
 mod command;
 mod device;
 mod enrolment;
+mod inventory;
 mod keys;
 mod on_record;
 #[cfg(test)]
 mod page;
 mod person;
+mod passphrase;
 mod serve;
 mod setup;
 mod token;
@@ -39,6 +42,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
     let json = cli.json;
     let state = cli.state;
     // Only where it is needed: the machine of a holder of offline keys has no fleet.
+    let given = state.clone();
     let config = move || -> Result<Config> { Ok(Config::load(state_directory(state)?)?) };
     if let Some((act, subject)) = on_record::of(&cli.command) {
         on_record::record(config.clone()()?, act, &subject)?;
@@ -49,8 +53,11 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Keys(command) => keys::run(config, command, json),
         Command::Catalogue(command) => catalogue::run(config()?, command, json),
         Command::Device(command) => device::run(config()?, command, json),
+        Command::Group(command) => inventory::group(config()?, command, json),
+        Command::Plan(command) => inventory::plan(config()?, command, json),
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Bundle(command) => bundle::run(config()?, command, json),
+        Command::Backup(command) => backup::run(config, given, command, json),
         Command::Broker(command) => broker::run(config()?, &command, json),
         Command::User(command) => user::run(config()?, command, json),
         Command::Person(command) => person::run(config()?, command, json),

@@ -75,6 +75,14 @@ impl Database {
             Ok(Ok(device))
         })
     }
+
+    /// Uses up every code and forgets every allowed key that let nobody in yet; gives how many there were.
+    pub(crate) fn void_invitations(&self) -> Result<usize, DbError> {
+        self.write(|transaction| {
+            let codes = transaction.execute("UPDATE codes SET used_s = created_s WHERE used_s IS NULL", [])?;
+            Ok(codes + transaction.execute("DELETE FROM allowed_keys WHERE used_s IS NULL", [])?)
+        })
+    }
 }
 
 type Row = (String, i64, Option<i64>, Option<Vec<u8>>);

@@ -32,6 +32,9 @@ pub struct DeviceSummary {
     /// The site whose line it shares, if one was said.
     #[serde(default)]
     pub site: Option<String>,
+    /// When the last stick from it was taken in, if one was.
+    #[serde(default)]
+    pub stick_s: Option<i64>,
 }
 
 /// What an operator wants a device to run.
@@ -46,7 +49,8 @@ pub struct Assignment {
 const SUMMARY: &str = "SELECT d.device, d.enrolled_s, d.revoked_s, d.agent, coalesce(c.online, 0), c.seen_s,
     coalesce(s.version, 0), a.device, a.model, a.minimum_context_tokens, d.audit_key,
     (SELECT document FROM reports r WHERE r.device = d.device ORDER BY ordinal DESC, sequence DESC LIMIT 1),
-    (SELECT site FROM sites t WHERE t.device = d.device)
+    (SELECT site FROM sites t WHERE t.device = d.device),
+    (SELECT imported_s FROM homes h WHERE h.device = d.device)
     FROM devices d LEFT JOIN contacts c USING (device) LEFT JOIN desired s USING (device)
     LEFT JOIN assignments a USING (device)";
 
@@ -248,6 +252,7 @@ struct Row {
     audit_key: String,
     report: Option<String>,
     site: Option<String>,
+    stick_s: Option<i64>,
 }
 
 impl Row {
@@ -266,6 +271,7 @@ impl Row {
             audit_key: row.get(10)?,
             report: row.get(11)?,
             site: row.get(12)?,
+            stick_s: row.get(13)?,
         })
     }
 
@@ -289,6 +295,7 @@ impl Row {
             reported,
             audit_key: self.audit_key,
             site: self.site,
+            stick_s: self.stick_s,
         }))
     }
 }

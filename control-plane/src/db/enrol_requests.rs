@@ -1,7 +1,7 @@
 //! Keys that may enrol without a code, and the requests of those that may not yet.
 
 use outpost_contract::{DeviceId, Fingerprint};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Database, DbError, Entered};
@@ -35,6 +35,21 @@ pub struct EnrolmentRequest {
     pub seen_s: i64,
     /// When an operator said no, if one did.
     pub rejected_s: Option<i64>,
+}
+
+impl EnrolmentRequest {
+    /// From the columns in the order of the fields.
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            fingerprint: Fingerprint(row.get(0)?),
+            wished_name: row.get(1)?,
+            address: row.get(2)?,
+            agent: row.get(3)?,
+            first_s: row.get(4)?,
+            seen_s: row.get(5)?,
+            rejected_s: row.get(6)?,
+        })
+    }
 }
 
 /// Who asks.
@@ -160,17 +175,7 @@ impl Database {
             let sql = "SELECT key_sha256, wished_name, address, agent, first_s, seen_s, rejected_s FROM enrol_requests
                 ORDER BY first_s, key_sha256";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([], |row| {
-                Ok(EnrolmentRequest {
-                    fingerprint: Fingerprint(row.get(0)?),
-                    wished_name: row.get(1)?,
-                    address: row.get(2)?,
-                    agent: row.get(3)?,
-                    first_s: row.get(4)?,
-                    seen_s: row.get(5)?,
-                    rejected_s: row.get(6)?,
-                })
-            })?;
+            let rows = statement.query_map([], EnrolmentRequest::from_row)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }

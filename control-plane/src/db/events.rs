@@ -35,8 +35,8 @@ impl Database {
                 params![device, event.boot.as_str(), sequence, now_s, event.at_s, event.kind.name(), text],
             )?;
             transaction.execute(
-                "DELETE FROM events WHERE device = ?1 AND (boot, sequence) NOT IN (SELECT boot, sequence FROM events
-                 WHERE device = ?1 ORDER BY received_s DESC, sequence DESC LIMIT ?2)",
+                "DELETE FROM events WHERE device = ?1 AND sequence <= (SELECT sequence FROM events
+                 WHERE device = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
                 params![device, EVENTS_KEPT],
             )?;
             Ok(new > 0)

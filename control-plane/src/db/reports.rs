@@ -76,6 +76,7 @@ impl Database {
             let new =
                 transaction.prepare_cached(sql)?.execute(params![device, ordinal, reported.sequence, now_s, text])? > 0;
             if new {
+                super::facts::keep(transaction, reported, ordinal, now_s)?;
                 // By the key: from the newest that is one too many, all older ones. With none, it compares with NULL.
                 let sql = "DELETE FROM reports WHERE device = ?1 AND (ordinal, sequence) <= (SELECT ordinal, sequence
                      FROM reports WHERE device = ?1 ORDER BY ordinal DESC, sequence DESC LIMIT 1 OFFSET ?2)";

@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS chunks (
     id BLOB PRIMARY KEY, blob BLOB NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Certificates of each device that count: one key, except between a renewal and the first use of the new key. A device that
+-- Who is let in: the certificates of each device that count now. Rows go when a certificate counts no more; `certificates`
+-- below keeps every serial number, for brokers that are told who is *not* let in. One key, except between a renewal and the first use of the new key. A device that
 -- enrolled before there was this table has no row; its first renewal writes them.
 CREATE TABLE IF NOT EXISTS device_keys (
     number INTEGER PRIMARY KEY, device TEXT NOT NULL, serial TEXT NOT NULL UNIQUE, key_sha256 BLOB NOT NULL,
@@ -90,7 +91,9 @@ CREATE TABLE IF NOT EXISTS events (
     at_s INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (device, boot, sequence)
 ) STRICT, WITHOUT ROWID;
 
--- Every certificate that a device was given, for the revocation list; a revoked one stays so if its device enrols again.
+-- Whom a broker that is not ours must not let in: every certificate that was ever given out, until the revocation list need not
+-- name it. It is written before a certificate leaves, also for a renewal that `device_keys` forgets again; a revoked one stays so
+-- if its device enrols again. Whether a certificate counts here is for `device_keys` alone to say.
 CREATE TABLE IF NOT EXISTS certificates (
     serial TEXT PRIMARY KEY, device TEXT NOT NULL, not_after_s INTEGER NOT NULL, revoked_s INTEGER
 ) STRICT, WITHOUT ROWID;
@@ -131,3 +134,35 @@ CREATE TABLE IF NOT EXISTS approvals (
 
 -- Records on their way into the control plane's own log.
 CREATE TABLE IF NOT EXISTS own_records (number INTEGER PRIMARY KEY, form TEXT NOT NULL) STRICT;
+
+-- The newest that a stick brought home from each device: which record of which log holds its digest, and what was stored of it.
+CREATE TABLE IF NOT EXISTS homes (
+    device TEXT PRIMARY KEY, origin TEXT NOT NULL, record INTEGER NOT NULL, made_at_s INTEGER NOT NULL,
+    imported_s INTEGER NOT NULL, stored TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Words that operators attach to devices.
+CREATE TABLE IF NOT EXISTS labels (
+    device TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (device, key)
+) STRICT, WITHOUT ROWID;
+
+-- Groups of devices: those that a selector means, or fixed members.
+CREATE TABLE IF NOT EXISTS device_groups (
+    name TEXT PRIMARY KEY, description TEXT NOT NULL, selector TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS group_members (
+    device TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (device, name)
+) STRICT, WITHOUT ROWID;
+
+-- What the newest report of each device says, in columns: ten thousand of them are gone through in milliseconds.
+CREATE TABLE IF NOT EXISTS facts (
+    device TEXT PRIMARY KEY, ordinal INTEGER NOT NULL, sequence INTEGER NOT NULL, received_s INTEGER NOT NULL,
+    agent TEXT NOT NULL, desired_version INTEGER NOT NULL, applied_version INTEGER NOT NULL,
+    policy_version INTEGER NOT NULL, model TEXT, target TEXT, context_tokens INTEGER, speed_milli INTEGER,
+    refusals INTEGER NOT NULL, waits INTEGER NOT NULL, reasons TEXT NOT NULL, backlog INTEGER NOT NULL,
+    dead_letters INTEGER NOT NULL, measured_at_s INTEGER, cpu TEXT, cores INTEGER, features TEXT,
+    memory_bytes INTEGER, available_bytes INTEGER, disk_bytes INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What the machine of each device can give, as it last said: what-if asks the planner with it.
+CREATE TABLE IF NOT EXISTS measurements (device TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -7,6 +7,7 @@
 //! Nothing here keeps state. What must never go down (versions, release counters, time) comes in as
 //! [`catalogue::Floors`] and goes out the same way; the caller commits it together with what it guards.
 
+pub mod answer;
 pub mod catalogue;
 pub mod command;
 pub mod desired;

@@ -236,6 +236,14 @@ impl Mirror {
 /// # Errors
 /// If there is no copy, or it cannot be read.
 pub fn head(directory: &Path) -> Result<Option<Checkpoint>, AuditError> {
+    Ok(newest(directory)?.map(|(head, _)| head))
+}
+
+/// As [`head`], with the note that the log signed.
+///
+/// # Errors
+/// As [`head`].
+pub fn newest(directory: &Path) -> Result<Option<(Checkpoint, String)>, AuditError> {
     let snapshot = Snapshot::open(directory)?;
     let read = |query| snapshot.connection.query_row(query, (), |row| row.get::<_, String>(0)).optional();
     let failed = |error| AuditError::database("read", directory, &error);
@@ -243,10 +251,10 @@ pub fn head(directory: &Path) -> Result<Option<Checkpoint>, AuditError> {
     if read("SELECT name FROM sqlite_schema WHERE name = 'tree'").map_err(failed)?.is_none() {
         return Ok(None);
     }
-    let note = read("SELECT note FROM tree").map_err(failed)?;
+    let Some(note) = read("SELECT note FROM tree").map_err(failed)? else { return Ok(None) };
     let damaged = |cause: NoteError| AuditError::Damaged { directory: directory.to_owned(), what: cause.to_string() };
-    note.map(|note| Checkpoint::parse_text(Note::parse(&note).map_err(damaged)?.unverified_text()).map_err(damaged))
-        .transpose()
+    let head = Checkpoint::parse_text(Note::parse(&note).map_err(damaged)?.unverified_text()).map_err(damaged)?;
+    Ok(Some((head, note)))
 }
 
 /// Keeps the list of open requests as the log's own writer does, from what the records say.

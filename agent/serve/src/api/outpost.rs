@@ -3,6 +3,7 @@
 mod bundle;
 mod checkpoint;
 mod content;
+mod dead_letters;
 mod description;
 mod erase;
 mod governance;
@@ -29,6 +30,8 @@ const ERASE: &str = "/outpost/audit/erase";
 const PRUNE: &str = "/outpost/audit/prune";
 const DESCRIPTION: &str = "/openapi.json";
 const BUNDLE_IMPORT: &str = "/outpost/bundle/import";
+const BUNDLE_EXPORT: &str = "/outpost/bundle/export";
+const DEAD_LETTERS_CLEAR: &str = "/outpost/link/dead-letters/clear";
 const LOCKS: &str = "/outpost/locks";
 const BREAK_GLASS: &str = "/outpost/break-glass";
 const BREAK_GLASS_CLOSE: &str = "/outpost/break-glass/close";
@@ -59,6 +62,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("POST", POLICY),
     Route::new("POST", POLICY_ROLL_BACK),
     Route::new("POST", BUNDLE_IMPORT),
+    Route::new("POST", BUNDLE_EXPORT),
+    Route::new("POST", DEAD_LETTERS_CLEAR),
 ];
 
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -77,6 +82,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(POLICY, post(governance::activate_policy).fallback(only_post))
         .route(POLICY_ROLL_BACK, post(governance::roll_back_policy).fallback(only_post))
         .route(BUNDLE_IMPORT, post(bundle::import).fallback(only_post))
+        .route(BUNDLE_EXPORT, post(bundle::export).fallback(only_post))
+        .route(DEAD_LETTERS_CLEAR, post(dead_letters::clear).fallback(only_post))
 }
 
 /// Does something with the log's disk off the threads that serve; a panic goes on to whoever asked.

@@ -68,6 +68,16 @@ pub(super) fn operations() -> Vec<Described> {
             .takes("BundleImport")
             .may(&[409])
             .answers(any_object()),
+        Described::post("/outpost/bundle/export", "Writes onto a stick what the control plane lacks of this device.")
+            .takes("BundleExport")
+            .may(&[409])
+            .answers(any_object()),
+        Described::post(
+            "/outpost/link/dead-letters/clear",
+            "Forgets the messages to the control plane that were given up.",
+        )
+        .may(&[409])
+        .answers(answer(vec![("cleared", at_least(0))])),
     ]
 }
 
@@ -78,6 +88,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
         .schema("Erasure", erasure())
         .schema("Prune", request(vec![], vec![("dry_run", nullable(flag()))]))
         .schema("BundleImport", request(vec![("directory", text_like("^/"))], vec![]))
+        .schema("BundleExport", request(vec![("directory", text_like("^/"))], vec![("from", nullable(at_least(0)))]))
         .schema("PolicyDocument", either([sealed(), bundle()]))
 }
 

@@ -320,6 +320,14 @@ fn governance() -> Vec<Good> {
         admin("/outpost/policy", json!({ "v": 1, "version": 2, "policies": {}, "limits": {}, "cases": [] })),
         admin("/outpost/policy/rollback", Value::Null),
         admin("/outpost/bundle/import", json!({ "directory": "/mnt/stick/outpost" })),
+        (
+            "POST",
+            "/outpost/bundle/export",
+            "/outpost/bundle/export",
+            "auditor",
+            json!({ "directory": "/mnt/stick/outpost", "from": 7 }),
+        ),
+        admin("/outpost/link/dead-letters/clear", Value::Null),
     ]
 }
 

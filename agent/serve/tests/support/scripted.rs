@@ -280,6 +280,23 @@ impl Backend for Scripted {
         self.did(format!("import {} by {}", directory.display(), permit.principal().id));
         Ok(Map::from_iter([("version".to_owned(), json!(3))]))
     }
+
+    async fn export(
+        &self,
+        permit: Permit,
+        directory: &Path,
+        from: Option<u64>,
+    ) -> Result<Map<String, Value>, BackendError> {
+        self.trap.pass().await;
+        self.did(format!("export to {} from {from:?} by {}", directory.display(), permit.principal().id));
+        Ok(Map::from_iter([("records".to_owned(), json!(3))]))
+    }
+
+    async fn clear_dead_letters(&self, permit: Permit) -> Result<u64, BackendError> {
+        self.trap.pass().await;
+        self.did(format!("clear dead letters by {}", permit.principal().id));
+        Ok(2)
+    }
 }
 
 /// A token that is as likely as said, beside one other.

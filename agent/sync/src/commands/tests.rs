@@ -165,3 +165,30 @@ fn an_answer_that_finds_no_room_is_given_when_the_command_comes_again() {
     commands.take(&status, Ok(())).unwrap();
     assert_eq!(states(&commands), [CommandState::Done]);
 }
+
+#[test]
+fn an_end_waits_to_be_recorded_whoever_settled_it_and_is_recorded_once() {
+    let bench = Bench::new();
+    let first = bench.start("a");
+    let (drain, status, erase) =
+        (command(1, Operation::Drain { seconds: 5 }), command(2, Operation::Status), command(3, Operation::Restart));
+    for begun in [&drain, &status] {
+        assert_eq!(first.take(begun, Ok(())).unwrap(), Verdict::Begin);
+    }
+    first.take(&erase, Err("not listed".into())).unwrap();
+    first.answer(&status.id, Answer::new(CommandState::Done, "fine")).unwrap();
+    first.recorded(&status.id).unwrap();
+    drop(first);
+    let second = bench.start("b");
+    assert_eq!(second.resume().unwrap(), []);
+    let ends = [(erase.clone(), CommandState::Refused), (drain.clone(), CommandState::Failed)];
+    assert_eq!(second.unrecorded().unwrap(), ends);
+    for (command, _) in &ends {
+        second.recorded(&command.id).unwrap();
+    }
+    for known in [&drain, &status, &erase] {
+        second.take(known, Ok(())).unwrap();
+    }
+    second.answer(&drain.id, Answer::new(CommandState::Done, "a second end")).unwrap();
+    assert_eq!(second.unrecorded().unwrap(), [], "an answer that is given again is no second end");
+}

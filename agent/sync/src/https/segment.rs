@@ -77,13 +77,17 @@ impl Segment {
         }
     }
 
-    /// First and last byte that are missing; `None` for a whole chunk of its own.
-    pub(super) fn range(&self) -> Option<(u64, u64)> {
+    /// First and last byte of the next `most` that are missing, one at least; `None` for a whole chunk of its own.
+    pub(super) fn range(&self, most: u64) -> Option<(u64, u64)> {
         if matches!(self.target, Target::Chunk(_)) && self.held.is_empty() {
             return None;
         }
         let first = self.start.saturating_add(self.held.len() as u64);
-        Some((first, first.saturating_add(self.missing_bytes()).saturating_sub(1)))
+        let bytes = match self.target {
+            Target::Blob(_) => self.missing_bytes().min(most.max(1)),
+            Target::Chunk(_) => self.missing_bytes(),
+        };
+        Some((first, first.saturating_add(bytes).saturating_sub(1)))
     }
 
     pub(super) fn missing_bytes(&self) -> u64 {
@@ -159,6 +163,7 @@ mod tests {
             sizes in prop::collection::vec(1u32..5000, 1..20),
             pieces in prop::collection::vec(1usize..3000, 1..200),
             most in 1u64..20_000,
+            asked in 1u64..20_000,
         ) {
             let run = run(&sizes);
             let whole: Vec<u8> = (0..run.bytes()).map(|at| (at % 251) as u8).collect();
@@ -168,7 +173,8 @@ mod tests {
                 prop_assert!(segment.missing_bytes() <= most || segment.missing_chunks() == 1);
                 while segment.missing_chunks() > 0 {
                     // A request, answered in part.
-                    let (first, last) = segment.range().unwrap();
+                    let (first, last) = segment.range(asked).unwrap();
+                    prop_assert!(last - first < asked);
                     let answer = &whole[(first - run.start) as usize..=(last - run.start) as usize];
                     let cut = answer.len().min(pieces.next().unwrap());
                     let mut piece = Bytes::copy_from_slice(&answer[..cut]);

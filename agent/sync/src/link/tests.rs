@@ -1,5 +1,6 @@
 //! The link against a broker that tests hold in their hands.
 
+mod library;
 mod stolen;
 
 use std::sync::Arc;

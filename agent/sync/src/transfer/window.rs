@@ -1,4 +1,9 @@
-//! How much to ask for and when: a byte window that grows by one chunk per window received and halves on a loss.
+//! How much to ask for and when: a byte window that grows by one chunk per window received as long as chunks come soon after
+//! they are asked for, shrinks when they come late, and halves on a loss.
+//!
+//! Late, because what was asked for waits in the queue of the narrowest line, however deep that is, and whatever is told to this
+//! device or to others on that line waits behind it. The wait as it is counts, not what it grew by: everybody on a line sees
+//! the same one, and who came first has no better or worse idea of the empty line.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -12,6 +17,9 @@ const FIRST_BYTES: usize = 2 * CHUNK_BYTES;
 
 /// Bytes on their way at most.
 const MOST_BYTES: usize = CHUNKS_PER_REQUEST * CHUNK_BYTES;
+
+/// A chunk that takes longer to come has waited behind others.
+const LATE: Duration = Duration::from_millis(400);
 
 /// Shortest and longest silence that counts as a loss.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
@@ -36,6 +44,8 @@ struct Missing {
     chunk: Chunk,
     place: usize,
     stage: Stage,
+    /// When it was asked for last.
+    asked_at: Instant,
 }
 
 /// The chunks of one fetch, and the window over them.
@@ -49,6 +59,8 @@ pub(super) struct Window {
     allowed_bytes: usize,
     /// Bytes received since the window last grew.
     grown_bytes: usize,
+    /// The longest that a chunk took to come since then.
+    slowest: Duration,
     /// Smoothed time between two arrivals.
     gap: Option<Duration>,
     /// The last arrival, or the last question if nothing was on its way before.
@@ -60,11 +72,21 @@ impl Window {
         let mut missing = HashMap::with_capacity(wanted.len());
         let mut queue = VecDeque::with_capacity(wanted.len());
         for (place, chunk) in wanted.iter().enumerate() {
-            if missing.insert(chunk.id, Missing { chunk: *chunk, place, stage: Stage::Queued }).is_none() {
+            let entry = Missing { chunk: *chunk, place, stage: Stage::Queued, asked_at: now };
+            if missing.insert(chunk.id, entry).is_none() {
                 queue.push_back(*chunk);
             }
         }
-        Self { queue, missing, asked_bytes: 0, allowed_bytes: FIRST_BYTES, grown_bytes: 0, gap: None, quiet_since: now }
+        Self {
+            queue,
+            missing,
+            asked_bytes: 0,
+            allowed_bytes: FIRST_BYTES,
+            grown_bytes: 0,
+            slowest: Duration::ZERO,
+            gap: None,
+            quiet_since: now,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -98,6 +120,7 @@ impl Window {
             self.queue.pop_front();
             if let Some(missing) = queued {
                 missing.stage = Stage::Asked;
+                missing.asked_at = now;
                 self.asked_bytes += chunk.bytes as usize;
                 ids.push(chunk.id);
             }
@@ -110,10 +133,11 @@ impl Window {
 
     /// A chunk arrived. Whether its bytes are right is for the receiver to judge.
     pub(super) fn arrived(&mut self, id: Blake3, now: Instant) -> Arrival {
-        let Some(Missing { chunk, stage, .. }) = self.missing.remove(&id) else { return Arrival::Unwanted };
+        let Some(Missing { chunk, stage, asked_at, .. }) = self.missing.remove(&id) else { return Arrival::Unwanted };
         let bytes = chunk.bytes as usize;
         if stage == Stage::Asked {
             self.asked_bytes -= bytes;
+            self.slowest = self.slowest.max(now.saturating_duration_since(asked_at));
         }
         let gap = now.saturating_duration_since(self.quiet_since);
         // An eighth of each new gap, as TCP smooths its round trip.
@@ -121,8 +145,13 @@ impl Window {
         self.quiet_since = now;
         self.grown_bytes += bytes;
         if self.grown_bytes >= self.allowed_bytes {
+            let slowest = std::mem::take(&mut self.slowest);
             self.grown_bytes = 0;
-            self.allowed_bytes = (self.allowed_bytes + CHUNK_BYTES).min(MOST_BYTES);
+            self.allowed_bytes = if slowest > LATE {
+                (self.allowed_bytes / 4 * 3).max(CHUNK_BYTES)
+            } else {
+                (self.allowed_bytes + CHUNK_BYTES).min(MOST_BYTES)
+            };
         }
         Arrival::Wanted
     }
@@ -156,6 +185,7 @@ impl Window {
         again.into_iter().for_each(|missing| self.queue.push_front(missing.chunk));
         self.asked_bytes = 0;
         self.grown_bytes = 0;
+        self.slowest = Duration::ZERO;
         self.quiet_since = now;
     }
 }
@@ -210,6 +240,33 @@ mod tests {
         assert_eq!(window.next_request(Instant::now()), None);
         window.arrived(first[0], Instant::now());
         assert_eq!(window.next_request(Instant::now()).unwrap().len(), 1);
+    }
+
+    /// Bytes on the way, and how long the last chunk took, once a window is settled on a line that brings a chunk in so long.
+    async fn settled(per_chunk: Duration) -> (usize, Duration) {
+        let mut window = Window::new(&full(400), Instant::now());
+        let (mut on_the_way, mut took) = (VecDeque::new(), Duration::ZERO);
+        for _ in 0..300 {
+            while let Some(ids) = window.next_request(Instant::now()) {
+                on_the_way.extend(ids.into_iter().map(|id| (id, Instant::now())));
+            }
+            tokio::time::advance(per_chunk).await;
+            let (id, asked_at) = on_the_way.pop_front().unwrap();
+            took = asked_at.elapsed();
+            window.arrived(id, Instant::now());
+        }
+        (window.allowed_bytes, took)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_line_however_deep_its_queue_holds_much_more_than_what_comes_soon() {
+        for per_chunk in [20, 60, 125, 250] {
+            let (_, took) = settled(Duration::from_millis(per_chunk)).await;
+            assert!(took <= LATE + Duration::from_millis(2 * per_chunk), "{per_chunk} ms: {took:?}");
+        }
+        let slow = settled(Duration::from_secs(4)).await;
+        assert_eq!(slow, (CHUNK_BYTES, Duration::from_secs(4)), "one at a time");
+        assert_eq!(settled(Duration::from_millis(1)).await.0, MOST_BYTES, "a fast line is not held back");
     }
 
     #[tokio::test(start_paused = true)]

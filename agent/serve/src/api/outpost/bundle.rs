@@ -1,5 +1,6 @@
-//! `POST /outpost/bundle/import`: takes in a stick that is in this machine. What it is worth is up to its signatures, which the
-//! agent checks; the policies say who may bring it.
+//! `POST /outpost/bundle/import` and `/export`: takes in a stick that is in this machine, or writes on it what goes home. What a
+//! stick is worth is up to its signatures, which the agent checks; the policies say who may bring one, and who may take records
+//! away.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,12 +30,36 @@ pub(crate) async fn import(
     imported.await.map(Json)
 }
 
+pub(crate) async fn export(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Json<Map<String, Value>>, ApiError> {
+    let (call, (directory, from)) = manage::read(&app, request, "export_bundle", parse_export).await?;
+    let act = (Action::ExportAudit, "export_bundle");
+    let exported = manage::act(&app, &call, act, Resource::AuditLog, |backend, permit| async move {
+        backend.export(permit, &directory, from).await
+    });
+    exported.await.map(Json)
+}
+
 fn parse(object: Map<String, Value>) -> Result<PathBuf, ApiError> {
     let mut fields = Fields::new(object);
+    let directory = directory(&mut fields)?;
+    fields.finish()?;
+    Ok(directory)
+}
+
+fn parse_export(object: Map<String, Value>) -> Result<(PathBuf, Option<u64>), ApiError> {
+    let mut fields = Fields::new(object);
+    let (directory, from) = (directory(&mut fields)?, fields.whole("from", 0, (1 << 53) - 1)?);
+    fields.finish()?;
+    Ok((directory, from))
+}
+
+fn directory(fields: &mut Fields) -> Result<PathBuf, ApiError> {
     let directory = fields.text("directory")?.filter(|path| Path::new(path).is_absolute());
     let what = "has to be the absolute path of a directory on this machine";
     let directory = directory.ok_or_else(|| fields.wrong("directory", what))?;
-    fields.finish()?;
     Ok(directory.into())
 }
 
@@ -55,5 +80,12 @@ mod tests {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
         assert!(read(json!({ "directory": "/mnt/stick", "force": true })).is_err());
+
+        holds(&json!({ "directory": "/mnt/stick", "from": 7 }), parse_export);
+        let read = |wish: Value| parse_export(wish.as_object().unwrap().clone());
+        assert_eq!(read(json!({ "directory": "/mnt/stick" })), Ok((PathBuf::from("/mnt/stick"), None)));
+        for wrong in [json!({ "from": 1 }), json!({ "directory": "/mnt/stick", "from": -1 })] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 }

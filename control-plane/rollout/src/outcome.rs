@@ -1,0 +1,124 @@
+//! What a device's report says about an order of a rollout.
+
+use outpost_contract::{ReasonCode, Reported};
+use serde::{Deserialize, Serialize};
+
+use crate::Health;
+
+/// How far a device is with what it was ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is not there yet, and nothing says that it will not be.
+    Underway,
+    /// All of it is in force.
+    Applied(Health),
+    /// It will not do it.
+    Refused(ReasonCode),
+}
+
+impl Outcome {
+    /// What this report says about the desired state of this version, which carried the order.
+    ///
+    /// Failed requests and golden prompts do not stand in a report: the caller adds them to the health if it has them.
+    #[must_use]
+    pub fn of(reported: &Reported, version: u64) -> Self {
+        if reported.applied_version >= version {
+            return Self::Applied(Health::of(reported));
+        }
+        // Signed documents that a device refuses never become its accepted version, so they count before that as well.
+        let code = reported.reasons.iter().map(|reason| reason.code).find(|code| is_final(*code));
+        let about_this = |code: ReasonCode| reported.desired_version >= version || concerns_acceptance(code);
+        code.filter(|code| about_this(*code)).map_or(Self::Underway, Self::Refused)
+    }
+}
+
+impl Health {
+    /// What a report says of it.
+    #[must_use]
+    pub fn of(reported: &Reported) -> Self {
+        let failed = reported.reasons.iter().any(|reason| reason.code == ReasonCode::SelfTestFailed);
+        let model = reported.model.as_ref();
+        Self {
+            self_test_passed: failed.then_some(false).or_else(|| model.map(|_| true)),
+            tokens_per_second_milli: model.map(|model| model.self_test_tokens_per_second_milli),
+            memory_available_bytes: reported.measurements.as_ref().map(|measured| measured.memory_available_bytes),
+            ..Self::default()
+        }
+    }
+}
+
+/// Nothing that comes by itself heals it.
+fn is_final(code: ReasonCode) -> bool {
+    match code {
+        ReasonCode::BadSignature
+        | ReasonCode::WrongDevice
+        | ReasonCode::Rollback
+        | ReasonCode::Expired
+        | ReasonCode::NotInCatalogue
+        | ReasonCode::DoesNotFit
+        | ReasonCode::CorruptContent
+        | ReasonCode::Unloadable
+        | ReasonCode::SelfTestFailed
+        | ReasonCode::PolicyInvalid => true,
+        // A person, another hour or another line may make room yet; the deadline ends the wait.
+        ReasonCode::InsufficientSpace
+        | ReasonCode::Unavailable
+        | ReasonCode::WindowClosed
+        | ReasonCode::BudgetSpent
+        | ReasonCode::SlowLink => false,
+    }
+}
+
+fn concerns_acceptance(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::BadSignature
+            | ReasonCode::WrongDevice
+            | ReasonCode::Rollback
+            | ReasonCode::Expired
+            | ReasonCode::NotInCatalogue
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_contract::{Activity, Reason};
+
+    use super::*;
+
+    fn reported(desired_version: u64, applied_version: u64, codes: &[ReasonCode]) -> Reported {
+        let reason = |code: &ReasonCode| Reason { code: *code, subject: String::new(), detail: String::new() };
+        Reported {
+            v: 1,
+            device: "device-1".parse().unwrap(),
+            boot: serde_json::from_value("0".repeat(32).into()).unwrap(),
+            sequence: 1,
+            agent: String::new(),
+            desired_version,
+            applied_version,
+            model: None,
+            policy_version: 0,
+            reasons: codes.iter().map(reason).collect(),
+            measurements: None,
+            plan: Vec::new(),
+            activity: Activity::default(),
+            transfer: None,
+            link: outpost_contract::LinkHealth::default(),
+        }
+    }
+
+    #[test]
+    fn a_report_is_about_an_order_only_from_the_version_on_that_carried_it() {
+        use ReasonCode::{BadSignature, DoesNotFit, SelfTestFailed, SlowLink};
+        let of = |desired, applied, codes: &[ReasonCode]| Outcome::of(&reported(desired, applied, codes), 5);
+        assert_eq!(of(4, 4, &[]), Outcome::Underway);
+        assert_eq!(of(4, 4, &[DoesNotFit]), Outcome::Underway, "that was about the version before");
+        assert_eq!(of(4, 4, &[BadSignature]), Outcome::Refused(BadSignature), "it will not accept this one");
+        assert_eq!(of(5, 4, &[SlowLink]), Outcome::Underway);
+        assert_eq!(of(5, 4, &[SlowLink, DoesNotFit]), Outcome::Refused(DoesNotFit));
+        assert_eq!(of(5, 5, &[]), Outcome::Applied(Health::default()));
+        let failed = Health { self_test_passed: Some(false), ..Health::default() };
+        assert_eq!(of(5, 5, &[SelfTestFailed]), Outcome::Applied(failed));
+    }
+}

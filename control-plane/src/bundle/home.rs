@@ -1,0 +1,232 @@
+//! What sticks bring home from boxes without a network: the same records and messages as over one, through the same doors.
+//!
+//! ```text
+//! home.json ──► packages ──► mirror ──► witness ──► is the letters' SHA-256 in the record of the log that names it?
+//!        ──► letters, as if heard over MQTT ──► what is stored, and the cosigned head, go onto the next stick
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use outpost_audit::mirror::{MAX_PACKAGE_BYTES, Package, Receipt};
+use outpost_audit::{Kind, Leaf};
+use outpost_contract::home::{
+    ANSWER_BYTES, EXPORT_ACT, EXPORT_DETAIL, HOME_BYTES, HOME_DIRECTORY, HOME_FILE, LETTERS_BYTES, LETTERS_FILE,
+    package_file,
+};
+use outpost_contract::topic::{Leaf as TopicLeaf, Topic};
+use outpost_contract::{
+    DeviceId, HomeAnswer, HomeIndex, InvalidHome, LetterClass, LetterId, Letters, Reported, TenantId,
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::stick::read;
+use crate::db::Homecoming;
+use crate::fleet::{Fleet, FleetError};
+use crate::ingest::take_letters;
+
+/// What one device's part of a stick brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BroughtHome {
+    /// Whose.
+    pub device: DeviceId,
+    /// Records of its audit log that are mirrored now.
+    pub mirrored: u64,
+    /// Messages on the stick.
+    pub letters: usize,
+    /// Those of them that are stored.
+    pub stored: usize,
+}
+
+/// A device's part of a stick is not taken in, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Nothing of any device is there.
+    #[error("`{0}` holds nothing from any box; run `outpost bundle export` on the box, and wait until it is done")]
+    Nothing(PathBuf),
+    /// A file is no such file.
+    #[error(transparent)]
+    Invalid(#[from] InvalidHome),
+    /// A package cannot be read.
+    #[error("`{0}`: {1}; export it on the box again")]
+    Package(String, String),
+    /// Records between what is mirrored and the stick are missing.
+    #[error(
+        "its audit log is mirrored up to record {next}, and the stick begins with {first}: run \
+         `outpost bundle export --from {next}` on the box"
+    )]
+    Gap {
+        /// The record that comes next here.
+        next: u64,
+        /// The first on the stick.
+        first: u64,
+    },
+    /// The mirror refuses.
+    #[error("its audit log is refused: {0}")]
+    Refused(String),
+    /// The letters are not those of which the log holds the digest.
+    #[error("`{LETTERS_FILE}` is not what record {0} of its audit log says was exported; export it on the box again")]
+    NotExported(u64),
+    /// It is not a member.
+    #[error("it is not enrolled, or was revoked: nothing of it is taken in")]
+    Stranger,
+    /// The fleet.
+    #[error(transparent)]
+    Fleet(#[from] Box<FleetError>),
+}
+
+impl From<FleetError> for HomeError {
+    fn from(error: FleetError) -> Self {
+        Self::Fleet(Box::new(error))
+    }
+}
+
+impl Fleet {
+    /// Takes in what the devices sent home in `directory`: for each that has finished its part, what was brought or why it is
+    /// not taken. Again, in any order, and of an older stick it does no harm: what is known counts once.
+    ///
+    /// # Errors
+    /// [`HomeError::Nothing`] if no device has anything there, or if it cannot be read.
+    #[allow(clippy::type_complexity, reason = "one outcome for each device")]
+    pub fn import_home(&self, directory: &Path) -> Result<Vec<(DeviceId, Result<BroughtHome, HomeError>)>, HomeError> {
+        let home = directory.join(HOME_DIRECTORY);
+        let nothing = || HomeError::Nothing(directory.to_owned());
+        let entries = std::fs::read_dir(&home).map_err(|_| nothing())?;
+        let mut devices: Vec<DeviceId> = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|_| nothing())?;
+            let is_directory = entry.file_type().is_ok_and(|found| found.is_dir());
+            let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            devices.extend(name.filter(|_| is_directory && entry.path().join(HOME_FILE).exists()));
+        }
+        if devices.is_empty() {
+            return Err(nothing());
+        }
+        devices.sort_unstable();
+        let outcomes = devices.into_iter().map(|device| {
+            let outcome = self.import_from(&home.join(device.as_str()), &device);
+            (device, outcome)
+        });
+        let outcomes = outcomes.collect();
+        self.tell_news();
+        Ok(outcomes)
+    }
+
+    fn import_from(&self, part: &Path, device: &DeviceId) -> Result<BroughtHome, HomeError> {
+        let audit_key = self.inner.database.audit_key(device).map_err(FleetError::from)?.ok_or(HomeError::Stranger)?;
+        let tenant = &self.inner.config.tenant;
+        let index = HomeIndex::parse(&load(part, HOME_FILE, HOME_BYTES)?, tenant, device)?;
+        let mut mirrored = 0;
+        for number in 0..index.packages {
+            let name = package_file(number);
+            let package = Package::parse(&load(part, &name, MAX_PACKAGE_BYTES)?);
+            let package = package.map_err(|error| HomeError::Package(name.clone(), error.to_string()))?;
+            if package.origin != index.origin {
+                return Err(HomeError::Package(name, "it is of another log".to_owned()));
+            }
+            let first = package.first;
+            match self.inner.audit.mirror_from_stick(device, &audit_key, package, self.now_s())? {
+                Receipt::Kept { next, .. } | Receipt::Waiting { next } => mirrored = next,
+                Receipt::Elsewhere { next } => return Err(HomeError::Gap { next, first }),
+                Receipt::Refused { cause, .. } => return Err(HomeError::Refused(cause)),
+            }
+        }
+        self.inner.audit.vouch_for_mirror(device, &audit_key, &index.origin, self.now_s())?;
+
+        let bytes = load(part, LETTERS_FILE, LETTERS_BYTES)?;
+        let record = self.inner.audit.mirrored_record(device, &audit_key, &index.origin, index.record)?;
+        if !record.is_some_and(|record| names(&record, &bytes)) {
+            return Err(HomeError::NotExported(index.record));
+        }
+        let letters = Letters::parse(&bytes, tenant, device)?;
+        let stored = self.keep_letters(device, tenant, &index, &letters)?;
+        Ok(BroughtHome { device: device.clone(), mirrored, letters: letters.letters.len(), stored })
+    }
+
+    /// Takes letters in as if they had been heard over MQTT. A reported state that is older than what is known is none.
+    fn keep_letters(
+        &self,
+        device: &DeviceId,
+        tenant: &TenantId,
+        index: &HomeIndex,
+        letters: &Letters,
+    ) -> Result<usize, HomeError> {
+        let database = &self.inner.database;
+        let before = database.homecoming(device).map_err(FleetError::from)?;
+        let is_older =
+            before.as_ref().is_some_and(|before| before.origin == index.origin && before.record > index.record);
+        let known = self.device(device)?.reported;
+        let is_known_newer = |reported: &Reported| {
+            let newer = |known: &Reported| known.activity.audit_records > reported.activity.audit_records;
+            known.as_ref().is_some_and(|known| known.boot != reported.boot && newer(known))
+        };
+        let mut messages = Vec::new();
+        for letter in &letters.letters {
+            if letter.id.class == LetterClass::Reported {
+                let reported = serde_json::from_str::<Reported>(&letter.document);
+                if is_older || reported.is_ok_and(|reported| is_known_newer(&reported)) {
+                    continue;
+                }
+            }
+            let leaf = TopicLeaf::Up(letter.id.class.topic());
+            let topic = Topic { tenant: tenant.clone(), device: device.clone(), leaf };
+            messages.push((topic.to_string(), Bytes::from(letter.document.clone())));
+        }
+        let stored: Vec<LetterId> = database.together(|| {
+            let mut stored = take_letters(self, messages)?;
+            for letter in letters.letters.iter().filter(|letter| letter.id.class == LetterClass::Reported) {
+                if database.reported_sequence(device, &letter.id.boot)? >= letter.id.sequence {
+                    stored.push(letter.id.clone());
+                }
+            }
+            // Only what lay on the stick is answered for.
+            stored.retain(|id| letters.letters.iter().any(|letter| letter.id == *id));
+            if !is_older {
+                let homecoming = Homecoming {
+                    origin: index.origin.clone(),
+                    record: index.record,
+                    made_at_s: letters.made_at_s,
+                    imported_s: self.now_s(),
+                    stored: stored.clone(),
+                };
+                database.keep_homecoming(device, &homecoming)?;
+            }
+            Ok::<_, FleetError>(stored)
+        })?;
+        tracing::info!(%device, letters = letters.letters.len(), stored = stored.len(), "a stick came home");
+        Ok(stored.len())
+    }
+
+    /// What the next stick tells a device of what it sent home, signed; none if it sent nothing yet.
+    pub(super) fn answer_home(&self, device: &DeviceId) -> Result<Option<Vec<u8>>, FleetError> {
+        let (database, tenant) = (&self.inner.database, &self.inner.config.tenant);
+        let (Some(homecoming), Some(audit_key)) = (database.homecoming(device)?, database.audit_key(device)?) else {
+            return Ok(None);
+        };
+        let cosigned = self.inner.audit.vouch_for_mirror(device, &audit_key, &homecoming.origin, self.now_s())?;
+        let answer = HomeAnswer {
+            v: 1,
+            tenant: tenant.clone(),
+            device: device.clone(),
+            issued_at_s: self.now_s(),
+            stored: homecoming.stored,
+            cosigned,
+        };
+        let envelope = outpost_trust::answer::sign(&answer, &self.inner.keys.directors())?.to_bytes();
+        debug_assert!(envelope.len() <= ANSWER_BYTES);
+        Ok(Some(envelope))
+    }
+}
+
+/// Whether a record says that letters with this digest were exported.
+fn names(record: &[u8], letters: &[u8]) -> bool {
+    let Ok(leaf) = Leaf::parse(record) else { return false };
+    leaf.kind() == Some(Kind::AdminAct.name())
+        && leaf.text("act") == Some(EXPORT_ACT)
+        && leaf.text(&format!("detail.{EXPORT_DETAIL}")) == Some(hex::encode(Sha256::digest(letters)).as_str())
+}
+
+fn load(part: &Path, name: &str, most: usize) -> Result<Vec<u8>, FleetError> {
+    Ok(read(&part.join(name), most as u64)?)
+}

@@ -1,0 +1,326 @@
+//! What if: which devices could hold a model, asked of the planner that they have themselves, with what they measured.
+
+use std::collections::BTreeMap;
+
+use outpost_contract::{DeviceId, Measurements, ModelId, TargetKind, TargetName, VariantFacts};
+use outpost_planner::{Broken, Candidate, Constraints, Verdict, given_back, plan};
+use serde::{Deserialize, Serialize};
+
+use super::ROWS;
+use super::words::size;
+use crate::db::{AFTER_ALL, Row};
+use crate::fleet::{Fleet, FleetError};
+
+/// Largest speed that is asked for, tokens per second.
+const MOST_TOKENS_PER_SECOND: f64 = 1_000_000.0;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The model.
+    pub model: ModelId,
+    /// Smallest context that is of use, tokens.
+    #[serde(default = "useful_context")]
+    pub context_tokens: u32,
+    /// Slowest decoding that is of use; 0 for any.
+    #[serde(default)]
+    pub tokens_per_second: f64,
+    /// Of which devices; of all that are let in if nothing is said.
+    #[serde(default, rename = "where")]
+    pub selector: Option<String>,
+    /// Devices that are answered one by one, the first by name; all are counted.
+    #[serde(default = "many")]
+    pub limit: usize,
+}
+
+fn useful_context() -> u32 {
+    512
+}
+
+fn many() -> usize {
+    1000
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhatIf {
+    /// The model.
+    pub model: ModelId,
+    /// Devices that were asked about.
+    pub of: u64,
+    /// Devices that hold it.
+    pub hold: u64,
+    /// In words: how many hold it, and what the others lack.
+    pub summary: String,
+    /// Devices that hold it, by the variant that each would choose.
+    pub variants: BTreeMap<TargetName, u64>,
+    /// One by one, by name; no more than were asked for.
+    pub devices: Vec<Answer>,
+}
+
+/// The answer for one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The device.
+    pub device: DeviceId,
+    /// The variant that it would choose; of one that holds none, the variant that comes nearest.
+    pub target: Option<TargetName>,
+    /// Context of one conversation, tokens; 0 if it holds none.
+    pub context_tokens: u32,
+    /// Predicted speed, thousandths of a token per second.
+    pub tokens_per_second_milli: u64,
+    /// What is in the way; `None` if it holds it.
+    pub lack: Option<Lack>,
+    /// In words, with the numbers.
+    pub because: String,
+}
+
+/// The first constraint that is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Lack {
+    /// Memory.
+    Memory {
+        /// How much.
+        missing_bytes: u64,
+    },
+    /// Room on the disk for its file.
+    Disk {
+        /// How much.
+        missing_bytes: u64,
+    },
+    /// It would be slower than was asked for.
+    Speed {
+        /// How fast it would be, thousandths of a token per second.
+        tokens_per_second_milli: u64,
+    },
+    /// No variant has so long a context.
+    Context,
+    /// Its licence is not allowed.
+    Licence,
+    /// The device never said what its machine can give, or not how fast.
+    NeverMeasured,
+}
+
+impl Lack {
+    fn of(broken: Broken) -> Self {
+        match broken {
+            Broken::Memory { missing_bytes } => Self::Memory { missing_bytes },
+            Broken::Disk { missing_bytes } => Self::Disk { missing_bytes },
+            Broken::Speed { tokens_per_second_milli: 0 } => Self::NeverMeasured,
+            Broken::Speed { tokens_per_second_milli } => Self::Speed { tokens_per_second_milli },
+            Broken::Context => Self::Context,
+            Broken::Licence => Self::Licence,
+        }
+    }
+
+    /// The smaller, the nearer to holding it.
+    fn distance(self) -> (u8, u64) {
+        match self {
+            Self::Speed { tokens_per_second_milli } => (0, u64::MAX - tokens_per_second_milli),
+            Self::NeverMeasured => (1, 0),
+            Self::Disk { missing_bytes } => (2, missing_bytes),
+            Self::Memory { missing_bytes } => (3, missing_bytes),
+            Self::Context => (4, 0),
+            Self::Licence => (5, 0),
+        }
+    }
+}
+
+/// The catalogue and the constraints that a question comes to.
+struct Asked {
+    candidates: Vec<Candidate>,
+    /// Every variant there is, for what a device gives back when its model leaves.
+    variants: BTreeMap<TargetName, VariantFacts>,
+    constraints: Constraints,
+}
+
+impl Asked {
+    /// As the device would answer: without what serves there now, and with its file to be fetched if it is another.
+    fn answer(&self, row: &Row, device: DeviceId, measured: Option<&Measurements>) -> Answer {
+        let never = || Answer {
+            device: device.clone(),
+            target: None,
+            context_tokens: 0,
+            tokens_per_second_milli: 0,
+            lack: Some(Lack::NeverMeasured),
+            because: "never said what its machine can give".to_owned(),
+        };
+        let Some(measured) = measured.filter(|measured| measured.memory_total_bytes > 0) else { return never() };
+        let serves = row.said.as_ref().and_then(|said| said.target.as_deref());
+        let absent = self.candidates.iter().filter(|candidate| Some(candidate.target.as_str()) != serves);
+        let constraints = Constraints {
+            to_fetch: absent.map(|candidate| candidate.target.clone()).collect(),
+            ..self.constraints.clone()
+        };
+        let serving = serves.and_then(|target| self.variants.iter().find(|(name, _)| name.as_str() == target));
+        let plan = match serving {
+            Some((_, facts)) => plan(&self.candidates, &given_back(measured, facts, &constraints), &constraints),
+            None => plan(&self.candidates, measured, &constraints),
+        };
+        let nearest = |verdict: &&Verdict| match (&plan.choice, verdict.broken) {
+            (Some(choice), _) if choice.target == verdict.target => (0, 0),
+            (_, Some(broken)) => Lack::of(broken).distance(),
+            (_, None) => (u8::MAX, 0),
+        };
+        let chosen = plan.choice.as_ref();
+        let verdict = match chosen {
+            Some(choice) => plan.verdicts.iter().find(|verdict| verdict.target == choice.target),
+            None => plan.verdicts.iter().min_by_key(nearest),
+        };
+        let Some(verdict) = verdict else { return never() };
+        Answer {
+            device,
+            target: Some(verdict.target.clone()),
+            context_tokens: chosen.map_or(0, |choice| choice.context_tokens),
+            tokens_per_second_milli: verdict.speed.tokens_per_second_milli,
+            lack: if chosen.is_some() { None } else { verdict.broken.map(Lack::of) },
+            because: verdict.because.clone(),
+        }
+    }
+}
+
+impl Fleet {
+    /// Which devices could hold a model, and what the others lack, before a byte is sent.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownModel`]; as [`selector`](Self::selector); [`FleetError::Inventory`] if no such speed can be asked
+    /// for.
+    pub fn what_if(&self, question: &Question) -> Result<WhatIf, FleetError> {
+        let selector = question.selector.as_deref().map(|text| self.selector(text)).transpose()?;
+        let asked = self.asked(question)?;
+        let desk = self.desk()?;
+        let mut answer = WhatIf {
+            model: question.model.clone(),
+            of: 0,
+            hold: 0,
+            summary: String::new(),
+            variants: BTreeMap::new(),
+            devices: Vec::new(),
+        };
+        let mut lacks = Lacks::default();
+        let mut after = String::new();
+        loop {
+            let rows = self.inner.database.inventory(&after, AFTER_ALL, ROWS)?;
+            let Some(last) = rows.last().map(|row| row.device.clone()) else { break };
+            let measured = self.inner.database.measurements(&after, &last)?;
+            for row in rows.iter().filter(|row| row.revoked_s.is_none()) {
+                if selector.as_ref().is_some_and(|selector| !selector.matches(&desk.facts(row))) {
+                    continue;
+                }
+                let Ok(device) = row.device.parse::<DeviceId>() else { continue };
+                let place = measured.binary_search_by(|(name, _)| name.as_str().cmp(&row.device)).ok();
+                let one = asked.answer(row, device, place.map(|place| &measured[place].1));
+                answer.of += 1;
+                match (one.lack, &one.target) {
+                    (Some(lack), _) => lacks.count(lack),
+                    (None, Some(target)) => {
+                        answer.hold += 1;
+                        *answer.variants.entry(target.clone()).or_default() += 1;
+                    }
+                    (None, None) => {}
+                }
+                if answer.devices.len() < question.limit {
+                    answer.devices.push(one);
+                }
+            }
+            if rows.len() < ROWS {
+                break;
+            }
+            after = last;
+        }
+        answer.summary = lacks.words(answer.hold, answer.of);
+        Ok(answer)
+    }
+
+    fn asked(&self, question: &Question) -> Result<Asked, FleetError> {
+        let speed = question.tokens_per_second;
+        if !(0.0..=MOST_TOKENS_PER_SECOND).contains(&speed) {
+            return Err(FleetError::Inventory("a speed is 0 to 1000000 tokens per second".to_owned()));
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range was just checked")]
+        let minimum_tokens_per_second_milli = (speed * 1000.0).round() as u64;
+        let targets = self.inner.database.targets()?;
+        let variants: BTreeMap<TargetName, VariantFacts> = targets
+            .into_iter()
+            .filter_map(|target| match target.kind {
+                TargetKind::Variant(facts) => Some((target.name, facts)),
+                _ => None,
+            })
+            .collect();
+        let of_model = variants.iter().filter(|(_, facts)| facts.model.model == question.model);
+        let candidates: Vec<Candidate> =
+            of_model.map(|(target, facts)| Candidate { target: target.clone(), facts: facts.clone() }).collect();
+        if candidates.is_empty() {
+            return Err(FleetError::UnknownModel(question.model.to_string()));
+        }
+        let constraints = Constraints {
+            minimum_context_tokens: question.context_tokens,
+            minimum_tokens_per_second_milli,
+            ..Constraints::default()
+        };
+        Ok(Asked { candidates, variants, constraints })
+    }
+}
+
+/// What devices lack, counted, with the smallest and the largest number.
+#[derive(Default)]
+struct Lacks {
+    memory: Range,
+    disk: Range,
+    speed: Range,
+    context: u64,
+    licence: u64,
+    never: u64,
+}
+
+#[derive(Default)]
+struct Range {
+    count: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Range {
+    fn take(&mut self, number: u64) {
+        self.least = if self.count == 0 { number } else { self.least.min(number) };
+        self.most = self.most.max(number);
+        self.count += 1;
+    }
+
+    fn words(&self, say: impl Fn(u64) -> String) -> String {
+        let (least, most) = (say(self.least), say(self.most));
+        if least == most { least } else { format!("{least} to {most}") }
+    }
+}
+
+impl Lacks {
+    fn count(&mut self, lack: Lack) {
+        match lack {
+            Lack::Memory { missing_bytes } => self.memory.take(missing_bytes),
+            Lack::Disk { missing_bytes } => self.disk.take(missing_bytes),
+            Lack::Speed { tokens_per_second_milli } => self.speed.take(tokens_per_second_milli),
+            Lack::Context => self.context += 1,
+            Lack::Licence => self.licence += 1,
+            Lack::NeverMeasured => self.never += 1,
+        }
+    }
+
+    fn words(&self, hold: u64, of: u64) -> String {
+        let tokens = |milli: u64| format!("{}.{}", milli / 1000, milli % 1000 / 100);
+        let Self { memory, disk, speed, .. } = self;
+        let lacks = [
+            (memory.count, format!("lack memory ({})", memory.words(size))),
+            (disk.count, format!("lack room on the disk ({})", disk.words(size))),
+            (speed.count, format!("too slow ({} tokens/s)", speed.words(tokens))),
+            (self.context, "with no variant of so long a context".to_owned()),
+            (self.licence, "not allowed by licence".to_owned()),
+            (self.never, "never measured".to_owned()),
+        ];
+        let lacks: Vec<String> =
+            lacks.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
+        let separator = if lacks.is_empty() { "" } else { "; " };
+        format!("{hold} of {of} hold it{separator}{}", lacks.join(", "))
+    }
+}

@@ -1,0 +1,89 @@
+//! The table of what is known to go wrong with the MQTT library: all its points, and every test and file that it names exists.
+
+use crate::source::{Source, sources};
+
+/// Where the table stands.
+const TABLE: &str = "agent/sync/README.md";
+
+/// Points that it answers.
+const POINTS: usize = 24;
+
+/// The last cell of each numbered row, with its number.
+fn rows(text: &str) -> Vec<(usize, &str)> {
+    let row = |line: &str| -> Option<usize> { line.strip_prefix("| ")?.split(' ').next()?.parse().ok() };
+    text.lines()
+        .filter_map(|line| Some((row(line)?, line.trim_end().trim_end_matches('|').rsplit('|').next()?.trim())))
+        .collect()
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// Names of the tests in a file.
+fn tests(source: &Source) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in source.text.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+            names.extend(rest.split(['(', '<']).next().map(str::to_owned));
+            is_test = false;
+        }
+    }
+    names
+}
+
+/// What is wrong with a cell.
+fn wrong(cell: &str, known: &[String], paths: &[&str]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for name in quoted(cell) {
+        let exists = if let Some(beginning) = name.strip_suffix('…') {
+            known.iter().any(|test| test.starts_with(beginning))
+        } else if name.ends_with(".rs") {
+            paths.iter().any(|path| path.ends_with(&format!("/{name}")))
+        } else if name.contains("::") {
+            // A module or a function: what it shows is read there.
+            true
+        } else {
+            known.iter().any(|test| test == name)
+        };
+        if !exists {
+            wrong.push(format!("`{name}`"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_test_that_the_table_of_known_traps_names_exists() {
+    let code = sources(&[".rs"]);
+    let known: Vec<String> = code.iter().flat_map(tests).collect();
+    let paths: Vec<&str> = code.iter().map(|source| source.path.as_str()).collect();
+    let table = sources(&[TABLE]).remove(0);
+    let rows = rows(&table.text);
+    let numbers: Vec<usize> = rows.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=POINTS).collect::<Vec<_>>(), "{TABLE} has a row for each point");
+    for (number, cell) in rows {
+        assert!(!cell.is_empty(), "point {number} has a test or a reason");
+        let wrong = wrong(cell, &known, &paths);
+        assert!(wrong.is_empty(), "point {number} names what does not exist: {}", wrong.join(", "));
+    }
+}
+
+#[test]
+fn a_test_that_was_renamed_is_missed() {
+    let source =
+        Source::new("a/src/b.rs", "#[tokio::test(start_paused = true)]\nasync fn it_holds() {}\nfn no_test() {}\n");
+    let (known, paths) = (tests(&source), ["a/src/b.rs"]);
+    assert_eq!(known, ["it_holds"]);
+    for right in ["`it_holds`", "`b.rs`: all", "`it_h…`", "by construction", "`link::tests` build it"] {
+        assert!(wrong(right, &known, &paths).is_empty(), "{right}");
+    }
+    for bad in ["`it_held`", "`no_test`", "`c.rs`", "`is…`", "`it_holds`, `it_is_gone`"] {
+        assert_eq!(wrong(bad, &known, &paths).len(), 1, "{bad}");
+    }
+    assert_eq!(rows("| # | a | b |\n|---|---|---|\n| 7 | x | `y` |\n"), [(7, "`y`")]);
+}
