@@ -17,6 +17,7 @@ mod certificate;
 mod clock;
 mod commands;
 pub mod config;
+mod console;
 pub mod db;
 mod director;
 mod enrol;
