@@ -20,6 +20,9 @@ mod policies;
 mod rollouts;
 mod viewer;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Extension;

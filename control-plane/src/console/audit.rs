@@ -74,8 +74,8 @@ pub(super) fn render(view: &AuditView) -> Markup {
         section.card {
             h2 { "Who vouches" }
             dl {
-                dt { "Witness" } dd.code { (view.witness_key) }
-                dt { "Mirror" } dd.code { (view.mirror_key) }
+                dt { "Witness" } dd.code { (format::shown(&view.witness_key, 400)) }
+                dt { "Mirror" } dd.code { (format::shown(&view.mirror_key, 400)) }
             }
         }
     }

@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
 use super::assets::{SCRIPT_PATH, STYLE_PATH};
+use super::format;
 use super::viewer::{PageError, Theme, Viewer};
 
 /// The pages one gets to from everywhere.
@@ -87,6 +88,7 @@ fn frame(
     notice: Option<Notice>,
     body: Markup,
 ) -> Html<String> {
+    let title = format::shown(title, 120);
     let page = html! {
         (DOCTYPE)
         html lang="en" data-theme=(theme.name()) {
@@ -120,7 +122,7 @@ fn frame(
                             }
                             button.quiet type="submit" { "Set" }
                         }
-                        @if let Some(name) = name { p.who { "Signed in as " strong { (name) } } }
+                        @if let Some(name) = name { p.who { "Signed in as " strong { (format::shown(name, 80)) } } }
                     }
                 }
                 main id="content" tabindex="-1" {
