@@ -26,14 +26,16 @@ fn length(share: u64) -> String {
 /// One bar of all parts, and a legend.
 pub(super) fn stacked(name: &str, parts: &[Part]) -> Markup {
     let whole: u64 = parts.iter().map(|part| part.count).sum();
-    let mut from = 0_u64;
+    let shares = parts.iter().scan(0, |end, part| {
+        let (from, wide) = (*end, share(part.count, whole));
+        *end += wide;
+        Some((part.tone, from, wide))
+    });
     html! {
         svg.stacked viewBox="0 0 1000 28" preserveAspectRatio="none" role="img" aria-label=(name) {
             rect.empty x="0" y="0" width="1000" height="28" {}
-            @for part in parts {
-                @let wide = share(part.count, whole);
-                rect class=(part.tone) x=(length(from)) y="0" width=(length(wide)) height="28" {}
-                @let _ = from += wide;
+            @for (tone, from, wide) in shares {
+                rect class=(tone) x=(length(from)) y="0" width=(length(wide)) height="28" {}
             }
         }
         ul.legend {
