@@ -4,6 +4,7 @@ mod catalogue;
 mod certificates;
 mod codes;
 mod commands;
+mod console;
 mod device_keys;
 mod devices;
 mod enrol_requests;

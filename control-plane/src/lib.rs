@@ -18,6 +18,7 @@ mod certificate;
 mod clock;
 mod commands;
 pub mod config;
+mod console;
 pub mod db;
 mod director;
 mod enrol;

@@ -79,7 +79,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
+/// How a refusal or failure of the fleet is told: status, code, words.
+pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
     let (status, code) = match &error {
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),

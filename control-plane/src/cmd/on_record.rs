@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use outpost_control::Config;
 
 use super::open;
-use crate::args::{Audit, Bundle, Catalogue, Command, Device, Keys, OwnAudit, Person, Token, User};
+use crate::args::{Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Token, User};
 
 /// Records that this account of the machine is about to do it.
 pub(super) fn record(config: Config, act: &str, subject: &str) -> Result<()> {
@@ -34,6 +34,10 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Audit(Audit::Own(OwnAudit::Show { .. })) => plain("read_records", "self"),
         Command::Audit(_) => None,
         Command::Bundle(Bundle::Export { .. }) => plain("assign", "bundle export"),
+        Command::Bundle(Bundle::Import { .. }) => plain("assign", "bundle import"),
+        Command::Backup(Backup::Create { .. }) => plain("administer", "backup create"),
+        Command::Group(Group::Create { name, .. } | Group::Rm { name }) => plain("assign", name),
+        Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,
         Command::User(User::Token { name, .. }) => plain("issue_token", name),
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),
@@ -51,7 +55,7 @@ fn of_device(device: &Device) -> Option<(&'static str, String)> {
         Device::Reject { fingerprint } => plain("enrol", fingerprint),
         Device::Assign { all: true, .. } => plain("assign", "all"),
         Device::Assign { devices, .. } => plain("assign", &devices.join(" ")),
-        Device::Site { device, .. } => plain("assign", device),
+        Device::Site { device, .. } | Device::Label { device, .. } => plain("assign", device),
         Device::Command { words, .. } => plain("command", &words.join(" ")),
         Device::Revoke { device, .. } => plain("revoke", device),
         _ => None,
