@@ -9,8 +9,8 @@ mod enrol;
 mod enrolment;
 mod error;
 mod identity;
-mod people;
 mod inventory;
+mod people;
 mod renew;
 mod tokens;
 

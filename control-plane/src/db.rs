@@ -9,11 +9,11 @@ mod device_keys;
 mod devices;
 mod enrol_requests;
 mod events;
-mod people;
 mod facts;
 mod homes;
 mod inventory;
 mod invitations;
+mod people;
 mod reports;
 mod sites;
 
@@ -35,7 +35,6 @@ pub use devices::{Assignment, DeviceSummary};
 pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
-pub use people::{ApiToken, Person, Session};
 pub(crate) use facts::is_wait;
 pub(crate) use homes::Homecoming;
 #[cfg(test)]
@@ -43,6 +42,7 @@ pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
 pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
+pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

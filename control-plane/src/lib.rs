@@ -60,8 +60,8 @@ pub use inventory::{
 };
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
-pub use people::OwnRecord;
 pub use outpost_selector::Selector;
+pub use people::OwnRecord;
 pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

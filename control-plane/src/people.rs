@@ -81,9 +81,21 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// Whether they may do this to something: for showing buttons, not for doing it.
-    #[allow(dead_code, reason = "pages ask for it")]
     pub(crate) fn may(&self, act: Act) -> bool {
         self.verdict(act, "").allowed
+    }
+
+    /// Somebody of this name who may do everything, where there is no fleet.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        let rules = Arc::new(ControlRules::embedded().expect("the rules that are built in hold"));
+        Self {
+            name: name.to_owned(),
+            roles: vec!["administrator".to_owned()],
+            means: Means::AdminToken,
+            scope: None,
+            rules,
+        }
     }
 
     fn verdict(&self, act: Act, subject: &str) -> outpost_policies::ControlVerdict {

@@ -13,8 +13,8 @@ mod keys;
 mod on_record;
 #[cfg(test)]
 mod page;
-mod person;
 mod passphrase;
+mod person;
 mod serve;
 mod setup;
 mod token;

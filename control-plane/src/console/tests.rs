@@ -364,7 +364,7 @@ async fn a_long_list_comes_a_page_at_a_time_and_every_device_once() {
 }
 
 fn viewer() -> Viewer {
-    Viewer { actor: Actor { name: HOSTILE.into() }, theme: Theme::Dark, notice: Some(Notice::Accepted) }
+    Viewer { actor: Actor::named(HOSTILE), theme: Theme::Dark, notice: Some(Notice::Accepted) }
 }
 
 #[test]
