@@ -122,7 +122,7 @@ mod tests {
         let store = Store::open(&state.store()).unwrap();
         for room in [state.identity(), state.keys(), state.vault(), state.ledgers(), state.scratch(), state.logs()] {
             std::fs::create_dir_all(&room).unwrap();
-            for name in ["identity.json", "device.key", SECRET, "agent.2026-11-27.jsonl"] {
+            for name in ["identity.json", "device.key", "S3cr3t+Value", "agent.2026-11-27.jsonl"] {
                 let line = format!("{{\"token\":\"{SECRET}\",\"level\":\"INFO\",\"error\":\"{SECRET}\"}}\n{SECRET}\n");
                 std::fs::write(room.join(name), line).unwrap();
             }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::slice;
 
 use outpost_audit::cosignature::{Cosigned, CosignerKey};
-use outpost_audit::mirror::next_package;
+use outpost_audit::mirror::{MAX_PACKAGE_BYTES, next_package};
 use outpost_audit::witness::{self, Divergence};
 use outpost_audit::{AuditError, AuditLog, Kind, Record, VerifierKey, consistency};
 use outpost_contract::home::{
-    EXPORT_ACT, EXPORT_DETAIL, HOME_DIRECTORY, HOME_FILE, LETTERS_FILE, MOST_PACKAGES, package_file,
+    EXPORT_ACT, EXPORT_DETAIL, HOME_BYTES, HOME_DIRECTORY, HOME_FILE, LETTERS_FILE, MOST_PACKAGES, package_file,
 };
 use outpost_contract::{DeviceId, HomeAnswer, HomeIndex, Letters, TenantId};
 use outpost_disk::{Clock, DiskError, atomic};
@@ -51,8 +51,11 @@ pub(crate) struct SentHome {
     pub(crate) letters: usize,
     /// The first record of the audit log that is on the stick.
     pub(crate) first_record: u64,
-    /// Records of the audit log in all, the last of them that this was written.
+    /// Records of the audit log up to which it holds them.
     pub(crate) records: u64,
+    /// Whether that is all there are, the last of them that this was written. If not, the stick is full: the rest, and with it
+    /// the messages, comes with the next.
+    pub(crate) complete: bool,
 }
 
 /// What came of an answer.
@@ -79,7 +82,7 @@ pub(crate) enum HomeError {
     #[error("`{0}` is no directory of ours; choose another directory, or remove it")]
     InTheWay(PathBuf),
     /// It would not fit.
-    #[error("not enough room in `{0}`: {1} bytes are free; use a larger stick, or import what is on this one first")]
+    #[error("not enough room in `{0}`: {1} bytes are free; use a larger stick")]
     Space(PathBuf, u64),
     /// There is no such record to begin with.
     #[error("the audit log has {size} records; `--from {from}` is none of them")]
@@ -89,9 +92,6 @@ pub(crate) enum HomeError {
         /// What there is.
         size: u64,
     },
-    /// Too much for one stick.
-    #[error("the audit log needs more than {MOST_PACKAGES} packages; import this stick, then export again")]
-    TooMuch,
     /// The audit log.
     #[error("the audit log: {0}")]
     Audit(#[from] AuditError),
@@ -124,7 +124,6 @@ impl Home {
             Some(from) => from,
             None => self.mirrored()?,
         };
-        let target = prepare(directory, &self.device)?;
         let letters = Letters {
             v: 1,
             tenant: self.tenant.clone(),
@@ -133,6 +132,11 @@ impl Home {
             letters: self.outbox.letters()?,
         };
         let bytes = to_json(LETTERS_FILE, &letters)?;
+        let needed = bytes.len() + MAX_PACKAGE_BYTES + HOME_BYTES;
+        if free(directory)? < needed as u64 + ROOM_BYTES {
+            return Err(HomeError::Space(directory.to_owned(), free(directory)?));
+        }
+        let target = prepare(directory, &self.device)?;
         let record = Record::new(Kind::AdminAct).act(EXPORT_ACT).detail("first_record", first);
         let record = record.detail(EXPORT_DETAIL, hex::encode(Sha256::digest(&bytes)));
         let record = self.audit.append(record).wait()?;
@@ -141,8 +145,8 @@ impl Home {
         stick.write(LETTERS_FILE, &bytes)?;
         let (mut next, mut packages) = (first, 0);
         while let Some(cut) = next_package(self.audit.directory(), next)? {
-            if packages == MOST_PACKAGES {
-                return Err(HomeError::TooMuch);
+            if packages == MOST_PACKAGES || !stick.has_room(cut.bytes.len()) {
+                break;
             }
             stick.write(&package_file(packages), &cut.bytes)?;
             next = cut.package.first + cut.package.records.len() as u64;
@@ -159,7 +163,7 @@ impl Home {
         };
         stick.write(HOME_FILE, &to_json(HOME_FILE, &index)?)?;
         stick.settle()?;
-        Ok(SentHome { letters: letters.letters.len(), first_record: first, records: next })
+        Ok(SentHome { letters: letters.letters.len(), first_record: first, records: next, complete: next > record })
     }
 
     /// Records that the mirror keeps, by its signature in the log.
@@ -277,12 +281,12 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.free >= (bytes as u64).saturating_add(ROOM_BYTES)
+    }
+
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
-        let needed = bytes.len() as u64;
-        if self.free < needed.saturating_add(ROOM_BYTES) {
-            return Err(HomeError::Space(self.target.to_owned(), self.free));
-        }
-        self.free -= needed;
+        self.free = self.free.saturating_sub(bytes.len() as u64);
         let path = self.target.join(name);
         let made = File::options().write(true).create_new(true).open(&path);
         made.and_then(|mut file| std::io::Write::write_all(&mut file, bytes))

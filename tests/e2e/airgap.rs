@@ -270,8 +270,34 @@ async fn what_a_box_records_and_reports_comes_home_on_a_stick_and_the_answer_on_
 
     // Where no agent runs, it is written all the same.
     drop(agent);
+    let image = folder.path().join("image");
+    copy(Path::new(&till.root), &image)?;
     let sent = till.export(&stick("alone"))?;
-    ensure!(sent["first_record"].as_u64() == Some(brought.mirrored), "{sent}");
+    ensure!(sent["first_record"].as_u64() == Some(brought.mirrored) && sent["complete"] == true, "{sent}");
     come_home(&fleet, &stick("alone")).await?.map_err(anyhow::Error::msg)?;
+
+    // An old image of the box goes on by itself: its stick is found out and kept as evidence, and the answer that it gets ends
+    // its log. The next log comes home like the first, reports included.
+    copy(&image, Path::new(&till.root))?;
+    till.export_from(&stick("restored"), 0)?;
+    let refused = come_home(&fleet, &stick("restored")).await?;
+    ensure!(refused.as_ref().is_err_and(|error| error.contains("its audit log is refused")), "{refused:?}");
+    let mirrors = fleet.control.run(|fleet| fleet.audit_mirrors()).await?;
+    ensure!(mirrors.iter().any(|mirror| !mirror.incidents.is_empty()), "{mirrors:?}");
+    export(&fleet, &stick("verdict"), &device).await?;
+    let refused = till.refuses(&stick("verdict"))?;
+    ensure!(refused.contains("must not go on"), "{refused}");
+    let agent = till.start().await?;
+    eventually("the device has something to say", PATIENCE, async || waiting().await.unwrap_or(false)).await?;
+    till.export(&stick("begun anew"))?;
+    let anew = come_home(&fleet, &stick("begun anew")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(anew.stored == anew.letters && anew.mirrored < later.mirrored, "{anew:?}");
+    let mirrors = fleet.control.run(|fleet| fleet.audit_mirrors()).await?;
+    ensure!(mirrors.len() == 2, "{mirrors:?}");
+    let shown = known().await?.reported.context("nothing is reported")?;
+    // A stick of the log that ended shows nothing of now.
+    come_home(&fleet, &stick("alone")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(known().await?.reported == Some(shown));
+    drop(agent);
     Ok(())
 }

@@ -31,7 +31,6 @@ impl LocalBackend {
             HomeError::Write { .. } | HomeError::InTheWay(_) | HomeError::Space(..) => {
                 BackendError::Unsuitable { field: "directory", detail: error.to_string() }
             }
-            HomeError::TooMuch => BackendError::Conflict { detail: error.to_string() },
             _ => failed(error.to_string()),
         })?;
         match serde_json::to_value(sent) {

@@ -55,6 +55,9 @@ async fn export(here: &Here, directory: &Path, from: Option<u64>) -> Result<Outc
             sent["letters"],
             directory.display()
         ))?;
+        if sent["complete"] == false {
+            say("the stick is full: import it, bring the answer here, and export again for the rest")?;
+        }
     }
     Ok(Outcome::Done)
 }

@@ -38,6 +38,9 @@ pub const ANSWER_BYTES: usize = 512 * 1024;
 /// Most packages that one export may hold: the records of years.
 pub const MOST_PACKAGES: u32 = 100_000;
 
+/// Most letters that an outbox holds: one reported state, 256 answers, 1,000 events.
+pub const MOST_LETTERS: usize = 1 + 256 + 1000;
+
 /// The act of the record in which a device says that it sent letters home.
 pub const EXPORT_ACT: &str = "bundle.export";
 
@@ -73,7 +76,7 @@ pub struct HomeIndex {
     pub origin: String,
     /// The record that holds the SHA-256 of the letters.
     pub record: u64,
-    /// How many packages there are.
+    /// How many packages there are. Where they end before `record`, the rest found no room: the letters wait for it.
     pub packages: u32,
 }
 
@@ -175,6 +178,9 @@ pub enum InvalidHome {
         /// Of which fleet.
         tenant: TenantId,
     },
+    /// More letters than there can be.
+    #[error("`{LETTERS_FILE}` holds {0} letters; {MOST_LETTERS} are the most")]
+    Letters(usize),
     /// More packages than there can be.
     #[error("`{HOME_FILE}` names {0} packages; {MOST_PACKAGES} are the most")]
     Packages(u32),
@@ -203,6 +209,9 @@ impl Letters {
     pub fn parse(bytes: &[u8], tenant: &TenantId, device: &DeviceId) -> Result<Self, InvalidHome> {
         let letters: Self = read(LETTERS_FILE, bytes)?;
         check_owner(LETTERS_FILE, (&letters.tenant, &letters.device), (tenant, device))?;
+        if letters.letters.len() > MOST_LETTERS {
+            return Err(InvalidHome::Letters(letters.letters.len()));
+        }
         Ok(letters)
     }
 }
@@ -263,6 +272,9 @@ mod tests {
         assert!(said(&text.replace("acme", "other")).contains("of `other`"));
         assert!(said(&text.replace("\"v\":1", "\"v\":2")).contains("form 2"));
         assert!(said(&text.replace("event", "hello")).contains("unknown variant"));
+        let letter = letters().letters.remove(0);
+        let flood = Letters { letters: vec![letter; MOST_LETTERS + 1], ..letters() };
+        assert!(said(&serde_json::to_string(&flood).unwrap()).contains("1257 are the most"));
     }
 
     #[test]

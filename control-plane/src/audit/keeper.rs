@@ -248,7 +248,7 @@ impl Keeper {
     }
 
     /// The mirrors of a device: the number of each log, and where it lies.
-    pub(super) fn mirrors(&self, device: &DeviceId) -> Result<Vec<(u64, PathBuf)>, FleetError> {
+    pub(crate) fn mirrors(&self, device: &DeviceId) -> Result<Vec<(u64, PathBuf)>, FleetError> {
         let directory = self.directory.join(device.as_str());
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,

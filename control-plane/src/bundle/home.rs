@@ -5,19 +5,17 @@
 //!        ──► letters, as if heard over MQTT ──► what is stored, and the cosigned head, go onto the next stick
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use outpost_audit::mirror::{MAX_PACKAGE_BYTES, Package, Receipt};
 use outpost_audit::{Kind, Leaf};
 use outpost_contract::home::{
-    ANSWER_BYTES, EXPORT_ACT, EXPORT_DETAIL, HOME_BYTES, HOME_DIRECTORY, HOME_FILE, LETTERS_BYTES, LETTERS_FILE,
-    package_file,
+    EXPORT_ACT, EXPORT_DETAIL, HOME_BYTES, HOME_DIRECTORY, HOME_FILE, LETTERS_BYTES, LETTERS_FILE, package_file,
 };
 use outpost_contract::topic::{Leaf as TopicLeaf, Topic};
-use outpost_contract::{
-    DeviceId, HomeAnswer, HomeIndex, InvalidHome, LetterClass, LetterId, Letters, Reported, TenantId,
-};
+use outpost_contract::{DeviceId, HomeAnswer, HomeIndex, InvalidHome, LetterClass, LetterId, Letters, TenantId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -117,7 +115,7 @@ impl Fleet {
         let audit_key = self.inner.database.audit_key(device).map_err(FleetError::from)?.ok_or(HomeError::Stranger)?;
         let tenant = &self.inner.config.tenant;
         let index = HomeIndex::parse(&load(part, HOME_FILE, HOME_BYTES)?, tenant, device)?;
-        let mut mirrored = 0;
+        let (mut mirrored, mut end) = (0, 0);
         for number in 0..index.packages {
             let name = package_file(number);
             let package = Package::parse(&load(part, &name, MAX_PACKAGE_BYTES)?);
@@ -126,6 +124,7 @@ impl Fleet {
                 return Err(HomeError::Package(name, "it is of another log".to_owned()));
             }
             let first = package.first;
+            end = first + package.records.len() as u64;
             match self.inner.audit.mirror_from_stick(device, &audit_key, package, self.now_s())? {
                 Receipt::Kept { next, .. } | Receipt::Waiting { next } => mirrored = next,
                 Receipt::Elsewhere { next } => return Err(HomeError::Gap { next, first }),
@@ -136,11 +135,18 @@ impl Fleet {
 
         let bytes = load(part, LETTERS_FILE, LETTERS_BYTES)?;
         let record = self.inner.audit.mirrored_record(device, &audit_key, &index.origin, index.record)?;
+        // A stick that was too small for all records brings its letters again.
+        if record.is_none() && end <= index.record {
+            let none = Letters { letters: Vec::new(), ..Letters::parse(&bytes, tenant, device)? };
+            self.keep_letters(device, tenant, &index, &none, true)?;
+            return Ok(BroughtHome { device: device.clone(), mirrored, letters: 0, stored: 0 });
+        }
         if !record.is_some_and(|record| names(&record, &bytes)) {
             return Err(HomeError::NotExported(index.record));
         }
         let letters = Letters::parse(&bytes, tenant, device)?;
-        let stored = self.keep_letters(device, tenant, &index, &letters)?;
+        // Records beyond the stick's came over the network, and with them a newer report.
+        let stored = self.keep_letters(device, tenant, &index, &letters, mirrored > end)?;
         Ok(BroughtHome { device: device.clone(), mirrored, letters: letters.letters.len(), stored })
     }
 
@@ -151,37 +157,34 @@ impl Fleet {
         tenant: &TenantId,
         index: &HomeIndex,
         letters: &Letters,
+        is_known_newer: bool,
     ) -> Result<usize, HomeError> {
         let database = &self.inner.database;
         let before = database.homecoming(device).map_err(FleetError::from)?;
-        let is_older =
-            before.as_ref().is_some_and(|before| before.origin == index.origin && before.record > index.record);
-        let known = self.device(device)?.reported;
-        let is_known_newer = |reported: &Reported| {
-            let newer = |known: &Reported| known.activity.audit_records > reported.activity.audit_records;
-            known.as_ref().is_some_and(|known| known.boot != reported.boot && newer(known))
-        };
+        // A device's logs follow each other by number, and the records of each by theirs.
+        let age = |origin: &str, record: u64| (number_of(origin), record);
+        let this = age(&index.origin, index.record);
+        let newest_log = self.inner.audit.mirrors(device)?.last().map_or(0, |(number, _)| *number);
+        let is_older = newest_log > this.0 || before.is_some_and(|before| age(&before.origin, before.record) > this);
         let mut messages = Vec::new();
         for letter in &letters.letters {
-            if letter.id.class == LetterClass::Reported {
-                let reported = serde_json::from_str::<Reported>(&letter.document);
-                if is_older || reported.is_ok_and(|reported| is_known_newer(&reported)) {
-                    continue;
-                }
+            if letter.id.class == LetterClass::Reported && (is_older || is_known_newer) {
+                continue;
             }
             let leaf = TopicLeaf::Up(letter.id.class.topic());
             let topic = Topic { tenant: tenant.clone(), device: device.clone(), leaf };
             messages.push((topic.to_string(), Bytes::from(letter.document.clone())));
         }
         let stored: Vec<LetterId> = database.together(|| {
-            let mut stored = take_letters(self, messages)?;
+            let mut stored: BTreeSet<LetterId> = take_letters(self, messages)?.into_iter().collect();
             for letter in letters.letters.iter().filter(|letter| letter.id.class == LetterClass::Reported) {
                 if database.reported_sequence(device, &letter.id.boot)? >= letter.id.sequence {
-                    stored.push(letter.id.clone());
+                    stored.insert(letter.id.clone());
                 }
             }
             // Only what lay on the stick is answered for.
-            stored.retain(|id| letters.letters.iter().any(|letter| letter.id == *id));
+            let on_stick: BTreeSet<&LetterId> = letters.letters.iter().map(|letter| &letter.id).collect();
+            let stored: Vec<LetterId> = stored.into_iter().filter(|id| on_stick.contains(id)).collect();
             if !is_older {
                 let homecoming = Homecoming {
                     origin: index.origin.clone(),
@@ -213,10 +216,13 @@ impl Fleet {
             stored: homecoming.stored,
             cosigned,
         };
-        let envelope = outpost_trust::answer::sign(&answer, &self.inner.keys.directors())?.to_bytes();
-        debug_assert!(envelope.len() <= ANSWER_BYTES);
-        Ok(Some(envelope))
+        Ok(Some(outpost_trust::answer::sign(&answer, &self.inner.keys.directors())?.to_bytes()))
     }
+}
+
+/// The number at the end of a log's name.
+fn number_of(origin: &str) -> u64 {
+    origin.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Whether a record says that letters with this digest were exported.
