@@ -1,4 +1,5 @@
-//! The HTTPS API. No route but `/health`, `/v1/enrol` and `/v1/renew` answers without an identity.
+//! The HTTPS API and the console. No route but `/health`, `/login`, `/v1/enrol`, `/v1/renew` and the console's style and script
+//! answers without an identity.
 
 mod blobs;
 mod codes;
@@ -9,6 +10,7 @@ mod enrolment;
 mod error;
 mod identity;
 mod inventory;
+mod people;
 mod renew;
 mod tokens;
 
@@ -28,8 +30,8 @@ use crate::catalogue::TargetSummary;
 use crate::fleet::Fleet;
 use crate::people::Act;
 use crate::shares::Shares;
-use error::ApiError;
-use identity::Operator;
+pub(crate) use error::{ApiError, from_fleet};
+pub(crate) use identity::Operator;
 
 /// Longest time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,6 +73,10 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))
+        .route("/login", get(people::form).post(people::sign_in))
+        .route("/login/first", get(people::first_form).post(people::first))
+        .route("/logout", post(people::sign_out))
+        .merge(crate::console::router())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(ENROL_BYTES))

@@ -19,6 +19,7 @@ use crate::director::{Director, Doorkeeper};
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
 use crate::link::{self, LinkOptions};
+use crate::people::keep_record;
 use crate::revocation::RevocationList;
 use crate::shares::Shares;
 use crate::{api, http, tls};
@@ -119,6 +120,7 @@ impl ControlPlane {
             connections: connected.clone(),
         };
         tasks.spawn(director.run());
+        tasks.spawn(keep_record(fleet.clone()));
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());

@@ -72,6 +72,12 @@ pub(crate) enum Command {
     /// People and services: tokens for the devices' APIs
     #[command(subcommand, after_help = "Example: outpost-control user token ada --role operator")]
     User(User),
+    /// People who administer the fleet: roles, first sign-in, authenticators, sessions
+    #[command(subcommand, after_help = "Example: outpost-control person add ada --role operator")]
+    Person(Person),
+    /// API tokens of programs: scoped, expiring
+    #[command(subcommand, after_help = "Example: outpost-control token create --name ci --role viewer --days 30")]
+    Token(Token),
 }
 
 /// `outpost-control keys …`
@@ -427,6 +433,9 @@ pub(crate) enum Audit {
         /// The device
         device: String,
     },
+    /// The control plane's own log: who did what to what
+    #[command(name = "self", subcommand, after_help = "Example: outpost-control audit self show --last 20")]
+    Own(OwnAudit),
     /// Show the public keys that cosign; with a device, as the policy file that an auditor checks its log by
     #[command(
         after_help = "Example: outpost-control audit keys --policy till-7 > witnesses.policy\n         outpost audit verify \
@@ -519,5 +528,118 @@ pub(crate) enum User {
         /// How long it is valid
         #[arg(long, default_value_t = 12)]
         hours: u32,
+    },
+}
+
+/// `outpost-control audit self …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OwnAudit {
+    /// Show the newest records; with `--json` whole
+    #[command(after_help = "Example: outpost-control audit self show --last 20")]
+    Show {
+        /// How many
+        #[arg(long, default_value_t = 50)]
+        last: usize,
+    },
+    /// Verify every record, and every signed head
+    #[command(after_help = "Example: outpost-control audit self verify")]
+    Verify,
+}
+
+/// `outpost-control person …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Person {
+    /// Enter a person; prints the code with which they set their password at `/login/first`
+    #[command(after_help = "Example: outpost-control person add ada --role operator")]
+    Add {
+        /// Their name
+        name: String,
+        /// `administrator`, `operator`, `approver`, `auditor` or `viewer`; may be given more than once
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+    },
+    /// List people
+    #[command(after_help = "Example: outpost-control person ls")]
+    Ls,
+    /// Give a person these roles in the place of those before
+    #[command(after_help = "Example: outpost-control person role ada --role approver")]
+    Role {
+        /// Their name
+        name: String,
+        /// The roles
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+    },
+    /// Make a new code with which a person sets a new password
+    #[command(after_help = "Example: outpost-control person reset ada")]
+    Reset {
+        /// Their name
+        name: String,
+    },
+    /// Ask for an authenticator's codes; prints the address that the authenticator reads
+    #[command(after_help = "Example: outpost-control person totp ada")]
+    Totp {
+        /// Their name
+        name: String,
+        /// Ask for none any more
+        #[arg(long)]
+        off: bool,
+    },
+    /// Let a person in no longer: their sessions end at once
+    #[command(after_help = "Example: outpost-control person disable ada")]
+    Disable {
+        /// Their name
+        name: String,
+    },
+    /// Let a person in again
+    #[command(after_help = "Example: outpost-control person enable ada")]
+    Enable {
+        /// Their name
+        name: String,
+    },
+    /// Forget a person; what they did stays on record
+    #[command(after_help = "Example: outpost-control person remove ada")]
+    Remove {
+        /// Their name
+        name: String,
+    },
+    /// List the browsers that are signed in
+    #[command(after_help = "Example: outpost-control person sessions")]
+    Sessions,
+    /// End all sessions of a person
+    #[command(after_help = "Example: outpost-control person sign-out ada")]
+    SignOut {
+        /// Their name
+        name: String,
+    },
+}
+
+/// `outpost-control token …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token; it is shown once
+    #[command(after_help = "Example: outpost-control token create --name ci --role viewer --scope see --days 30")]
+    Create {
+        /// Its name, for records
+        #[arg(long)]
+        name: String,
+        /// A role of its carrier; may be given more than once
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// An act that it is good for, such as `see` or `assign` [default: all that the roles allow]
+        #[arg(long = "scope", value_name = "ACT")]
+        scope: Vec<String>,
+        /// How long it is valid
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+    },
+    /// List tokens, without their secrets
+    #[command(after_help = "Example: outpost-control token ls")]
+    Ls,
+    /// Let the carrier of a token in no longer
+    #[command(after_help = "Example: outpost-control token revoke ci")]
+    Revoke {
+        /// Its name
+        name: String,
     },
 }

@@ -4,6 +4,7 @@ mod catalogue;
 mod certificates;
 mod codes;
 mod commands;
+mod console;
 mod device_keys;
 mod devices;
 mod enrol_requests;
@@ -12,6 +13,7 @@ mod facts;
 mod homes;
 mod inventory;
 mod invitations;
+mod people;
 mod reports;
 mod sites;
 
@@ -40,6 +42,7 @@ pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
 pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
+pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

@@ -27,6 +27,7 @@ use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
 use crate::neighbours::Neighbours;
+use crate::people::People;
 use crate::renewal::Nonces;
 use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
@@ -205,6 +206,27 @@ pub enum FleetError {
     /// A proof from the mirror of an audit log.
     #[error(transparent)]
     Proof(#[from] outpost_audit::consistency::ProofError),
+    /// The rules or the scope of a token do not let somebody do it.
+    #[error("this may not be done: {0}")]
+    Forbidden(String),
+    /// A person, a role or a token is written wrongly, or there already.
+    #[error("{0}")]
+    Person(String),
+    /// There is no such person or token.
+    #[error("there is no `{}`; `outpost-control person ls` and `outpost-control token ls` show who is there", .0.escape_debug())]
+    UnknownPerson(String),
+    /// Signing in failed.
+    #[error("name, password or code is wrong")]
+    SignIn,
+    /// Signing in failed too often.
+    #[error("signing in failed too often; try again in {0} seconds")]
+    HeldBack(i64),
+    /// An act cannot be recorded.
+    #[error("cannot be recorded: {0}")]
+    Record(String),
+    /// The control plane's own rules.
+    #[error(transparent)]
+    Rules(#[from] outpost_policies::ControlRulesError),
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
@@ -227,6 +249,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
+    pub(crate) people: People,
     /// Places for downloads over HTTPS.
     pub(crate) downloads: Downloads,
     /// Who serves chunks to its site.
@@ -299,6 +322,7 @@ impl Fleet {
             blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
+            people: People::open(dir, database.clone(), config.tenant.as_str())?,
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
             nonces: Nonces::new().map_err(FleetError::Random)?,

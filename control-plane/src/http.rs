@@ -47,6 +47,14 @@ pub(crate) struct Peer {
     pub(crate) life: Arc<Life>,
 }
 
+#[cfg(test)]
+impl Peer {
+    /// Somebody without a certificate, for tests of routes.
+    pub(crate) fn stranger(address: SocketAddr) -> Self {
+        Self { address, certificate: None, life: Arc::new(Life::new()) }
+    }
+}
+
 /// When a connection is to end: at its age, or later while a download on it goes on.
 #[derive(Debug)]
 pub(crate) struct Life {

@@ -17,6 +17,7 @@ mod case;
 mod compile;
 pub mod content;
 mod context;
+mod control;
 mod diff;
 mod explain;
 mod finding;
@@ -47,6 +48,7 @@ pub use break_glass::{BREAK_GLASS_BYTES, BREAK_GLASS_S, BreakGlass, BreakGlassEr
 pub use bundle::{BUNDLE_BYTES, Bundle, BundleError, SCHEMA_VERSION};
 pub use case::{Actions, Case, Expect, Given, Roles};
 pub use context::{AuthMethod, Context, DataClass, Network};
+pub use control::{CONTROL_RULES_BYTES, ControlAsk, ControlPrincipal, ControlRules, ControlRulesError, ControlVerdict};
 pub use diff::{Change, Diff, diff};
 pub use explain::{Explanation, Spoke};
 pub use finding::Finding;

@@ -19,6 +19,14 @@ pub struct BootInfo {
     pub clock: Clock,
 }
 
+impl BootInfo {
+    /// Of a program that takes the system's time as it is.
+    #[must_use]
+    pub fn at_system_time(agent: &str, device: &str) -> Self {
+        Self { agent: agent.to_owned(), device: device.to_owned(), clock: Clock::system() }
+    }
+}
+
 /// How the run before this one ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Previous {

@@ -79,7 +79,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
+/// How a refusal or failure of the fleet is told: status, code, words.
+pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
     let (status, code) = match &error {
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),
@@ -87,6 +88,9 @@ fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
         FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
         FleetError::KeyTaken { .. } | FleetError::NameTaken(_) => (StatusCode::CONFLICT, "taken"),
+        FleetError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+        FleetError::Person(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        FleetError::UnknownPerson(_) => (StatusCode::NOT_FOUND, "unknown_person"),
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
         FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
         FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),

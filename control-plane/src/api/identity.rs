@@ -1,8 +1,9 @@
-//! Who asks: an operator by bearer token, or a device by client certificate.
+//! Who asks: an operator by bearer token or by the cookie of a session, or a device by client certificate.
 
 use axum::extract::FromRequestParts;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE as COOKIES, HOST, ORIGIN};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use outpost_contract::DeviceId;
 
 use super::ApiError;
@@ -10,7 +11,7 @@ use crate::certificate::ShownCertificate;
 use crate::db::Entrance;
 use crate::fleet::{Fleet, FleetError};
 use crate::http::Peer;
-use crate::people::Actor;
+use crate::people::{Actor, COOKIE};
 
 /// The person or service that calls. Handlers of operator routes take one, and ask [`Fleet::permit`] before they act.
 #[derive(Debug)]
@@ -31,15 +32,52 @@ impl FromRequestParts<Fleet> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, ApiError> {
+        // Who shows a token is known by the token alone, whatever cookie the browser adds.
+        if let (None, Some(cookie)) = (parts.headers.get(AUTHORIZATION), cookie(&parts.headers)) {
+            if !parts.method.is_safe() {
+                same_origin(&parts.headers)?;
+            }
+            let cookie = cookie.to_owned();
+            let actor = fleet.run(move |fleet| fleet.session(&cookie)).await?;
+            return actor.map(Self).ok_or(ApiError::Unauthenticated("the session is over; sign in again at `/login`"));
+        }
         let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = value.and_then(|value| value.strip_prefix("Bearer "));
         let token = token.filter(|token| token.len() <= MOST_TOKEN_BYTES).map(str::to_owned);
         let token = token.ok_or(ApiError::Unauthenticated("send the operators' token as `Authorization: Bearer …`"))?;
-        if fleet.run(move |fleet| fleet.is_admin_token(&token)).await? {
-            Ok(Self(Actor::administrator()))
-        } else {
-            Err(ApiError::Unauthenticated("the token is not the operators' token of this control plane"))
+        let actor = fleet.run(move |fleet| fleet.bearer(&token)).await?;
+        actor.map(Self).ok_or(ApiError::Unauthenticated("the token is not the operators' token of this control plane"))
+    }
+}
+
+/// The session's cookie, if one of the right form was sent; more than one is none.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let sent = headers.get_all(COOKIES).iter().filter_map(|value| value.to_str().ok());
+    let mut ours = sent.flat_map(|value| value.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    });
+    let first = ours.next()?;
+    (ours.next().is_none() && first.len() == 64).then_some(first)
+}
+
+/// Refuses what another site made a browser send: by fetch metadata, and where there is none by the origin.
+pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+    let said = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    let ours = match (said("sec-fetch-site"), said(ORIGIN.as_str())) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => {
+            let origin: Option<Uri> = origin.parse().ok();
+            let from = origin.filter(|uri| uri.scheme_str() == Some("https"));
+            let from = from.and_then(|uri| uri.authority().map(ToString::to_string));
+            from.is_some() && from.as_deref() == said(HOST.as_str())
         }
+        (None, None) => false,
+    };
+    if ours {
+        Ok(())
+    } else {
+        Err(ApiError::Fleet(FleetError::Forbidden("the request comes from another site".to_owned())))
     }
 }
 

@@ -1,11 +1,11 @@
 //! `outpost-control audit …`: the mirrors of the devices' audit logs, and what is held against a log.
 
 use anyhow::{Result, bail};
-use outpost_control::{Config, MirrorSummary};
+use outpost_control::{Config, MirrorSummary, OwnRecord};
 use serde_json::json;
 
 use super::{open, say, say_json};
-use crate::args::Audit;
+use crate::args::{Audit, OwnAudit};
 
 /// Runs the command.
 pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
@@ -34,6 +34,23 @@ pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
             }
             if damaged > 0 { bail!("{damaged} of {} mirrors do not verify", reports.len()) } else { Ok(()) }
         }
+        Audit::Own(OwnAudit::Show { last }) => {
+            let records = fleet.own_records(last)?;
+            if as_json {
+                return say_json(&records);
+            }
+            records.iter().try_for_each(|record| say(own_line(record)))
+        }
+        Audit::Own(OwnAudit::Verify) => {
+            let report = fleet.verify_own_log()?;
+            for problem in &report.problems {
+                say(format!("PROBLEM  {problem}"))?;
+            }
+            if !report.is_ok() {
+                bail!("`{}` does not verify", report.origin);
+            }
+            say(format!("`{}` verifies: {} records, root {}", report.origin, report.records, report.root_hex))
+        }
         Audit::Keys { policy: Some(device) } => {
             let policy = fleet.audit_policy(&device.parse()?)?;
             if as_json { say_json(&json!({"policy": policy})) } else { say(policy.trim_end()) }
@@ -46,6 +63,23 @@ pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
             say(format!("witness {witness}\nmirror  {mirror}"))
         }
     }
+}
+
+/// One record on one line: who did what to what, and what came of it.
+fn own_line(record: &OwnRecord) -> String {
+    let part = |path: &str| record.leaf.pointer(path).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
+    let time = record.leaf.pointer("/t/wall_ms").and_then(serde_json::Value::as_i64);
+    let time = time.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|time| format!("{time:.0}"));
+    format!(
+        "{:>6}  {}  {:<24} {:<16} {:<24} {:<6} {}",
+        record.index,
+        time.unwrap_or_default(),
+        part("/detail/by"),
+        part("/act"),
+        part("/obj/model"),
+        part("/dec/effect"),
+        part("/res/err")
+    )
 }
 
 /// One log on one line: how far it is mirrored, cosigned and reported, where it lies, what is held against it.

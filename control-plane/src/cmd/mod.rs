@@ -10,11 +10,14 @@ mod device;
 mod enrolment;
 mod inventory;
 mod keys;
+mod on_record;
 #[cfg(test)]
 mod page;
 mod passphrase;
+mod person;
 mod serve;
 mod setup;
+mod token;
 mod user;
 
 use std::io::Write;
@@ -41,6 +44,9 @@ async fn dispatch(cli: Cli) -> Result<()> {
     // Only where it is needed: the machine of a holder of offline keys has no fleet.
     let given = state.clone();
     let config = move || -> Result<Config> { Ok(Config::load(state_directory(state)?)?) };
+    if let Some((act, subject)) = on_record::of(&cli.command) {
+        on_record::record(config.clone()()?, act, &subject)?;
+    }
     match cli.command {
         Command::Init => setup::init(config()?, json),
         Command::Serve => serve::serve(config()?).await,
@@ -54,6 +60,8 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Backup(command) => backup::run(config, given, command, json),
         Command::Broker(command) => broker::run(config()?, &command, json),
         Command::User(command) => user::run(config()?, command, json),
+        Command::Person(command) => person::run(config()?, command, json),
+        Command::Token(command) => token::run(config()?, command, json),
     }
 }
 

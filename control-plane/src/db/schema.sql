@@ -98,6 +98,43 @@ CREATE TABLE IF NOT EXISTS certificates (
     serial TEXT PRIMARY KEY, device TEXT NOT NULL, not_after_s INTEGER NOT NULL, revoked_s INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- People who administer the fleet.
+CREATE TABLE IF NOT EXISTS people (
+    name TEXT PRIMARY KEY, roles TEXT NOT NULL, password BLOB, totp BLOB, totp_step INTEGER NOT NULL,
+    created_s INTEGER NOT NULL, disabled_s INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Codes with which a person sets a password, once; by hash.
+CREATE TABLE IF NOT EXISTS person_codes (
+    hash BLOB PRIMARY KEY, person TEXT NOT NULL, expires_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Browsers that are signed in, by the hash of their cookie.
+CREATE TABLE IF NOT EXISTS sessions (
+    hash BLOB PRIMARY KEY, person TEXT NOT NULL, address TEXT NOT NULL, started_s INTEGER NOT NULL, seen_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_by_person ON sessions (person);
+
+-- Tokens of programs for the API, by hash.
+CREATE TABLE IF NOT EXISTS api_tokens (
+    name TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, roles TEXT NOT NULL, scope TEXT NOT NULL, created_s INTEGER NOT NULL,
+    expires_s INTEGER NOT NULL, revoked_s INTEGER, used_s INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- How often signing in failed, by the hash of a name or an address.
+CREATE TABLE IF NOT EXISTS sign_in_failures (
+    who BLOB PRIMARY KEY, failures INTEGER NOT NULL, last_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who approved what, by its digest.
+CREATE TABLE IF NOT EXISTS approvals (
+    kind TEXT NOT NULL, subject TEXT NOT NULL, digest TEXT NOT NULL, person TEXT NOT NULL, at_s INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject, digest, person)
+) STRICT, WITHOUT ROWID;
+
+-- Records on their way into the control plane's own log.
+CREATE TABLE IF NOT EXISTS own_records (number INTEGER PRIMARY KEY, form TEXT NOT NULL) STRICT;
+
 -- The newest that a stick brought home from each device: which record of which log holds its digest, and what was stored of it.
 CREATE TABLE IF NOT EXISTS homes (
     device TEXT PRIMARY KEY, origin TEXT NOT NULL, record INTEGER NOT NULL, made_at_s INTEGER NOT NULL,

@@ -1,0 +1,77 @@
+//! Which commands change something, as what: each is on record before it is done.
+
+use anyhow::{Context, Result};
+use outpost_control::Config;
+
+use super::open;
+use crate::args::{Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Token, User};
+
+/// Records that this account of the machine is about to do it.
+pub(super) fn record(config: Config, act: &str, subject: &str) -> Result<()> {
+    let uid = rustix::process::getuid().as_raw();
+    let user = account(uid).unwrap_or_else(|| uid.to_string());
+    open(config)?.record_local(&user, act, subject).context("what cannot be recorded is not done")
+}
+
+/// The account's name; `$USER` says what somebody likes it to.
+fn account(uid: u32) -> Option<String> {
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut lines = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = lines.find(|parts| parts.get(2).is_some_and(|number| *number == uid.to_string()))?;
+    found.first().map(|name| (*name).to_owned())
+}
+
+/// The act and its subject; none for what only looks, or needs no fleet.
+pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
+    let plain = |act, subject: &str| Some((act, subject.to_owned()));
+    match command {
+        Command::Init | Command::Serve | Command::Broker(_) => None,
+        Command::Keys(Keys::Create { holder: None, .. }) => plain("release", "keys create"),
+        Command::Keys(Keys::Install { .. }) => plain("release", "keys install"),
+        Command::Keys(_) | Command::Catalogue(Catalogue::Ls) => None,
+        Command::Catalogue(_) => plain("release", "catalogue"),
+        Command::Device(device) => of_device(device),
+        Command::Audit(Audit::Own(OwnAudit::Show { .. })) => plain("read_records", "self"),
+        Command::Audit(_) => None,
+        Command::Bundle(Bundle::Export { .. }) => plain("assign", "bundle export"),
+        Command::Bundle(Bundle::Import { .. }) => plain("assign", "bundle import"),
+        Command::Backup(Backup::Create { .. }) => plain("administer", "backup create"),
+        Command::Group(Group::Create { name, .. } | Group::Rm { name }) => plain("assign", name),
+        Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,
+        Command::User(User::Token { name, .. }) => plain("issue_token", name),
+        Command::Person(person) => of_person(person),
+        Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),
+        Command::Token(Token::Ls) => None,
+    }
+}
+
+fn of_device(device: &Device) -> Option<(&'static str, String)> {
+    let plain = |act, subject: &str| Some((act, subject.to_owned()));
+    match device {
+        Device::Code { device, .. } => plain("enrol", device),
+        Device::Codes { .. } => plain("enrol", "a list"),
+        Device::Allow { device, .. } => plain("enrol", device.as_deref().unwrap_or("a list")),
+        Device::Accept { name, .. } => plain("enrol", name),
+        Device::Reject { fingerprint } => plain("enrol", fingerprint),
+        Device::Assign { all: true, .. } => plain("assign", "all"),
+        Device::Assign { devices, .. } => plain("assign", &devices.join(" ")),
+        Device::Site { device, .. } | Device::Label { device, .. } => plain("assign", device),
+        Device::Command { words, .. } => plain("command", &words.join(" ")),
+        Device::Revoke { device, .. } => plain("revoke", device),
+        _ => None,
+    }
+}
+
+fn of_person(person: &Person) -> Option<(&'static str, String)> {
+    match person {
+        Person::Ls | Person::Sessions => None,
+        Person::Add { name, .. }
+        | Person::Role { name, .. }
+        | Person::Reset { name }
+        | Person::Totp { name, .. }
+        | Person::Disable { name }
+        | Person::Enable { name }
+        | Person::Remove { name }
+        | Person::SignOut { name } => Some(("administer", name.clone())),
+    }
+}

@@ -1,0 +1,84 @@
+//! The console: server-rendered pages under `/console` for the people who run the fleet. Everything works without a
+//! script; with it, what is live on a page follows the fleet.
+//!
+//! Each page is a file with its view (a struct that one function fills) and its rendering (a function of the view alone).
+
+mod assets;
+mod audit;
+mod cached;
+mod device;
+mod devices;
+mod enrol;
+mod format;
+mod layout;
+mod live;
+mod models;
+mod overview;
+mod people;
+mod picture;
+mod policies;
+mod rollouts;
+mod viewer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{Redirect, Response};
+use axum::routing::{get, post};
+
+use crate::fleet::Fleet;
+use viewer::Viewer;
+
+/// What pages may load and do: their own style, script and live updates, and nothing from anywhere else.
+const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Every page and form of the console.
+pub(crate) fn router() -> Router<Fleet> {
+    Router::new()
+        .route("/", get(home))
+        .route("/console", get(overview::show))
+        .route("/console/devices", get(devices::show))
+        .route("/console/devices/{device}", get(device::show))
+        .route("/console/devices/{device}/command", post(device::command))
+        .route("/console/devices/{device}/assignment", post(device::assign))
+        .route("/console/devices/{device}/site", post(device::set_site))
+        .route("/console/devices/{device}/revoke", post(device::revoke))
+        .route("/console/models", get(models::show))
+        .route("/console/rollouts", get(rollouts::show))
+        .route("/console/rollouts/{name}", get(rollouts::show_one))
+        .route("/console/policies", get(policies::show))
+        .route("/console/enrol", get(enrol::show))
+        .route("/console/enrol/code", post(enrol::make_code))
+        .route("/console/enrol/accept", post(enrol::accept))
+        .route("/console/enrol/reject", post(enrol::reject))
+        .route("/console/audit", get(audit::show))
+        .route("/console/people", get(people::show))
+        .route("/console/theme", post(layout::set_theme))
+        .route("/console/live", get(live::follow))
+        .route("/console/assets/{name}", get(assets::serve))
+        .layer(Extension(Arc::new(cached::Boards::default())))
+        .layer(middleware::from_fn(guarded))
+}
+
+async fn home(_: Viewer) -> Redirect {
+    Redirect::to("/console")
+}
+
+/// Tells the browser what it must not do with an answer of the console.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,419 @@
+//! Every page as a browser gets it: well formed, usable without a mouse or a script, and blind to what hostile names contain.
+
+use std::collections::BTreeSet;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use outpost_audit::witness::Suspicion;
+use outpost_contract::{Activity, DeviceId, LinkHealth, Measurements, Reason, ReasonCode, Reported, TransferProgress};
+use rusqlite::params;
+use tower::ServiceExt as _;
+
+use super::layout::{Notice, Section};
+use super::viewer::{Theme, Viewer};
+use super::*;
+use crate::audit::{Incident, MirrorSummary};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::people::Actor;
+
+const NOW_S: i64 = 1_800_000_000;
+
+/// What a device might call anything.
+const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \u{202e}gnp.exe & </td>";
+
+struct Console {
+    router: axum::Router,
+    fleet: Fleet,
+    token: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Console {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let made = Fleet::init(Config::new(directory.path()), Clock::fixed(NOW_S)).unwrap();
+        let router = router().with_state(made.fleet.clone());
+        Self { router, fleet: made.fleet, token: made.admin_token, _directory: directory }
+    }
+
+    /// A device that has reported hostile words wherever it can.
+    fn enter(&self, name: &str) {
+        let reported = serde_json::to_string(&reported(name)).unwrap();
+        let database = &self.fleet.inner.database;
+        let written = database.write(|connection| {
+            connection.execute(
+                "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, ?2, x'00', ?3, ?3)",
+                params![name, NOW_S, HOSTILE],
+            )?;
+            connection.execute(
+                "INSERT INTO contacts (device, boot, connection, online, seen_s) VALUES (?1, 'b', 1, 1, ?2)",
+                params![name, NOW_S - 3],
+            )?;
+            connection.execute(
+                "INSERT INTO reports (device, ordinal, sequence, received_s, document) VALUES (?1, 1, 1, ?2, ?3)",
+                params![name, NOW_S, reported],
+            )?;
+            connection.execute(
+                "INSERT INTO events (device, boot, sequence, received_s, at_s, kind, text) VALUES (?1, 'b', 1, 1, 1, ?2, ?2)",
+                params![name, HOSTILE],
+            )?;
+            connection.execute(
+                "INSERT INTO enrol_requests (key_sha256, wished_name, address, agent, first_s, seen_s)
+                 VALUES (?1, ?2, ?2, ?2, 1, 1)",
+                params![crate::tokens::hash(name), HOSTILE],
+            )?;
+            Ok(())
+        });
+        written.unwrap();
+    }
+
+    async fn ask(&self, request: axum::http::request::Builder, body: &str) -> Response {
+        self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let response = self.ask(request, "").await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        text(response).await
+    }
+
+    async fn post(&self, path: &str, form: &str) -> Response {
+        let request = Request::post(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.ask(request, form).await
+    }
+}
+
+async fn text(response: Response) -> String {
+    String::from_utf8(to_bytes(response.into_body(), 1 << 22).await.unwrap().to_vec()).unwrap()
+}
+
+fn reported(device: &str) -> Reported {
+    Reported {
+        v: 1,
+        device: device.parse().unwrap(),
+        boot: "00000000-0000-4000-8000-000000000000".parse().unwrap(),
+        sequence: 1,
+        agent: HOSTILE.into(),
+        desired_version: 2,
+        applied_version: 1,
+        model: None,
+        policy_version: 3,
+        reasons: vec![Reason { code: ReasonCode::DoesNotFit, subject: HOSTILE.into(), detail: HOSTILE.repeat(200) }],
+        measurements: Some(Measurements {
+            measured_at_s: NOW_S - 600,
+            cpu: HOSTILE.into(),
+            cores: 4,
+            features: vec![HOSTILE.into()],
+            memory_total_bytes: 4 << 30,
+            memory_available_bytes: 1 << 30,
+            memory_cgroup_headroom_bytes: None,
+            disk_free_bytes: 9 << 30,
+            memory_read_bytes_per_second: 8 << 30,
+            kernels: Vec::new(),
+        }),
+        plan: vec![HOSTILE.into(), "model-a Q4_0: chosen".into()],
+        activity: Activity::default(),
+        transfer: Some(TransferProgress {
+            target: "model-a.Q4_0.gguf".parse().unwrap(),
+            done_bytes: 25,
+            total_bytes: 100,
+            bytes_per_second: 1,
+            source: HOSTILE.into(),
+            waiting_for: Some(HOSTILE.into()),
+        }),
+        link: LinkHealth::default(),
+    }
+}
+
+const PAGES: [&str; 12] = [
+    "/console",
+    "/console/devices",
+    "/console/devices?filter=till&after=a",
+    "/console/devices?filter=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    "/console/devices/till-1",
+    "/console/devices/till-1?done=commanded",
+    "/console/models?a=%3Cscript%3E&b=x",
+    "/console/rollouts",
+    "/console/policies",
+    "/console/enrol",
+    "/console/audit",
+    "/console/people",
+];
+
+const FORMS: [&str; 8] = [
+    "/console/devices/till-1/command",
+    "/console/devices/till-1/assignment",
+    "/console/devices/till-1/site",
+    "/console/devices/till-1/revoke",
+    "/console/enrol/code",
+    "/console/enrol/accept",
+    "/console/enrol/reject",
+    "/console/theme",
+];
+
+/// An element's name and attributes.
+type Element = (String, Vec<(String, String)>);
+
+fn attribute<'a>(element: &'a Element, name: &str) -> Option<&'a str> {
+    element.1.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
+}
+
+/// Reads a page strictly: every element is closed, every value quoted.
+fn parse(page: &str) -> Vec<Element> {
+    const VOID: [&str; 3] = ["meta", "link", "input"];
+    let (mut elements, mut open) = (Vec::new(), Vec::<String>::new());
+    let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("a doctype");
+    while let Some(at) = rest.find('<') {
+        let (tag, after) = rest[at + 1..].split_once('>').expect("a tag ends");
+        rest = after;
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closed in order");
+            continue;
+        }
+        let (name, mut left) = tag.split_once(' ').unwrap_or((tag, ""));
+        let mut attributes = Vec::new();
+        while !left.trim().is_empty() {
+            left = left.trim_start();
+            let end = left.find([' ', '=']).unwrap_or(left.len());
+            let key = left[..end].to_owned();
+            left = &left[end..];
+            let value = match left.strip_prefix("=\"") {
+                Some(value) => {
+                    let (value, after) = value.split_once('"').expect("a value ends");
+                    left = after;
+                    value.to_owned()
+                }
+                None => String::new(),
+            };
+            attributes.push((key, value));
+        }
+        if !VOID.contains(&name) {
+            open.push(name.to_owned());
+        }
+        elements.push((name.to_owned(), attributes));
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+    elements
+}
+
+/// What a page must be, whatever is on it.
+fn check(path: &str, page: &str) {
+    let elements = parse(page);
+    let count = |name: &str| elements.iter().filter(|(of, _)| of == name).count();
+    for one in ["html", "title", "h1", "main", "header"] {
+        assert_eq!(count(one), 1, "{path}: {one}");
+    }
+    assert!(count("nav") >= 1, "{path}");
+    assert!(page.contains("<html lang=\"en\"") && page.contains("class=\"skip\" href=\"#content\""), "{path}");
+    let ids: Vec<&str> = elements.iter().filter_map(|element| attribute(element, "id")).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{path}: {ids:?}");
+    let labelled: BTreeSet<&str> = elements.iter().filter_map(|element| attribute(element, "for")).collect();
+    assert!(labelled.iter().all(|id| ids.contains(id)), "{path}: {labelled:?}");
+    for element in &elements {
+        match element.0.as_str() {
+            "input" | "select" if attribute(element, "type") != Some("hidden") => {
+                let is_named = attribute(element, "id").is_some_and(|id| labelled.contains(id))
+                    || attribute(element, "aria-label").is_some();
+                assert!(is_named, "{path}: {element:?}");
+            }
+            "th" => assert!(attribute(element, "scope").is_some(), "{path}: {element:?}"),
+            "svg" => assert!(
+                attribute(element, "aria-hidden").is_some() || attribute(element, "aria-label").is_some(),
+                "{path}: {element:?}"
+            ),
+            "script" => assert!(attribute(element, "src").is_some(), "{path}: a script in the page"),
+            "img" | "style" | "iframe" | "object" => panic!("{path}: {element:?}"),
+            _ => {}
+        }
+        for (name, value) in &element.1 {
+            assert!(name != "style" && !name.starts_with("on"), "{path}: {element:?}");
+            if ["href", "src", "action"].contains(&name.as_str()) {
+                let is_ours = (value.starts_with('/') && !value.starts_with("//")) || value.starts_with('#');
+                assert!(is_ours || value == "data:,", "{path}: {element:?}");
+            }
+        }
+    }
+    assert!(!page.contains('\u{202e}'), "{path}: turns the line around");
+    assert!(!page.contains("<script>") && !page.contains("onerror=alert(2)>"), "{path}");
+}
+
+#[tokio::test]
+async fn every_page_is_well_formed_labelled_and_blind_to_hostile_names() {
+    let console = Console::new();
+    for path in PAGES.into_iter().filter(|path| !path.contains("till-1")) {
+        check(path, &console.get(path).await);
+    }
+    console.enter("till-1");
+    console.enter("till-2");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    tokio::time::resume();
+    for path in PAGES {
+        check(path, &console.get(path).await);
+    }
+    let device = console.get("/console/devices/till-1").await;
+    for shown in
+        ["&lt;script&gt;alert(1)&lt;/script&gt;", "1.0 GiB free of 4.0 GiB", "Transfer: 25 percent", "needs attention"]
+    {
+        assert!(device.contains(shown), "{shown}");
+    }
+    assert!(console.get("/console").await.contains("needs attention"));
+}
+
+#[tokio::test]
+async fn without_an_identity_there_is_a_way_to_log_in_and_nothing_else() {
+    let console = Console::new();
+    console.enter("till-1");
+    let live = ["/", "/console/live", "/console/rollouts/x"];
+    let gets = PAGES.into_iter().chain(live).map(|path| (Request::get(path), path));
+    let posts = FORMS.into_iter().map(|path| (Request::post(path), path));
+    for (request, path) in gets.chain(posts) {
+        let response = console.ask(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"), "").await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(response.headers()[header::LOCATION], "/login", "{path}");
+        assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], CONTENT_POLICY, "{path}");
+        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+        assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer", "{path}");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn style_and_script_are_kept_for_ever_under_their_digest() {
+    let console = Console::new();
+    for path in [&*assets::STYLE_PATH, &*assets::SCRIPT_PATH] {
+        let response = console.ask(Request::get(path), "").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+        assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], CONTENT_POLICY);
+        let body = text(response).await;
+        assert!(!body.contains("://") && !body.contains("eval(") && !body.contains("innerHTML"), "{path}");
+    }
+    let other = console.ask(Request::get("/console/assets/console.css"), "").await;
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn forms_do_what_they_say_and_nothing_when_they_cannot_be_read() {
+    let console = Console::new();
+    console.enter("till-1");
+    let device: DeviceId = "till-1".parse().unwrap();
+    let made = console.post("/console/enrol/code", "device=till-9&valid_s=3600").await;
+    assert_eq!(made.status(), StatusCode::OK);
+    assert_eq!(made.headers()[header::CACHE_CONTROL], "no-store");
+    let made = text(made).await;
+    check("code", &made);
+    assert!(made.contains("class=\"big-code\"") && made.contains("Code for till-9"));
+    assert!(!console.get("/console/enrol").await.contains("big-code"), "shown once");
+
+    let given = console.post("/console/devices/till-1/command", "op=drain").await;
+    assert_eq!(given.headers()[header::LOCATION], "/console/devices/till-1?done=commanded");
+    assert_eq!(console.fleet.commands(&device).unwrap()[0].asked_by, "administrator");
+    let placed = console.post("/console/devices/till-1/site", "site=store-12").await;
+    assert_eq!(placed.status(), StatusCode::SEE_OTHER);
+    assert_eq!(console.fleet.device(&device).unwrap().site.as_deref(), Some("store-12"));
+    assert!(console.get("/console/devices?filter=store").await.contains("till-1"));
+    assert!(console.get("/console/devices?filter=st%25re").await.contains("No device matches"));
+
+    for (path, form) in [
+        ("/console/devices/till-1/command", "op=erase"),
+        ("/console/devices/till-1/assignment", "model=%3Cscript%3E&minimum_context_tokens=1"),
+        ("/console/devices/till-1/revoke", "confirm=till-2"),
+        ("/console/enrol/code", "device=%3Cscript%3E&valid_s=1"),
+        ("/console/enrol/accept", "fingerprint=x&device=till-3"),
+        ("/console/enrol/reject", "fingerprint=%00"),
+        ("/console/theme", "x=y"),
+    ] {
+        let refused = console.post(path, form).await;
+        assert!(refused.status().is_client_error(), "{path}: {}", refused.status());
+        check(path, &text(refused).await);
+    }
+    assert_eq!(console.fleet.device(&device).unwrap().revoked_s, None);
+    console.post("/console/devices/till-1/revoke", "confirm=till-1").await;
+    assert_eq!(console.fleet.device(&device).unwrap().revoked_s, Some(NOW_S));
+    let page = console.get("/console/devices/till-1?done=revoked").await;
+    assert!(page.contains("let in no longer.") && !page.contains("/command\""), "no button for a revoked device");
+
+    let themed = console.post("/console/theme", "theme=dark").await;
+    assert!(themed.headers()[header::SET_COOKIE].to_str().unwrap().starts_with("theme=dark; "));
+}
+
+#[tokio::test]
+async fn a_long_list_comes_a_page_at_a_time_and_every_device_once() {
+    let console = Console::new();
+    for number in 0..120 {
+        console.enter(&format!("till-{number:03}"));
+    }
+    let (mut path, mut seen, mut pages) = ("/console/devices".to_owned(), BTreeSet::new(), 0);
+    loop {
+        let elements = parse(&console.get(&path).await);
+        pages += 1;
+        let rows = elements.iter().filter(|element| attribute(element, "data-row").is_some());
+        let names: Vec<String> = rows.filter_map(|row| attribute(row, "href")).map(str::to_owned).collect();
+        assert!(names.len() <= 50);
+        assert!(names.into_iter().all(|name| seen.insert(name)));
+        let next = elements.iter().find(|element| attribute(element, "rel") == Some("next"));
+        let Some(next) = next.and_then(|element| attribute(element, "href")) else { break };
+        path = next.replace("&amp;", "&");
+    }
+    assert_eq!((seen.len(), pages), (120, 3));
+}
+
+fn viewer() -> Viewer {
+    Viewer { actor: Actor::named(HOSTILE), theme: Theme::Dark, notice: Some(Notice::Accepted) }
+}
+
+#[test]
+fn rollouts_are_drawn_wave_by_wave_whatever_they_are_called() {
+    let wave = |name: &str, done, failed| rollouts::WaveView {
+        name: name.into(),
+        gate: HOSTILE.into(),
+        done,
+        under_way: 2,
+        failed,
+        waiting: 6,
+    };
+    let rollout = rollouts::RolloutView {
+        name: HOSTILE.into(),
+        change: HOSTILE.into(),
+        state: "stopped".into(),
+        tone: "bad",
+        reason: Some(HOSTILE.into()),
+        began_s: NOW_S,
+        waves: vec![wave("canary", 2, 0), wave(HOSTILE, 1, 1)],
+    };
+    let viewer = viewer();
+    let list = rollouts::render_list(std::slice::from_ref(&rollout));
+    check("rollouts", &layout::page(&viewer, "Rollouts", Section::Rollouts, list).0);
+    let one = rollouts::render(&rollout).into_string();
+    // Two of ten are done, two under way: the second part begins where the first ends.
+    assert!(one.contains(r#"<rect class="good" x="0.0" y="0" width="200.0" height="28"></rect>"#), "{one}");
+    assert!(one.contains(r#"<rect class="accent" x="200.0" y="0" width="200.0" height="28"></rect>"#), "{one}");
+    check("rollout", &layout::page(&viewer, HOSTILE, Section::Rollouts, rollouts::render(&rollout)).0);
+}
+
+#[test]
+fn what_is_held_against_a_log_comes_first() {
+    let mirror = |device: &str, incidents| MirrorSummary {
+        device: device.parse().unwrap(),
+        origin: HOSTILE.into(),
+        directory: "/".into(),
+        mirrored: 75,
+        cosigned: 70,
+        reported: Some(100),
+        incidents,
+    };
+    let incident =
+        Incident { kind: Suspicion::Fork.name(), found_s: u64::MAX, held: HOSTILE.into(), offered: HOSTILE.into() };
+    let mirrors = [mirror("till-1", vec![]), mirror("till-2", vec![incident])];
+    let view = audit::view(&mirrors, (HOSTILE.into(), HOSTILE.into()));
+    assert_eq!(view.mirrors[0].device.as_str(), "till-2");
+    let page = audit::render(&view).into_string();
+    assert!(page.contains("Mirrored: 75 percent") && page.contains("fork"));
+    let page = layout::page(&viewer(), "Audit", Section::Audit, audit::render(&view)).0;
+    check("audit", &page);
+}

@@ -1,0 +1,140 @@
+//! Signing in with a browser: password and code, back-off, and the session behind a cookie.
+
+use std::net::IpAddr;
+
+use super::{Actor, Happening, Means, password, totp};
+use crate::db::{Person, Session};
+use crate::fleet::{Fleet, FleetError};
+use crate::tokens::{self, random};
+
+/// The cookie: bound to this origin, and to nothing but TLS, by its name.
+pub(crate) const COOKIE: &str = "__Host-outpost";
+
+/// A session lives so long at most, seconds.
+pub(crate) const SESSION_S: i64 = 12 * 60 * 60;
+
+/// An unused one so long.
+pub(super) const IDLE_S: i64 = 30 * 60;
+
+/// Failures that cost nothing: people mistype, and many may sit behind one address.
+const FREE_OF_NAME: i64 = 4;
+const FREE_OF_ADDRESS: i64 = 20;
+
+/// Longest wait after a failure, and when failures are forgotten, seconds.
+const MOST_WAIT_S: i64 = 15 * 60;
+const FORGOTTEN_S: i64 = 24 * 60 * 60;
+
+/// What somebody typed.
+#[derive(Clone, Default)]
+pub(crate) struct Typed {
+    pub(crate) name: String,
+    pub(crate) password: String,
+    /// From the authenticator, or the one-time code.
+    pub(crate) code: String,
+}
+
+impl Fleet {
+    /// Signs a person in; the answer is the cookie's value, new each time. The same error for every mistake, after the same
+    /// work.
+    ///
+    /// # Errors
+    /// [`FleetError::SignIn`]; [`FleetError::HeldBack`] after too many failures.
+    pub(crate) fn sign_in(&self, typed: &Typed, address: IpAddr, before: Option<&str>) -> Result<String, FleetError> {
+        let _one_at_a_time = self.inner.people.checking.lock();
+        self.check_failures(typed, address)?;
+        let person = self.inner.database.person(&typed.name)?.filter(|person| person.disabled_s.is_none());
+        let kept = person.as_ref().and_then(|person| person.password.as_deref());
+        let known = password::matches(&typed.password, kept)?;
+        let person = match person {
+            Some(person) if known && self.code_holds(&person, &typed.code)? => person,
+            _ => return Err(self.sign_in_failed(typed, address, "sign_in")?),
+        };
+        self.inner.database.forgive_sign_in(&key("name", &typed.name))?;
+        let secret = hex::encode(random::<32>().map_err(FleetError::Random)?);
+        let now_s = self.now_s();
+        self.record(&happening(&person.name, "sign_in", address))?;
+        let session = Session { person: person.name, address: address.to_string(), started_s: now_s, seen_s: now_s };
+        let before = before.map(tokens::hash);
+        self.inner.database.begin_session(&tokens::hash(&secret), before.as_ref(), &session)?;
+        Ok(secret)
+    }
+
+    /// Sets a password with a one-time code. Signs nobody in.
+    ///
+    /// # Errors
+    /// [`FleetError::Person`] if the password will not do; otherwise as [`sign_in`](Self::sign_in).
+    pub(crate) fn set_password(&self, typed: &Typed, address: IpAddr) -> Result<(), FleetError> {
+        if let Some(fault) = password::fault(&typed.password, &typed.name) {
+            return Err(FleetError::Person(fault.to_owned()));
+        }
+        let _one_at_a_time = self.inner.people.checking.lock();
+        self.check_failures(typed, address)?;
+        let (hash, code) = (password::hash(&typed.password)?, tokens::hash(&typed.code));
+        self.record(&happening(&typed.name, "set_password", address))?;
+        match self.inner.database.redeem_person_code(&typed.name, &code, &hash, self.now_s())? {
+            true => Ok(()),
+            false => Err(self.sign_in_failed(typed, address, "set_password")?),
+        }
+    }
+
+    /// Whose session this cookie is. Roles are as they are now, not as they were at sign-in.
+    pub(crate) fn session(&self, cookie: &str) -> Result<Option<Actor>, FleetError> {
+        let now_s = self.now_s();
+        let (hash, began_s, used_s) = (tokens::hash(cookie), now_s - SESSION_S, now_s - IDLE_S);
+        let person = self.inner.database.session_person(&hash, began_s, used_s, now_s)?;
+        Ok(person.map(|Person { name, roles, .. }| self.actor(&name, &roles, Means::Session)))
+    }
+
+    /// Ends the session of this cookie.
+    pub(crate) fn sign_out(&self, cookie: &str) -> Result<(), FleetError> {
+        Ok(self.inner.database.end_session(&tokens::hash(cookie))?)
+    }
+
+    fn code_holds(&self, person: &Person, code: &str) -> Result<bool, FleetError> {
+        let Some(secret) = &person.totp else { return Ok(true) };
+        match totp::step_of(secret, code.trim(), self.now_s()) {
+            Some(step) => Ok(self.inner.database.use_totp_step(&person.name, step)?),
+            None => Ok(false),
+        }
+    }
+
+    fn check_failures(&self, typed: &Typed, address: IpAddr) -> Result<(), FleetError> {
+        for (who, free) in keys(typed, address) {
+            let (failures, last_s) = self.inner.database.sign_in_failures(&who)?;
+            let wait_s = match failures - free {
+                ..0 => 0,
+                over => 1_i64.checked_shl(u32::try_from(over).unwrap_or(u32::MAX).min(20)).unwrap_or(MOST_WAIT_S),
+            };
+            let until_s = last_s + wait_s.min(MOST_WAIT_S);
+            if wait_s > 0 && self.now_s() < until_s {
+                // Not recorded one by one: a flood would fill the log; what brought it here is.
+                return Err(FleetError::HeldBack(until_s - self.now_s()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a failure, and says which error it is.
+    fn sign_in_failed(&self, typed: &Typed, address: IpAddr, act: &str) -> Result<FleetError, FleetError> {
+        let now_s = self.now_s();
+        for (who, _) in keys(typed, address) {
+            self.inner.database.sign_in_failed(&who, now_s, now_s - FORGOTTEN_S)?;
+        }
+        let outcome = "name, password or code is wrong".to_owned();
+        self.record(&Happening { outcome, by: String::new(), ..happening("", act, address) })?;
+        Ok(FleetError::SignIn)
+    }
+}
+
+fn happening(by: &str, act: &str, address: IpAddr) -> Happening {
+    let (by, means, subject) = (by.to_owned(), "password".to_owned(), address.to_string());
+    Happening { by, means, subject, act: act.to_owned(), ..Happening::default() }
+}
+
+fn keys(typed: &Typed, address: IpAddr) -> [([u8; 32], i64); 2] {
+    [(key("name", &typed.name), FREE_OF_NAME), (key("address", &address.to_string()), FREE_OF_ADDRESS)]
+}
+
+fn key(kind: &str, who: &str) -> [u8; 32] {
+    tokens::hash(&format!("{kind} {who}"))
+}
