@@ -46,7 +46,8 @@ async fn a_month_of_records_is_mirrored_whole_over_a_wire_that_breaks() -> Resul
 
     // Cuts fall at random places of what has to pass, none of them after it has passed.
     let spread = compressed / (cuts + 1);
-    let budgets = (0..cuts).map(|number| spread / 4 + noise(number) % (spread + spread / 2));
+    let place = |number: u64| number * spread + noise(number) % spread;
+    let budgets = (0..cuts).map(|number| place(number) - number.checked_sub(1).map_or(0, place));
     let wire = BadWire::lay(listener, fleet.mqtt_address(), budgets)?;
     let began = Instant::now();
     let agent = fleet.agent(&state).await?;

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,13 +24,27 @@ pub fn demo_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/outpost-demo-f16.gguf")
 }
 
-/// A loopback port that was free a moment ago.
+/// Ports below the range from which systems take the local ports of connections.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A loopback port that was free a moment ago, that no other call of this process gets, and that no connection takes by
+/// chance: a program that was killed finds it free when it is started again.
 ///
 /// # Errors
 /// If the machine has none.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free loopback port")?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Several processes begin at different places.
+    let first = std::process::id().wrapping_mul(7919);
+    for _ in 0..count {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + u16::try_from(number)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no loopback port of {PORTS:?} is free")
 }
 
 /// Runs a program to its end and gives its standard output.
@@ -90,6 +105,18 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The last lines of every log file in a folder, for the message of a test that failed.
+#[must_use]
+pub fn last_lines(folder: &Path, count: usize) -> String {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    let ends = texts.map(|text| {
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    });
+    ends.collect::<Vec<_>>().join("\n")
 }
 
 /// Asks `ready` until it says yes.
