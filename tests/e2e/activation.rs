@@ -73,7 +73,7 @@ async fn a_device_killed_while_it_changes_its_model_serves_the_old_or_the_new_at
         };
         let what = format!("the device to serve the old or the new after kill {kill}");
         if let Err(error) = eventually(&what, PATIENCE, served).await {
-            let how = agent.ended().map_or("runs".to_owned(), |code| format!("ended with {code}"));
+            let how = agent.ended().map_or_else(|| "runs".to_owned(), |code| format!("ended with {code}"));
             let logs = outpost_tests::process::last_lines(&state.logs(), 40);
             return Err(error.context(format!("the agent {how}; its log:\n{logs}")));
         }
