@@ -65,7 +65,7 @@ impl Agent {
     /// configuration asks for what is not allowed.
     pub async fn start(state: StateDir, config: Config, overrides: Overrides) -> Result<Self> {
         state.prepare()?;
-        let lock = StateLock::acquire(state.root())?;
+        let lock = StateLock::acquire_soon(state.root())?;
         empty(&state.scratch())?;
         let identity = load_identity(&state)?;
         if identity.is_some() && overrides.model.is_some() {

@@ -65,7 +65,7 @@ impl AuditLog {
     /// If the directory is in use or cannot be written, or holds the log of another key.
     pub fn create(directory: &Path, identity: &LogIdentity) -> Result<VerifierKey, AuditError> {
         make_private_directory(directory)?;
-        let _lock = StateLock::acquire(directory)?;
+        let _lock = StateLock::acquire_soon(directory)?;
         settle_identity(&schema::open_writer(directory)?, directory, identity)
     }
 
@@ -119,7 +119,7 @@ impl AuditLog {
         pace: Pace,
     ) -> Result<(Self, BootReport), AuditError> {
         make_private_directory(directory)?;
-        let lock = StateLock::acquire(directory)?;
+        let lock = StateLock::acquire_soon(directory)?;
         make_room_to_open(directory, outpost_disk::space::room(directory)?)?;
         let connection = schema::open_writer(directory)?;
         let verifier_key = settle_identity(&connection, directory, &identity)?;

@@ -4,10 +4,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::DiskError;
 
 const LOCK_FILE: &str = "lock";
+
+/// How long a holder that is going is waited for, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to write in a state directory; released when dropped, and by the kernel if the process dies.
 #[derive(Debug)]
@@ -16,6 +21,22 @@ pub struct StateLock {
 }
 
 impl StateLock {
+    /// Takes the directory as [`acquire`](Self::acquire) does, and waits up to two seconds for a holder to let go: one that
+    /// was killed lives on for a moment in a child that it was starting.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_soon(directory: impl AsRef<Path>) -> Result<Self, DiskError> {
+        let directory = directory.as_ref();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match Self::acquire(directory) {
+                Err(DiskError::Locked { .. }) if Instant::now() < until => std::thread::sleep(PAUSE),
+                result => return result,
+            }
+        }
+    }
+
     /// Takes the directory (made if missing) for this process.
     ///
     /// # Errors
@@ -69,6 +90,18 @@ mod tests {
         let text = StateLock::acquire(directory.path()).unwrap_err().to_string();
         assert!(text.contains(&directory.path().display().to_string()), "{text}");
         assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+    }
+
+    #[test]
+    fn a_holder_that_is_going_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = StateLock::acquire(directory.path()).unwrap();
+        let going = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE * 3);
+            drop(held);
+        });
+        StateLock::acquire_soon(directory.path()).unwrap();
+        going.join().unwrap();
     }
 
     #[test]

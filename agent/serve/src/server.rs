@@ -28,6 +28,9 @@ use connection::Connections;
 /// A pause after the system refused a connection, so that a full file table is not met by a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a taken address is tried again.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long what was given up at shutdown may take to be recorded.
 const LAST_RECORDS: Duration = Duration::from_secs(10);
 
@@ -97,7 +100,7 @@ impl Server {
                 return Err(BindError::PublicWithoutTls(address));
             }
             Some(address) => {
-                let listener = TcpListener::bind(address).await;
+                let listener = bind_soon(address).await;
                 Some(listener.map_err(|source| BindError::Tcp { address, source })?)
             }
         };
@@ -163,6 +166,20 @@ impl Server {
             },
         );
         finish(&app, &connections).await;
+    }
+}
+
+/// Binds an address, and waits a moment for another to let go of it: a killed agent's socket lives on for a moment in a child
+/// that it was starting.
+async fn bind_soon(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let until = Instant::now() + BIND_PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until => {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }
 
