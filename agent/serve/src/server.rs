@@ -100,14 +100,14 @@ impl Server {
                 return Err(BindError::PublicWithoutTls(address));
             }
             Some(address) => {
-                let listener = bind_soon(address).await;
+                let listener = bind_soon(|| TcpListener::bind(address)).await;
                 Some(listener.map_err(|source| BindError::Tcp { address, source })?)
             }
         };
         let unix = match &config.unix {
             None => None,
             Some(path) => {
-                let listener = unix::OwnedListener::bind(path);
+                let listener = bind_soon(|| async { unix::OwnedListener::bind(path) }).await;
                 Some(listener.map_err(|source| BindError::Unix { path: path.clone(), source })?)
             }
         };
@@ -169,12 +169,12 @@ impl Server {
     }
 }
 
-/// Binds an address, and waits a moment for another to let go of it: a killed agent's socket lives on for a moment in a child
+/// Binds, and waits a moment for another to let go of the address: a killed agent's sockets live on for a moment in a child
 /// that it was starting.
-async fn bind_soon(address: SocketAddr) -> std::io::Result<TcpListener> {
+async fn bind_soon<T, F: Future<Output = std::io::Result<T>>>(bind: impl Fn() -> F) -> std::io::Result<T> {
     let until = Instant::now() + BIND_PATIENCE;
     loop {
-        match TcpListener::bind(address).await {
+        match bind().await {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until => {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
