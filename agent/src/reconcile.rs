@@ -23,6 +23,7 @@ use crate::install::{Installer, Offer, code_name};
 use crate::measure::Measured;
 use crate::membership::Membership;
 use crate::progress::{Announcer, Progress};
+use crate::standalone::serve_again;
 
 /// How long after its expiry a catalogue that is already in force may be read again at a start: for ever. Expiry narrows what
 /// is accepted, and a clock that leapt ten years must not stop what runs.
@@ -366,6 +367,9 @@ impl Reconciler {
                     Err((plan, reasons)) => {
                         standing.plan = plan.as_ref().map(lines).unwrap_or_default();
                         standing.reasons.extend(reasons);
+                        if moment == Moment::Start {
+                            self.bring_back().await;
+                        }
                     }
                 }
             }
@@ -377,6 +381,14 @@ impl Reconciler {
             standing.applied_version = desired.version;
         }
         standing
+    }
+
+    /// At a start what is wanted cannot serve yet: what served before does, as it did while the device was running.
+    async fn bring_back(&self) {
+        let Some(card) = self.last_card.clone().filter(|_| self.installer.active.current().is_none()) else { return };
+        if let Err(error) = serve_again(&self.installer, card).await {
+            tracing::warn!(error = format!("{error:#}"), "what served before cannot be brought back");
+        }
     }
 
     /// Puts a policy bundle in force, or keeps the old one and says why.

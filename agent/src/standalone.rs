@@ -118,7 +118,11 @@ async fn serve_file(installer: &Installer, file: &Path, measured: &Measured) -> 
     installer.load(card, file).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))
 }
 
-async fn serve_again(installer: &Installer, card: Card) -> Result<()> {
+/// Has a model that served before serve again, if its file is whole.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) async fn serve_again(installer: &Installer, card: Card) -> Result<()> {
     let path = match (&card.path, card.blake3) {
         (Some(path), _) => path.clone(),
         (None, Some(blake3)) => {

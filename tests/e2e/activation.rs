@@ -3,11 +3,13 @@
 //!
 //! `OUTPOST_KILLS=50 cargo e2e activation` runs the long form.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use outpost_agent::facts;
-use outpost_contract::{DeviceId, GoldenPrompt, GoldenPrompts, ReasonCode, Reported};
+use outpost_contract::{DeviceId, GoldenPrompt, GoldenPrompts, ModelId, ReasonCode, Reported};
 use outpost_control::{Assignment, ReleaseRequest, Variant};
 use outpost_engine::gguf::Gguf;
 use outpost_engine::quantize::{Quantisation, quantize};
@@ -24,25 +26,7 @@ async fn a_device_killed_while_it_changes_its_model_serves_the_old_or_the_new_at
     let folder = tempfile::tempdir()?;
     let mut fleet = Fleet::start(folder.path()).await?;
     let (model, _) = fleet.release_demo_model(&demo_model()).await?;
-    let other = folder.path().join("second-model.gguf");
-    quantize(demo_model(), &other, Quantisation::Q5_1)?;
-    let second = {
-        let gguf = Gguf::open(&other)?;
-        let info = gguf.info();
-        let facts = facts::variant("second".parse()?, 1, &info);
-        let variant = Variant { path: other, target: None, cuts: facts::cuts(&gguf), facts };
-        let keys = folder.path().join("offline-keys");
-        let request = ReleaseRequest { variants: vec![variant], policy: None, signers: None };
-        fleet
-            .control
-            .run(move |fleet| -> Result<()> {
-                let keys = outpost_control::OfflineKeys::load(&keys)?;
-                fleet.release(&keys, request).context("cannot release the second model")?;
-                Ok(())
-            })
-            .await?;
-        "second".parse()?
-    };
+    let second = release_second(&fleet, folder.path()).await?;
     let models = [model, second];
     let device: DeviceId = "till-7".parse()?;
     let (state, _) = fleet.enrol(&device).await?;
@@ -92,7 +76,81 @@ async fn a_device_killed_while_it_changes_its_model_serves_the_old_or_the_new_at
     Ok(())
 }
 
-async fn assign(fleet: &Fleet, device: &DeviceId, model: &outpost_contract::ModelId) -> Result<u64> {
+/// A device that was told to change its model, and was started anew before the new one was there, serves the old: also alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_started_anew_while_its_new_model_is_on_its_way_serves_the_old() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut fleet = Fleet::start(folder.path()).await?;
+    let (model, _) = fleet.release_demo_model(&demo_model()).await?;
+    let blobs = fleet.control.config().state_dir.join("blobs");
+    let names = |blobs: &Path| -> Result<BTreeSet<PathBuf>> {
+        Ok(std::fs::read_dir(blobs)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?)
+    };
+    let before = names(&blobs)?;
+    let second = release_second(&fleet, folder.path()).await?;
+    let mut weights = None;
+    for path in names(&blobs)?.difference(&before) {
+        weights = weights.max(Some((std::fs::metadata(path)?.len(), path.clone())));
+    }
+    let (_, weights) = weights.context("a release leaves a file")?;
+    let aside = folder.path().join("aside");
+    std::fs::rename(&weights, &aside)?;
+
+    let device: DeviceId = "till-7".parse()?;
+    let (state, _) = fleet.enrol(&device).await?;
+    let root = state.root().to_str().context("the path is UTF-8")?.to_owned();
+    let outpost = binary("outpost")?;
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let start = || Process::start(&outpost, &["--state", &root, "run", "--listen", &listen]);
+    let mut agent = start()?;
+    let version = assign(&fleet, &device, &model).await?;
+    applied(&fleet, &device, version).await?;
+    let version = assign(&fleet, &device, &second).await?;
+    let waits = move |now: &Reported| now.desired_version == version && !now.reasons.is_empty();
+    let waiting = fleet.control.wait_for_reported(&device, "that its model does not come", PATIENCE, waits).await?;
+    ensure!(waiting.model.is_some_and(|serves| serves.model == model), "the old serves until the new one is here");
+
+    agent.kill();
+    fleet.stop().await;
+    agent = start()?;
+    let http = client();
+    let served = || async {
+        let Ok(health) = http.get(format!("http://{listen}/health")).send().await else { return false };
+        health.status().is_success()
+    };
+    eventually("the device to serve, alone", PATIENCE, served).await?;
+    fleet.start_again().await?;
+    std::fs::rename(&aside, &weights)?;
+    let version = assign(&fleet, &device, &second).await?.max(version);
+    let reported = applied(&fleet, &device, version).await?;
+    ensure!(reported.model.is_some_and(|serves| serves.model == second), "the new one serves once it is here");
+    agent.kill();
+    fleet.stop().await;
+    Ok(())
+}
+
+/// Another model of the catalogue.
+async fn release_second(fleet: &Fleet, folder: &Path) -> Result<ModelId> {
+    let other = folder.join("second-model.gguf");
+    quantize(demo_model(), &other, Quantisation::Q5_1)?;
+    let gguf = Gguf::open(&other)?;
+    let info = gguf.info();
+    let facts = facts::variant("second".parse()?, 1, &info);
+    let variant = Variant { path: other, target: None, cuts: facts::cuts(&gguf), facts };
+    let keys = folder.join("offline-keys");
+    let request = ReleaseRequest { variants: vec![variant], policy: None, signers: None };
+    fleet
+        .control
+        .run(move |fleet| -> Result<()> {
+            let keys = outpost_control::OfflineKeys::load(&keys)?;
+            fleet.release(&keys, request).context("cannot release the second model")?;
+            Ok(())
+        })
+        .await?;
+    Ok("second".parse()?)
+}
+
+async fn assign(fleet: &Fleet, device: &DeviceId, model: &ModelId) -> Result<u64> {
     let (to, assignment) = (device.clone(), Assignment { model: Some(model.clone()), minimum_context_tokens: 256 });
     Ok(fleet.control.run(move |fleet| fleet.assign(&to, &assignment)).await?)
 }
