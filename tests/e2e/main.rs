@@ -2,6 +2,7 @@
 
 mod activation;
 mod airgap;
+mod centre_kills;
 mod commands;
 mod fairness;
 mod identity;

@@ -1,10 +1,12 @@
 //! The whole house at once: what the demo, the stories and the campaigns share.
 
 pub mod bad_wire;
+pub mod centre;
 pub mod fleet;
 pub mod hosts;
 pub mod process;
 pub mod question;
+pub mod simulated;
 pub mod tamper;
 pub mod transfer;
 pub mod usage;

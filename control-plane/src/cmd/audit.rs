@@ -43,6 +43,10 @@ pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
         }
         Audit::Own(OwnAudit::Verify) => {
             let report = fleet.verify_own_log()?;
+            if as_json {
+                say_json(&report)?;
+                return if report.is_ok() { Ok(()) } else { bail!("`{}` does not verify", report.origin) };
+            }
             for problem in &report.problems {
                 say(format!("PROBLEM  {problem}"))?;
             }
