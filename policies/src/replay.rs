@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use cedar_policy_core::ast::EntityUID;
 
 use crate::situation::spoken;
-use crate::{Ask, ModelClass, Network, Policies, PrincipalKind, Resource};
+use crate::{Ask, ModelClass, ModelFacts, Network, Policies, PrincipalKind, Resource};
 
 /// Questions whose answers are remembered.
 const REMEMBERED: usize = 50_000;
@@ -42,11 +42,13 @@ pub enum Blank {
     TokensToday,
     /// What is known of the model.
     Model,
+    /// Its quantisation.
+    Quantisation,
 }
 
 impl Blank {
     /// Every blank.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Caller,
         Self::Network,
         Self::OfflineFor,
@@ -57,6 +59,7 @@ impl Blank {
         Self::Tools,
         Self::TokensToday,
         Self::Model,
+        Self::Quantisation,
     ];
 
     /// In plain words, as what a record does not say.
@@ -73,6 +76,7 @@ impl Blank {
             Self::Tools => "whether tools were offered",
             Self::TokensToday => "tokens the caller had that day",
             Self::Model => "licence, class and family of the model",
+            Self::Quantisation => "the quantisation of the model",
         }
     }
 
@@ -89,6 +93,7 @@ impl Blank {
             Self::Tools => &["tools"],
             Self::TokensToday => &["tokens_today"],
             Self::Model => &["licence", "class", "family"],
+            Self::Quantisation => &["quantisation"],
         }
     }
 }
@@ -138,6 +143,7 @@ pub struct Replay<'a> {
     tokens_today: Vec<u64>,
     licences: Vec<String>,
     families: Vec<String>,
+    quantisations: Vec<String>,
     names: Vec<(PrincipalKind, String)>,
     reads_time: bool,
     known: HashMap<Ask, [Option<(bool, Vec<String>)>; 2]>,
@@ -173,6 +179,7 @@ impl<'a> Replay<'a> {
             tokens_today: spoken.tokens_today.iter().copied().chain([0, u64::from(u32::MAX)]).collect(),
             licences: texts("licence").into_iter().chain([String::new(), "Apache-2.0".to_owned()]).collect(),
             families: texts("family").into_iter().chain([String::new()]).collect(),
+            quantisations: texts("quantisation").into_iter().chain([String::new()]).collect(),
             names,
             reads_time,
             other,
@@ -249,7 +256,14 @@ impl<'a> Replay<'a> {
                 Blank::TokensToday => {
                     self.tokens_today.iter().for_each(|tokens| fill(&|ask| ask.context.tokens_today = *tokens));
                 }
-                Blank::Model => self.models(&mut fill),
+                Blank::Model => {
+                    self.licences.iter().for_each(|licence| fill(&|ask| with(ask, |facts| facts.licence.clone_from(licence))));
+                    self.families.iter().for_each(|family| fill(&|ask| with(ask, |facts| facts.family.clone_from(family))));
+                    ModelClass::ALL.into_iter().for_each(|class| fill(&|ask| with(ask, |facts| facts.class = class)));
+                }
+                Blank::Quantisation => self.quantisations.iter().for_each(|quantisation| {
+                    fill(&|ask| with(ask, |facts| facts.quantisation.clone_from(quantisation)));
+                }),
             }
         }
         // Whoever got less than the limit had asked for it.
@@ -260,19 +274,6 @@ impl<'a> Replay<'a> {
             fillings.retain(|(blank, _)| *blank != Some(Blank::MaxTokens));
         }
         fillings
-    }
-
-    fn models(&self, fill: &mut dyn FnMut(&dyn Fn(&mut Ask))) {
-        let mut with = |change: &dyn Fn(&mut crate::ModelFacts)| {
-            fill(&|ask| {
-                if let Resource::Model(facts) = &mut ask.resource {
-                    change(facts);
-                }
-            });
-        };
-        self.licences.iter().for_each(|licence| with(&|facts| facts.licence.clone_from(licence)));
-        self.families.iter().for_each(|family| with(&|facts| facts.family.clone_from(family)));
-        ModelClass::ALL.into_iter().for_each(|class| with(&|facts| facts.class = class));
     }
 
     /// What the rules that decided (or the others) say. The same question is put once.
@@ -296,6 +297,13 @@ impl<'a> Replay<'a> {
             self.known.entry(key).or_default()[place] = Some(answer.clone());
         }
         answer
+    }
+}
+
+/// Says something else of the model, if the question is about one.
+fn with(ask: &mut Ask, change: impl FnOnce(&mut ModelFacts)) {
+    if let Resource::Model(facts) = &mut ask.resource {
+        change(facts);
     }
 }
 
