@@ -11,6 +11,7 @@ mod error;
 mod identity;
 mod inventory;
 mod people;
+pub(crate) mod policies;
 mod renew;
 mod tokens;
 
@@ -69,6 +70,11 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/groups/{group}", get(inventory::group).delete(inventory::remove_group))
         .route("/v1/selectors/preview", get(inventory::preview))
         .route("/v1/what-if", post(inventory::what_if))
+        .route("/v1/policies", get(policies::board))
+        .route("/v1/policies/{name}", get(policies::show).put(policies::save).delete(policies::remove).layer(drafts()))
+        .route("/v1/policies/{name}/diff", get(policies::diff))
+        .route("/v1/policies/{name}/simulate", post(policies::simulate))
+        .route("/v1/policies/{name}/approve", post(policies::approve))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
@@ -88,6 +94,11 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
 /// Lists may be longer than other bodies: an operator's identity is looked at before the body is read.
 fn lists() -> DefaultBodyLimit {
     DefaultBodyLimit::max(enrolment::LIST_BYTES)
+}
+
+/// Policy bundles are longer still.
+fn drafts() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(policies::DRAFT_BYTES)
 }
 
 /// Also while the broker is not there: devices enrol and operators work without it.

@@ -1,13 +1,17 @@
 //! The command line, in the order in which an admin meets it.
 
+mod broker;
 mod inventory;
+mod policy;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use broker::{Broker, BrokerName};
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
+pub(crate) use policy::Policy;
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -57,6 +61,9 @@ pub(crate) enum Command {
     #[command(after_help = "Asks each device's planner with what its machine measured last; nothing is sent.\n\n\
                       Example: outpost-control plan --model qwen3-0.6b --context 8192 --tokens-per-second 8")]
     Plan(Plan),
+    /// Policies: drafts, differences, what they would have decided, approval by a second person, release
+    #[command(subcommand, after_help = "Example: outpost-control policy draft night-shift --in-force")]
+    Policy(Policy),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
@@ -66,7 +73,7 @@ pub(crate) enum Command {
     /// Backups of the whole fleet: keys, database, models, mirrors
     #[command(subcommand, after_help = "Example: outpost-control backup create /mnt/backup/monday")]
     Backup(Backup),
-    /// Files for a broker that is not the control plane's own
+    /// Files and access rules for a broker that is not the control plane's own
     #[command(subcommand, after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
     Broker(Broker),
     /// People and services: tokens for the devices' APIs
@@ -499,18 +506,6 @@ pub(crate) enum Backup {
         /// What `backup create` wrote
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-    },
-}
-
-/// `outpost-control broker …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Broker {
-    /// Write configuration and certificates for the broker that `external_broker` names
-    #[command(after_help = "Example: outpost-control broker config --mosquitto /etc/mosquitto/outpost")]
-    Config {
-        /// Directory for Mosquitto's files; what is there is replaced, its key too
-        #[arg(long, value_name = "DIR")]
-        mosquitto: PathBuf,
     },
 }
 

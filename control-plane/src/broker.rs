@@ -6,6 +6,7 @@
 
 mod guard;
 mod retained;
+mod rules;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use tokio::runtime::Runtime;
 
 pub use guard::{Admission, CONTROL_PLANE, Entrant, Guard};
 use retained::Retained;
+pub use rules::{Dialect, Rules};
 
 /// Added to a device's id: the client id of its second connection, the one for chunks.
 pub const BULK_SUFFIX: &str = ".bulk";

@@ -16,13 +16,14 @@ use sha2::Digest as _;
 use crate::db::{CurrentCatalogue, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::keys::OfflineKeys;
+use crate::policy_desk::POLICY_DEFAULT;
 use crate::tokens::Issuer;
 
 /// Name of the target that says who may sign what else.
 const AUTHORITY_TARGET: &str = "authority.json";
 
 /// Name of the policy bundle's target.
-const POLICY_TARGET: &str = "policy.json";
+pub(crate) const POLICY_TARGET: &str = "policy.json";
 
 /// Snapshot and timestamp are signed again after this long, seconds: well before the 30 days that they are good for.
 const REFRESH_AFTER_S: i64 = 7 * 24 * 60 * 60;
@@ -88,8 +89,22 @@ impl Fleet {
     /// # Errors
     /// As [`release`](Self::release).
     pub fn release_by(&self, holders: &[OfflineKeys], request: ReleaseRequest) -> Result<BlobRef, FleetError> {
+        let is_policy_for_all = request.policy.is_some();
         let targets = self.next_targets(request)?;
-        self.sign_release(targets, &holders.iter().map(|holder| &holder.targets).collect::<Vec<_>>())
+        let keys = holders.iter().map(|holder| &holder.targets).collect::<Vec<_>>();
+        let released = self.sign_release(targets, &keys)?;
+        // Also if it is word for word what was for all before a staged one took its place.
+        if is_policy_for_all && self.policy_target()?.as_str() != POLICY_TARGET {
+            self.inner.database.together(|| self.end_staging())?;
+            self.sign_all()?;
+        }
+        Ok(released)
+    }
+
+    /// A policy for all is for all: what was staged before it is over.
+    fn end_staging(&self) -> Result<(), FleetError> {
+        self.inner.database.set(POLICY_DEFAULT, &[])?;
+        Ok(self.inner.database.unpin_policies(None)?)
     }
 
     /// The same release without a signature, for holders who sign it elsewhere; then [`publish`](Self::publish) it.
@@ -127,7 +142,7 @@ impl Fleet {
     }
 
     /// Imports what is new and says what the next catalogue lists.
-    fn next_targets(&self, request: ReleaseRequest) -> Result<Vec<StoredTarget>, FleetError> {
+    pub(crate) fn next_targets(&self, request: ReleaseRequest) -> Result<Vec<StoredTarget>, FleetError> {
         let mut targets = self.inner.database.targets()?;
         for variant in request.variants {
             let (name, bytes, facts) = self.import(variant)?;
@@ -138,7 +153,9 @@ impl Fleet {
             None => signers_before(&targets)?,
         };
         if let Some(policy) = request.policy {
-            let version = check_policy(&policy, &signers)?;
+            let bundle = check_policy(&policy, &signers)?;
+            self.demand_second_person(&bundle)?;
+            let version = bundle.version;
             put(
                 &mut targets,
                 known_name(POLICY_TARGET),
@@ -238,7 +255,7 @@ impl Fleet {
         serde_json::to_vec(&authority).expect("the document is plain data")
     }
 
-    fn sign_release(&self, targets: Vec<StoredTarget>, keys: &[&SigningKey]) -> Result<BlobRef, FleetError> {
+    pub(crate) fn sign_release(&self, targets: Vec<StoredTarget>, keys: &[&SigningKey]) -> Result<BlobRef, FleetError> {
         let roots = self.roots()?;
         let root = roots.last().ok_or(FleetError::NoRoot)?;
         let current = self.inner.database.current_catalogue()?;
@@ -263,9 +280,17 @@ impl Fleet {
         // Bytes first: a catalogue that counts can always be fetched.
         let reference = self.inner.blobs.keep(&bundle.to_bytes())?;
         let previous = previous.map(|current| current.reference.blake3);
-        if !self.inner.database.publish(targets, &reference, previous, self.now_s())? {
-            return Err(FleetError::Overtaken);
-        }
+        let database = &self.inner.database;
+        let policy = |targets: &[StoredTarget]| {
+            targets.iter().find(|target| target.name.as_str() == POLICY_TARGET).map(|target| target.sha256)
+        };
+        database.together(|| {
+            let is_new_policy = policy(&database.targets()?) != policy(targets);
+            if !database.publish(targets, &reference, previous, self.now_s())? {
+                return Err(FleetError::Overtaken);
+            }
+            if is_new_policy { self.end_staging() } else { Ok(()) }
+        })?;
         self.sign_all()?;
         self.touch();
         Ok(reference)
@@ -282,12 +307,12 @@ fn release_of(targets: &[StoredTarget]) -> Release {
     Release { targets: targets.iter().map(copy).collect() }
 }
 
-fn known_name(name: &str) -> TargetName {
+pub(crate) fn known_name(name: &str) -> TargetName {
     name.parse().expect("a valid target name")
 }
 
 /// Adds or replaces a target. Its release counter goes up if anything about it changed, and never otherwise.
-fn put(targets: &mut Vec<StoredTarget>, name: TargetName, bytes: Vec<u8>, kind: TargetKind) {
+pub(crate) fn put(targets: &mut Vec<StoredTarget>, name: TargetName, bytes: Vec<u8>, kind: TargetKind) {
     let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
     let before = targets.iter().position(|target| target.name == name).map(|at| targets.remove(at));
     let release = match &before {
@@ -322,26 +347,26 @@ pub(crate) fn authority_in(targets: &[StoredTarget]) -> Result<Option<Authority>
     read.map_err(|error| FleetError::Release { what: AUTHORITY_TARGET.to_owned(), why: error.to_string() })
 }
 
-/// Reads a bundle as a device would, signatures, cases and all, and gives its version. How many signatures it needs is
-/// up to the bundle in force on each device.
-fn check_policy(document: &[u8], signers: &[Signer]) -> Result<u64, FleetError> {
+/// Reads a bundle as a device would, signatures, cases and all. How many signatures it needs is up to the bundle in force
+/// on each device.
+pub(crate) fn check_policy(document: &[u8], signers: &[Signer]) -> Result<Bundle, FleetError> {
     let refused = |why: String| FleetError::Release { what: "the policy bundle".to_owned(), why };
     let signers = Signers::new(signers).map_err(|error| refused(error.to_string()))?;
     let opened = is_sealed(document).then(|| signers.open(SealedKind::Policy, document)).transpose();
     let opened = opened.map_err(|error| refused(error.to_string()))?;
     let bytes = opened.as_ref().map_or(document, |opened| opened.payload.as_slice());
     let bundle = Bundle::parse(bytes).map_err(|error| refused(error.to_string()))?;
-    let (version, asked) = (bundle.version, usize::from(bundle.required_approvals));
+    let asked = usize::from(bundle.required_approvals);
     let people = signers.people(SealedKind::Policy);
     if asked > people {
         let why = format!("it asks for {asked} approvals of the next one, and {people} people may sign one");
         return Err(refused(format!("{why}: release it with more signers (`--signers`)")));
     }
-    Policies::activate(bundle).map_err(|findings| {
+    Policies::activate(bundle.clone()).map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         refused(findings.join("; "))
     })?;
-    Ok(version)
+    Ok(bundle)
 }
 
 #[cfg(test)]
@@ -372,7 +397,7 @@ mod tests {
     fn a_policy_bundle_that_a_device_would_refuse_is_not_released() {
         assert!(check_policy(b"{}", &[]).unwrap_err().to_string().contains("policy bundle"));
         let mut bundle = Bundle::default_bundle();
-        assert_eq!(check_policy(&bundle.to_bytes(), &[]).unwrap(), bundle.version);
+        assert_eq!(check_policy(&bundle.to_bytes(), &[]).unwrap(), bundle);
         bundle.policies.insert("broken.cedar".into(), "permit (".into());
         assert!(check_policy(&bundle.to_bytes(), &[]).is_err());
     }

@@ -51,6 +51,8 @@ pub struct Config {
     pub desired_days: u32,
     /// What may leave per second.
     pub rates: Rates,
+    /// Whether a second person must approve a policy before it is released; `None` is as soon as there are two people.
+    pub two_persons: Option<bool>,
 }
 
 /// Settings cannot be used.
@@ -96,6 +98,14 @@ struct Raw {
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
     transfer: Option<RawTransfer>,
+    policies: Option<RawPolicies>,
+}
+
+/// `[policies]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPolicies {
+    two_persons: Option<bool>,
 }
 
 /// `[transfer]`.
@@ -107,7 +117,7 @@ struct RawTransfer {
     device_kib_per_second: u32,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -122,6 +132,7 @@ const KEYS: [&str; 14] = [
     "renew_expired_days",
     "desired_days",
     "transfer",
+    "policies",
 ];
 
 impl Config {
@@ -187,6 +198,7 @@ impl Config {
                 site: bytes(transfer.site_kib_per_second),
                 device: bytes(transfer.device_kib_per_second),
             },
+            two_persons: raw.policies.unwrap_or_default().two_persons,
         }
     }
 
@@ -288,6 +300,14 @@ mod tests {
             Some(rest) if KEYS.iter().chain(&RATES).any(|key| rest.starts_with(&format!("{key} = "))) => rest,
             _ => line,
         }
+    }
+
+    #[test]
+    fn whether_two_people_release_a_policy_is_told_or_found_out() {
+        assert_eq!(parse("").unwrap().two_persons, None);
+        assert_eq!(parse("[policies]\ntwo_persons = false").unwrap().two_persons, Some(false));
+        assert!(parse("[policies]\ntwo_people = true").unwrap_err().to_string().contains("two_persons"));
+        assert!(TEMPLATE.contains("# two_persons = "));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
@@ -55,6 +55,12 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/rollouts", get(rollouts::show))
         .route("/console/rollouts/{name}", get(rollouts::show_one))
         .route("/console/policies", get(policies::show))
+        .route("/console/policies/drafts", post(policies::create).layer(drafts()))
+        .route("/console/policies/drafts/{name}", get(policies::show_draft))
+        .route("/console/policies/drafts/{name}/file", get(policies::show_file).post(policies::save).layer(drafts()))
+        .route("/console/policies/drafts/{name}/approve", post(policies::approve))
+        .route("/console/policies/drafts/{name}/simulate", post(policies::simulate))
+        .route("/console/policies/drafts/{name}/drop", post(policies::drop_draft))
         .route("/console/enrol", get(enrol::show))
         .route("/console/enrol/code", post(enrol::make_code))
         .route("/console/enrol/accept", post(enrol::accept))
@@ -66,6 +72,11 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/assets/{name}", get(assets::serve))
         .layer(Extension(Arc::new(cached::Boards::default())))
         .layer(middleware::from_fn(guarded))
+}
+
+/// Texts of policies are longer than other forms.
+fn drafts() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(crate::api::policies::DRAFT_BYTES)
 }
 
 async fn home(_: Viewer) -> Redirect {

@@ -14,6 +14,7 @@ mod homes;
 mod inventory;
 mod invitations;
 mod people;
+mod policy_drafts;
 mod reports;
 mod sites;
 
@@ -43,6 +44,7 @@ pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
 pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
 pub use people::{ApiToken, Person, Session};
+pub(crate) use policy_drafts::DraftRow;
 pub(crate) use reports::Contact;
 
 /// How long a write of another process (the command line beside the server) is waited for.

@@ -28,6 +28,7 @@ use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
 use crate::neighbours::Neighbours;
 use crate::people::People;
+use crate::policy_desk::DeskError;
 use crate::renewal::Nonces;
 use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
@@ -230,6 +231,9 @@ pub enum FleetError {
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
+    /// The policy desk.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
 }
 
 /// A fleet's state, opened. Clones share it. Its methods block on the disk for milliseconds (`release` for as long as the

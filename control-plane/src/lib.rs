@@ -32,6 +32,7 @@ mod link;
 mod mosquitto;
 mod neighbours;
 mod people;
+mod policy_desk;
 mod renewal;
 mod revocation;
 mod shares;
@@ -62,6 +63,10 @@ pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKe
 pub use mosquitto::MosquittoFiles;
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
+pub use policy_desk::{
+    Changed, DeskError, DraftApproval, DraftState, DraftSummary, Example, PolicyBoard, PolicyDiff, PolicyDraft,
+    PublishedPolicy, Reach, ReleasedPolicy, Simulation, Unknown,
+};
 pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

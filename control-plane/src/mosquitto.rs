@@ -3,27 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use outpost_contract::limits::MQTT_PACKET_BYTES;
-use outpost_contract::topic::Topic;
-use outpost_contract::{DeviceId, Up};
 
-use crate::broker::CONTROL_PLANE;
+use crate::broker::{Dialect, Rules};
 use crate::files::{self, failed};
 use crate::fleet::{Fleet, FleetError};
 
 const SETTINGS: &str = include_str!("../../cross/package/mosquitto/mosquitto.conf");
-const RULES: &str = include_str!("../../cross/package/mosquitto/acl");
-
-/// What a device says.
-const SAYS: [Up; 8] = [
-    Up::Hello,
-    Up::Presence,
-    Up::Reported,
-    Up::Response,
-    Up::Event,
-    Up::BlobRequest,
-    Up::AuditCheckpoint,
-    Up::AuditEntries,
-];
 
 /// Files for Mosquitto that were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +37,7 @@ impl Fleet {
         let revocation_list = config.revocation_list.clone().unwrap_or_else(|| dir.join("crl.pem"));
         self.write_revocation_list(&revocation_list)?;
 
-        files::write(&dir.join("acl"), self.rules().as_bytes())?;
+        files::write(&dir.join("acl"), self.broker_rules(Dialect::Mosquitto).as_bytes())?;
         let settings = SETTINGS
             .replace("@PORT@", &port.to_string())
             .replace("@PACKET_BYTES@", &MQTT_PACKET_BYTES.to_string())
@@ -63,32 +48,9 @@ impl Fleet {
         Ok(MosquittoFiles { settings: path, revocation_list })
     }
 
-    fn rules(&self) -> String {
-        let tenant = &self.config().tenant;
-        // The topics' form is known in one place; a device's name is put where the pattern goes.
-        let stand_in: DeviceId = "stand-in".parse().expect("a valid name");
-        let line = |up| {
-            let topic = Topic::up(tenant, &stand_in, up).to_string();
-            format!("pattern write {}", topic.replace("/d/stand-in/", "/d/%u/"))
-        };
-        let up = SAYS.map(line).join("\n");
-        RULES.replace("@CONTROL_PLANE@", CONTROL_PLANE).replace("@TENANT@", tenant.as_str()).replace("@UP@", &up)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_topic_of_devices_is_not_forgotten() {
-        for up in SAYS {
-            // Does this not compile? The new topic belongs into `SAYS`, or Mosquitto refuses it.
-            match up {
-                Up::Hello | Up::Presence | Up::Reported | Up::Response | Up::Event => {}
-                Up::BlobRequest | Up::AuditCheckpoint | Up::AuditEntries => {}
-            }
-        }
-        assert!(SAYS.iter().enumerate().all(|(at, up)| !SAYS[..at].contains(up)));
+    /// The access rules of this fleet, in another broker's words.
+    #[must_use]
+    pub fn broker_rules(&self, dialect: Dialect) -> String {
+        Rules::new(self.config().tenant.clone()).written_for(dialect)
     }
 }

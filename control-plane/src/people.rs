@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
+pub(crate) use approvals::Approvable;
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, SESSION_S, Typed};
@@ -151,6 +152,8 @@ acts! {
     ApproveRollout = "approve_rollout",
     /// Approve somebody else's policy.
     ApprovePolicy = "approve_policy",
+    /// Write, change or drop a draft of a policy.
+    DraftPolicy = "draft_policy",
     /// Change people, roles and API tokens.
     Administer = "administer",
 }

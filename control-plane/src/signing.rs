@@ -1,7 +1,7 @@
 //! Signing what devices should run: for one or for all of them, in one transaction, with the catalogue read once.
 
 use outpost_contract::{
-    BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetPin,
+    BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName, TargetPin,
 };
 
 use crate::db::{Assignment, StoredTarget};
@@ -21,6 +21,8 @@ struct Signer<'a> {
     fleet: &'a Fleet,
     catalogue: BlobRef,
     targets: Vec<StoredTarget>,
+    /// The name of the fleet's policy.
+    policy: TargetName,
 }
 
 impl Signer<'_> {
@@ -39,7 +41,7 @@ impl Signer<'_> {
             not_after_s,
             catalogue: self.catalogue.clone(),
             model: model.transpose()?,
-            policy: self.targets.iter().find(|target| matches!(target.kind, TargetKind::Policy(_))).map(pin),
+            policy: self.policy(device)?,
             rollout: None,
         };
         // A thief of the director key, or a database from a backup, may have left the device ahead of us.
@@ -50,6 +52,14 @@ impl Signer<'_> {
             let desired = Desired { version, ..desired };
             Ok(outpost_trust::desired::sign(&desired, &inner.keys.directors())?.to_bytes())
         })
+    }
+
+    /// The policy that a device is pinned to, else the fleet's. One that the catalogue does not list stays in force as it is.
+    fn policy(&self, device: &DeviceId) -> Result<Option<TargetPin>, FleetError> {
+        let pinned = self.fleet.inner.database.policy_pin(device)?;
+        let name = pinned.as_ref().unwrap_or(&self.policy);
+        let mut policies = self.targets.iter().filter(|target| matches!(target.kind, TargetKind::Policy(_)));
+        Ok(policies.find(|target| target.name == *name).map(pin))
     }
 
     fn model(&self, model: &ModelId, minimum_context_tokens: u32) -> Result<DesiredModel, FleetError> {
@@ -71,7 +81,8 @@ impl Signer<'_> {
 
 impl Fleet {
     fn signer(&self) -> Result<Signer<'_>, FleetError> {
-        Ok(Signer { fleet: self, catalogue: self.catalogue()?, targets: self.inner.database.targets()? })
+        let (catalogue, targets) = (self.catalogue()?, self.inner.database.targets()?);
+        Ok(Signer { fleet: self, catalogue, targets, policy: self.policy_target()? })
     }
 
     /// Assigns a model (or none) to a device and signs its next desired state. Returns the version.
@@ -158,7 +169,7 @@ impl Fleet {
     }
 }
 
-fn pin(target: &StoredTarget) -> TargetPin {
+pub(crate) fn pin(target: &StoredTarget) -> TargetPin {
     TargetPin {
         name: target.name.clone(),
         length: target.bytes.len() as u64,

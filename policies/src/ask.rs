@@ -14,7 +14,7 @@ const TEXT_BYTES: usize = 256;
 const ROLES: usize = 64;
 
 /// One question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ask {
     /// Who asks.
     pub principal: Principal,
@@ -47,7 +47,7 @@ impl Ask {
 }
 
 /// Who asks, as identification found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
     /// What sort of caller.
     pub kind: PrincipalKind,
@@ -88,7 +88,7 @@ impl PrincipalKind {
 }
 
 /// To what something would be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// A model, with what is known of it.
     Model(ModelFacts),

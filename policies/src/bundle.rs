@@ -87,6 +87,14 @@ pub enum BundleError {
         /// What is wrong with it.
         source: Box<toml::de::Error>,
     },
+    /// Something has no form in TOML.
+    #[error("`{file}` cannot be written: {source}")]
+    Unsayable {
+        /// Which file.
+        file: String,
+        /// What has none.
+        source: Box<toml::ser::Error>,
+    },
     /// A file that a bundle does not have.
     #[error(
         "`{file}` is no part of a policy bundle: it has `*.cedar`, `bundle.toml`, `limits.toml`, `models.toml`, \
@@ -201,6 +209,38 @@ impl Bundle {
         .expect("the embedded files are read by a test")
     }
 
+    /// The bundle as files: what [`from_files`](Self::from_files) makes this bundle of. Rules come as they were written; of the
+    /// TOML files only what counts, without comments.
+    ///
+    /// # Errors
+    /// If TOML has no word for a number in it; the file is named.
+    pub fn to_files(&self) -> Result<BTreeMap<String, String>, BundleError> {
+        fn said(file: &str, value: &impl Serialize) -> Result<String, BundleError> {
+            let unsayable = |source| BundleError::Unsayable { file: file.to_owned(), source: Box::new(source) };
+            toml::to_string(value).map_err(unsayable)
+        }
+        let head = WrittenHead {
+            version: self.version,
+            schema: self.schema,
+            required_approvals: self.required_approvals,
+            audit: self.audit,
+            fleet: &self.fleet,
+            transfer: self.transfer,
+        };
+        let mut files = self.policies.clone();
+        let mut add = |file: &str, text: String| files.insert(file.to_owned(), text);
+        add("bundle.toml", said("bundle.toml", &head)?);
+        add("limits.toml", said("limits.toml", &self.limits)?);
+        add("cases.toml", said("cases.toml", &WrittenCases { case: &self.cases })?);
+        if !self.models.is_empty() {
+            add("models.toml", said("models.toml", &self.models)?);
+        }
+        if !self.content.is_empty() {
+            add("content.toml", said("content.toml", &self.content)?);
+        }
+        Ok(files)
+    }
+
     /// The bundle as JSON; the same bundle gives the same bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -222,6 +262,27 @@ struct Head {
     fleet: FleetRules,
     #[serde(default)]
     transfer: TransferRules,
+}
+
+/// `bundle.toml`, as it is written.
+#[derive(Serialize)]
+struct WrittenHead<'a> {
+    version: u64,
+    schema: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    required_approvals: u8,
+    #[serde(skip_serializing_if = "AuditRules::is_default")]
+    audit: AuditRules,
+    #[serde(skip_serializing_if = "FleetRules::is_default")]
+    fleet: &'a FleetRules,
+    #[serde(skip_serializing_if = "TransferRules::is_default")]
+    transfer: TransferRules,
+}
+
+/// A file of cases, as it is written.
+#[derive(Serialize)]
+struct WrittenCases<'a> {
+    case: &'a [Case],
 }
 
 /// A file of cases.

@@ -215,7 +215,12 @@ fn describe_parse_error(source: &str, error: &cedar_policy::ParseError) -> Strin
     use miette::Diagnostic;
     let offset = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
     let line = source.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1;
-    format!("line {line}: {error}")
+    format!("line {line}: {error}{}", helped(error))
+}
+
+/// What Cedar proposes instead, if it does.
+fn helped(error: &impl miette::Diagnostic) -> String {
+    error.help().map(|help| format!("; {help}")).unwrap_or_default()
 }
 
 /// What people are told of each rule, and whether the rule is made for people.
@@ -269,7 +274,7 @@ fn validate(policies: &[(String, Policy)], schema: &Schema, findings: &mut Vec<F
     let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
     for error in result.validation_errors() {
         let id = error.policy_id();
-        findings.push(Finding::of_rule(place(id), id.to_string(), error.to_string()));
+        findings.push(Finding::of_rule(place(id), id.to_string(), format!("{error}{}", helped(error))));
     }
     for warning in result.validation_warnings() {
         let id = warning.policy_id();

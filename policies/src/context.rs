@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The situation. Name what is known, and take the rest from `Context::default()`, which is the least trusted that
 /// there is: from elsewhere, by a token, with a clock that nobody vouches for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Context {
     /// Seconds since 1970-01-01 UTC, by the device's own clock with its floor.
     pub now_s: i64,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A model, as the caller of the policies knows it. Write what is known and leave the rest to `Default`, which is the
 /// least that can be said: no licence, no class, not approved.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ModelFacts {
     /// Its name.
     pub id: String,

@@ -125,13 +125,18 @@ pub(crate) fn typical(policies: &[&Policies]) -> Vec<Situation> {
     list
 }
 
+/// What rules and limits of these policies speak of.
+pub(crate) fn spoken(policies: &[&Policies]) -> Spoken {
+    Spoken::of(policies)
+}
+
 /// What rules and limits speak of.
 #[derive(Default)]
-struct Spoken {
-    texts: BTreeMap<&'static str, BTreeSet<String>>,
-    seconds: BTreeSet<u64>,
-    tokens: BTreeSet<u32>,
-    tokens_today: BTreeSet<u64>,
+pub(crate) struct Spoken {
+    pub(crate) texts: BTreeMap<&'static str, BTreeSet<String>>,
+    pub(crate) seconds: BTreeSet<u64>,
+    pub(crate) tokens: BTreeSet<u32>,
+    pub(crate) tokens_today: BTreeSet<u64>,
 }
 
 /// Attributes whose values are texts.

@@ -101,6 +101,7 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::ReservedName(_) | FleetError::CodeValidity(_) | FleetError::Token(_) | FleetError::Site(_) => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }
+        FleetError::Desk(error) => error.told(),
         _ => {
             tracing::error!(%error, "a request failed");
             let message = "the control plane failed; its log says why".to_owned();

@@ -4,13 +4,19 @@ use anyhow::{Context, Result};
 use outpost_control::Config;
 
 use super::open;
-use crate::args::{Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Token, User};
+use crate::args::{
+    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Policy, Token, User,
+};
 
 /// Records that this account of the machine is about to do it.
 pub(super) fn record(config: Config, act: &str, subject: &str) -> Result<()> {
+    open(config)?.record_local(&user(), act, subject).context("what cannot be recorded is not done")
+}
+
+/// Who types.
+pub(super) fn user() -> String {
     let uid = rustix::process::getuid().as_raw();
-    let user = account(uid).unwrap_or_else(|| uid.to_string());
-    open(config)?.record_local(&user, act, subject).context("what cannot be recorded is not done")
+    account(uid).unwrap_or_else(|| uid.to_string())
 }
 
 /// The account's name; `$USER` says what somebody likes it to.
@@ -42,6 +48,17 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),
         Command::Token(Token::Ls) => None,
+        Command::Policy(policy) => of_policy(policy),
+    }
+}
+
+fn of_policy(policy: &Policy) -> Option<(&'static str, String)> {
+    match policy {
+        Policy::Draft { name, .. } | Policy::Drop { name } => Some(("draft_policy", name.clone())),
+        Policy::Publish { name, .. } => Some(("release", name.clone())),
+        Policy::Simulate { name, .. } => Some(("read_records", name.clone())),
+        // An approval is put on record with whether it was let.
+        Policy::Approve { .. } | Policy::Ls | Policy::Show { .. } | Policy::Diff { .. } | Policy::Lint { .. } => None,
     }
 }
 

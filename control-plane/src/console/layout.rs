@@ -45,16 +45,22 @@ pub(super) enum Notice {
     Revoked,
     Accepted,
     Rejected,
+    DraftSaved,
+    DraftApproved,
+    DraftDropped,
 }
 
 impl Notice {
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 9] = [
         (Self::Commanded, "commanded", "The command was signed; its answer appears below."),
         (Self::Assigned, "assigned", "The assignment was signed for the device."),
         (Self::Placed, "placed", "The device's site was changed."),
         (Self::Revoked, "revoked", "The device was revoked: it is let in no longer."),
         (Self::Accepted, "accepted", "The key may enrol: the device gets its certificate when it asks again."),
         (Self::Rejected, "rejected", "The request was refused."),
+        (Self::DraftSaved, "draft-saved", "The draft was saved and looked at."),
+        (Self::DraftApproved, "draft-approved", "The draft is approved, for exactly what it says now."),
+        (Self::DraftDropped, "draft-dropped", "The draft is gone; what was released stays."),
     ];
 
     pub(super) fn name(self) -> &'static str {

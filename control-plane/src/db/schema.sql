@@ -166,3 +166,13 @@ CREATE TABLE IF NOT EXISTS facts (
 
 -- What the machine of each device can give, as it last said: what-if asks the planner with it.
 CREATE TABLE IF NOT EXISTS measurements (device TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Policy bundles that somebody is writing, as files. Digest and goodness are of what the files made when they were saved.
+CREATE TABLE IF NOT EXISTS policy_drafts (
+    name TEXT PRIMARY KEY, authors TEXT NOT NULL, created_s INTEGER NOT NULL, saved_s INTEGER NOT NULL,
+    revision INTEGER NOT NULL, base_version INTEGER NOT NULL, digest TEXT, version INTEGER, is_good INTEGER NOT NULL,
+    files TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the desired state of a device says besides its assignment: the rollout that asked, the policy's target in the catalogue.
+CREATE TABLE IF NOT EXISTS pins (device TEXT PRIMARY KEY, rollout TEXT, policy TEXT) STRICT, WITHOUT ROWID;

@@ -126,6 +126,9 @@ async fn a_fleet_works_over_mosquitto_and_a_revoked_device_gets_nothing() {
     let directory = site.path("mosquitto");
     let written = site.fleet.write_mosquitto(&directory).unwrap();
     assert_eq!(written.revocation_list, list);
+    // Its rules are those that the command writes.
+    let rules = site.fleet.broker_rules(outpost_control::broker::Dialect::Mosquitto);
+    assert_eq!(std::fs::read_to_string(directory.join("acl")).unwrap(), rules);
     open_to_the_broker(&site, &directory);
 
     // Without the broker the control plane serves, and says what is missing.
