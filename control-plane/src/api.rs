@@ -12,6 +12,7 @@ mod identity;
 mod inventory;
 mod people;
 mod renew;
+mod signals;
 mod tokens;
 
 use std::sync::atomic::Ordering;
@@ -73,6 +74,12 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))
+        .route("/v1/events", get(signals::events))
+        .route("/v1/webhooks", get(signals::webhooks).post(signals::add_webhook))
+        .route("/v1/webhooks/{name}", delete(signals::remove_webhook))
+        .route("/v1/webhooks/{name}/test", post(signals::test_webhook))
+        .route("/v1/webhooks/{name}/retry", post(signals::retry_webhook))
+        .route("/v1/webhooks/{name}/deliveries", get(signals::deliveries))
         .route("/login", get(people::form).post(people::sign_in))
         .route("/login/first", get(people::first_form).post(people::first))
         .route("/logout", post(people::sign_out))

@@ -1,6 +1,7 @@
 //! The command line, in the order in which an admin meets it.
 
 mod inventory;
+mod signals;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
+pub(crate) use signals::{Events, Webhook};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -60,6 +62,12 @@ pub(crate) enum Command {
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
+    /// What happened in the fleet, in order
+    #[command(after_help = "Example: outpost-control events --kind device.lost --after 1200")]
+    Events(Events),
+    /// Webhooks: programs that are sent what happens, signed
+    #[command(subcommand, after_help = "Example: outpost-control webhook add pager https://pager.example/outpost")]
+    Webhook(Webhook),
     /// Sticks for boxes without a network
     #[command(subcommand, after_help = "Example: outpost-control bundle export /mnt/stick/outpost")]
     Bundle(Bundle),

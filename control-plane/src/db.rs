@@ -10,12 +10,14 @@ mod devices;
 mod enrol_requests;
 mod events;
 mod facts;
+mod fleet_events;
 mod homes;
 mod inventory;
 mod invitations;
 mod people;
 mod reports;
 mod sites;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
 pub(crate) use facts::is_wait;
+pub use fleet_events::FleetEvent;
+pub(crate) use fleet_events::{NewEvent, Told};
 pub(crate) use homes::Homecoming;
 #[cfg(test)]
 pub(crate) use inventory::Said;
@@ -44,6 +48,7 @@ pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
 pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
+pub use webhooks::{DeadEvent, Delivery, Webhook};
 
 /// How long a write of another process (the command line beside the server) is waited for.
 const BUSY: Duration = Duration::from_secs(10);

@@ -224,6 +224,15 @@ pub enum FleetError {
     /// An act cannot be recorded.
     #[error("cannot be recorded: {0}")]
     Record(String),
+    /// A webhook that cannot be.
+    #[error("{0}")]
+    Webhook(String),
+    /// There is no such webhook.
+    #[error("there is no webhook `{}`; `outpost-control webhook ls` shows those that are", .0.escape_debug())]
+    UnknownWebhook(String),
+    /// An address that requests may not go to.
+    #[error(transparent)]
+    Outgoing(#[from] crate::outgoing::OutgoingError),
     /// The control plane's own rules.
     #[error(transparent)]
     Rules(#[from] outpost_policies::ControlRulesError),

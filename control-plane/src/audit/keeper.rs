@@ -276,6 +276,11 @@ impl Keeper {
         Ok(self.witness.state().evidence(origin)?)
     }
 
+    /// What is held against all logs, after a number; each with its number.
+    pub(crate) fn evidence_after(&self, number: i64, most: u32) -> Result<Vec<(i64, Evidence)>, FleetError> {
+        Ok(self.witness.state().evidence_after(number, most)?)
+    }
+
     fn time_s(&self, now_s: i64) -> u64 {
         let before = self.floor_s.fetch_max(now_s, Ordering::Relaxed);
         u64::try_from(before.max(now_s)).unwrap_or(0)

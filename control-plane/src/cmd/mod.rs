@@ -17,6 +17,7 @@ mod passphrase;
 mod person;
 mod serve;
 mod setup;
+mod signals;
 mod token;
 mod user;
 
@@ -56,6 +57,8 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Group(command) => inventory::group(config()?, command, json),
         Command::Plan(command) => inventory::plan(config()?, command, json),
         Command::Audit(command) => audit::run(config()?, command, json),
+        Command::Events(command) => signals::events(config()?, &command, json),
+        Command::Webhook(command) => signals::webhook(config()?, command, json).await,
         Command::Bundle(command) => bundle::run(config()?, command, json),
         Command::Backup(command) => backup::run(config, given, command, json),
         Command::Broker(command) => broker::run(config()?, &command, json),

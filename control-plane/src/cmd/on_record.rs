@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use outpost_control::Config;
 
 use super::open;
-use crate::args::{Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Token, User};
+use crate::args::{
+    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Token, User, Webhook,
+};
 
 /// Records that this account of the machine is about to do it.
 pub(super) fn record(config: Config, act: &str, subject: &str) -> Result<()> {
@@ -38,6 +40,10 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Backup(Backup::Create { .. }) => plain("administer", "backup create"),
         Command::Group(Group::Create { name, .. } | Group::Rm { name }) => plain("assign", name),
         Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,
+        Command::Webhook(Webhook::Ls | Webhook::Deliveries { .. }) | Command::Events(_) => None,
+        Command::Webhook(
+            Webhook::Add { name, .. } | Webhook::Rm { name } | Webhook::Test { name } | Webhook::Retry { name },
+        ) => plain("administer", name),
         Command::User(User::Token { name, .. }) => plain("issue_token", name),
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),
