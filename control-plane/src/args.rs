@@ -1,5 +1,6 @@
 //! The command line, in the order in which an admin meets it.
 
+mod audit;
 mod inventory;
 mod signals;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use audit::{Report, Search};
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
 pub(crate) use signals::{Events, Webhook};
@@ -441,6 +443,27 @@ pub(crate) enum Audit {
         /// The device
         device: String,
     },
+    /// Look for records in the mirrors: by device, person, act, effect, time
+    #[command(
+        after_help = "People are pseudonyms as the device writes them. A search reads a bounded number of records;                       what it did not look at, and where to go on, stands on standard error.\n\n\
+                      Example: outpost-control audit search --effect deny --since 2026-11-01 --device till-7"
+    )]
+    Search(Search),
+    /// Write a report as one HTML page: on the whole fleet, or on the logs of a device
+    #[command(
+        after_help = "Examples: outpost-control audit report --fleet --out november.html --since 2026-11-01\n          \
+                      outpost-control audit report --device till-7 --out till-7.html"
+    )]
+    Report(Report),
+    /// List what was found against the logs of a device, and write the evidence into a directory
+    #[command(after_help = "Example: outpost-control audit incidents till-7 --out evidence")]
+    Incidents {
+        /// The device
+        device: String,
+        /// Write the files of each into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// The control plane's own log: who did what to what
     #[command(name = "self", subcommand, after_help = "Example: outpost-control audit self show --last 20")]
     Own(OwnAudit),
@@ -552,6 +575,13 @@ pub(crate) enum OwnAudit {
     /// Verify every record, and every signed head
     #[command(after_help = "Example: outpost-control audit self verify")]
     Verify,
+    /// Write the whole log as tiles, which any C2SP tool reads and `outpost audit verify` verifies
+    #[command(after_help = "Example: outpost-control audit self export own-log")]
+    Export {
+        /// A directory that is not there yet
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// `outpost-control person …`

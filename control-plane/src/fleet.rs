@@ -224,6 +224,12 @@ pub enum FleetError {
     /// An act cannot be recorded.
     #[error("cannot be recorded: {0}")]
     Record(String),
+    /// Nothing of that number was found against the device's logs.
+    #[error("there is no incident {1} of `{0}`; `outpost-control audit incidents {0}` lists those that are")]
+    UnknownIncident(DeviceId, i64),
+    /// A search or report that cannot be.
+    #[error("{0}")]
+    Search(String),
     /// A webhook that cannot be.
     #[error("{0}")]
     Webhook(String),

@@ -42,6 +42,7 @@ mod tls;
 mod tokens;
 
 pub use app::{ControlPlane, Running};
+pub use audit::{DeviceLogs, Found, Hit, IncidentReport, LogState, ReportRequest, SearchRequest};
 pub use audit::{Incident, MirrorSummary};
 pub use backup::{BackedUp, BackupError, BackupIndex, Restored, restore, verify_backup};
 pub use blobs::BlobError;

@@ -1,6 +1,7 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
 mod audit;
+mod audit_desk;
 mod backup;
 mod broker;
 mod bundle;

@@ -101,6 +101,25 @@ impl DatabaseState {
             rows.collect()
         })
     }
+
+    /// The evidence against all logs whose names begin so, with its numbers.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn evidence_under(&self, stem: &str) -> Result<Vec<(i64, Evidence)>, StateError> {
+        self.with("read", |connection| {
+            // Every name that begins so lies between these two, and an index leads there.
+            let mut statement = connection.prepare_cached(
+                "SELECT suspicion, held, offered, proof, found_s, origin, id FROM evidence
+                 WHERE origin >= ?1 AND origin < ?2 ORDER BY id",
+            )?;
+            let rows = statement.query_map((stem, format!("{stem}\u{10ffff}")), |row| {
+                let origin: String = row.get(5)?;
+                Ok((row.get(6)?, evidence_of(row, origin)?))
+            })?;
+            rows.collect()
+        })
+    }
 }
 
 impl WitnessState for DatabaseState {
