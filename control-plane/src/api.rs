@@ -30,6 +30,7 @@ use serde_json::json;
 
 use crate::catalogue::TargetSummary;
 use crate::fleet::Fleet;
+use crate::metrics::measured;
 use crate::people::Act;
 use crate::shares::Shares;
 pub(crate) use audit::{incident_file, report_file};
@@ -83,6 +84,7 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/audit/devices/{device}/incidents", get(audit::incidents))
         .route("/v1/audit/devices/{device}/incidents/{number}", get(audit::incident))
         .route("/v1/audit/devices/{device}/incidents/{number}/{file}", get(audit::evidence))
+        .route("/metrics", get(signals::metrics))
         .route("/v1/events", get(signals::events))
         .route("/v1/webhooks", get(signals::webhooks).post(signals::add_webhook))
         .route("/v1/webhooks/{name}", delete(signals::remove_webhook))
@@ -98,6 +100,7 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .layer(DefaultBodyLimit::max(ENROL_BYTES))
         .layer(Extension(shares))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(fleet.clone(), measured))
         .with_state(fleet)
 }
 

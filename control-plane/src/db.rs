@@ -1,5 +1,6 @@
 //! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
 
+mod backlog;
 mod catalogue;
 mod certificates;
 mod codes;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use parking_lot::ReentrantMutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+pub(crate) use backlog::Backlog;
 pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
 pub(crate) use certificates::RevokedCertificate;

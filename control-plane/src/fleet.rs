@@ -26,6 +26,7 @@ use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
+use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
 use crate::people::People;
 use crate::renewal::Nonces;
@@ -264,6 +265,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
+    pub(crate) metrics: Metrics,
     pub(crate) people: People,
     /// Places for downloads over HTTPS.
     pub(crate) downloads: Downloads,
@@ -337,6 +339,7 @@ impl Fleet {
             blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
+            metrics: Metrics::default(),
             people: People::open(dir, database.clone(), config.tenant.as_str())?,
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),

@@ -29,6 +29,7 @@ mod ingest;
 mod inventory;
 pub mod keys;
 mod link;
+mod metrics;
 mod mosquitto;
 mod neighbours;
 mod outgoing;

@@ -4,6 +4,8 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,6 +29,15 @@ pub(crate) struct WantedEvents {
     /// `device.lost`, or `device`.
     #[serde(default)]
     kind: String,
+}
+
+/// The text format that every Prometheus reads.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /metrics`, for whoever may see devices.
+pub(crate) async fn metrics(Operator(actor): Operator, State(fleet): State<Fleet>) -> Result<Response, ApiError> {
+    fleet.run_as(actor, Act::See, "metrics", |_| Ok(())).await?;
+    Ok(([(CONTENT_TYPE, TEXT)], fleet.metrics_page().await?).into_response())
 }
 
 pub(crate) async fn events(

@@ -281,6 +281,11 @@ impl Keeper {
         Ok(self.witness.state().evidence_after(number, most)?)
     }
 
+    /// How many incidents there were.
+    pub(crate) fn incident_count(&self) -> Result<u64, FleetError> {
+        Ok(self.witness.state().evidence_count()?)
+    }
+
     /// What is held against the logs of a device that enrolled with this key, each with its number.
     pub(crate) fn evidence_of(&self, audit_key: &str) -> Result<Vec<(i64, Evidence)>, FleetError> {
         let Ok(key) = audit_key.parse::<VerifierKey>() else { return Ok(Vec::new()) };

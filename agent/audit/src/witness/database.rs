@@ -102,6 +102,14 @@ impl DatabaseState {
         })
     }
 
+    /// How many pieces of evidence there are.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn evidence_count(&self) -> Result<u64, StateError> {
+        self.with("read", |connection| connection.query_row("SELECT count(*) FROM evidence", (), |row| row.get(0)))
+    }
+
     /// The evidence against all logs whose names begin so, with its numbers.
     ///
     /// # Errors
