@@ -1,6 +1,7 @@
 //! The HTTPS API and the console. No route but `/health`, `/login`, `/v1/enrol`, `/v1/renew` and the console's style and script
 //! answers without an identity.
 
+mod audit;
 mod blobs;
 mod codes;
 mod commands;
@@ -13,6 +14,7 @@ mod inventory;
 mod people;
 pub(crate) mod policies;
 mod renew;
+mod signals;
 mod tokens;
 
 use std::sync::atomic::Ordering;
@@ -29,8 +31,10 @@ use serde_json::json;
 
 use crate::catalogue::TargetSummary;
 use crate::fleet::Fleet;
+use crate::metrics::measured;
 use crate::people::Act;
 use crate::shares::Shares;
+pub(crate) use audit::{incident_file, report_file};
 pub(crate) use error::{ApiError, from_fleet};
 pub(crate) use identity::Operator;
 
@@ -79,6 +83,20 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/audit/search", get(audit::search))
+        .route("/v1/audit/report", get(audit::report))
+        .route("/v1/audit/devices/{device}", get(audit::show))
+        .route("/v1/audit/devices/{device}/incidents", get(audit::incidents))
+        .route("/v1/audit/devices/{device}/incidents/{number}", get(audit::incident))
+        .route("/v1/audit/devices/{device}/incidents/{number}/{file}", get(audit::evidence))
+        .route("/metrics", get(signals::metrics))
+        .route("/v1/events", get(signals::events))
+        .route("/v1/webhooks", get(signals::webhooks).post(signals::add_webhook))
+        .route("/v1/webhooks/{name}", delete(signals::remove_webhook))
+        .route("/v1/webhooks/{name}/test", post(signals::test_webhook))
+        .route("/v1/webhooks/{name}/retry", post(signals::retry_webhook))
+        .route("/v1/webhooks/{name}/deliveries", get(signals::deliveries))
         .route("/login", get(people::form).post(people::sign_in))
         .route("/login/first", get(people::first_form).post(people::first))
         .route("/logout", post(people::sign_out))
@@ -88,6 +106,7 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .layer(DefaultBodyLimit::max(ENROL_BYTES))
         .layer(Extension(shares))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(fleet.clone(), measured))
         .with_state(fleet)
 }
 

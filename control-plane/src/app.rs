@@ -22,6 +22,7 @@ use crate::link::{self, LinkOptions};
 use crate::people::keep_record;
 use crate::revocation::RevocationList;
 use crate::shares::Shares;
+use crate::signals;
 use crate::{api, http, tls};
 
 /// Requests for chunks that may wait to be sorted by device.
@@ -121,6 +122,8 @@ impl ControlPlane {
         };
         tasks.spawn(director.run());
         tasks.spawn(keep_record(fleet.clone()));
+        tasks.spawn(signals::observe(fleet.clone()));
+        tasks.spawn(signals::deliver(fleet.clone()));
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());

@@ -1,17 +1,21 @@
 //! The command line, in the order in which an admin meets it.
 
+mod audit;
 mod broker;
 mod inventory;
 mod policy;
+mod signals;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use audit::{Report, Search};
 pub(crate) use broker::{Broker, BrokerName};
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
 pub(crate) use policy::Policy;
+pub(crate) use signals::{Events, Webhook};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -67,6 +71,12 @@ pub(crate) enum Command {
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),
+    /// What happened in the fleet, in order
+    #[command(after_help = "Example: outpost-control events --kind device.lost --after 1200")]
+    Events(Events),
+    /// Webhooks: programs that are sent what happens, signed
+    #[command(subcommand, after_help = "Example: outpost-control webhook add pager https://pager.example/outpost")]
+    Webhook(Webhook),
     /// Sticks for boxes without a network
     #[command(subcommand, after_help = "Example: outpost-control bundle export /mnt/stick/outpost")]
     Bundle(Bundle),
@@ -440,6 +450,27 @@ pub(crate) enum Audit {
         /// The device
         device: String,
     },
+    /// Look for records in the mirrors: by device, person, act, effect, time
+    #[command(
+        after_help = "People are pseudonyms as the device writes them. A search reads a bounded number of records;                       what it did not look at, and where to go on, stands on standard error.\n\n\
+                      Example: outpost-control audit search --effect deny --since 2026-11-01 --device till-7"
+    )]
+    Search(Search),
+    /// Write a report as one HTML page: on the whole fleet, or on the logs of a device
+    #[command(
+        after_help = "Examples: outpost-control audit report --fleet --out november.html --since 2026-11-01\n          \
+                      outpost-control audit report --device till-7 --out till-7.html"
+    )]
+    Report(Report),
+    /// List what was found against the logs of a device, and write the evidence into a directory
+    #[command(after_help = "Example: outpost-control audit incidents till-7 --out evidence")]
+    Incidents {
+        /// The device
+        device: String,
+        /// Write the files of each into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// The control plane's own log: who did what to what
     #[command(name = "self", subcommand, after_help = "Example: outpost-control audit self show --last 20")]
     Own(OwnAudit),
@@ -539,6 +570,13 @@ pub(crate) enum OwnAudit {
     /// Verify every record, and every signed head
     #[command(after_help = "Example: outpost-control audit self verify")]
     Verify,
+    /// Write the whole log as tiles, which any C2SP tool reads and `outpost audit verify` verifies
+    #[command(after_help = "Example: outpost-control audit self export own-log")]
+    Export {
+        /// A directory that is not there yet
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// `outpost-control person …`

@@ -10,10 +10,20 @@
 //! A device's first log has the key and the name that it enrolled with; a log that follows it has the same key and the
 //! next number. No log of another name or key is taken from it.
 
+mod completeness;
 mod desk;
+mod incidents;
 mod keeper;
 mod overview;
+mod report;
+mod search;
+#[cfg(test)]
+mod tests;
 
+pub use self::completeness::{DeviceLogs, LogState};
 pub(crate) use self::desk::{Desk, Request};
+pub use self::incidents::IncidentReport;
 pub(crate) use self::keeper::Keeper;
 pub use self::overview::{Incident, MirrorSummary};
+pub use self::report::ReportRequest;
+pub use self::search::{Found, Hit, SearchRequest};

@@ -7,6 +7,7 @@ use outpost_contract::TenantId;
 use serde::Deserialize;
 
 use crate::files::{self, FileError};
+use crate::outgoing::{Network, Reach};
 use crate::shares::Rates;
 
 /// The settings' file name inside the state directory.
@@ -53,6 +54,8 @@ pub struct Config {
     pub rates: Rates,
     /// Whether a second person must approve a policy before it is released; `None` is as soon as there are two people.
     pub two_persons: Option<bool>,
+    /// Where webhooks may go.
+    pub webhooks: Reach,
 }
 
 /// Settings cannot be used.
@@ -98,6 +101,7 @@ struct Raw {
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
     transfer: Option<RawTransfer>,
+    webhooks: Option<RawReach>,
     policies: Option<RawPolicies>,
 }
 
@@ -117,7 +121,27 @@ struct RawTransfer {
     device_kib_per_second: u32,
 }
 
-const KEYS: [&str; 15] = [
+/// `[webhooks]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawReach {
+    allow: Vec<String>,
+    http: bool,
+}
+
+impl RawReach {
+    fn check(&self, section: &str) -> Result<(), String> {
+        let wrong = self.allow.iter().find_map(|network| network.parse::<Network>().err());
+        wrong.map_or(Ok(()), |why| Err(format!("`allow` of `[{section}]`: {why}")))
+    }
+
+    fn into_reach(self, section: &'static str) -> Reach {
+        let allow = self.allow.iter().filter_map(|network| network.parse().ok()).collect();
+        Reach { section, allow, http: self.http }
+    }
+}
+
+const KEYS: [&str; 16] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -133,6 +157,7 @@ const KEYS: [&str; 15] = [
     "desired_days",
     "transfer",
     "policies",
+    "webhooks",
 ];
 
 impl Config {
@@ -170,6 +195,7 @@ impl Config {
             return Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone(), nearest });
         }
         let raw: Raw = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        raw.webhooks.as_ref().map_or(Ok(()), |reach| reach.check("webhooks")).map_err(invalid)?;
         let config = Self::from_raw(state_dir, raw);
         config.check().map_err(invalid)?;
         Ok(config)
@@ -199,6 +225,7 @@ impl Config {
                 device: bytes(transfer.device_kib_per_second),
             },
             two_persons: raw.policies.unwrap_or_default().two_persons,
+            webhooks: raw.webhooks.unwrap_or_default().into_reach("webhooks"),
         }
     }
 
@@ -292,6 +319,19 @@ mod tests {
         assert!(refusal.contains("fleet_kib") && refusal.contains("site_kib_per_second"), "{refusal}");
         for key in RATES {
             assert!(TEMPLATE.contains(&format!("# {key} = ")), "{key}");
+        }
+    }
+
+    #[test]
+    fn webhooks_go_where_a_network_is_named_and_a_network_that_is_none_is_refused() {
+        let reach = parse("[webhooks]\nallow = [\"10.20.0.0/16\"]\nhttp = true").unwrap().webhooks;
+        assert_eq!((reach.allow.len(), reach.http, reach.section), (1, true, "webhooks"));
+        assert!(Config::new("state").webhooks.allow.is_empty() && !Config::new("state").webhooks.http);
+        let refusal = parse("[webhooks]\nallow = [\"10.20.0.1/16\"]").unwrap_err().to_string();
+        assert!(refusal.contains("`allow` of `[webhooks]`") && refusal.contains("names a host"), "{refusal}");
+        assert!(parse("[webhooks]\nalow = []").unwrap_err().to_string().contains("alow"));
+        for line in ["# allow = [", "# http = false"] {
+            assert!(TEMPLATE.contains(line), "{line}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
 
+mod backlog;
 mod catalogue;
 mod certificates;
 mod codes;
@@ -10,6 +11,7 @@ mod devices;
 mod enrol_requests;
 mod events;
 mod facts;
+mod fleet_events;
 mod homes;
 mod inventory;
 mod invitations;
@@ -17,6 +19,7 @@ mod people;
 mod policy_drafts;
 mod reports;
 mod sites;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use std::time::Duration;
 use parking_lot::ReentrantMutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+pub(crate) use backlog::Backlog;
 pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
 pub(crate) use certificates::RevokedCertificate;
@@ -37,6 +41,8 @@ pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
 pub(crate) use facts::is_wait;
+pub use fleet_events::FleetEvent;
+pub(crate) use fleet_events::{NewEvent, Told};
 pub(crate) use homes::Homecoming;
 #[cfg(test)]
 pub(crate) use inventory::Said;
@@ -46,6 +52,7 @@ pub use invitations::{AllowedKey, OpenCode};
 pub use people::{ApiToken, Person, Session};
 pub(crate) use policy_drafts::DraftRow;
 pub(crate) use reports::Contact;
+pub use webhooks::{DeadEvent, Delivery, Webhook};
 
 /// How long a write of another process (the command line beside the server) is waited for.
 const BUSY: Duration = Duration::from_secs(10);

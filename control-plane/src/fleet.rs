@@ -26,6 +26,7 @@ use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
+use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
 use crate::people::People;
 use crate::policy_desk::DeskError;
@@ -225,6 +226,21 @@ pub enum FleetError {
     /// An act cannot be recorded.
     #[error("cannot be recorded: {0}")]
     Record(String),
+    /// Nothing of that number was found against the device's logs.
+    #[error("there is no incident {1} of `{0}`; `outpost-control audit incidents {0}` lists those that are")]
+    UnknownIncident(DeviceId, i64),
+    /// A search or report that cannot be.
+    #[error("{0}")]
+    Search(String),
+    /// A webhook that cannot be.
+    #[error("{0}")]
+    Webhook(String),
+    /// There is no such webhook.
+    #[error("there is no webhook `{}`; `outpost-control webhook ls` shows those that are", .0.escape_debug())]
+    UnknownWebhook(String),
+    /// An address that requests may not go to.
+    #[error(transparent)]
+    Outgoing(#[from] crate::outgoing::OutgoingError),
     /// The control plane's own rules.
     #[error(transparent)]
     Rules(#[from] outpost_policies::ControlRulesError),
@@ -253,6 +269,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
+    pub(crate) metrics: Metrics,
     pub(crate) people: People,
     /// Places for downloads over HTTPS.
     pub(crate) downloads: Downloads,
@@ -326,6 +343,7 @@ impl Fleet {
             blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
+            metrics: Metrics::default(),
             people: People::open(dir, database.clone(), config.tenant.as_str())?,
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),

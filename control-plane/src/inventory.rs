@@ -248,7 +248,7 @@ impl Fleet {
     }
 
     /// Shows the rows after `after`, by name, until `show` has seen enough.
-    fn rows(&self, after: &str, mut show: impl FnMut(&Row) -> bool) -> Result<(), FleetError> {
+    pub(crate) fn rows(&self, after: &str, mut show: impl FnMut(&Row) -> bool) -> Result<(), FleetError> {
         let mut after = after.to_owned();
         loop {
             let rows = self.inner.database.inventory(&after, AFTER_ALL, ROWS)?;

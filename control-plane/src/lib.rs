@@ -29,18 +29,22 @@ mod ingest;
 mod inventory;
 pub mod keys;
 mod link;
+mod metrics;
 mod mosquitto;
 mod neighbours;
+mod outgoing;
 mod people;
 mod policy_desk;
 mod renewal;
 mod revocation;
 mod shares;
+mod signals;
 mod signing;
 mod tls;
 mod tokens;
 
 pub use app::{ControlPlane, Running};
+pub use audit::{DeviceLogs, Found, Hit, IncidentReport, LogState, ReportRequest, SearchRequest};
 pub use audit::{Incident, MirrorSummary};
 pub use backup::{BackedUp, BackupError, BackupIndex, Restored, restore, verify_backup};
 pub use blobs::BlobError;
@@ -51,6 +55,7 @@ pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, r
 pub use clock::Clock;
 pub use config::{Config, ConfigError};
 pub use db::{ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, Person, Session, StoredEvent};
+pub use db::{DeadEvent, Delivery, FleetEvent, Webhook};
 pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
@@ -61,6 +66,7 @@ pub use inventory::{
 };
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
+pub use outgoing::{Network, OutgoingError, Reach};
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
 pub use policy_desk::{
@@ -68,5 +74,6 @@ pub use policy_desk::{
     PublishedPolicy, Reach, ReleasedPolicy, Simulation, Unknown,
 };
 pub use shares::Rates;
+pub use signals::{Deliveries, EventPage, NewWebhook};
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

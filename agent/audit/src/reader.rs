@@ -100,6 +100,35 @@ pub fn list(directory: &Path, filter: &Filter) -> Result<Vec<Entry>, AuditError>
     Ok(entries)
 }
 
+/// Shows the records of the log in `directory` from index `from` up to, not including, `until`, one after the other and all of
+/// one state of the log, until `show` has had enough and says false. Nothing is kept in memory.
+///
+/// # Errors
+/// If there is no log, or it cannot be read.
+pub fn each(
+    directory: &Path,
+    (from, until): (u64, u64),
+    newest_first: bool,
+    mut show: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), AuditError> {
+    let snapshot = Snapshot::open(directory)?;
+    let read = |error: rusqlite::Error| AuditError::database("read", directory, &error);
+    let order = if newest_first { "DESC" } else { "ASC" };
+    let bound = |index: u64| i64::try_from(index).unwrap_or(i64::MAX);
+    let sql = format!("SELECT idx, bytes FROM leaves WHERE idx >= ?1 AND idx < ?2 ORDER BY idx {order}");
+    let mut statement = snapshot.connection.prepare(&sql).map_err(read)?;
+    let mut rows = statement.query([bound(from), bound(until)]).map_err(read)?;
+    while let Some(row) = rows.next().map_err(read)? {
+        let index = row.get(0).map_err(read)?;
+        // What is no text of bytes is shown as nothing, which is no record: damage does not hide.
+        let bytes = row.get_ref(1).map_err(read)?.as_bytes().unwrap_or_default();
+        if !show(index, bytes) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// How many records the log in `directory` has had, those that have left among them.
 ///
 /// # Errors

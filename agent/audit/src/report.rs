@@ -12,6 +12,7 @@ mod bounded;
 mod chart;
 mod controls;
 mod denials;
+pub mod fleet;
 mod integrity;
 mod models;
 mod page;

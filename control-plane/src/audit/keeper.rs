@@ -276,6 +276,23 @@ impl Keeper {
         Ok(self.witness.state().evidence(origin)?)
     }
 
+    /// What is held against all logs, after a number; each with its number.
+    pub(crate) fn evidence_after(&self, number: i64, most: u32) -> Result<Vec<(i64, Evidence)>, FleetError> {
+        Ok(self.witness.state().evidence_after(number, most)?)
+    }
+
+    /// How many incidents there were.
+    pub(crate) fn incident_count(&self) -> Result<u64, FleetError> {
+        Ok(self.witness.state().evidence_count()?)
+    }
+
+    /// What is held against the logs of a device that enrolled with this key, each with its number.
+    pub(crate) fn evidence_of(&self, audit_key: &str) -> Result<Vec<(i64, Evidence)>, FleetError> {
+        let Ok(key) = audit_key.parse::<VerifierKey>() else { return Ok(Vec::new()) };
+        let Some((stem, _)) = key.name().rsplit_once('/') else { return Ok(Vec::new()) };
+        Ok(self.witness.state().evidence_under(&format!("{stem}/"))?)
+    }
+
     fn time_s(&self, now_s: i64) -> u64 {
         let before = self.floor_s.fetch_max(now_s, Ordering::Relaxed);
         u64::try_from(before.max(now_s)).unwrap_or(0)

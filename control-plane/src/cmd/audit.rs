@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use outpost_control::{Config, MirrorSummary, OwnRecord};
 use serde_json::json;
 
-use super::{open, say, say_json};
+use super::{audit_desk, open, say, say_json};
 use crate::args::{Audit, OwnAudit};
 
 /// Runs the command.
@@ -34,6 +34,10 @@ pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
             }
             if damaged > 0 { bail!("{damaged} of {} mirrors do not verify", reports.len()) } else { Ok(()) }
         }
+        Audit::Search(search) => audit_desk::search(&fleet, search, as_json),
+        Audit::Report(report) => audit_desk::report(&fleet, &report, as_json),
+        Audit::Incidents { device, out } => audit_desk::incidents(&fleet, &device.parse()?, out.as_deref(), as_json),
+        Audit::Own(OwnAudit::Export { directory }) => audit_desk::export_own(&fleet, &directory, as_json),
         Audit::Own(OwnAudit::Show { last }) => {
             let records = fleet.own_records(last)?;
             if as_json {

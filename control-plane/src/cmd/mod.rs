@@ -1,6 +1,7 @@
 //! One file per subcommand; here only the hand-over, the exit codes and what goes to standard output.
 
 mod audit;
+mod audit_desk;
 mod backup;
 mod broker;
 mod bundle;
@@ -18,6 +19,7 @@ mod person;
 mod policy;
 mod serve;
 mod setup;
+mod signals;
 mod token;
 mod user;
 
@@ -58,6 +60,8 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Plan(command) => inventory::plan(config()?, command, json),
         Command::Policy(command) => policy::run(config()?, command, json),
         Command::Audit(command) => audit::run(config()?, command, json),
+        Command::Events(command) => signals::events(config()?, &command, json),
+        Command::Webhook(command) => signals::webhook(config()?, command, json).await,
         Command::Bundle(command) => bundle::run(config()?, command, json),
         Command::Backup(command) => backup::run(config, given, command, json),
         Command::Broker(command) => broker::run(config()?, &command, json),

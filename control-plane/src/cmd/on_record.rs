@@ -5,7 +5,7 @@ use outpost_control::Config;
 
 use super::open;
 use crate::args::{
-    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Policy, Token, User,
+    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Policy, Token, User, Webhook,
 };
 
 /// Records that this account of the machine is about to do it.
@@ -37,13 +37,20 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Keys(_) | Command::Catalogue(Catalogue::Ls) => None,
         Command::Catalogue(_) => plain("release", "catalogue"),
         Command::Device(device) => of_device(device),
-        Command::Audit(Audit::Own(OwnAudit::Show { .. })) => plain("read_records", "self"),
+        Command::Audit(Audit::Own(OwnAudit::Show { .. } | OwnAudit::Export { .. })) => plain("read_records", "self"),
+        Command::Audit(Audit::Search(_)) => plain("read_records", "records"),
+        Command::Audit(Audit::Report(_)) => plain("read_records", "audit report"),
+        Command::Audit(Audit::Incidents { device, .. }) => plain("read_records", device),
         Command::Audit(_) => None,
         Command::Bundle(Bundle::Export { .. }) => plain("assign", "bundle export"),
         Command::Bundle(Bundle::Import { .. }) => plain("assign", "bundle import"),
         Command::Backup(Backup::Create { .. }) => plain("administer", "backup create"),
         Command::Group(Group::Create { name, .. } | Group::Rm { name }) => plain("assign", name),
         Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,
+        Command::Webhook(Webhook::Ls | Webhook::Deliveries { .. }) | Command::Events(_) => None,
+        Command::Webhook(
+            Webhook::Add { name, .. } | Webhook::Rm { name } | Webhook::Test { name } | Webhook::Retry { name },
+        ) => plain("administer", name),
         Command::User(User::Token { name, .. }) => plain("issue_token", name),
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),

@@ -1,5 +1,8 @@
 //! The devices' audit logs as they are kept here: how complete each mirror is, and what is held against a log.
 
+pub(super) mod logs;
+pub(super) mod search;
+
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
@@ -46,7 +49,8 @@ pub(super) async fn show(
     fleet.run_as(viewer.actor.clone(), Act::See, "audit", |_| Ok(())).await?;
     let mirrors = boards.mirrors.get(&fleet, Fleet::audit_mirrors).await?;
     let view = view(&mirrors, fleet.audit_keys());
-    Ok(layout::page(&viewer, "Audit", Section::Audit, render(&view)))
+    let body = html! { (render(&view)) @if viewer.may(Act::ReadRecords) { (desk()) } };
+    Ok(layout::page(&viewer, "Audit", Section::Audit, body))
 }
 
 pub(super) fn render(view: &AuditView) -> Markup {
@@ -81,6 +85,22 @@ pub(super) fn render(view: &AuditView) -> Markup {
     }
 }
 
+/// For whoever may read records.
+fn desk() -> Markup {
+    html! {
+        section.card {
+            h2 { "Search records" }
+            (search::form(&search::Asked::default()))
+        }
+        section.card {
+            h2 { "Report on the fleet" }
+            p { "One page to keep and to print: how complete each log is, incidents, refusals, policies, what administrators did." }
+            p { a.button href="/console/report" download { "Make the report" } }
+            p.small { "A long one, with every mirror verified: " code { "outpost-control audit report --fleet --verify --out FILE" } }
+        }
+    }
+}
+
 fn held_against(view: &AuditView) -> Markup {
     html! {
         section.card.danger {
@@ -90,7 +110,7 @@ fn held_against(view: &AuditView) -> Markup {
                     @for incident in &mirror.incidents {
                         li {
                             (badge("bad", incident.kind))
-                            a href={"/console/devices/" (mirror.device)} { (mirror.device) }
+                            a href={"/console/audit/" (mirror.device)} { (mirror.device) }
                             span {
                                 "found " (format::time(i64::try_from(incident.found_s).unwrap_or(i64::MAX)))
                                 ", log " (format::shown(&mirror.origin, 120))
@@ -120,7 +140,7 @@ fn table(view: &AuditView) -> Markup {
                     @let percent = u128::from(mirror.mirrored) * 100 / u128::from(reported.max(1));
                     @let percent = u8::try_from(percent).unwrap_or(100);
                     tr {
-                        th scope="row" { a href={"/console/devices/" (mirror.device)} data-row { (mirror.device) } }
+                        th scope="row" { a href={"/console/audit/" (mirror.device)} data-row { (mirror.device) } }
                         td.code { (format::shown(&mirror.origin, 120)) }
                         td { (picture::progress("Mirrored", percent, if gap(mirror) > 0 { "warn" } else { "good" })) }
                         td.number { (mirror.mirrored) }

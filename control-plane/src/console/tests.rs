@@ -129,7 +129,7 @@ fn reported(device: &str) -> Reported {
     }
 }
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 16] = [
     "/console",
     "/console/devices",
     "/console/devices?filter=till&after=a",
@@ -141,6 +141,10 @@ const PAGES: [&str; 12] = [
     "/console/policies",
     "/console/enrol",
     "/console/audit",
+    "/console/audit/till-1",
+    "/console/records",
+    "/console/records?who=%3Cscript%3Ealert(1)%3C%2Fscript%3E&effect=deny",
+    "/console/records?device=till-1&since=2026-11-01&before=2026-12-01",
     "/console/people",
 ];
 
@@ -273,7 +277,14 @@ async fn every_page_is_well_formed_labelled_and_blind_to_hostile_names() {
 async fn without_an_identity_there_is_a_way_to_log_in_and_nothing_else() {
     let console = Console::new();
     console.enter("till-1");
-    let live = ["/", "/console/live", "/console/rollouts/x"];
+    let live = [
+        "/",
+        "/console/live",
+        "/console/rollouts/x",
+        "/console/report",
+        "/console/audit/till-1/incident/1",
+        "/console/audit/till-1/incident/1/held.note",
+    ];
     let gets = PAGES.into_iter().chain(live).map(|path| (Request::get(path), path));
     let posts = FORMS.into_iter().map(|path| (Request::post(path), path));
     for (request, path) in gets.chain(posts) {
@@ -399,6 +410,42 @@ fn rollouts_are_drawn_wave_by_wave_whatever_they_are_called() {
     assert!(one.contains(r#"<rect class="good" x="0.0" y="0" width="200.0" height="28"></rect>"#), "{one}");
     assert!(one.contains(r#"<rect class="accent" x="200.0" y="0" width="200.0" height="28"></rect>"#), "{one}");
     check("rollout", &layout::page(&viewer, HOSTILE, Section::Rollouts, rollouts::render(&rollout)).0);
+}
+
+#[test]
+fn evidence_and_records_are_shown_and_not_run() {
+    let incident = crate::IncidentReport {
+        number: 7,
+        device: "till-1".parse().unwrap(),
+        origin: HOSTILE.into(),
+        kind: "fork",
+        found_s: u64::MAX,
+        held: HOSTILE.into(),
+        offered: HOSTILE.into(),
+        proof: vec![HOSTILE.into()],
+        log_key: None,
+        convicts: false,
+    };
+    let body = audit::logs::render_incident(&incident);
+    check("incident", &layout::page(&viewer(), "Incident", Section::Audit, body).0);
+    assert_eq!(
+        incident.files().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["held.note", "offered.note", "evidence.json"]
+    );
+    assert_eq!(incident.file("../held.note"), None);
+    let hit = crate::Hit {
+        device: "till-1".parse().unwrap(),
+        log: 1,
+        index: 2,
+        line: HOSTILE.into(),
+        record: HOSTILE.into(),
+    };
+    let found =
+        crate::Found { hits: vec![hit], next: Some("till-1/1/2".into()), looked: 3, not_looked: vec![HOSTILE.into()] };
+    let body = audit::search::render(&audit::search::Asked::default(), Some(&found));
+    let page = layout::page(&viewer(), "Search", Section::Audit, body).0;
+    check("search", &page);
+    assert!(page.contains("/console/records?after=till-1%2F1%2F2"));
 }
 
 #[test]

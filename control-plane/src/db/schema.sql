@@ -176,3 +176,31 @@ CREATE TABLE IF NOT EXISTS policy_drafts (
 
 -- What the desired state of a device says besides its assignment: the rollout that asked, the policy's target in the catalogue.
 CREATE TABLE IF NOT EXISTS pins (device TEXT PRIMARY KEY, rollout TEXT, policy TEXT) STRICT, WITHOUT ROWID;
+
+-- What happened in the fleet, in one order, for programs that follow it. The numbers are dense and rise with the commits.
+CREATE TABLE IF NOT EXISTS fleet_events (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at_s INTEGER NOT NULL, area TEXT NOT NULL, kind TEXT NOT NULL,
+    subject TEXT NOT NULL, data TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+-- The number given last. Whoever takes the next one has this row until the commit.
+CREATE TABLE IF NOT EXISTS fleet_event_count (one INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- What was last told of each device.
+CREATE TABLE IF NOT EXISTS told_devices (
+    device TEXT PRIMARY KEY, enrolled_s INTEGER NOT NULL, revoked INTEGER NOT NULL, online INTEGER NOT NULL,
+    drift TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who is sent events. The secret follows from the salt and a key of the state directory.
+CREATE TABLE IF NOT EXISTS webhooks (
+    name TEXT PRIMARY KEY, url TEXT NOT NULL, kinds TEXT NOT NULL, salt BLOB NOT NULL, created_s INTEGER NOT NULL,
+    disabled TEXT, delivered INTEGER NOT NULL, failures INTEGER NOT NULL, due_s INTEGER NOT NULL, claimed_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Attempts to deliver, the newest of each.
+CREATE TABLE IF NOT EXISTS webhook_deliveries (
+    attempt INTEGER NOT NULL, hook TEXT NOT NULL, number INTEGER NOT NULL, at_s INTEGER NOT NULL, status INTEGER,
+    took_ms INTEGER NOT NULL, error TEXT NOT NULL, PRIMARY KEY (hook, attempt)
+) STRICT, WITHOUT ROWID;
+-- Events that were given up for a hook.
+CREATE TABLE IF NOT EXISTS webhook_dead (
+    hook TEXT NOT NULL, number INTEGER NOT NULL, at_s INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY (hook, number)
+) STRICT, WITHOUT ROWID;

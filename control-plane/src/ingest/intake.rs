@@ -1,5 +1,7 @@
 //! What one message does to the database, and what is said once that is on the disk. Whatever comes twice counts once.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use outpost_contract::limits::DOCUMENT_BYTES;
 use outpost_contract::topic::Topic;
@@ -9,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{read, sender_of};
 use crate::audit::Request;
-use crate::db::Contact;
+use crate::db::{Contact, NewEvent};
 use crate::fleet::{Fleet, FleetError};
 
 /// Takes messages in. Its methods block.
@@ -39,11 +41,14 @@ impl Intake {
     /// Keeps messages in their order, in one transaction. One that cannot be kept spoils no other.
     pub(super) fn take_all(&self, messages: Vec<(String, Bytes)>) -> Result<Outcome, FleetError> {
         let database = &self.fleet.inner.database;
-        database.together(|| {
+        let began = Instant::now();
+        let taken = database.together(|| {
             let mut whole = Outcome::default();
             for (topic, payload) in messages {
                 let mut outcome = Outcome::default();
-                match database.together(|| self.take(&topic, payload, &mut outcome)) {
+                let taken = database.together(|| self.take(&topic, payload, &mut outcome));
+                self.count(&topic, taken.is_ok());
+                match taken {
                     Ok(()) => {
                         whole.say.append(&mut outcome.say);
                         whole.is_news |= outcome.is_news;
@@ -52,7 +57,16 @@ impl Intake {
                 }
             }
             Ok(whole)
-        })
+        });
+        self.fleet.inner.metrics.transaction(began.elapsed());
+        taken
+    }
+
+    /// Counts a message by the name of its topic, which is one of ours.
+    fn count(&self, topic: &str, is_kept: bool) {
+        if let Some((_, up)) = sender_of(topic, &self.fleet) {
+            self.fleet.inner.metrics.message(kind(up), is_kept);
+        }
     }
 
     fn take(&self, topic: &str, payload: Bytes, outcome: &mut Outcome) -> Result<(), FleetError> {
@@ -153,7 +167,11 @@ impl Intake {
 
     fn on_event(&self, event: Event, outcome: &mut Outcome) -> Result<(), FleetError> {
         tracing::info!(device = %event.device, kind = event.kind.name(), "event");
-        self.fleet.inner.database.keep_event(&event, self.fleet.now_s())?;
+        if self.fleet.inner.database.keep_event(&event, self.fleet.now_s())? {
+            let data = serde_json::json!({ "kind": event.kind.name(), "text": event.text, "at_s": event.at_s });
+            let subject = event.device.to_string();
+            self.fleet.tell(&NewEvent { kind: "device.notice", subject, data })?;
+        }
         outcome.is_news = true;
         let stored = Stored { v: 1, responses: Vec::new(), events: vec![(event.boot, event.sequence)] };
         self.say(&event.device, Down::Stored, &stored, outcome);
@@ -191,6 +209,20 @@ impl Intake {
         if let Ok(payload) = serde_json::to_vec(document) {
             outcome.say.push(Saying { topic, payload: payload.into(), expiry_s: None });
         }
+    }
+}
+
+/// What a message is, for measurements.
+fn kind(up: Up) -> &'static str {
+    match up {
+        Up::Hello => "hello",
+        Up::Presence => "presence",
+        Up::Reported => "reported",
+        Up::BlobRequest => "blob_request",
+        Up::AuditCheckpoint => "audit_checkpoint",
+        Up::AuditEntries => "audit_entries",
+        Up::Response => "response",
+        Up::Event => "event",
     }
 }
 

@@ -83,6 +83,53 @@ impl DatabaseState {
     }
 }
 
+impl DatabaseState {
+    /// The evidence against all logs after a number, with their numbers, which rise for ever; at most so many.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn evidence_after(&self, number: i64, most: u32) -> Result<Vec<(i64, Evidence)>, StateError> {
+        self.with("read", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT suspicion, held, offered, proof, found_s, origin, id FROM evidence WHERE id > ?1 ORDER BY id
+                 LIMIT ?2",
+            )?;
+            let rows = statement.query_map((number, most), |row| {
+                let origin: String = row.get(5)?;
+                Ok((row.get(6)?, evidence_of(row, origin)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// How many pieces of evidence there are.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn evidence_count(&self) -> Result<u64, StateError> {
+        self.with("read", |connection| connection.query_row("SELECT count(*) FROM evidence", (), |row| row.get(0)))
+    }
+
+    /// The evidence against all logs whose names begin so, with its numbers.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn evidence_under(&self, stem: &str) -> Result<Vec<(i64, Evidence)>, StateError> {
+        self.with("read", |connection| {
+            // Every name that begins so lies between these two, and an index leads there.
+            let mut statement = connection.prepare_cached(
+                "SELECT suspicion, held, offered, proof, found_s, origin, id FROM evidence
+                 WHERE origin >= ?1 AND origin < ?2 ORDER BY id",
+            )?;
+            let rows = statement.query_map((stem, format!("{stem}\u{10ffff}")), |row| {
+                let origin: String = row.get(5)?;
+                Ok((row.get(6)?, evidence_of(row, origin)?))
+            })?;
+            rows.collect()
+        })
+    }
+}
+
 impl WitnessState for DatabaseState {
     fn latest(&self, origin: &str) -> Result<Option<Witnessed>, StateError> {
         self.with("read", |connection| head_of(connection, origin))
@@ -138,24 +185,24 @@ impl WitnessState for DatabaseState {
             let mut statement = connection.prepare_cached(
                 "SELECT suspicion, held, offered, proof, found_s FROM evidence WHERE origin = ?1 ORDER BY id",
             )?;
-            let rows = statement.query_map([origin], |row| {
-                let (suspicion, proof): (String, Vec<u8>) = (row.get(0)?, row.get(3)?);
-                Ok(Evidence {
-                    origin: origin.to_owned(),
-                    suspicion: Suspicion::from_name(&suspicion).ok_or(rusqlite::Error::InvalidColumnType(
-                        0,
-                        suspicion,
-                        rusqlite::types::Type::Text,
-                    ))?,
-                    held: row.get(1)?,
-                    offered: row.get(2)?,
-                    proof: proof.as_chunks::<32>().0.to_vec(),
-                    found_s: row.get(4)?,
-                })
-            })?;
+            let rows = statement.query_map([origin], |row| evidence_of(row, origin.to_owned()))?;
             rows.collect()
         })
     }
+}
+
+fn evidence_of(row: &rusqlite::Row<'_>, origin: String) -> rusqlite::Result<Evidence> {
+    let (suspicion, proof): (String, Vec<u8>) = (row.get(0)?, row.get(3)?);
+    let known = Suspicion::from_name(&suspicion);
+    let unknown = || rusqlite::Error::InvalidColumnType(0, suspicion.clone(), rusqlite::types::Type::Text);
+    Ok(Evidence {
+        origin,
+        suspicion: known.ok_or_else(unknown)?,
+        held: row.get(1)?,
+        offered: row.get(2)?,
+        proof: proof.as_chunks::<32>().0.to_vec(),
+        found_s: row.get(4)?,
+    })
 }
 
 fn head_of(connection: &Connection, origin: &str) -> rusqlite::Result<Option<Witnessed>> {

@@ -1,0 +1,115 @@
+//! `/v1/events`: what happened in the fleet, in order; `/v1/webhooks`: who is sent it.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::identity::Operator;
+use crate::db::{Delivery, Webhook};
+use crate::fleet::Fleet;
+use crate::people::Act;
+use crate::signals::{Deliveries, EventPage, NewWebhook};
+
+/// Events of a page if nothing is said.
+const PER_PAGE: u32 = 100;
+
+/// Which events are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WantedEvents {
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+    /// `device.lost`, or `device`.
+    #[serde(default)]
+    kind: String,
+}
+
+/// The text format that every Prometheus reads.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /metrics`, for whoever may see devices.
+pub(crate) async fn metrics(Operator(actor): Operator, State(fleet): State<Fleet>) -> Result<Response, ApiError> {
+    fleet.run_as(actor, Act::See, "metrics", |_| Ok(())).await?;
+    Ok(([(CONTENT_TYPE, TEXT)], fleet.metrics_page().await?).into_response())
+}
+
+pub(crate) async fn events(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    wanted: Result<Query<WantedEvents>, QueryRejection>,
+) -> Result<Json<EventPage>, ApiError> {
+    let Query(WantedEvents { after, limit, kind }) = wanted?;
+    let limit = limit.unwrap_or(PER_PAGE);
+    let read = move |fleet: &Fleet| fleet.fleet_events(after.max(0), &kind, limit);
+    Ok(Json(fleet.run_as(actor, Act::See, "events", read).await?))
+}
+
+/// An address can hold a secret of its receiver: not for everybody who may see devices.
+pub(crate) async fn webhooks(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+) -> Result<Json<Vec<Webhook>>, ApiError> {
+    Ok(Json(fleet.run_as(actor, Act::Administer, "webhooks", Fleet::webhooks).await?))
+}
+
+pub(crate) async fn add_webhook(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    new: Result<Json<NewWebhook>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let Json(new) = new?;
+    let name = new.name.clone();
+    let secret = fleet.run_as(actor, Act::Administer, &new.name.clone(), move |fleet| fleet.add_webhook(&new)).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "name": name, "secret": secret }))))
+}
+
+pub(crate) async fn remove_webhook(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(name) = name?;
+    fleet.run_as(actor, Act::Administer, &name.clone(), move |fleet| fleet.remove_webhook(&name)).await?;
+    Ok(Json(json!({ "removed": true })))
+}
+
+pub(crate) async fn retry_webhook(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(name) = name?;
+    fleet.run_as(actor, Act::Administer, &name.clone(), move |fleet| fleet.retry_webhook(&name)).await?;
+    Ok(Json(json!({ "retried": true })))
+}
+
+/// Sends `webhook.test`; a receiver that fails is told in the answer, not by its status.
+pub(crate) async fn test_webhook(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Delivery>, ApiError> {
+    let Path(name) = name?;
+    fleet.run_as(actor, Act::Administer, &name, |_| Ok(())).await?;
+    Ok(Json(fleet.test_webhook(&name).await?))
+}
+
+pub(crate) async fn deliveries(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Deliveries>, ApiError> {
+    let Path(name) = name?;
+    let read = {
+        let name = name.clone();
+        move |fleet: &Fleet| fleet.webhook_deliveries(&name)
+    };
+    Ok(Json(fleet.run_as(actor, Act::Administer, name, read).await?))
+}

@@ -1,0 +1,36 @@
+//! Names of what is measured. Alert rules and dashboards rely on them.
+
+pub(crate) const BUILD: &str = "outpost_control_build_info";
+pub(crate) const DEVICES: &str = "outpost_control_devices";
+pub(crate) const REVOKED: &str = "outpost_control_devices_revoked";
+pub(crate) const ONLINE: &str = "outpost_control_devices_online";
+pub(crate) const DRIFTING: &str = "outpost_control_devices_drifting";
+pub(crate) const REASONS: &str = "outpost_control_drift_reasons";
+pub(crate) const MODELS: &str = "outpost_control_devices_by_model";
+pub(crate) const AGENTS: &str = "outpost_control_devices_by_agent";
+pub(crate) const POLICIES: &str = "outpost_control_devices_by_policy_version";
+pub(crate) const BEHIND: &str = "outpost_control_devices_by_versions_behind";
+pub(crate) const CERTIFICATES: &str = "outpost_control_certificates_expiring";
+pub(crate) const RENEWALS: &str = "outpost_control_certificate_renewals_overdue";
+pub(crate) const DEAD_LETTERS: &str = "outpost_control_device_dead_letters";
+pub(crate) const ROLLOUTS: &str = "outpost_control_rollouts";
+pub(crate) const BROKER: &str = "outpost_control_broker_connected";
+pub(crate) const COMMANDS: &str = "outpost_control_commands_unanswered";
+pub(crate) const EVENTS: &str = "outpost_control_events_total";
+pub(crate) const HOOKS: &str = "outpost_control_webhook_backlog_events";
+pub(crate) const HOOK_FAILURES: &str = "outpost_control_webhook_failures";
+pub(crate) const HOOK_DEAD: &str = "outpost_control_webhook_dead_events";
+pub(crate) const OWN_RECORDS: &str = "outpost_control_own_records_waiting";
+pub(crate) const DATABASE_PROBE: &str = "outpost_control_database_probe_seconds";
+pub(crate) const DATABASE_BYTES: &str = "outpost_control_database_bytes";
+pub(crate) const INCIDENTS: &str = "outpost_control_audit_incidents";
+pub(crate) const GATHER: &str = "outpost_control_gather_seconds";
+pub(crate) const LOGS: &str = "outpost_control_audit_logs";
+pub(crate) const LOGS_BEHIND: &str = "outpost_control_audit_logs_behind";
+pub(crate) const MISSING: &str = "outpost_control_audit_missing_records";
+pub(crate) const UNCOSIGNED: &str = "outpost_control_audit_uncosigned_records";
+pub(crate) const MIRRORS_AGE: &str = "outpost_control_audit_measured_age_seconds";
+pub(crate) const REQUESTS: &str = "outpost_control_http_requests_total";
+pub(crate) const REQUEST_SECONDS: &str = "outpost_control_http_request_seconds";
+pub(crate) const MESSAGES: &str = "outpost_control_ingest_messages_total";
+pub(crate) const TRANSACTION_SECONDS: &str = "outpost_control_ingest_transaction_seconds";
