@@ -4,7 +4,6 @@ mod catalogue;
 mod certificates;
 mod codes;
 mod commands;
-mod console;
 mod device_keys;
 mod devices;
 mod enrol_requests;
@@ -16,6 +15,7 @@ mod invitations;
 mod people;
 mod reports;
 mod sites;
+mod touched;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
 pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
+pub(crate) use touched::Touched;
 
 /// How long a write of another process (the command line beside the server) is waited for.
 const BUSY: Duration = Duration::from_secs(10);

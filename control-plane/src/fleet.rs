@@ -25,6 +25,7 @@ use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
 use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
+use crate::inventory::Index;
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
 use crate::neighbours::Neighbours;
 use crate::people::People;
@@ -255,6 +256,8 @@ pub(crate) struct Inner {
     /// Who serves chunks to its site.
     pub(crate) neighbours: Neighbours,
     pub(crate) nonces: Nonces,
+    /// What is known of all devices, in memory.
+    pub(crate) index: Index,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
     /// True while the control plane is connected to its broker.
@@ -326,6 +329,7 @@ impl Fleet {
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
             nonces: Nonces::new().map_err(FleetError::Random)?,
+            index: Index::open(&database),
             broker: RwLock::new(None),
             linked: AtomicBool::new(false),
             changed: watch::Sender::new(0),

@@ -45,16 +45,22 @@ pub(super) enum Notice {
     Revoked,
     Accepted,
     Rejected,
+    Labelled,
+    GroupKept,
+    GroupRemoved,
 }
 
 impl Notice {
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 9] = [
         (Self::Commanded, "commanded", "The command was signed; its answer appears below."),
         (Self::Assigned, "assigned", "The assignment was signed for the device."),
         (Self::Placed, "placed", "The device's site was changed."),
         (Self::Revoked, "revoked", "The device was revoked: it is let in no longer."),
         (Self::Accepted, "accepted", "The key may enrol: the device gets its certificate when it asks again."),
         (Self::Rejected, "rejected", "The request was refused."),
+        (Self::Labelled, "labelled", "The device's labels were changed."),
+        (Self::GroupKept, "group-kept", "The group was kept."),
+        (Self::GroupRemoved, "group-removed", "The group was removed; its devices stay as they are."),
     ];
 
     pub(super) fn name(self) -> &'static str {
