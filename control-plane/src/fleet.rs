@@ -436,7 +436,9 @@ impl Fleet {
         if let Some(site) = site.filter(|site| site.parse::<DeviceId>().is_err()) {
             return Err(FleetError::Site(site.chars().take(80).collect()));
         }
-        Ok(self.inner.database.set_site(device, site)?)
+        self.inner.database.set_site(device, site)?;
+        self.tell_news();
+        Ok(())
     }
 
     /// Lets a device in no longer: its sessions end and are forgotten, what is retained for it is withdrawn, its certificate
@@ -563,7 +565,7 @@ impl Fleet {
         self.inner.changed.send_modify(|count| *count += 1);
     }
 
-    /// Wakes whoever waits for a device.
+    /// Wakes whoever waits for a device, and pages that are looked at.
     pub(crate) fn tell_news(&self) {
         self.inner.news.send_modify(|count| *count += 1);
     }

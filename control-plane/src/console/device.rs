@@ -98,7 +98,7 @@ pub(super) fn render(view: &DevicePage, viewer: &Viewer) -> Markup {
                 }
             }
             @if device.drift.is_drift() { (drift(device)) }
-            div.grid {
+            div.grid.four {
                 (running(device, view.transfer.as_ref()))
                 @if let Some(machine) = &device.machine { (resources(machine, view.now_s)) }
                 (identity(view))
@@ -121,13 +121,29 @@ pub(super) fn render(view: &DevicePage, viewer: &Viewer) -> Markup {
 /// Why it is not what it should be, in words and numbers of its own.
 fn drift(device: &DeviceView) -> Markup {
     let (_, tone) = standing::shown(device.drift.state());
+    // What stands apart is not said twice.
+    let apart = [&device.last_error, &device.next_retry];
+    let others =
+        || device.reasons.iter().filter(|reason| !apart.iter().any(|one| one.as_ref() == Some(&reason.detail)));
     html! {
         section.card.drift.(tone) {
             h2 { "Not in step" }
-            p.lead { (format::shown(&device.words, MOST_TEXT)) }
-            @if !device.reasons.is_empty() {
+            @if device.reasons.is_empty() { p.lead { (format::shown(&device.words, MOST_TEXT)) } }
+            dl {
+                @if let Some(error) = &device.last_error {
+                    dt { "Last error" }
+                    dd {
+                        @for reason in device.reasons.iter().filter(|reason| reason.detail == *error).take(1) {
+                            (badge("warn", &standing::plain(&code(reason.code)))) " " strong { (format::shown(&reason.subject, 120)) } " "
+                        }
+                        (format::shown(error, MOST_TEXT))
+                    }
+                }
+                @if let Some(retry) = &device.next_retry { dt { "Tries again" } dd { (format::shown(retry, MOST_TEXT)) } }
+            }
+            @if others().next().is_some() {
                 ul.reasons {
-                    @for reason in &device.reasons {
+                    @for reason in others() {
                         li {
                             (badge("warn", &standing::plain(&code(reason.code))))
                             strong { (format::shown(&reason.subject, 120)) }
@@ -135,10 +151,6 @@ fn drift(device: &DeviceView) -> Markup {
                         }
                     }
                 }
-            }
-            dl {
-                @if let Some(error) = &device.last_error { dt { "Last error" } dd { (format::shown(error, MOST_TEXT)) } }
-                @if let Some(retry) = &device.next_retry { dt { "Tries again" } dd { (format::shown(retry, MOST_TEXT)) } }
             }
         }
     }
@@ -173,7 +185,7 @@ fn running(device: &DeviceView, transfer: Option<&TransferProgress>) -> Markup {
                 dd { @if device.policy_version > 0 { "version " (device.policy_version) } @else { "none" } }
                 dt { "State" } dd { (device.applied_version) " of " (device.desired_version) " in force" }
                 dt { "Answered" } dd { (device.answered) ", refused " (device.refused) }
-                @if device.backlog > 0 { dt { "Waits to be sent" } dd { (device.backlog) " messages" } }
+                @if device.backlog > 0 { dt { "Waits to be sent" } dd { (device.backlog) @if device.backlog == 1 { " message" } @else { " messages" } } }
                 @if device.dead_letters > 0 {
                     dt { "Given up" } dd { (badge("bad", &format!("{} messages", device.dead_letters))) }
                 }
@@ -338,7 +350,7 @@ fn events(view: &DevicePage) -> Markup {
                 @for event in view.events.iter().take(NEWEST) {
                     li {
                         span.when { (format::time(event.at_s)) }
-                        (badge("dim", &format::shown(&event.kind, 40)))
+                        (badge("dim", &standing::plain(&event.kind)))
                         span { (format::shown(&event.text, MOST_TEXT)) }
                     }
                 }

@@ -151,8 +151,8 @@ fn list(view: &DevicesPage) -> Markup {
             },
         }
         @if view.rows.devices.is_empty() {
-            p.empty-state {
-                @if view.of == 0 && view.understood.is_ok() { "No device has enrolled yet." } @else { "No device matches." }
+            @if view.understood.is_ok() {
+                p.empty-state { @if view.of == 0 { "No device has enrolled yet." } @else { "No device matches." } }
             }
         } @else {
             div.scroll tabindex="0" role="group" aria-label="Table of devices" { (table(view)) }
@@ -208,9 +208,9 @@ fn table(view: &DevicesPage) -> Markup {
         table.devices {
             thead {
                 tr {
-                    @for name in ["Device", "State", "Presence", "Site", "Runs", "Speed", "Policy", "Agent", "Certificate"] {
-                        th scope="col" { (name) }
-                    }
+                    @for name in ["Device", "State", "Presence", "Site", "Runs", "Speed"] { th scope="col" { (name) } }
+                    @for name in ["Policy", "Agent"] { th.extra scope="col" { (name) } }
+                    th scope="col" { "Certificate" }
                 }
             }
             tbody { @for device in &view.rows.devices { (row(device, view.now_s)) } }
@@ -232,8 +232,8 @@ fn row(device: &DeviceView, now_s: i64) -> Markup {
             td { (device.site.as_deref().map_or_else(dash, |site| format::shown(site, 64))) }
             td { (device.runs.as_ref().map_or_else(dash, |runs| runs.model.to_string())) }
             td.number { (device.runs.as_ref().map_or_else(dash, |runs| format::milli(runs.tokens_per_second_milli))) }
-            td.number { @if device.policy_version > 0 { (device.policy_version) } @else { "–" } }
-            td { (format::shown(&device.agent, 40)) }
+            td.number.extra { @if device.policy_version > 0 { (device.policy_version) } @else { "–" } }
+            td.extra { (format::shown(&device.agent, 40)) }
             td { (certificate(device)) }
         }
     }

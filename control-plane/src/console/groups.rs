@@ -137,7 +137,7 @@ fn editor(view: &GroupsPage) -> Markup {
     html! {
         section.card {
             h2 { "Make or change a group" }
-            form method="post" action="/console/groups" data-preview="live-preview" {
+            form.narrow method="post" action="/console/groups" data-preview="live-preview" {
                 label for="name" { "Name" }
                 input id="name" name="name" required maxlength="64" autocomplete="off" spellcheck="false" value=(view.tried.name);
                 label for="selector" { "Devices that it means, as a selector" }

@@ -104,7 +104,7 @@ fn pictures(view: &OverviewPage) -> Markup {
                 (picture::bars(&commonest(&fleet.agents, |agent| devices_where(&format!("agent={agent}")))))
             }
             section.card {
-                h2 { "Speed " span.unit { "tokens per second, self-test" } }
+                h2 { "Speed " span.unit { "tokens per second, from" } }
                 (picture::columns("Devices by tokens per second", &speeds(&fleet.speeds)))
                 @if fleet.never_measured > 0 { p.small { (fleet.never_measured) " never said what their machine can give." } }
             }
@@ -200,7 +200,7 @@ fn certificates(buckets: &[Bucket]) -> Vec<Part> {
     classes(buckets, tone, |lower, upper| match upper {
         Some(0) => "expired".to_owned(),
         Some(upper) => format!("< {upper}"),
-        None => format!("≥ {lower}"),
+        None => format!("{lower}+"),
     })
 }
 

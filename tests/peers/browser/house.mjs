@@ -47,6 +47,7 @@ export class House {
 
   constructor(programs) {
     this.programs = programs;
+    process.on("exit", () => this.children.forEach((child) => child.kill("SIGKILL")));
   }
 
   /** Runs `outpost-control` on this fleet and reads what it answers. */
@@ -121,9 +122,12 @@ export class House {
     if (settings) fs.writeFileSync(path.join(state, "outpost.toml"), settings);
     const how = code ? ["--code", code] : ["--name", name, "--wait", "2"];
     const words = ["--state", state, "enroll", "--server", this.url, "--ca", this.ca(), ...how];
-    return new Promise((resolve, reject) => {
+    const enrolled = new Promise((resolve, reject) => {
       execFile(path.join(this.programs, "outpost"), words, (error, _, told) => (error ? reject(new Error(told)) : resolve()));
     });
+    // Whoever waits for it hears of an error; nobody may be waiting any more.
+    enrolled.catch(() => {});
+    return enrolled;
   }
 
   async runDevice(name) {
@@ -135,7 +139,7 @@ export class House {
   person(name, roles, { authenticator = false } = {}) {
     const { code } = this.control("person", "add", name, ...roles.flatMap((role) => ["--role", role]));
     const otpauth = authenticator ? this.control("person", "totp", name).otpauth : null;
-    return { name, code, otpauth, password: `a long enough secret of ${name}` };
+    return { name, code, otpauth, password: `seven mild otters ${this.children.length} swim at dusk` };
   }
 
   /** Writes into the database as no command and no device could: what is shown must be harmless whatever got there. */
@@ -151,7 +155,8 @@ export class House {
 
   async stop() {
     for (const child of this.children) child.kill("SIGTERM");
-    await Promise.all(this.children.map((child) => child.exitCode ?? new Promise((resolve) => child.once("exit", resolve))));
+    const hasEnded = (child) => child.exitCode !== null || child.signalCode !== null;
+    await Promise.all(this.children.map((child) => hasEnded(child) || new Promise((resolve) => child.once("exit", resolve))));
     fs.rmSync(this.folder, { recursive: true, force: true });
   }
 }
