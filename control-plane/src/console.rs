@@ -10,6 +10,7 @@ mod device;
 mod devices;
 mod enrol;
 mod format;
+mod groups;
 mod layout;
 mod live;
 mod models;
@@ -18,6 +19,7 @@ mod people;
 mod picture;
 mod policies;
 mod rollouts;
+mod standing;
 mod viewer;
 
 #[cfg(test)]
@@ -51,6 +53,9 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/devices/{device}/assignment", post(device::assign))
         .route("/console/devices/{device}/site", post(device::set_site))
         .route("/console/devices/{device}/revoke", post(device::revoke))
+        .route("/console/devices/{device}/labels", post(groups::label))
+        .route("/console/groups", get(groups::show).post(groups::keep))
+        .route("/console/groups/remove", post(groups::remove))
         .route("/console/models", get(models::show))
         .route("/console/rollouts", get(rollouts::show))
         .route("/console/rollouts/{name}", get(rollouts::show_one))

@@ -5,7 +5,6 @@ mod catalogue;
 mod certificates;
 mod codes;
 mod commands;
-mod console;
 mod device_keys;
 mod devices;
 mod enrol_requests;
@@ -19,6 +18,7 @@ mod people;
 mod policy_drafts;
 mod reports;
 mod sites;
+mod touched;
 mod webhooks;
 
 use std::path::Path;
@@ -52,6 +52,7 @@ pub use invitations::{AllowedKey, OpenCode};
 pub use people::{ApiToken, Person, Session};
 pub(crate) use policy_drafts::DraftRow;
 pub(crate) use reports::Contact;
+pub(crate) use touched::Touched;
 pub use webhooks::{DeadEvent, Delivery, Webhook};
 
 /// How long a write of another process (the command line beside the server) is waited for.

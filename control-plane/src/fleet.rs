@@ -25,6 +25,7 @@ use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
 use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
+use crate::inventory::Index;
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
 use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
@@ -276,6 +277,8 @@ pub(crate) struct Inner {
     /// Who serves chunks to its site.
     pub(crate) neighbours: Neighbours,
     pub(crate) nonces: Nonces,
+    /// What is known of all devices, in memory.
+    pub(crate) index: Index,
     /// Where the broker listens, while it does.
     pub(crate) broker: RwLock<Option<SocketAddr>>,
     /// True while the control plane is connected to its broker.
@@ -348,6 +351,7 @@ impl Fleet {
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
             nonces: Nonces::new().map_err(FleetError::Random)?,
+            index: Index::open(&database),
             broker: RwLock::new(None),
             linked: AtomicBool::new(false),
             changed: watch::Sender::new(0),
@@ -454,7 +458,9 @@ impl Fleet {
         if let Some(site) = site.filter(|site| site.parse::<DeviceId>().is_err()) {
             return Err(FleetError::Site(site.chars().take(80).collect()));
         }
-        Ok(self.inner.database.set_site(device, site)?)
+        self.inner.database.set_site(device, site)?;
+        self.tell_news();
+        Ok(())
     }
 
     /// Lets a device in no longer: its sessions end and are forgotten, what is retained for it is withdrawn, its certificate
@@ -581,7 +587,7 @@ impl Fleet {
         self.inner.changed.send_modify(|count| *count += 1);
     }
 
-    /// Wakes whoever waits for a device.
+    /// Wakes whoever waits for a device, and pages that are looked at.
     pub(crate) fn tell_news(&self) {
         self.inner.news.send_modify(|count| *count += 1);
     }

@@ -1,13 +1,14 @@
 //! The inventory: devices by name, page or selector; what is known of each, how far each is from what it should run.
 //!
 //! ```text
-//! report ──► facts, in columns, in its transaction ──► rows, 500 at a time ──► selector ──► views, overview, what-if
+//! report ──► facts, in columns, in its transaction ──► rows in memory (`index`) ──► selector ──► views, overview, what-if
 //! ```
 
 #[cfg(any(test, feature = "crowd"))]
 mod crowd;
 mod drift;
 mod groups;
+mod index;
 mod overview;
 mod view;
 mod what_if;
@@ -22,11 +23,13 @@ use outpost_contract::DeviceId;
 use outpost_selector::{Facts, Selector};
 use serde::{Deserialize, Serialize};
 
-use crate::db::{AFTER_ALL, DeviceSummary, Row};
+use crate::db::{DeviceSummary, Row};
 use crate::fleet::{Fleet, FleetError};
 
 pub use drift::{Cause, Drift};
 pub use groups::Group;
+pub(crate) use index::Index;
+use index::Known;
 pub use overview::{Bucket, Overview, SiteCount};
 pub use view::{CertificateState, CertificateView, ClockView, DeviceView, Machine, Runs};
 pub use what_if::{Answer, Lack, Question, WhatIf};
@@ -75,7 +78,6 @@ struct Desk {
 impl Desk {
     fn facts(&self, row: &Row) -> Facts {
         let drift = Drift::of(row, &[], self.desired_s);
-        let since = |at_s: i64| u64::try_from(self.now_s.saturating_sub(at_s)).unwrap_or(0);
         let said = row.said.as_ref();
         let words = |text: &str| text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
         Facts {
@@ -100,15 +102,23 @@ impl Desk {
             backlog: said.map(|said| said.backlog),
             dead_letters: said.map(|said| said.dead_letters),
             speed_milli: said.and_then(|said| said.speed_milli),
-            seen_ago_s: row.seen_s.map(since),
-            enrolled_ago_s: Some(since(row.enrolled_s)),
-            certificate_left_s: row.certificate_not_after_s.map(|end_s| u64::try_from(end_s - self.now_s).unwrap_or(0)),
+            seen_ago_s: row.seen_s.map(|at_s| self.since(at_s)),
+            enrolled_ago_s: Some(self.since(row.enrolled_s)),
+            certificate_left_s: self.left(row.certificate_not_after_s),
             online: row.online && row.revoked_s.is_none(),
             revoked: row.revoked_s.is_some(),
             assigned: row.is_assigned,
             drift: drift.is_drift(),
             measured: said.is_some_and(|said| said.measured_at_s.is_some()),
         }
+    }
+
+    fn since(&self, at_s: i64) -> u64 {
+        u64::try_from(self.now_s.saturating_sub(at_s)).unwrap_or(0)
+    }
+
+    fn left(&self, end_s: Option<i64>) -> Option<u64> {
+        end_s.map(|end_s| u64::try_from(end_s.saturating_sub(self.now_s)).unwrap_or(0))
     }
 
     fn view(&self, row: &Row, summary: DeviceSummary) -> DeviceView {
@@ -178,7 +188,7 @@ impl Fleet {
     /// If the database fails.
     pub fn select(&self, selector: &Selector) -> Result<Vec<DeviceId>, FleetError> {
         let mut chosen = Vec::new();
-        self.each(selector, "", |_, row| {
+        self.each(&self.desk()?, selector, "", |row| {
             chosen.extend(row.device.parse::<DeviceId>().ok());
             true
         })?;
@@ -193,17 +203,15 @@ impl Fleet {
         let selector = self.selector(text)?;
         let mut preview =
             Preview { selector: text.parse::<Selector>()?.to_string(), count: 0, of: 0, first: Vec::new() };
-        let desk = self.desk()?;
-        self.rows("", |row| {
+        for known in self.known(&self.desk()?)?.iter() {
             preview.of += 1;
-            if selector.matches(&desk.facts(row)) {
+            if selector.matches(&known.facts) {
                 preview.count += 1;
                 if preview.first.len() < PREVIEWED {
-                    preview.first.extend(row.device.parse::<DeviceId>().ok());
+                    preview.first.extend(known.row.device.parse::<DeviceId>().ok());
                 }
             }
-            true
-        })?;
+        }
         Ok(preview)
     }
 
@@ -218,7 +226,7 @@ impl Fleet {
         let desk = self.desk()?;
         // One more than is shown tells whether there is more.
         let mut rows: Vec<Row> = Vec::new();
-        self.each(selector, after.map_or("", DeviceId::as_str), |_, row| {
+        self.each(&desk, selector, after.map_or("", DeviceId::as_str), |row| {
             rows.push(row.clone());
             rows.len() <= limit
         })?;
@@ -236,15 +244,19 @@ impl Fleet {
         Ok(Page { devices, next: last.filter(|_| is_more) })
     }
 
-    /// Shows the rows after `after` that a selector means, until `show` has seen enough.
+    /// Shows the rows after `after` that a selector means, by name, until `show` has seen enough.
     fn each(
         &self,
+        desk: &Desk,
         selector: &Selector,
         after: &str,
-        mut show: impl FnMut(&Desk, &Row) -> bool,
+        mut show: impl FnMut(&Row) -> bool,
     ) -> Result<(), FleetError> {
-        let desk = self.desk()?;
-        self.rows(after, |row| !selector.matches(&desk.facts(row)) || show(&desk, row))
+        let rows = self.known(desk)?;
+        let start = rows.partition_point(|known| known.row.device.as_str() <= after);
+        let mut chosen = rows[start..].iter().filter(|known| selector.matches(&known.facts));
+        chosen.all(|known: &std::sync::Arc<Known>| show(&known.row));
+        Ok(())
     }
 
     /// Shows the rows after `after`, by name, until `show` has seen enough.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::overview::Overview;
+use super::overview::OverviewPage;
 use crate::audit::MirrorSummary;
 use crate::fleet::{Fleet, FleetError};
 
@@ -19,7 +19,7 @@ const REST: u32 = 9;
 /// The two views that go over the whole fleet.
 #[derive(Debug, Default)]
 pub(super) struct Boards {
-    pub(super) overview: Cached<Overview>,
+    pub(super) overview: Cached<OverviewPage>,
     pub(super) mirrors: Cached<Vec<MirrorSummary>>,
 }
 

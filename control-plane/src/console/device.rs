@@ -7,17 +7,17 @@ use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Extension, Path, State};
 use axum::response::{Html, Response};
 use maud::{Markup, html};
-use outpost_contract::{DeviceId, Measurements, Operation, Reported};
+use outpost_contract::{DeviceId, Operation, ReasonCode, TransferProgress};
 use serde::Deserialize;
 
 use super::cached::Boards;
 use super::layout::{self, Notice, Section, badge, done};
-use super::overview::Standing;
 use super::viewer::{PageError, Viewer};
-use super::{format, picture};
+use super::{format, groups, picture, standing};
 use crate::audit::MirrorSummary;
-use crate::db::{Assignment, CommandRecord, DeviceSummary, StoredEvent};
+use crate::db::{Assignment, CommandRecord, StoredEvent};
 use crate::fleet::{Fleet, FleetError};
+use crate::inventory::{CertificateState, ClockView, DeviceView, Drift, Machine};
 use crate::people::Act;
 
 /// Events and commands that are shown.
@@ -31,10 +31,10 @@ const MOST_TEXT: usize = 400;
 
 /// What the page shows.
 #[derive(Debug)]
-pub(super) struct DeviceView {
-    pub(super) summary: DeviceSummary,
-    /// When its newest certificate ends.
-    pub(super) certificate_end_s: Option<i64>,
+pub(super) struct DevicePage {
+    pub(super) device: DeviceView,
+    /// What it fetches.
+    pub(super) transfer: Option<TransferProgress>,
     pub(super) commands: Vec<CommandRecord>,
     pub(super) events: Vec<StoredEvent>,
     /// Models that it can be assigned.
@@ -44,10 +44,10 @@ pub(super) struct DeviceView {
 }
 
 /// Fills the view but for the mirrors, which are made for all devices at once.
-fn view(fleet: &Fleet, device: &DeviceId) -> Result<DeviceView, FleetError> {
-    Ok(DeviceView {
-        summary: fleet.device(device)?,
-        certificate_end_s: fleet.inner.database.certificate_end(device)?,
+fn view(fleet: &Fleet, device: &DeviceId) -> Result<DevicePage, FleetError> {
+    Ok(DevicePage {
+        device: fleet.view(device)?,
+        transfer: fleet.device(device)?.reported.and_then(|reported| reported.transfer),
         commands: fleet.commands(device)?,
         events: fleet.events(device)?,
         models: super::models::names(&fleet.targets()?),
@@ -70,74 +70,83 @@ pub(super) async fn show(
     Ok(layout::page(&viewer, device.as_str(), Section::Devices, render(&view, &viewer)))
 }
 
-pub(super) fn render(view: &DeviceView, viewer: &Viewer) -> Markup {
-    let device = &view.summary;
-    let standing = Standing::of(device);
+fn is_revoked(device: &DeviceView) -> bool {
+    matches!(device.drift, Drift::Revoked { .. })
+}
+
+pub(super) fn render(view: &DevicePage, viewer: &Viewer) -> Markup {
+    let device = &view.device;
     html! {
         p.crumb { a href="/console/devices" { "All devices" } }
         div #live-device data-live {
             p.state {
-                (badge(standing.tone(), standing.words())) " "
-                (device.seen_s.map_or_else(|| "never heard of".to_owned(), |seen_s| {
-                    format!("last heard of {}", format::from_now(seen_s, view.now_s))
-                }))
-                @if let Some(site) = &device.site { " · site " (format::shown(site, 64)) }
-            }
-            div.grid {
-                @if let Some(reported) = &device.reported { (running(device, reported)) }
-                @if let Some(measured) = device.reported.as_ref().and_then(|reported| reported.measurements.as_ref()) {
-                    (resources(measured, view.now_s))
+                (standing::state(device)) " " (standing::presence(device, view.now_s))
+                @if let Some(site) = &device.site {
+                    span {
+                        "site "
+                        @match standing::devices_where(&format!("site={}", standing::quoted(site))) {
+                            Some(link) => a href=(link) { (format::shown(site, 64)) },
+                            None => (format::shown(site, 64)),
+                        }
+                    }
                 }
+                @for group in &device.groups {
+                    @match standing::devices_where(&format!("group={group}")) {
+                        Some(link) => a.chip.group href=(link) { (group) },
+                        None => span.chip.group { (group) },
+                    }
+                }
+            }
+            @if device.drift.is_drift() { (drift(device)) }
+            div.grid.four {
+                (running(device, view.transfer.as_ref()))
+                @if let Some(machine) = &device.machine { (resources(machine, view.now_s)) }
                 (identity(view))
                 (audit(view))
-                @if let Some(reported) = device.reported.as_ref().filter(|reported| !reported.plan.is_empty()) {
+                @if !device.plan.is_empty() {
                     section.card.wide {
                         h2 { "Plan, and why others lost" }
-                        ol.plan { @for line in &reported.plan { li { (format::shown(line, MOST_TEXT)) } } }
+                        ol.plan { @for line in &device.plan { li { (format::shown(line, MOST_TEXT)) } } }
                     }
                 }
                 (commands(view))
                 (events(view))
             }
         }
-        @if device.revoked_s.is_none() { (actions(view, viewer)) }
+        (labels(view, viewer))
+        @if !is_revoked(device) { (actions(view, viewer)) }
     }
 }
 
-fn running(device: &DeviceSummary, reported: &Reported) -> Markup {
+/// Why it is not what it should be, in words and numbers of its own.
+fn drift(device: &DeviceView) -> Markup {
+    let (_, tone) = standing::shown(device.drift.state());
+    // What stands apart is not said twice.
+    let apart = [&device.last_error, &device.next_retry];
+    let others =
+        || device.reasons.iter().filter(|reason| !apart.iter().any(|one| one.as_ref() == Some(&reason.detail)));
     html! {
-        section.card {
-            h2 { "In force" }
+        section.card.drift.(tone) {
+            h2 { "Not in step" }
+            @if device.reasons.is_empty() { p.lead { (format::shown(&device.words, MOST_TEXT)) } }
             dl {
-                dt { "Model" }
-                dd { @match &reported.model { Some(installed) => (installed.model), None => "none" } }
-                @if let Some(installed) = &reported.model {
-                    dt { "Variant" } dd { (installed.target) }
-                    dt { "Speed" }
-                    dd { (format::milli(installed.self_test_tokens_per_second_milli)) " tokens/s" }
-                    dt { "Context" } dd { (installed.context_tokens) " tokens" }
+                @if let Some(error) = &device.last_error {
+                    dt { "Last error" }
+                    dd {
+                        @for reason in device.reasons.iter().filter(|reason| reason.detail == *error).take(1) {
+                            (badge("warn", &standing::plain(&code(reason.code)))) " " strong { (format::shown(&reason.subject, 120)) } " "
+                        }
+                        (format::shown(error, MOST_TEXT))
+                    }
                 }
-                dt { "Policy" } dd { "version " (reported.policy_version) }
-                dt { "State" }
-                dd { (reported.applied_version) " of " (device.desired_version) " in force" }
-                dt { "Answered" }
-                dd { (reported.activity.answered) ", refused " (reported.activity.refused) }
+                @if let Some(retry) = &device.next_retry { dt { "Tries again" } dd { (format::shown(retry, MOST_TEXT)) } }
             }
-            @if let Some(transfer) = &reported.transfer {
-                h3 { "Fetching " (transfer.target) }
-                (picture::progress("Transfer", transfer.percent(), "accent"))
-                p.small {
-                    (transfer.percent()) " % of " (format::bytes(transfer.total_bytes)) ", "
-                    (format::bytes(transfer.bytes_per_second)) "/s from " (format::shown(&transfer.source, 120))
-                    @if let Some(waiting) = &transfer.waiting_for { "; waits: " (format::shown(waiting, 200)) }
-                }
-            }
-            @if !reported.reasons.is_empty() {
-                h3 { "Not in force, because" }
+            @if others().next().is_some() {
                 ul.reasons {
-                    @for reason in &reported.reasons {
+                    @for reason in others() {
                         li {
-                            (badge("warn", &format::shown(&reason.subject, 120)))
+                            (badge("warn", &standing::plain(&code(reason.code))))
+                            strong { (format::shown(&reason.subject, 120)) }
                             span { (format::shown(&reason.detail, MOST_TEXT)) }
                         }
                     }
@@ -147,53 +156,136 @@ fn running(device: &DeviceSummary, reported: &Reported) -> Markup {
     }
 }
 
-fn resources(measured: &Measurements, now_s: i64) -> Markup {
-    let used = measured.memory_total_bytes.saturating_sub(measured.memory_available_bytes);
-    let percent = u128::from(used) * 100 / u128::from(measured.memory_total_bytes.max(1));
+/// As selectors write it.
+fn code(code: ReasonCode) -> String {
+    serde_json::to_value(code).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn running(device: &DeviceView, transfer: Option<&TransferProgress>) -> Markup {
     html! {
         section.card {
-            h2 { "Measured " span.unit { (format::from_now(measured.measured_at_s, now_s)) } }
-            (picture::progress("Memory in use", u8::try_from(percent).unwrap_or(100), "accent"))
+            h2 { "In force" }
             dl {
-                dt { "Memory" }
+                dt { "Assigned" }
                 dd {
-                    (format::bytes(measured.memory_available_bytes)) " free of "
-                    (format::bytes(measured.memory_total_bytes))
+                    @match device.assignment.as_ref().map(|assignment| &assignment.model) {
+                        Some(Some(model)) => (model),
+                        Some(None) => "no model",
+                        None => "nothing yet",
+                    }
                 }
-                dt { "Disk free" } dd { (format::bytes(measured.disk_free_bytes)) }
-                dt { "Memory speed" } dd { (format::bytes(measured.memory_read_bytes_per_second)) "/s" }
-                dt { "Processor" } dd { (format::shown(&measured.cpu, 120)) ", " (measured.cores) " cores" }
+                dt { "Model" }
+                dd { @match &device.runs { Some(runs) => (runs.model), None => "none" } }
+                @if let Some(runs) = &device.runs {
+                    dt { "Variant" } dd { (runs.target) }
+                    dt { "Speed" } dd { (format::milli(runs.tokens_per_second_milli)) " tokens/s" }
+                    dt { "Context" } dd { (runs.context_tokens) " tokens" }
+                }
+                dt { "Policy" }
+                dd { @if device.policy_version > 0 { "version " (device.policy_version) } @else { "none" } }
+                dt { "State" } dd { (device.applied_version) " of " (device.desired_version) " in force" }
+                dt { "Answered" } dd { (device.answered) ", refused " (device.refused) }
+                @if device.backlog > 0 { dt { "Waits to be sent" } dd { (device.backlog) @if device.backlog == 1 { " message" } @else { " messages" } } }
+                @if device.dead_letters > 0 {
+                    dt { "Given up" } dd { (badge("bad", &format!("{} messages", device.dead_letters))) }
+                }
+            }
+            @if let Some(transfer) = transfer {
+                h3 { "Fetching " (transfer.target) }
+                (picture::progress("Transfer", transfer.percent(), "accent"))
+                p.small {
+                    (transfer.percent()) " % of " (format::bytes(transfer.total_bytes)) ", "
+                    (format::bytes(transfer.bytes_per_second)) "/s from " (format::shown(&transfer.source, 120))
+                    @if let Some(waiting) = &transfer.waiting_for { "; waits: " (format::shown(waiting, 200)) }
+                }
             }
         }
     }
 }
 
-fn identity(view: &DeviceView) -> Markup {
-    let device = &view.summary;
+fn resources(machine: &Machine, now_s: i64) -> Markup {
+    let used = machine.memory_bytes.saturating_sub(machine.available_bytes);
+    let percent = u128::from(used) * 100 / u128::from(machine.memory_bytes.max(1));
+    html! {
+        section.card {
+            h2 { "Measured " span.unit { (format::from_now(machine.measured_at_s, now_s)) } }
+            (picture::progress("Memory in use", u8::try_from(percent).unwrap_or(100), "accent"))
+            dl {
+                dt { "Memory" }
+                dd { (format::bytes(machine.available_bytes)) " free of " (format::bytes(machine.memory_bytes)) }
+                dt { "Disk free" } dd { (format::bytes(machine.disk_bytes)) }
+                dt { "Memory speed" } dd { (format::bytes(machine.memory_bytes_per_second)) "/s" }
+                dt { "Processor" } dd { (format::shown(&machine.cpu, 120)) ", " (machine.cores) " cores" }
+            }
+        }
+    }
+}
+
+fn identity(view: &DevicePage) -> Markup {
+    let device = &view.device;
+    let end_s = device.certificate.not_after_s.unwrap_or(0);
+    let ends = html! { "ends " (format::from_now(end_s, view.now_s)) ", " (format::time(end_s)) };
     html! {
         section.card {
             h2 { "Identity" }
             dl {
                 dt { "Enrolled" } dd { (format::time(device.enrolled_s)) }
-                @if let Some(revoked_s) = device.revoked_s { dt { "Revoked" } dd { (format::time(revoked_s)) } }
+                @if let Drift::Revoked { since_s } = device.drift { dt { "Revoked" } dd { (format::time(since_s)) } }
                 dt { "Certificate" }
                 dd {
-                    @match view.certificate_end_s {
-                        Some(end_s) if end_s <= view.now_s => {
-                            (badge("bad", "expired")) " " (format::from_now(end_s, view.now_s))
-                        },
-                        Some(end_s) => { "ends " (format::from_now(end_s, view.now_s)) ", " (format::time(end_s)) },
-                        None => "none that counts",
+                    @match device.certificate.state {
+                        CertificateState::Unknown => "not known",
+                        CertificateState::Good => (ends),
+                        CertificateState::RenewalDue => { (badge("accent", "is being renewed")) " " (ends) },
+                        CertificateState::RenewalOverdue => { (badge("warn", "should be renewed")) " " (ends) },
+                        CertificateState::Expired => { (badge("bad", "expired")) " " (format::from_now(end_s, view.now_s)) },
+                    }
+                }
+                dt { "Clock" }
+                dd {
+                    @match device.clock {
+                        ClockView::NotKnown => "nothing seen wrong with it",
+                        ClockView::Fast { by_s } => (badge("warn", &format!("fast by {by_s} s"))),
                     }
                 }
                 dt { "Agent" } dd { (format::shown(&device.agent, 120)) }
+                @if let Some(stick_s) = device.stick_s { dt { "Last stick" } dd { (format::time(stick_s)) } }
                 dt { "Audit key" } dd.code { (format::shown(&device.audit_key, 200)) }
             }
         }
     }
 }
 
-fn audit(view: &DeviceView) -> Markup {
+fn labels(view: &DevicePage, viewer: &Viewer) -> Markup {
+    let device = &view.device;
+    let may = viewer.may(Act::Assign);
+    let here = format!("/console/devices/{}/labels", device.device);
+    html! {
+        section.card {
+            h2 { "Labels" }
+            @if device.labels.is_empty() { p.small { "None. Selectors and groups find devices by their labels." } }
+            @if may {
+                ul.label-list {
+                    @for (key, value) in &device.labels {
+                        li {
+                            form.inline method="post" action=(here) {
+                                span.label-word { (key) "=" (value) }
+                                button.quiet type="submit" name="remove" value=(key) aria-label={"Remove the label " (key)} { "×" }
+                            }
+                        }
+                    }
+                }
+                form.row method="post" action=(here) {
+                    div { label for="key" { "Key" } input id="key" name="key" required maxlength="63" autocomplete="off" autocapitalize="none" spellcheck="false"; }
+                    div { label for="value" { "Value" } input id="value" name="value" required maxlength="63" autocomplete="off" autocapitalize="none" spellcheck="false"; }
+                    button type="submit" { "Set label" }
+                }
+            } @else { p { (groups::labels(device)) } }
+        }
+    }
+}
+
+fn audit(view: &DevicePage) -> Markup {
     html! {
         section.card {
             h2 { "Audit mirror" }
@@ -219,7 +311,7 @@ fn audit(view: &DeviceView) -> Markup {
     }
 }
 
-fn commands(view: &DeviceView) -> Markup {
+fn commands(view: &DevicePage) -> Markup {
     html! {
         section.card.wide {
             h2 { "Commands" }
@@ -249,7 +341,7 @@ fn commands(view: &DeviceView) -> Markup {
     }
 }
 
-fn events(view: &DeviceView) -> Markup {
+fn events(view: &DevicePage) -> Markup {
     html! {
         section.card.wide {
             h2 { "Last events" }
@@ -258,7 +350,7 @@ fn events(view: &DeviceView) -> Markup {
                 @for event in view.events.iter().take(NEWEST) {
                     li {
                         span.when { (format::time(event.at_s)) }
-                        (badge("dim", &format::shown(&event.kind, 40)))
+                        (badge("dim", &standing::plain(&event.kind)))
                         span { (format::shown(&event.text, MOST_TEXT)) }
                     }
                 }
@@ -267,8 +359,8 @@ fn events(view: &DeviceView) -> Markup {
     }
 }
 
-fn actions(view: &DeviceView, viewer: &Viewer) -> Markup {
-    let device = &view.summary;
+fn actions(view: &DevicePage, viewer: &Viewer) -> Markup {
+    let device = &view.device;
     let here = format!("/console/devices/{}", device.device);
     let assigned = device.assignment.as_ref().and_then(|assignment| assignment.model.as_ref());
     let context = device.assignment.as_ref().map_or(2048, |assignment| assignment.minimum_context_tokens);

@@ -3,7 +3,8 @@
 use axum::Form;
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::http::StatusCode;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, Response};
 use maud::{Markup, html};
 use outpost_contract::{DeviceId, Fingerprint};
@@ -28,12 +29,22 @@ pub(super) struct EnrolView {
     pub(super) requests: Vec<EnrolmentRequest>,
     /// The device and its code, once: only the hash is kept.
     pub(super) made: Option<(DeviceId, String)>,
+    /// The address of this server, as the browser knows it.
+    pub(super) server: String,
     pub(super) now_s: i64,
 }
 
 /// Fills the view.
 fn view(fleet: &Fleet) -> Result<EnrolView, FleetError> {
-    Ok(EnrolView { requests: fleet.enrol_requests()?, made: None, now_s: fleet.now_s() })
+    let server = "https://SERVER".to_owned();
+    Ok(EnrolView { requests: fleet.enrol_requests()?, made: None, server, now_s: fleet.now_s() })
+}
+
+/// Where the browser found this server; what is no name and port is not repeated.
+fn server(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(HOST)?.to_str().ok().filter(|host| host.len() <= 255)?;
+    let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
+    is_plain.then(|| format!("https://{host}"))
 }
 
 pub(super) async fn show(viewer: Viewer, State(fleet): State<Fleet>) -> Result<Html<String>, PageError> {
@@ -48,10 +59,11 @@ pub(super) fn render(view: &EnrolView, viewer: &Viewer) -> Markup {
             section.card.shown-once role="status" {
                 h2 { "Code for " (device) }
                 p.big-code { (code) }
-                p { "It is shown this once. On the box: " code { "outpost enroll" } " with this code." }
+                p { "It is shown this once. On the box, with the authority's file that " code { "init" } " named:" }
+                pre.command { "outpost enroll --server " (view.server) " --code " (code) " --ca ca.pem" }
             }
         }
-        div.grid {
+        div.grid.aside {
             @if may {
                 section.card {
                     h2 { "Make a code" }
@@ -66,7 +78,7 @@ pub(super) fn render(view: &EnrolView, viewer: &Viewer) -> Markup {
                     }
                 }
             }
-            section #live-requests.card.wide data-live {
+            section #live-requests.card.wide[!may] data-live {
                 h2 { "Requests that wait" }
                 @if view.requests.is_empty() { p.small { "No device asks without a code." } } @else {
                     (requests(view, may))
@@ -117,14 +129,17 @@ pub(super) struct CodeForm {
 pub(super) async fn make_code(
     viewer: Viewer,
     State(fleet): State<Fleet>,
+    headers: HeaderMap,
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> Result<Html<String>, PageError> {
     let Form(form) = form?;
+    let server = server(&headers);
     let device = named(&form.device)?;
     let name = device.clone();
     let make = move |fleet: &Fleet| {
         let code = fleet.create_code(&name, form.valid_s)?;
-        Ok(EnrolView { made: Some((name, code)), ..view(fleet)? })
+        let view = view(fleet)?;
+        Ok(EnrolView { made: Some((name, code)), server: server.unwrap_or_else(|| view.server.clone()), ..view })
     };
     let view = fleet.run_as(viewer.actor.clone(), Act::Enrol, &device, make).await?;
     Ok(layout::page(&viewer, "Enrol", Section::Enrol, render(&view, &viewer)))

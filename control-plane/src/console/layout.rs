@@ -45,9 +45,7 @@ pub(super) enum Notice {
     Revoked,
     Accepted,
     Rejected,
-    DraftSaved,
-    DraftApproved,
-    DraftDropped,
+    DraftApproved, DraftDropped, DraftSaved, GroupKept, GroupRemoved, Labelled,
 }
 
 impl Notice {
@@ -61,6 +59,9 @@ impl Notice {
         (Self::DraftSaved, "draft-saved", "The draft was saved and looked at."),
         (Self::DraftApproved, "draft-approved", "The draft is approved, for exactly what it says now."),
         (Self::DraftDropped, "draft-dropped", "The draft is gone; what was released stays."),
+        (Self::Labelled, "labelled", "The device's labels were changed."),
+        (Self::GroupKept, "group-kept", "The group was kept."),
+        (Self::GroupRemoved, "group-removed", "The group was removed; its devices stay as they are."),
     ];
 
     pub(super) fn name(self) -> &'static str {

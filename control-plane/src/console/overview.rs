@@ -1,4 +1,4 @@
-//! The fleet at a glance: states, versions, models, speeds and certificates as pictures.
+//! The fleet at a glance: states, versions, models, speeds, certificates and sites as pictures that lead to their devices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,126 +8,32 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::cached::Boards;
-use super::layout::{self, Section};
+use super::layout::{self, Section, badge};
 use super::picture::{self, Part};
+use super::standing::{self, STATES, devices_where, plain, quoted};
 use super::viewer::{PageError, Viewer};
-use crate::db::DeviceSummary;
 use crate::fleet::{Fleet, FleetError};
+use crate::inventory::{Bucket, DeviceView, Overview, SiteCount};
 use crate::people::Act;
 
 /// Rows of a picture; what is rarer is put together.
 const MOST_BARS: usize = 8;
 
-/// Lower ends of the columns of speeds, tokens per second.
-const SPEEDS: [u64; 8] = [0, 2, 5, 10, 20, 40, 80, 160];
-
-/// Ends of the columns of certificates, days.
-const DAYS: [i64; 5] = [0, 7, 30, 90, 365];
-
-/// How a device stands, by what is most worth knowing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    InForce,
-    Changing,
-    Attention,
-    Offline,
-    Silent,
-    Revoked,
-}
-
-impl Standing {
-    const ALL: [Self; 6] = [Self::InForce, Self::Changing, Self::Attention, Self::Offline, Self::Silent, Self::Revoked];
-
-    pub(super) fn of(device: &DeviceSummary) -> Self {
-        match &device.reported {
-            _ if device.revoked_s.is_some() => Self::Revoked,
-            None => Self::Silent,
-            Some(_) if !device.online => Self::Offline,
-            Some(reported) if !reported.reasons.is_empty() => Self::Attention,
-            Some(reported) if reported.applied_version < device.desired_version => Self::Changing,
-            Some(_) => Self::InForce,
-        }
-    }
-
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::InForce => "in force",
-            Self::Changing => "changing",
-            Self::Attention => "needs attention",
-            Self::Offline => "offline",
-            Self::Silent => "never reported",
-            Self::Revoked => "revoked",
-        }
-    }
-
-    pub(super) fn tone(self) -> &'static str {
-        match self {
-            Self::InForce => "good",
-            Self::Changing => "accent",
-            Self::Attention => "warn",
-            Self::Offline => "dim",
-            Self::Silent => "faint",
-            Self::Revoked => "bad",
-        }
-    }
-}
+/// Devices that need somebody.
+const ATTENTION: &str = "state in (refused, ahead, differs) or dead-letters>0";
 
 /// What the page shows.
-#[derive(Debug, Default)]
-pub(super) struct Overview {
-    pub(super) devices: u64,
-    pub(super) standings: BTreeMap<Standing, u64>,
-    pub(super) versions: BTreeMap<String, u64>,
-    pub(super) models: BTreeMap<String, u64>,
-    pub(super) speeds: [u64; SPEEDS.len()],
-    /// Expired, then until each end, then later.
-    pub(super) certificates: [u64; DAYS.len() + 1],
-    pub(super) broker_connected: bool,
-    /// The first devices that need somebody, with the first reason.
-    pub(super) attention: Vec<(String, String)>,
-}
-
-impl Overview {
-    fn count(&mut self, device: &DeviceSummary) {
-        let standing = Standing::of(device);
-        self.devices += 1;
-        *self.standings.entry(standing).or_default() += 1;
-        if standing == Standing::Revoked {
-            return;
-        }
-        *self.versions.entry(super::format::shown(&device.agent, 40)).or_default() += 1;
-        let Some(reported) = &device.reported else { return };
-        let model = reported.model.as_ref();
-        let name = model.map_or_else(|| "none".to_owned(), |installed| installed.model.to_string());
-        *self.models.entry(name).or_default() += 1;
-        if let Some(installed) = model {
-            let speed = installed.self_test_tokens_per_second_milli / 1000;
-            self.speeds[SPEEDS.iter().rposition(|from| *from <= speed).unwrap_or(0)] += 1;
-        }
-        if let Some(reason) = reported.reasons.first().filter(|_| self.attention.len() < MOST_BARS) {
-            self.attention.push((device.device.to_string(), super::format::shown(&reason.detail, 160)));
-        }
-    }
-
-    fn count_certificate(&mut self, end_s: i64, now_s: i64) {
-        let days = end_s.saturating_sub(now_s).div_euclid(86_400);
-        self.certificates[DAYS.iter().position(|end| days < *end).unwrap_or(DAYS.len())] += 1;
-    }
+#[derive(Debug)]
+pub(super) struct OverviewPage {
+    pub(super) fleet: Overview,
+    /// The first that need somebody.
+    pub(super) attention: Vec<DeviceView>,
 }
 
 /// Fills the view.
-pub(super) fn view(fleet: &Fleet) -> Result<Overview, FleetError> {
-    let mut overview = Overview {
-        broker_connected: fleet.inner.linked.load(std::sync::atomic::Ordering::Relaxed),
-        ..Overview::default()
-    };
-    for device in fleet.devices()? {
-        overview.count(&device);
-    }
-    for end_s in fleet.inner.database.certificate_ends()? {
-        overview.count_certificate(end_s, fleet.now_s());
-    }
-    Ok(overview)
+pub(super) fn view(fleet: &Fleet) -> Result<OverviewPage, FleetError> {
+    let attention = fleet.views(&fleet.selector(ATTENTION)?, None, MOST_BARS)?.devices;
+    Ok(OverviewPage { fleet: fleet.overview()?, attention })
 }
 
 pub(super) async fn show(
@@ -136,54 +42,103 @@ pub(super) async fn show(
     Extension(boards): Extension<Arc<Boards>>,
 ) -> Result<Html<String>, PageError> {
     fleet.run_as(viewer.actor.clone(), Act::See, "overview", |_| Ok(())).await?;
-    let overview = boards.overview.get(&fleet, view).await?;
-    Ok(layout::page(&viewer, "Fleet overview", Section::Overview, render(&overview)))
+    let view = boards.overview.get(&fleet, view).await?;
+    Ok(layout::page(&viewer, "Fleet overview", Section::Overview, render(&view, &viewer)))
 }
 
-fn render(overview: &Overview) -> Markup {
-    let count = |standing| overview.standings.get(&standing).copied().unwrap_or(0);
-    let connected = overview.devices - count(Standing::Offline) - count(Standing::Silent) - count(Standing::Revoked);
+fn render(view: &OverviewPage, viewer: &Viewer) -> Markup {
+    let fleet = &view.fleet;
     html! {
         div #live-overview data-live {
-            @if overview.devices == 0 {
+            @if fleet.devices == 0 {
                 section.card.empty-state {
                     h2 { "No device has enrolled yet" }
                     p { "Make a code, give it to a box, and watch it appear here." }
-                    p { a.button href="/console/enrol" { "Enrol a device" } }
+                    @if viewer.may(Act::Enrol) { p { a.button href="/console/enrol" { "Enrol a device" } } }
                 }
             }
             ul.tiles {
-                li { strong { (overview.devices) } span { "devices" } }
-                li { strong { (connected) } span { "connected" } }
-                li.warn[count(Standing::Attention) > 0] {
-                    strong { (count(Standing::Attention)) } span { "need attention" }
-                }
-                li.bad[!overview.broker_connected] {
-                    strong { @if overview.broker_connected { "up" } @else { "down" } } span { "broker" }
+                (tile(fleet.devices, "devices", "", devices_where("not revoked")))
+                (tile(fleet.online, "online", "", devices_where("online")))
+                (tile(fleet.drifting, "not in step", if fleet.drifting > 0 { "warn" } else { "" }, devices_where("drift")))
+                (tile(fleet.renewal_overdue, "certificates overdue", if fleet.renewal_overdue > 0 { "bad" } else { "" },
+                    devices_where("certificate<30d and not revoked")))
+                (tile(fleet.dead_letters, "messages given up", if fleet.dead_letters > 0 { "bad" } else { "" },
+                    devices_where("dead-letters>0")))
+                li.bad[!fleet.is_linked] {
+                    strong { @if fleet.is_linked { "up" } @else { "down" } } span { "broker" }
                 }
             }
-            div.grid {
-                section.card.wide {
-                    h2 { "States" }
-                    (picture::stacked("Devices by state", &standings(overview)))
-                }
-                section.card { h2 { "Agent versions" } (picture::bars(&commonest(&overview.versions))) }
-                section.card { h2 { "Models in force" } (picture::bars(&commonest(&overview.models))) }
+            @if fleet.devices > 0 { (pictures(view)) }
+        }
+    }
+}
+
+fn tile(count: u64, words: &str, tone: &str, link: Option<String>) -> Markup {
+    html! {
+        li class=[(!tone.is_empty()).then_some(tone)] {
+            strong { (count) }
+            span { @if let Some(link) = link.filter(|_| count > 0) { a href=(link) { (words) } } @else { (words) } }
+        }
+    }
+}
+
+fn pictures(view: &OverviewPage) -> Markup {
+    let fleet = &view.fleet;
+    html! {
+        div.grid {
+            section.card.wide {
+                h2 { "States" }
+                (picture::stacked("Devices by state", &states(fleet)))
+            }
+            @if !view.attention.is_empty() { (attention(&view.attention)) }
+            section.card {
+                h2 { "Models in force" }
+                (picture::bars(&commonest(&fleet.models, |model| match model {
+                    "nothing" => devices_where("not model=* and not revoked"),
+                    model => devices_where(&format!("model={}", quoted(model))),
+                })))
+            }
+            section.card {
+                h2 { "Agent versions" }
+                (picture::bars(&commonest(&fleet.agents, |agent| devices_where(&format!("agent={agent}")))))
+            }
+            section.card {
+                h2 { "Speed " span.unit { "tokens per second, from" } }
+                (picture::columns("Devices by tokens per second", &speeds(&fleet.speeds)))
+                @if fleet.never_measured > 0 { p.small { (fleet.never_measured) " never said what their machine can give." } }
+            }
+            section.card {
+                h2 { "Certificates " span.unit { "days left" } }
+                (picture::columns("Devices by days left of their certificate", &certificates(&fleet.certificates)))
+            }
+            @if !fleet.reasons.is_empty() {
                 section.card {
-                    h2 { "Speed " span.unit { "tokens per second, self-test" } }
-                    (picture::columns("Devices by speed", &speeds(overview)))
+                    h2 { "Why things are not in force" }
+                    (picture::bars(&commonest(&fleet.reasons, |reason| devices_where(&format!("reason={reason}")))))
                 }
-                section.card {
-                    h2 { "Certificates " span.unit { "days left" } }
-                    (picture::columns("Devices by days left of their certificate", &certificates(overview)))
-                }
-                @if !overview.attention.is_empty() {
-                    section.card.wide {
-                        h2 { "Needs attention" }
-                        ul.reasons {
-                            @for (device, why) in &overview.attention {
-                                li { a href={"/console/devices/" (device)} { (device) } span { (why) } }
-                            }
+            }
+            section.card { h2 { "Sites" } (sites(fleet)) }
+        }
+    }
+}
+
+fn attention(devices: &[DeviceView]) -> Markup {
+    html! {
+        section.card.wide {
+            h2 {
+                "Needs somebody "
+                @if let Some(link) = devices_where(ATTENTION) { a.more href=(link) { "all of them" } }
+            }
+            ul.reasons {
+                @for device in devices {
+                    @let (words, tone) = standing::shown(device.drift.state());
+                    li {
+                        a href={"/console/devices/" (device.device)} { (device.device) }
+                        (badge(tone, words))
+                        span {
+                            @if device.dead_letters > 0 { (device.dead_letters) " messages were given up. " }
+                            (device.words)
                         }
                     }
                 }
@@ -192,39 +147,91 @@ fn render(overview: &Overview) -> Markup {
     }
 }
 
-fn standings(overview: &Overview) -> Vec<Part> {
-    let part = |standing: Standing| Part {
-        label: standing.words().to_owned(),
-        count: overview.standings.get(&standing).copied().unwrap_or(0),
-        tone: standing.tone(),
-        link: None,
+fn states(fleet: &Overview) -> Vec<Part> {
+    let part = |(name, words, tone): (&str, &str, &'static str)| Part {
+        label: words.to_owned(),
+        count: if name == "revoked" { fleet.revoked } else { fleet.states.get(name).copied().unwrap_or(0) },
+        tone,
+        link: devices_where(&format!("state={name}")),
     };
-    Standing::ALL.into_iter().map(part).collect()
+    STATES.into_iter().map(part).filter(|part| part.count > 0).collect()
 }
 
 /// The most frequent, and all others together.
-fn commonest(counts: &BTreeMap<String, u64>) -> Vec<Part> {
-    let part = |label: &str, count, tone| Part { label: label.to_owned(), count, tone, link: None };
-    let mut parts: Vec<Part> = counts.iter().map(|(label, count)| part(label, *count, "accent")).collect();
+fn commonest(counts: &BTreeMap<String, u64>, link: impl Fn(&str) -> Option<String>) -> Vec<Part> {
+    let part = |label: &str, count, tone, link| Part { label: plain(label), count, tone, link };
+    let mut parts: Vec<Part> = counts.iter().map(|(label, count)| part(label, *count, "accent", link(label))).collect();
     parts.sort_by_key(|part| std::cmp::Reverse(part.count));
     let others: u64 = parts.iter().skip(MOST_BARS).map(|part| part.count).sum();
     parts.truncate(MOST_BARS);
-    parts.extend((others > 0).then(|| part("others", others, "dim")));
+    parts.extend((others > 0).then(|| part("others", others, "dim", None)));
     parts
 }
 
-fn speeds(overview: &Overview) -> Vec<Part> {
-    let label = |at: usize| match SPEEDS.get(at + 1) {
-        Some(to) => format!("{}–{to}", SPEEDS[at]),
-        None => format!("≥ {}", SPEEDS[at]),
+/// Classes between their ends, each labelled by `label` with its lower and its upper end.
+fn classes(
+    buckets: &[Bucket],
+    tone: impl Fn(usize) -> &'static str,
+    label: impl Fn(i64, Option<i64>) -> String,
+) -> Vec<Part> {
+    let mut lower = 0;
+    let part = |(at, bucket): (usize, &Bucket)| {
+        let label = label(lower, bucket.below);
+        lower = bucket.below.unwrap_or(lower);
+        Part { label, count: bucket.devices, tone: tone(at), link: None }
     };
-    let columns = overview.speeds.iter().enumerate();
-    columns.map(|(at, count)| Part { label: label(at), count: *count, tone: "accent", link: None }).collect()
+    buckets.iter().enumerate().map(part).collect()
 }
 
-fn certificates(overview: &Overview) -> Vec<Part> {
-    let labels = ["expired", "< 7", "< 30", "< 90", "< 365", "more"];
-    let tones = ["bad", "warn", "accent", "good", "good", "good"];
-    let columns = labels.into_iter().zip(tones).zip(overview.certificates);
-    columns.map(|((label, tone), count)| Part { label: label.to_owned(), count, tone, link: None }).collect()
+fn speeds(buckets: &[Bucket]) -> Vec<Part> {
+    classes(
+        buckets,
+        |_| "accent",
+        |lower, upper| match upper {
+            Some(upper) if lower == 0 => format!("< {}", upper / 1000),
+            Some(upper) => format!("{}–{}", lower / 1000, upper / 1000),
+            None => format!("≥ {}", lower / 1000),
+        },
+    )
+}
+
+fn certificates(buckets: &[Bucket]) -> Vec<Part> {
+    let tone = |at| ["bad", "warn", "accent"].get(at).copied().unwrap_or("good");
+    classes(buckets, tone, |lower, upper| match upper {
+        Some(0) => "expired".to_owned(),
+        Some(upper) => format!("< {upper}"),
+        None => format!("{lower}+"),
+    })
+}
+
+fn sites(fleet: &Overview) -> Markup {
+    let percent = |site: &SiteCount| u8::try_from(site.online * 100 / site.devices.max(1)).unwrap_or(100);
+    html! {
+        table.compact {
+            thead { tr { @for name in ["Site", "Online", "Not in step"] { th scope="col" { (name) } } } }
+            tbody {
+                @for site in fleet.sites.iter().take(MOST_BARS) {
+                    @let selector = match site.site.as_str() {
+                        "" => "not site=* and not revoked".to_owned(),
+                        name => format!("site={}", quoted(name)),
+                    };
+                    tr {
+                        th scope="row" {
+                            @match devices_where(&selector) {
+                                Some(link) => a href=(link) { (if site.site.is_empty() { "at no site" } else { &site.site }) },
+                                None => (site.site),
+                            }
+                        }
+                        td {
+                            (picture::progress("Online", percent(site), "good"))
+                            span.small { (site.online) " of " (site.devices) }
+                        }
+                        td.number { (site.drifting) }
+                    }
+                }
+            }
+        }
+        @let hidden = fleet.sites.len().saturating_sub(MOST_BARS) as u64 + fleet.other_sites;
+        @if hidden > 0 { p.small { "and " (hidden) " smaller sites" } }
+    }
 }

@@ -69,21 +69,22 @@ pub(super) fn bars(parts: &[Part]) -> Markup {
     }
 }
 
-/// Columns beside each other, as of a distribution.
+/// Columns beside each other, as of a distribution: pictures of the lengths, and words of the text's own size under them.
 pub(super) fn columns(name: &str, parts: &[Part]) -> Markup {
     let most = parts.iter().map(|part| part.count).max().unwrap_or(0);
     let said: Vec<String> = parts.iter().map(|part| format!("{}: {}", part.label, part.count)).collect();
     html! {
-        svg.columns viewBox={"0 0 " (parts.len() * 60) " 132"} role="img" aria-label={(name) ". " (said.join(", "))} {
-            @for (at, part) in parts.iter().enumerate() {
+        ul.columns role="img" aria-label={(name) ". " (said.join(", "))} {
+            @for part in parts {
                 @let high = share(part.count, most) / 100;
-                rect class=(part.tone) x=(at * 60 + 8) y=(110_u64.saturating_sub(high)) width="44" height=(high) rx="3" {}
-                @if part.count > 0 {
-                    text.number x=(at * 60 + 30) y=(106_u64.saturating_sub(high)) text-anchor="middle" { (part.count) }
+                li {
+                    strong { @if part.count > 0 { (part.count) } }
+                    svg viewBox="0 0 10 100" preserveAspectRatio="none" aria-hidden="true" {
+                        rect class=(part.tone) x="0" y=(100_u64.saturating_sub(high)) width="10" height=(high) {}
+                    }
+                    span { (part.label) }
                 }
-                text x=(at * 60 + 30) y="126" text-anchor="middle" { (part.label) }
             }
-            line.base x1="0" y1="110.5" x2=(parts.len() * 60) y2="110.5" {}
         }
     }
 }

@@ -15,6 +15,8 @@ use super::*;
 use crate::audit::{Incident, MirrorSummary};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::Assignment;
+use crate::fleet::FleetError;
 use crate::people::Actor;
 
 const NOW_S: i64 = 1_800_000_000;
@@ -37,10 +39,9 @@ impl Console {
         Self { router, fleet: made.fleet, token: made.admin_token, _directory: directory }
     }
 
-    /// A device that has reported hostile words wherever it can.
+    /// A device that has reported hostile words wherever it can, and runs something else than it should.
     fn enter(&self, name: &str) {
-        let reported = serde_json::to_string(&reported(name)).unwrap();
-        let database = &self.fleet.inner.database;
+        let (database, device) = (&self.fleet.inner.database, name.parse::<DeviceId>().unwrap());
         let written = database.write(|connection| {
             connection.execute(
                 "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, ?2, x'00', ?3, ?3)",
@@ -49,10 +50,6 @@ impl Console {
             connection.execute(
                 "INSERT INTO contacts (device, boot, connection, online, seen_s) VALUES (?1, 'b', 1, 1, ?2)",
                 params![name, NOW_S - 3],
-            )?;
-            connection.execute(
-                "INSERT INTO reports (device, ordinal, sequence, received_s, document) VALUES (?1, 1, 1, ?2, ?3)",
-                params![name, NOW_S, reported],
             )?;
             connection.execute(
                 "INSERT INTO events (device, boot, sequence, received_s, at_s, kind, text) VALUES (?1, 'b', 1, 1, 1, ?2, ?2)",
@@ -66,6 +63,10 @@ impl Console {
             Ok(())
         });
         written.unwrap();
+        let assignment = Assignment { model: Some("model-b".parse().unwrap()), minimum_context_tokens: 512 };
+        database.assign(&device, &assignment).unwrap();
+        database.sign_next(&device, 1, NOW_S + 86_400, |_| Ok::<_, FleetError>(Vec::new())).unwrap();
+        assert!(database.keep_report(&reported(name), NOW_S - 3).unwrap());
     }
 
     async fn ask(&self, request: axum::http::request::Builder, body: &str) -> Response {
@@ -129,13 +130,16 @@ fn reported(device: &str) -> Reported {
     }
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: &[&str] = &[
     "/console",
     "/console/devices",
     "/console/devices?filter=till&after=a",
     "/console/devices?filter=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    "/console/devices?filter=state%3Drefused+and+not+label.a%3Db",
     "/console/devices/till-1",
     "/console/devices/till-1?done=commanded",
+    "/console/groups",
+    "/console/groups?selector=%3Cscript%3E&name=%22%3E&description=%22%3E%3Cscript%3E",
     "/console/models?a=%3Cscript%3E&b=x",
     "/console/rollouts",
     "/console/policies",
@@ -148,11 +152,14 @@ const PAGES: [&str; 16] = [
     "/console/people",
 ];
 
-const FORMS: [&str; 13] = [
+const FORMS: &[&str] = &[
     "/console/devices/till-1/command",
     "/console/devices/till-1/assignment",
     "/console/devices/till-1/site",
     "/console/devices/till-1/revoke",
+    "/console/devices/till-1/labels",
+    "/console/groups",
+    "/console/groups/remove",
     "/console/enrol/code",
     "/console/enrol/accept",
     "/console/enrol/reject",
@@ -265,12 +272,20 @@ async fn every_page_is_well_formed_labelled_and_blind_to_hostile_names() {
         check(path, &console.get(path).await);
     }
     let device = console.get("/console/devices/till-1").await;
-    for shown in
-        ["&lt;script&gt;alert(1)&lt;/script&gt;", "1.0 GiB free of 4.0 GiB", "Transfer: 25 percent", "needs attention"]
-    {
+    for shown in [
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "1.0 GiB free of 4.0 GiB",
+        "Transfer: 25 percent",
+        "Not in step",
+        "refused",
+        "does not fit",
+        "Last error",
+        "Tries again",
+    ] {
         assert!(device.contains(shown), "{shown}");
     }
-    assert!(console.get("/console").await.contains("needs attention"));
+    let overview = console.get("/console").await;
+    assert!(overview.contains("Needs somebody") && overview.contains("/console/devices?filter=state%3Drefused"));
 }
 
 #[tokio::test]
@@ -333,12 +348,39 @@ async fn forms_do_what_they_say_and_nothing_when_they_cannot_be_read() {
     assert_eq!(placed.status(), StatusCode::SEE_OTHER);
     assert_eq!(console.fleet.device(&device).unwrap().site.as_deref(), Some("store-12"));
     assert!(console.get("/console/devices?filter=store").await.contains("till-1"));
-    assert!(console.get("/console/devices?filter=st%25re").await.contains("No device matches"));
+    for (filter, found) in [
+        ("state%3Drefused+and+site%3Dstore-*", "1</strong> of 1 device"),
+        ("site%3Dstore-13", "No device matches"),
+        ("st%25re", "role=\"alert\""),
+        ("memry%3E1", "did you mean `memory`?"),
+        ("group%3Dnothing", "there is no group `nothing`"),
+    ] {
+        let page = console.get(&format!("/console/devices?filter={filter}")).await;
+        check(filter, &page);
+        assert!(page.contains(found), "{filter}: {found}");
+    }
+    let labelled = console.post("/console/devices/till-1/labels", "key=stage&value=canary").await;
+    assert_eq!(labelled.headers()[header::LOCATION], "/console/devices/till-1?done=labelled");
+    let kept = console.post("/console/groups", "name=canary&selector=label.stage%3Dcanary&description=%3Cb%3E").await;
+    assert_eq!(kept.headers()[header::LOCATION], "/console/groups?done=group-kept");
+    let groups = console.get("/console/groups?selector=group%3Dcanary").await;
+    check("groups", &groups);
+    assert!(groups.contains("&lt;b&gt;") && groups.contains("<strong>1</strong> of 1 devices: "), "{groups}");
+    assert!(console.get("/console/devices/till-1").await.contains("filter=group%3Dcanary"));
+    console.post("/console/devices/till-1/labels", "remove=stage").await;
+    assert!(console.fleet.labels(&device).unwrap().is_empty());
+    console.post("/console/groups/remove", "name=canary").await;
+    assert!(console.fleet.groups().unwrap().is_empty());
 
     for (path, form) in [
         ("/console/devices/till-1/command", "op=erase"),
         ("/console/devices/till-1/assignment", "model=%3Cscript%3E&minimum_context_tokens=1"),
         ("/console/devices/till-1/revoke", "confirm=till-2"),
+        ("/console/devices/till-1/labels", "key=%3Cscript%3E&value=a"),
+        ("/console/devices/till-1/labels", ""),
+        ("/console/groups", "name=%3Cscript%3E&selector=all&description="),
+        ("/console/groups", "name=a&selector=%3Cscript%3E&description="),
+        ("/console/groups/remove", "name=%3Cscript%3E"),
         ("/console/enrol/code", "device=%3Cscript%3E&valid_s=1"),
         ("/console/enrol/accept", "fingerprint=x&device=till-3"),
         ("/console/enrol/reject", "fingerprint=%00"),

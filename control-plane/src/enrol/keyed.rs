@@ -35,7 +35,9 @@ impl Fleet {
     pub fn accept_request(&self, key: &Fingerprint, device: &DeviceId) -> Result<(), FleetError> {
         Self::check_device_name(device)?;
         let accepted = self.inner.database.accept_request(key, device, self.now_s())?;
-        accepted.ok_or(FleetError::NoRequest(*key))?.map_err(in_the_way)
+        accepted.ok_or(FleetError::NoRequest(*key))?.map_err(in_the_way)?;
+        self.tell_news();
+        Ok(())
     }
 
     /// Says no to a request, until somebody says yes.
@@ -44,7 +46,9 @@ impl Fleet {
     /// [`FleetError::NoRequest`].
     pub fn reject_request(&self, key: &Fingerprint) -> Result<(), FleetError> {
         let rejected = self.inner.database.reject_request(key, self.now_s())?;
-        rejected.then_some(()).ok_or(FleetError::NoRequest(*key))
+        rejected.then_some(()).ok_or(FleetError::NoRequest(*key))?;
+        self.tell_news();
+        Ok(())
     }
 
     /// Trades an allowed key for an identity; any other key becomes a request, where that is wanted.
@@ -95,6 +99,7 @@ impl Fleet {
                 if is_new {
                     inner.attempts.count_wrong(address, now_s);
                     tracing::info!(%address, key = %Fingerprint(key_sha256), "a device asks to enrol");
+                    self.tell_news();
                 }
                 refused("pending", "an operator decides; compare the fingerprint of the key with them, and wait")
             }

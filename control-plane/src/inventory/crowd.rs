@@ -1,12 +1,15 @@
 //! A crowd of devices that are not there, for tests and measurements: what they say goes through the ingest code.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use outpost_contract::{
-    Activity, DeviceId, Installed, KernelSpeed, LinkHealth, Measurements, Reason, ReasonCode, Reported, Sha256,
+    Activity, Blake3, BlobRef, DeviceId, GoldenPrompts, Installed, KernelSpeed, LinkHealth, Measurements, ModelFacts,
+    Reason, ReasonCode, Reported, Sha256, TargetKind, VariantFacts,
 };
 use rusqlite::params;
 
-use crate::db::Assignment;
+use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 
 /// Devices that are written in one transaction.
@@ -31,6 +34,63 @@ impl Fleet {
             crate::ingest::take_in(self, numbers.flat_map(|number| self.sayings(number)).collect())?;
         }
         Ok(())
+    }
+
+    /// Lets some of the crowd report anew, the `sequence`th time.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn crowd_reports(&self, numbers: Range<usize>, sequence: u64) -> Result<(), FleetError> {
+        let report = |number: usize| {
+            let topic = format!("op/1/{}/d/{}/up/reported", self.inner.config.tenant, name(number));
+            let report = Reported { sequence, ..report(number, self.now_s()) };
+            (topic, Bytes::from(serde_json::to_vec(&report).unwrap_or_default()))
+        };
+        crate::ingest::take_in(self, numbers.filter(|number| number % 40 != 39).map(report).collect())
+    }
+
+    /// A catalogue with one model in two variants, whose files nobody has.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn add_crowd_models(&self) -> Result<(), FleetError> {
+        let variant = |quantisation: &str, weight_bytes: u64, quality_milli| {
+            let model = ModelFacts {
+                model: MODELS[0].parse().unwrap_or_else(|_| unreachable!("a name of a model")),
+                architecture: "qwen3".into(),
+                licence: "apache-2.0".into(),
+                parameters: 600_000_000,
+                context_tokens: 32_768,
+                layers: 28,
+                embedding_length: 1024,
+                vocabulary: 151_936,
+                kv_elements_per_layer: 2048,
+                feed_forward_length: 3072,
+                query_elements: 2048,
+            };
+            let facts = VariantFacts {
+                release: 1,
+                model,
+                quantisation: quantisation.into(),
+                file_bytes: weight_bytes,
+                weight_bytes,
+                quality_milli,
+                golden: GoldenPrompts::default(),
+            };
+            let target = format!("{}.{quantisation}.manifest.json", MODELS[0]);
+            StoredTarget {
+                name: target.parse().unwrap_or_else(|_| unreachable!("a target")),
+                kind: TargetKind::Variant(facts),
+                sha256: Sha256([1; 32]),
+                bytes: Vec::new(),
+            }
+        };
+        let targets = [variant("F16", 1_200 << 20, 16_000), variant("Q4_0", 340 << 20, 4_500)];
+        let reference = BlobRef { bytes: 1, blake3: Blake3([2; 32]), chunks: Vec::new() };
+        match self.inner.database.publish(&targets, &reference, None, self.now_s())? {
+            true => Ok(()),
+            false => Err(FleetError::Overtaken),
+        }
     }
 
     fn enter(&self, number: usize) -> Result<(), FleetError> {

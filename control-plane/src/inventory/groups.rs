@@ -57,7 +57,7 @@ impl Fleet {
             return Err(FleetError::Inventory(format!("`{}` is no value of a label: write {rule}", shown(value))));
         }
         let database = &self.inner.database;
-        database.together(|| {
+        let labels = database.together(|| {
             if !database.is_known(device)? {
                 return Err(FleetError::UnknownDevice(device.clone()));
             }
@@ -67,7 +67,9 @@ impl Fleet {
                 return Err(FleetError::Inventory(format!("a device has {MOST_LABELS} labels at most; remove some")));
             }
             Ok(labels)
-        })
+        })?;
+        self.tell_news();
+        Ok(labels)
     }
 
     /// Labels of a device.
@@ -124,7 +126,9 @@ impl Fleet {
                 selector.expand(&defined)?;
             }
             Ok(())
-        })
+        })?;
+        self.tell_news();
+        Ok(())
     }
 
     /// All groups, by name; members only of those that name them.
@@ -162,7 +166,9 @@ impl Fleet {
                 true => Ok(()),
                 false => Err(FleetError::UnknownGroup(super::words::clean(name, 64))),
             }
-        })
+        })?;
+        self.tell_news();
+        Ok(())
     }
 
     fn with_members(&self, group: StoredGroup) -> Result<Group, FleetError> {

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::counted;
-use super::drift::Drift;
 use super::view::{CertificateState, certificate};
 use crate::fleet::{Fleet, FleetError};
 
@@ -35,7 +34,7 @@ pub struct Overview {
     pub online: u64,
     /// Not in step with what they should run.
     pub drifting: u64,
-    /// Devices by the name of their state ([`Drift::state`]).
+    /// Devices by the name of their state ([`Drift::state`](super::Drift::state)).
     pub states: BTreeMap<String, u64>,
     /// Devices by the model that serves; `nothing` serves nothing.
     pub models: BTreeMap<String, u64>,
@@ -105,17 +104,17 @@ impl Fleet {
             ..Overview::default()
         };
         let mut sites: BTreeMap<String, SiteCount> = BTreeMap::new();
-        self.rows("", |row| {
+        for known in self.known(&desk)?.iter() {
+            let (row, facts) = (&known.row, &known.facts);
             if row.revoked_s.is_some() {
                 overview.revoked += 1;
-                return true;
+                continue;
             }
-            let drift = Drift::of(row, &[], desk.desired_s);
-            let (online, drifting) = (u64::from(row.online), u64::from(drift.is_drift()));
+            let (online, drifting) = (u64::from(row.online), u64::from(facts.drift));
             overview.devices += 1;
             overview.online += online;
             overview.drifting += drifting;
-            add(&mut overview.states, drift.state());
+            add(&mut overview.states, &facts.state);
             add(&mut overview.agents, &row.agent);
             let said = row.said.as_ref();
             add(&mut overview.models, said.and_then(|said| said.model.as_deref()).unwrap_or("nothing"));
@@ -139,12 +138,16 @@ impl Fleet {
                 put(&mut overview.certificates, if left_s <= 0 { -1 } else { left_s / DAY_S });
             }
             overview.renewal_overdue += u64::from(certificate.state == CertificateState::RenewalOverdue);
-            let site = sites.entry(row.site.clone().unwrap_or_default()).or_default();
-            site.devices += 1;
-            site.online += online;
-            site.drifting += drifting;
-            true
-        })?;
+            let name = row.site.as_deref().unwrap_or_default();
+            if !sites.contains_key(name) {
+                sites.insert(name.to_owned(), SiteCount::default());
+            }
+            if let Some(site) = sites.get_mut(name) {
+                site.devices += 1;
+                site.online += online;
+                site.drifting += drifting;
+            }
+        }
         for names in [&mut overview.models, &mut overview.variants, &mut overview.agents, &mut overview.reasons] {
             *names = counted(std::mem::take(names), NAMES);
         }

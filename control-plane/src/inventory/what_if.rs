@@ -6,9 +6,8 @@ use outpost_contract::{DeviceId, Measurements, ModelId, TargetKind, TargetName, 
 use outpost_planner::{Broken, Candidate, Constraints, Verdict, given_back, plan};
 use serde::{Deserialize, Serialize};
 
-use super::ROWS;
 use super::words::size;
-use crate::db::{AFTER_ALL, Row};
+use crate::db::Row;
 use crate::fleet::{Fleet, FleetError};
 
 /// Largest speed that is asked for, tokens per second.
@@ -190,7 +189,6 @@ impl Fleet {
     pub fn what_if(&self, question: &Question) -> Result<WhatIf, FleetError> {
         let selector = question.selector.as_deref().map(|text| self.selector(text)).transpose()?;
         let asked = self.asked(question)?;
-        let desk = self.desk()?;
         let mut answer = WhatIf {
             model: question.model.clone(),
             of: 0,
@@ -200,35 +198,24 @@ impl Fleet {
             devices: Vec::new(),
         };
         let mut lacks = Lacks::default();
-        let mut after = String::new();
-        loop {
-            let rows = self.inner.database.inventory(&after, AFTER_ALL, ROWS)?;
-            let Some(last) = rows.last().map(|row| row.device.clone()) else { break };
-            let measured = self.inner.database.measurements(&after, &last)?;
-            for row in rows.iter().filter(|row| row.revoked_s.is_none()) {
-                if selector.as_ref().is_some_and(|selector| !selector.matches(&desk.facts(row))) {
-                    continue;
-                }
-                let Ok(device) = row.device.parse::<DeviceId>() else { continue };
-                let place = measured.binary_search_by(|(name, _)| name.as_str().cmp(&row.device)).ok();
-                let one = asked.answer(row, device, place.map(|place| &measured[place].1));
-                answer.of += 1;
-                match (one.lack, &one.target) {
-                    (Some(lack), _) => lacks.count(lack),
-                    (None, Some(target)) => {
-                        answer.hold += 1;
-                        *answer.variants.entry(target.clone()).or_default() += 1;
-                    }
-                    (None, None) => {}
-                }
-                if answer.devices.len() < question.limit {
-                    answer.devices.push(one);
-                }
+        for known in self.known(&self.desk()?)?.iter().filter(|known| known.row.revoked_s.is_none()) {
+            if selector.as_ref().is_some_and(|selector| !selector.matches(&known.facts)) {
+                continue;
             }
-            if rows.len() < ROWS {
-                break;
+            let Ok(device) = known.row.device.parse::<DeviceId>() else { continue };
+            let one = asked.answer(&known.row, device, known.measured.as_ref());
+            answer.of += 1;
+            match (one.lack, &one.target) {
+                (Some(lack), _) => lacks.count(lack),
+                (None, Some(target)) => {
+                    answer.hold += 1;
+                    *answer.variants.entry(target.clone()).or_default() += 1;
+                }
+                (None, None) => {}
             }
-            after = last;
+            if answer.devices.len() < question.limit {
+                answer.devices.push(one);
+            }
         }
         answer.summary = lacks.words(answer.hold, answer.of);
         Ok(answer)
