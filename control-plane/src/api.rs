@@ -10,6 +10,7 @@ mod enrolment;
 mod error;
 mod identity;
 mod inventory;
+mod onefile;
 mod people;
 mod renew;
 mod tokens;
@@ -69,6 +70,9 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/groups/{group}", get(inventory::group).delete(inventory::remove_group))
         .route("/v1/selectors/preview", get(inventory::preview))
         .route("/v1/what-if", post(inventory::what_if))
+        .route("/v1/fleet/diff", post(onefile::diff).layer(fleet_files()))
+        .route("/v1/fleet/apply", post(onefile::apply).layer(fleet_files()))
+        .route("/v1/fleet/export", get(onefile::export))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
@@ -88,6 +92,11 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
 /// Lists may be longer than other bodies: an operator's identity is looked at before the body is read.
 fn lists() -> DefaultBodyLimit {
     DefaultBodyLimit::max(enrolment::LIST_BYTES)
+}
+
+/// So may files of a whole fleet.
+fn fleet_files() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(crate::onefile::FLEET_FILE_BYTES)
 }
 
 /// Also while the broker is not there: devices enrol and operators work without it.

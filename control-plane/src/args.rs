@@ -1,6 +1,7 @@
 //! The command line, in the order in which an admin meets it.
 
 mod inventory;
+mod onefile;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
+pub(crate) use onefile::{Apply, Diff, Export};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -15,7 +17,7 @@ pub(crate) use inventory::{Group, Plan};
     name = "outpost-control",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done · 1 failed · 2 wrong command line or settings"
+    after_help = "Exit codes: 0 done · 1 failed · 2 wrong command line, settings or fleet file · 3 `diff` found a difference"
 )]
 pub(crate) struct Cli {
     /// Directory that holds the fleet [default: $OUTPOST_CONTROL_STATE, else ~/.local/state/outpost-control]
@@ -57,6 +59,15 @@ pub(crate) enum Command {
     #[command(after_help = "Asks each device's planner with what its machine measured last; nothing is sent.\n\n\
                       Example: outpost-control plan --model qwen3-0.6b --context 8192 --tokens-per-second 8")]
     Plan(Plan),
+    /// Make the fleet what a file says: devices, groups, people, tokens; all of it or nothing
+    #[command(after_help = format!("{}Example: outpost-control apply -f fleet.toml --dry-run", onefile::FORM))]
+    Apply(Apply),
+    /// Say how the fleet differs from a file; exit code 3 if it does
+    #[command(after_help = format!("{}Example: outpost-control diff -f fleet.toml --reported", onefile::FORM))]
+    Diff(Diff),
+    /// Write the fleet as a file
+    #[command(after_help = format!("{}Example: outpost-control export --out fleet.toml", onefile::FORM))]
+    Export(Export),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),

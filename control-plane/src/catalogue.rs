@@ -267,6 +267,7 @@ impl Fleet {
             return Err(FleetError::Overtaken);
         }
         self.sign_all()?;
+        self.settle_awaited(None)?;
         self.touch();
         Ok(reference)
     }

@@ -27,6 +27,7 @@ use crate::fleet::{Fleet, FleetError};
 
 pub use drift::{Cause, Drift};
 pub use groups::Group;
+pub(crate) use groups::{DESCRIPTION_BYTES, MOST_GROUPS, MOST_LABELS};
 pub use overview::{Bucket, Overview, SiteCount};
 pub use view::{CertificateState, CertificateView, ClockView, DeviceView, Machine, Runs};
 pub use what_if::{Answer, Lack, Question, WhatIf};

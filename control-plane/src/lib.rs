@@ -31,6 +31,7 @@ pub mod keys;
 mod link;
 mod mosquitto;
 mod neighbours;
+mod onefile;
 mod people;
 mod renewal;
 mod revocation;
@@ -60,6 +61,9 @@ pub use inventory::{
 };
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
+pub use onefile::{
+    Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Reality, write_fleet_file,
+};
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
 pub use shares::Rates;

@@ -11,6 +11,7 @@ mod enrolment;
 mod inventory;
 mod keys;
 mod on_record;
+mod onefile;
 #[cfg(test)]
 mod page;
 mod passphrase;
@@ -55,6 +56,9 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Device(command) => device::run(config()?, command, json),
         Command::Group(command) => inventory::group(config()?, command, json),
         Command::Plan(command) => inventory::plan(config()?, command, json),
+        Command::Apply(asked) => onefile::apply(config()?, asked, json),
+        Command::Diff(asked) => onefile::diff(config()?, asked, json),
+        Command::Export(asked) => onefile::export(config()?, asked, json),
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Bundle(command) => bundle::run(config()?, command, json),
         Command::Backup(command) => backup::run(config, given, command, json),
@@ -90,7 +94,11 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     for cause in causes {
         writeln!(standard_error, "  because: {cause}").ok();
     }
-    ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+    ExitCode::from(match error {
+        error if error.is::<ConfigError>() || onefile::is_wrong_file(error) => 2,
+        error if error.is::<onefile::Differs>() => 3,
+        _ => 1,
+    })
 }
 
 /// Writes one line of data to standard output.

@@ -166,3 +166,13 @@ CREATE TABLE IF NOT EXISTS facts (
 
 -- What the machine of each device can give, as it last said: what-if asks the planner with it.
 CREATE TABLE IF NOT EXISTS measurements (device TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Devices that a fleet file names and that are not enrolled, or cannot be told yet what to run: no context is no wish.
+CREATE TABLE IF NOT EXISTS awaited_devices (
+    device TEXT PRIMARY KEY, model TEXT, minimum_context_tokens INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- API tokens that a fleet file names and that nobody has made here.
+CREATE TABLE IF NOT EXISTS awaited_tokens (
+    name TEXT PRIMARY KEY, roles TEXT NOT NULL, scope TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
