@@ -11,6 +11,7 @@ mod enrolment;
 mod error;
 mod identity;
 mod inventory;
+mod onefile;
 mod people;
 pub(crate) mod policies;
 mod renew;
@@ -79,6 +80,9 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/policies/{name}/diff", get(policies::diff))
         .route("/v1/policies/{name}/simulate", post(policies::simulate))
         .route("/v1/policies/{name}/approve", post(policies::approve))
+        .route("/v1/fleet/diff", post(onefile::diff).layer(fleet_files()))
+        .route("/v1/fleet/apply", post(onefile::apply).layer(fleet_files()))
+        .route("/v1/fleet/export", get(onefile::export))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
@@ -118,6 +122,11 @@ fn lists() -> DefaultBodyLimit {
 /// Policy bundles are longer still.
 fn drafts() -> DefaultBodyLimit {
     DefaultBodyLimit::max(policies::DRAFT_BYTES)
+}
+
+/// So may files of a whole fleet.
+fn fleet_files() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(crate::onefile::FLEET_FILE_BYTES)
 }
 
 /// Also while the broker is not there: devices enrol and operators work without it.

@@ -3,6 +3,7 @@
 mod audit;
 mod broker;
 mod inventory;
+mod onefile;
 mod policy;
 mod signals;
 
@@ -14,6 +15,7 @@ pub(crate) use audit::{Report, Search};
 pub(crate) use broker::{Broker, BrokerName};
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
+pub(crate) use onefile::{Apply, Diff, Export};
 pub(crate) use policy::Policy;
 pub(crate) use signals::{Events, Webhook};
 
@@ -23,7 +25,7 @@ pub(crate) use signals::{Events, Webhook};
     name = "outpost-control",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done · 1 failed · 2 wrong command line or settings"
+    after_help = "Exit codes: 0 done · 1 failed · 2 wrong command line, settings or fleet file · 3 `diff` found a difference"
 )]
 pub(crate) struct Cli {
     /// Directory that holds the fleet [default: $OUTPOST_CONTROL_STATE, else ~/.local/state/outpost-control]
@@ -68,6 +70,15 @@ pub(crate) enum Command {
     /// Policies: drafts, differences, what they would have decided, approval by a second person, release
     #[command(subcommand, after_help = "Example: outpost-control policy draft night-shift --in-force")]
     Policy(Policy),
+    /// Make the fleet what a file says: devices, groups, people, tokens; all of it or nothing
+    #[command(after_help = format!("{}Example: outpost-control apply -f fleet.toml --dry-run", onefile::FORM))]
+    Apply(Apply),
+    /// Say how the fleet differs from a file; exit code 3 if it does
+    #[command(after_help = format!("{}Example: outpost-control diff -f fleet.toml --reported", onefile::FORM))]
+    Diff(Diff),
+    /// Write the fleet as a file
+    #[command(after_help = format!("{}Example: outpost-control export --out fleet.toml", onefile::FORM))]
+    Export(Export),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),

@@ -1,5 +1,6 @@
 //! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
 
+mod awaited;
 mod backlog;
 mod catalogue;
 mod certificates;

@@ -124,7 +124,14 @@ impl Director {
 
     /// Renews what is getting old.
     async fn tend(&self) {
-        let renewed = self.fleet.run(|fleet| fleet.refresh_catalogue().and_then(|_| fleet.sign_aging())).await;
+        let renewed = self
+            .fleet
+            .run(|fleet| {
+                fleet.refresh_catalogue()?;
+                fleet.sign_aging()?;
+                fleet.settle_awaited(None)
+            })
+            .await;
         if let Err(error) = renewed {
             tracing::error!(%error, "catalogue and desired states cannot be renewed");
         }

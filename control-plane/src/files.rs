@@ -53,7 +53,8 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
 /// Moves a durable file to its name, durably.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(failed("rename to", to))?;
-    let directory = to.parent().unwrap_or_else(|| Path::new("."));
+    // A bare name lies in the directory that we are in.
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("make durable", directory))
 }
 

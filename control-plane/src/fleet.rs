@@ -117,6 +117,9 @@ pub enum FleetError {
     /// There is no such group.
     #[error("there is no group `{}`; `outpost-control group ls` shows those that are", .0.escape_debug())]
     UnknownGroup(String),
+    /// A fleet file cannot be used.
+    #[error(transparent)]
+    FleetFile(#[from] crate::onefile::FleetFileError),
     /// A label, a group or a question that cannot be.
     #[error("{0}")]
     Inventory(String),
@@ -469,7 +472,13 @@ impl Fleet {
     /// # Errors
     /// [`FleetError::UnknownDevice`] if it is not there or was revoked before.
     pub fn revoke(&self, device: &DeviceId) -> Result<(), FleetError> {
-        if !self.inner.database.revoke(device, self.now_s())? {
+        let database = &self.inner.database;
+        let revoked = database.together(|| {
+            // What a fleet file has it told once it enrols is not for whoever bears the name next.
+            database.stop_awaiting(device)?;
+            database.revoke(device, self.now_s())
+        })?;
+        if !revoked {
             return Err(FleetError::UnknownDevice(device.clone()));
         }
         self.touch();

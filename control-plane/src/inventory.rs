@@ -28,6 +28,7 @@ use crate::fleet::{Fleet, FleetError};
 
 pub use drift::{Cause, Drift};
 pub use groups::Group;
+pub(crate) use groups::{DESCRIPTION_BYTES, MOST_GROUPS, MOST_LABELS};
 pub(crate) use index::Index;
 use index::Known;
 pub use overview::{Bucket, Overview, SiteCount};

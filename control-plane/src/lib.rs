@@ -32,6 +32,7 @@ mod link;
 mod metrics;
 mod mosquitto;
 mod neighbours;
+mod onefile;
 mod outgoing;
 mod people;
 mod policy_desk;
@@ -67,6 +68,9 @@ pub use inventory::{
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
 pub use outgoing::{Network, OutgoingError, Reach};
+pub use onefile::{
+    Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Reality, write_fleet_file,
+};
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
 pub use policy_desk::{

@@ -15,6 +15,7 @@ pub(crate) mod pages;
 mod password;
 mod services;
 mod sign_in;
+pub(crate) mod together;
 mod totp;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
 pub(crate) use approvals::Approvable;
+pub(crate) use local::{check_name, check_roles};
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, SESSION_S, Typed};

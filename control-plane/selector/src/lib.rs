@@ -113,6 +113,14 @@ impl Selector {
         of_groups.flat_map(|test| test.values.iter().map(value::Value::text))
     }
 
+    /// The fields that it asks for; labels are none.
+    pub fn fields(&self) -> impl Iterator<Item = Field> {
+        self.0.tests().filter_map(|test| match &test.subject {
+            Subject::Field(field) => Some(*field),
+            Subject::Label(_) => None,
+        })
+    }
+
     /// The same with each group that a selector defines in the place of its name; other groups stay for
     /// [`Facts::groups`] to answer.
     ///

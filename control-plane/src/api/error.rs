@@ -1,12 +1,13 @@
 //! The border: every refusal as JSON, `{"error": {"code", "message"}}`; what is inside stays in the log.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection, StringRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::fleet::FleetError;
+use crate::onefile::FleetFileError;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -53,6 +54,12 @@ impl From<QueryRejection> for ApiError {
     }
 }
 
+impl From<StringRejection> for ApiError {
+    fn from(rejection: StringRejection) -> Self {
+        Self::BadRequest { status: rejection.status(), message: rejection.body_text() }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let pause = if let Self::Busy { retry_after_s } = &self { Some(*retry_after_s) } else { None };
@@ -94,6 +101,8 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
         FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
         FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),
+        FleetError::FleetFile(FleetFileError::Moved) => (StatusCode::CONFLICT, "changed_meanwhile"),
+        FleetError::FleetFile(_) => (StatusCode::BAD_REQUEST, "bad_fleet_file"),
         FleetError::Groups(_) | FleetError::Inventory(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         FleetError::UnknownIncident(..) => (StatusCode::NOT_FOUND, "unknown_incident"),
         FleetError::Search(_) => (StatusCode::BAD_REQUEST, "bad_search"),

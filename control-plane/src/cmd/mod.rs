@@ -12,6 +12,7 @@ mod enrolment;
 mod inventory;
 mod keys;
 mod on_record;
+mod onefile;
 #[cfg(test)]
 mod page;
 mod passphrase;
@@ -59,6 +60,9 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Group(command) => inventory::group(config()?, command, json),
         Command::Plan(command) => inventory::plan(config()?, command, json),
         Command::Policy(command) => policy::run(config()?, command, json),
+        Command::Apply(asked) => onefile::apply(config()?, asked, json),
+        Command::Diff(asked) => onefile::diff(config()?, asked, json),
+        Command::Export(asked) => onefile::export(config()?, asked, json),
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Events(command) => signals::events(config()?, &command, json),
         Command::Webhook(command) => signals::webhook(config()?, command, json).await,
@@ -96,7 +100,11 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     for cause in causes {
         writeln!(standard_error, "  because: {cause}").ok();
     }
-    ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+    ExitCode::from(match error {
+        error if error.is::<ConfigError>() || onefile::is_wrong_file(error) => 2,
+        error if error.is::<onefile::Differs>() => 3,
+        _ => 1,
+    })
 }
 
 /// Writes one line of data to standard output.

@@ -32,6 +32,8 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
     let plain = |act, subject: &str| Some((act, subject.to_owned()));
     match command {
         Command::Init | Command::Serve | Command::Broker(_) => None,
+        // Each thing that a file changes is on record by itself, once it is known.
+        Command::Apply(_) | Command::Diff(_) | Command::Export(_) => None,
         Command::Keys(Keys::Create { holder: None, .. }) => plain("release", "keys create"),
         Command::Keys(Keys::Install { .. }) => plain("release", "keys install"),
         Command::Keys(_) | Command::Catalogue(Catalogue::Ls) => None,

@@ -260,7 +260,7 @@ fn check(path: &str, page: &str) {
 #[tokio::test]
 async fn every_page_is_well_formed_labelled_and_blind_to_hostile_names() {
     let console = Console::new();
-    for path in PAGES.into_iter().filter(|path| !path.contains("till-1")) {
+    for path in PAGES.iter().copied().filter(|path| !path.contains("till-1")) {
         check(path, &console.get(path).await);
     }
     console.enter("till-1");
@@ -268,7 +268,7 @@ async fn every_page_is_well_formed_labelled_and_blind_to_hostile_names() {
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(60)).await;
     tokio::time::resume();
-    for path in PAGES {
+    for path in PAGES.iter().copied() {
         check(path, &console.get(path).await);
     }
     let device = console.get("/console/devices/till-1").await;
@@ -300,8 +300,8 @@ async fn without_an_identity_there_is_a_way_to_log_in_and_nothing_else() {
         "/console/audit/till-1/incident/1",
         "/console/audit/till-1/incident/1/held.note",
     ];
-    let gets = PAGES.into_iter().chain(live).map(|path| (Request::get(path), path));
-    let posts = FORMS.into_iter().map(|path| (Request::post(path), path));
+    let gets = PAGES.iter().copied().chain(live).map(|path| (Request::get(path), path));
+    let posts = FORMS.iter().copied().map(|path| (Request::post(path), path));
     for (request, path) in gets.chain(posts) {
         let response = console.ask(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"), "").await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER, "{path}");

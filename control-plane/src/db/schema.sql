@@ -203,4 +203,13 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
 -- Events that were given up for a hook.
 CREATE TABLE IF NOT EXISTS webhook_dead (
     hook TEXT NOT NULL, number INTEGER NOT NULL, at_s INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY (hook, number)
+
+-- Devices that a fleet file names and that are not enrolled, or cannot be told yet what to run: no context is no wish.
+CREATE TABLE IF NOT EXISTS awaited_devices (
+    device TEXT PRIMARY KEY, model TEXT, minimum_context_tokens INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- API tokens that a fleet file names and that nobody has made here.
+CREATE TABLE IF NOT EXISTS awaited_tokens (
+    name TEXT PRIMARY KEY, roles TEXT NOT NULL, scope TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -11,13 +11,13 @@ use crate::db::StoredGroup;
 use crate::fleet::{Fleet, FleetError};
 
 /// Labels of one device.
-const MOST_LABELS: usize = 64;
+pub(crate) const MOST_LABELS: usize = 64;
 
 /// Groups of a fleet: every selector may look through all of them.
-const MOST_GROUPS: usize = 500;
+pub(crate) const MOST_GROUPS: usize = 500;
 
 /// Longest description of a group, bytes.
-const DESCRIPTION_BYTES: usize = 200;
+pub(crate) const DESCRIPTION_BYTES: usize = 200;
 
 /// Devices that are meant together: those that a selector means, or those that are named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl Fleet {
         let database = &self.inner.database;
         database.together(|| {
             for device in &group.members {
-                if !database.is_known(device)? {
+                if !database.is_known(device)? && !database.is_awaited(device)? {
                     return Err(FleetError::UnknownDevice(device.clone()));
                 }
             }
@@ -113,21 +113,26 @@ impl Fleet {
                 selector: selector.as_ref().map(Selector::to_string),
             };
             database.keep_group(&stored, &group.members)?;
-            let groups = self.groups_read()?;
-            if groups.len() > MOST_GROUPS {
-                return Err(FleetError::Inventory(format!("a fleet has {MOST_GROUPS} groups at most")));
-            }
-            let named = selector.iter().flat_map(Selector::groups).find(|name| !groups.contains_key(name));
-            if let Some(name) = named {
-                return Err(FleetError::UnknownGroup(name));
-            }
-            let defined = defined(groups);
-            for selector in defined.values() {
-                selector.expand(&defined)?;
-            }
-            Ok(())
+            self.check_groups()
         })?;
         self.tell_news();
+        Ok(())
+    }
+
+    /// Looks whether all groups that are stored go together: not too many, none unknown, none in circles.
+    pub(crate) fn check_groups(&self) -> Result<(), FleetError> {
+        let groups = self.groups_read()?;
+        if groups.len() > MOST_GROUPS {
+            return Err(FleetError::Inventory(format!("a fleet has {MOST_GROUPS} groups at most")));
+        }
+        let named = groups.values().flatten().flat_map(Selector::groups).find(|name| !groups.contains_key(name));
+        if let Some(name) = named {
+            return Err(FleetError::UnknownGroup(name));
+        }
+        let defined = defined(groups);
+        for selector in defined.values() {
+            selector.expand(&defined)?;
+        }
         Ok(())
     }
 

@@ -111,7 +111,7 @@ fn known(name: &str, found: bool) -> Result<(), FleetError> {
 }
 
 /// A name reads the same to everybody, and is nobody else's: `local:…` and `administrator` are taken.
-pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
+pub(crate) fn check_name(name: &str) -> Result<(), FleetError> {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'@');
     if (1..=64).contains(&name.len()) && name.bytes().all(plain) && name != "administrator" {
         return Ok(());
@@ -121,7 +121,7 @@ pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
     Err(FleetError::Person(format!("`{shown}` is no name here: write 1 to 64 of a-z, 0-9, `-`, `.`, `_` and `@`")))
 }
 
-pub(super) fn check_roles(roles: &[String]) -> Result<(), FleetError> {
+pub(crate) fn check_roles(roles: &[String]) -> Result<(), FleetError> {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     match roles.iter().find(|role| !(1..=32).contains(&role.len()) || !role.bytes().all(plain)) {
         None if roles.is_empty() => Err(FleetError::Person(format!("name a role: {}", ROLES.join(", ")))),

@@ -1,0 +1,174 @@
+//! What a fleet file wants and what is not here yet: devices that have not enrolled, tokens that nobody has made. Beside them
+//! the lists that such a file is compared with, whole.
+
+use outpost_contract::{DeviceId, Fingerprint, ModelId};
+use rusqlite::{Row, ToSql, params};
+
+use super::{Assignment, Database, DbError};
+
+impl Database {
+    /// Every device that ever enrolled, whether it was revoked, and its key.
+    pub(crate) fn device_keys(&self) -> Result<Vec<(DeviceId, bool, Fingerprint)>, DbError> {
+        let sql =
+            "SELECT device, CASE WHEN revoked_s IS NULL THEN 0 ELSE 1 END, key_sha256 FROM devices ORDER BY device";
+        self.by_device(sql, &[], |device, row| Ok((device, row.get::<_, i64>(1)? == 1, Fingerprint(row.get(2)?))))
+    }
+
+    /// Where each device is.
+    pub(crate) fn every_site(&self) -> Result<Vec<(DeviceId, String)>, DbError> {
+        self.by_device("SELECT device, site FROM sites ORDER BY device", &[], |device, row| Ok((device, row.get(1)?)))
+    }
+
+    /// Labels of each device.
+    pub(crate) fn every_label(&self) -> Result<Vec<(DeviceId, String, String)>, DbError> {
+        let sql = "SELECT device, key, value FROM labels ORDER BY device, key";
+        self.by_device(sql, &[], |device, row| Ok((device, row.get(1)?, row.get(2)?)))
+    }
+
+    /// Keys that were allowed and that nobody has enrolled with.
+    pub(crate) fn open_keys(&self) -> Result<Vec<(DeviceId, Fingerprint)>, DbError> {
+        let sql = "SELECT device, key_sha256 FROM allowed_keys WHERE used_s IS NULL ORDER BY device";
+        self.by_device(sql, &[], |device, row| Ok((device, Fingerprint(row.get(1)?))))
+    }
+
+    /// Devices that are awaited, and what they will be told.
+    pub(crate) fn awaited(&self) -> Result<Vec<(DeviceId, Option<Assignment>)>, DbError> {
+        let sql = "SELECT device, model, minimum_context_tokens FROM awaited_devices ORDER BY device";
+        self.by_device(sql, &[], |device, row| Ok((device, wish(row)?)))
+    }
+
+    /// Those of them that are enrolled, or this one if it is.
+    pub(crate) fn arrived(&self, only: Option<&DeviceId>) -> Result<Vec<(DeviceId, Option<Assignment>)>, DbError> {
+        let columns = "SELECT w.device, w.model, w.minimum_context_tokens FROM awaited_devices w
+            JOIN devices d ON d.device = w.device WHERE d.revoked_s IS NULL";
+        let read = |device, row: &Row<'_>| Ok((device, wish(row)?));
+        match only {
+            None => self.by_device(&format!("{columns} ORDER BY w.device"), &[], read),
+            Some(device) => self.by_device(&format!("{columns} AND w.device = ?1"), &[&device.as_str()], read),
+        }
+    }
+
+    /// True if a device of that name is awaited: a fleet file names it, or a key was allowed as it.
+    pub(crate) fn is_awaited(&self, device: &DeviceId) -> Result<bool, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT device FROM awaited_devices WHERE device = ?1
+                UNION ALL SELECT device FROM allowed_keys WHERE device = ?1";
+            Ok(connection.prepare_cached(sql)?.exists([device.as_str()])?)
+        })
+    }
+
+    /// True if something is assigned to a device.
+    pub(crate) fn is_assigned(&self, device: &DeviceId) -> Result<bool, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT device FROM assignments WHERE device = ?1";
+            Ok(connection.prepare_cached(sql)?.exists([device.as_str()])?)
+        })
+    }
+
+    /// Awaits a device; a wish takes the place of the one before.
+    pub(crate) fn await_device(&self, device: &DeviceId, wish: Option<&Assignment>) -> Result<(), DbError> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO awaited_devices (device) VALUES (?1) ON CONFLICT (device) DO NOTHING";
+            transaction.prepare_cached(sql)?.execute([device.as_str()])?;
+            if let Some(wish) = wish {
+                let sql = "UPDATE awaited_devices SET model = ?2, minimum_context_tokens = ?3 WHERE device = ?1";
+                let model = wish.model.as_ref().map(ModelId::as_str);
+                let values = params![device.as_str(), model, i64::from(wish.minimum_context_tokens)];
+                transaction.prepare_cached(sql)?.execute(values)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Awaits a device no longer.
+    pub(crate) fn stop_awaiting(&self, device: &DeviceId) -> Result<(), DbError> {
+        self.write(|transaction| {
+            let sql = "DELETE FROM awaited_devices WHERE device = ?1";
+            transaction.prepare_cached(sql)?.execute([device.as_str()])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a name that nobody enrolled under, with all that would let somebody do so.
+    pub(crate) fn forget_name(&self, device: &DeviceId) -> Result<(), DbError> {
+        self.write(|transaction| {
+            for table in ["awaited_devices", "allowed_keys", "codes", "sites", "labels", "group_members"] {
+                transaction.execute(&format!("DELETE FROM {table} WHERE device = ?1"), [device.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Allows keys no longer that were allowed as a device and that nobody has enrolled with.
+    pub(crate) fn forbid_open_keys(&self, device: &DeviceId) -> Result<(), DbError> {
+        self.write(|transaction| {
+            let sql = "DELETE FROM allowed_keys WHERE device = ?1 AND used_s IS NULL";
+            transaction.prepare_cached(sql)?.execute([device.as_str()])?;
+            Ok(())
+        })
+    }
+
+    /// Tokens that are awaited: name, roles, scope, words joined by blanks.
+    pub(crate) fn awaited_tokens(&self) -> Result<Vec<(String, String, String)>, DbError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT name, roles, scope FROM awaited_tokens ORDER BY name")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Awaits a token, in the place of the one of that name.
+    pub(crate) fn await_token(&self, name: &str, roles: &str, scope: &str) -> Result<(), DbError> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO awaited_tokens (name, roles, scope) VALUES (?1, ?2, ?3)
+                ON CONFLICT (name) DO UPDATE SET roles = excluded.roles, scope = excluded.scope";
+            transaction.execute(sql, [name, roles, scope])?;
+            Ok(())
+        })
+    }
+
+    /// Awaits a token no longer.
+    pub(crate) fn stop_awaiting_token(&self, name: &str) -> Result<(), DbError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM awaited_tokens WHERE name = ?1", [name])?;
+            Ok(())
+        })
+    }
+
+    /// Gives a token that counts these roles and this scope in the place of those before; false if there is none.
+    pub(crate) fn set_token_roles(&self, name: &str, roles: &str, scope: &str, now_s: i64) -> Result<bool, DbError> {
+        self.write(|transaction| {
+            let sql = "UPDATE api_tokens SET roles = ?2, scope = ?3
+                WHERE name = ?1 AND revoked_s IS NULL AND expires_s > ?4";
+            Ok(transaction.execute(sql, params![name, roles, scope, now_s])? == 1)
+        })
+    }
+
+    /// Rows whose first column is the name of a device; others are passed over, as everywhere.
+    fn by_device<T>(
+        &self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        read: impl Fn(DeviceId, &Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, DbError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(values)?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                if let Ok(device) = row.get::<_, String>(0)?.parse() {
+                    found.push(read(device, row)?);
+                }
+            }
+            Ok(found)
+        })
+    }
+}
+
+fn wish(row: &Row<'_>) -> rusqlite::Result<Option<Assignment>> {
+    let minimum: Option<u32> = row.get(2)?;
+    let model: Option<String> = row.get(1)?;
+    let model = model.and_then(|model| model.parse().ok());
+    Ok(minimum.map(|minimum_context_tokens| Assignment { model, minimum_context_tokens }))
+}
