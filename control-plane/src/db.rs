@@ -1,5 +1,6 @@
 //! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
 
+mod accounts;
 mod catalogue;
 mod certificates;
 mod codes;
@@ -11,6 +12,7 @@ mod enrol_requests;
 mod events;
 mod facts;
 mod homes;
+mod idempotency;
 mod inventory;
 mod invitations;
 mod people;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use parking_lot::ReentrantMutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+pub use accounts::{Account, OpenSession};
 pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
 pub(crate) use certificates::RevokedCertificate;
@@ -37,6 +40,7 @@ pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
 pub(crate) use facts::is_wait;
 pub(crate) use homes::Homecoming;
+pub(crate) use idempotency::{Bounds, Keyed, Standing};
 #[cfg(test)]
 pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};

@@ -28,7 +28,7 @@ use crate::files;
 use crate::fleet::{Fleet, FleetError};
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
-pub(crate) use sign_in::{COOKIE, SESSION_S, Typed};
+pub(crate) use sign_in::{COOKIE, IDLE_S, SESSION_S, Typed};
 
 /// The rules' file in the state directory; without it, the built-in ones hold.
 const RULES_FILE: &str = "control.cedar";
