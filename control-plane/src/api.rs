@@ -1,32 +1,44 @@
 //! The HTTPS API and the console. No route but `/health`, `/login`, `/v1/enrol`, `/v1/renew` and the console's style and script
 //! answers without an identity.
 
+mod accounts;
 mod audit;
 mod blobs;
+#[cfg(test)]
+mod caller;
 mod codes;
 mod commands;
+mod condition;
 mod devices;
 mod enrol;
 mod enrolment;
 mod error;
+#[cfg(test)]
+mod hostile;
+mod idempotency;
 mod identity;
 mod inventory;
 mod onefile;
+mod openapi;
+mod own;
+mod page;
 mod people;
 pub(crate) mod policies;
 mod renew;
+mod routes;
 mod signals;
 mod tokens;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
 use outpost_contract::limits::ENROL_BYTES;
 use serde_json::json;
 
@@ -36,15 +48,18 @@ use crate::metrics::measured;
 use crate::people::Act;
 use crate::shares::Shares;
 pub(crate) use audit::{incident_file, report_file};
+use condition::{Conditional, conditionally};
 pub(crate) use error::{ApiError, from_fleet};
 pub(crate) use identity::Operator;
+use page::Listed;
+use routes::{Routes, delete, get, post};
 
 /// Longest time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Every route there is.
-pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
-    Router::new()
+/// Every route but the console's, once.
+fn routes() -> Routes {
+    Routes::default()
         .route("/health", get(health))
         .route("/v1/enrol", post(enrol::enrol))
         .route("/v1/self", get(devices::own))
@@ -59,20 +74,23 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/enrolment/requests", get(enrolment::requests))
         .route("/v1/enrolment/requests/{fingerprint}/accept", post(enrolment::accept))
         .route("/v1/enrolment/requests/{fingerprint}/reject", post(enrolment::reject))
-        .route("/v1/devices/{device}/site", put(enrolment::set_site))
+        .route("/v1/devices/{device}/site", get(enrolment::site).put(enrolment::set_site).conditional())
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/{device}", get(devices::show))
-        .route("/v1/devices/{device}/assignment", put(devices::assign))
+        .route("/v1/devices/{device}/assignment", get(devices::assigned).put(devices::assign).conditional())
         .route("/v1/devices/{device}/revoke", post(devices::revoke))
         .route("/v1/devices/{device}/commands", get(commands::list).post(commands::give))
         .route("/v1/devices/{device}/commands/{id}", get(commands::show))
         .route("/v1/devices/{device}/events", get(commands::events))
-        .route("/v1/devices/{device}/labels", get(inventory::labels).patch(inventory::set_labels))
+        .route("/v1/devices/{device}/labels", get(inventory::labels).patch(inventory::set_labels).conditional())
         .route("/v1/inventory", get(inventory::list))
         .route("/v1/inventory/{device}", get(inventory::show))
         .route("/v1/overview", get(inventory::overview))
         .route("/v1/groups", get(inventory::groups).post(inventory::keep_group))
-        .route("/v1/groups/{group}", get(inventory::group).delete(inventory::remove_group))
+        .route(
+            "/v1/groups/{group}",
+            get(inventory::group).put(inventory::put_group).delete(inventory::remove_group).conditional(),
+        )
         .route("/v1/selectors/preview", get(inventory::preview))
         .route("/v1/what-if", post(inventory::what_if))
         .route("/v1/policies", get(policies::board))
@@ -101,16 +119,39 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/webhooks/{name}/test", post(signals::test_webhook))
         .route("/v1/webhooks/{name}/retry", post(signals::retry_webhook))
         .route("/v1/webhooks/{name}/deliveries", get(signals::deliveries))
+        .route("/v1/people", get(accounts::people).post(accounts::add_person))
+        .route(
+            "/v1/people/{name}",
+            get(accounts::person).patch(accounts::change_person).delete(accounts::remove_person).conditional(),
+        )
+        .route("/v1/people/{name}/code", post(accounts::reset_person))
+        .route("/v1/api-tokens", get(accounts::tokens).post(accounts::make_token))
+        .route("/v1/api-tokens/{name}", get(accounts::token).delete(accounts::revoke_token).conditional())
+        .route("/v1/sessions", get(own::sessions).delete(own::end_sessions))
+        .route("/v1/sessions/{id}", delete(own::end_session))
+        .route("/v1/own-records", get(own::records))
+        .route("/v1/openapi.json", get(openapi::show))
         .route("/login", get(people::form).post(people::sign_in))
         .route("/login/first", get(people::first_form).post(people::first))
         .route("/logout", post(people::sign_out))
+}
+
+/// Everything that is served.
+pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
+    let routes = routes();
+    let conditional = Conditional { fleet: fleet.clone(), routes: Arc::new(routes.conditional()) };
+    routes
+        .into_router()
         .merge(crate::console::router())
         .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(conditional, conditionally))
+        .layer(middleware::from_fn_with_state(fleet.clone(), idempotency::once))
         .layer(DefaultBodyLimit::max(ENROL_BYTES))
         .layer(Extension(shares))
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(fleet.clone(), measured))
+        .layer(middleware::map_response(as_it_is_said))
         .with_state(fleet)
 }
 
@@ -138,13 +179,28 @@ async fn health(State(fleet): State<Fleet>) -> Response {
 async fn catalogue(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-) -> Result<axum::Json<Vec<TargetSummary>>, ApiError> {
-    Ok(axum::Json(fleet.run_as(actor, Act::See, "catalogue", Fleet::targets).await?))
+    asked: page::Asked<String>,
+) -> Result<axum::Json<Listed<TargetSummary>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let targets = fleet.run_as(actor, Act::See, "catalogue", Fleet::targets).await?;
+    Ok(axum::Json(Listed::cut(targets, after.as_deref(), limit, |target| target.name.to_string())))
 }
 
 /// Strangers are not told which routes there are.
 async fn unknown(_: Operator) -> ApiError {
     ApiError::NoSuchRoute
+}
+
+/// Nor which methods they answer.
+async fn unknown_method(_: Operator) -> ApiError {
+    ApiError::NoSuchMethod
+}
+
+/// No browser guesses that an answer is something else than it is said to be.
+async fn as_it_is_said(mut response: Response) -> Response {
+    let sniffing = response.headers_mut().entry(header::X_CONTENT_TYPE_OPTIONS);
+    sniffing.or_insert(HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

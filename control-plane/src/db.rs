@@ -1,5 +1,6 @@
 //! The database: one SQLite file, the truth of the fleet. Every other copy (the broker's above all) can be made from it.
 
+mod accounts;
 mod awaited;
 mod backlog;
 mod catalogue;
@@ -13,6 +14,7 @@ mod events;
 mod facts;
 mod fleet_events;
 mod homes;
+mod idempotency;
 mod inventory;
 mod invitations;
 mod people;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use parking_lot::ReentrantMutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+pub use accounts::{Account, OpenSession};
 pub(crate) use backlog::Backlog;
 pub use catalogue::StoredTarget;
 pub(crate) use catalogue::{ChunkPlace, CurrentCatalogue};
@@ -45,6 +48,7 @@ pub(crate) use facts::is_wait;
 pub use fleet_events::FleetEvent;
 pub(crate) use fleet_events::{NewEvent, Told};
 pub(crate) use homes::Homecoming;
+pub(crate) use idempotency::{Bounds, Keyed, Standing};
 #[cfg(test)]
 pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};

@@ -221,12 +221,18 @@ pub enum FleetError {
     /// There is no such person or token.
     #[error("there is no `{}`; `outpost-control person ls` and `outpost-control token ls` show who is there", .0.escape_debug())]
     UnknownPerson(String),
+    /// The caller has no such session.
+    #[error("you have no session `{0}`; `GET /v1/sessions` lists those you have")]
+    NoSession(String),
     /// Signing in failed.
     #[error("name, password or code is wrong")]
     SignIn,
     /// Signing in failed too often.
     #[error("signing in failed too often; try again in {0} seconds")]
     HeldBack(i64),
+    /// What was to be changed is not any more as the client knew it.
+    #[error("it was changed meanwhile; read it again, and send `If-Match` with the new `ETag`")]
+    Changed,
     /// An act cannot be recorded.
     #[error("cannot be recorded: {0}")]
     Record(String),

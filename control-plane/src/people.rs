@@ -31,7 +31,7 @@ pub(crate) use approvals::Approvable;
 pub(crate) use local::{check_name, check_roles};
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
-pub(crate) use sign_in::{COOKIE, SESSION_S, Typed};
+pub(crate) use sign_in::{COOKIE, IDLE_S, SESSION_S, Typed};
 
 /// The rules' file in the state directory; without it, the built-in ones hold.
 const RULES_FILE: &str = "control.cedar";

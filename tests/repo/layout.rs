@@ -17,6 +17,7 @@ const HIDDEN: &[&str] =
 const CRATES: &[(&str, &str)] = &[
     ("outpost-agent", "agent"),
     ("outpost-audit", "agent/audit"),
+    ("outpost-client", "control-plane/client"),
     ("outpost-contract", "control-plane/contract"),
     ("outpost-control", "control-plane"),
     ("outpost-disk", "agent/disk"),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::identity::Operator;
+use super::page::{self, Listed};
 use crate::db::{CommandRecord, StoredEvent};
 use crate::fleet::Fleet;
 use crate::people::Act;
@@ -46,13 +47,17 @@ pub(crate) async fn give(
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
 }
 
+/// A page of the commands that are remembered, newest first.
 pub(crate) async fn list(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
-) -> Result<Json<Vec<CommandRecord>>, ApiError> {
-    let Path(device) = device?;
-    Ok(Json(fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.commands(&device)).await?))
+    asked: page::Asked<CommandId>,
+) -> Result<Json<Listed<CommandRecord>>, ApiError> {
+    let (Path(device), (after, limit)) = (device?, page::wanted(asked)?);
+    let all = fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.commands(&device)).await?;
+    let after = after.as_ref().map(CommandId::as_str);
+    Ok(Json(Listed::cut(all, after, limit, |record| record.id.as_str().to_owned())))
 }
 
 pub(crate) async fn show(
@@ -65,11 +70,13 @@ pub(crate) async fn show(
     Ok(Json(fleet.run_as(actor, Act::See, subject, move |fleet| fleet.command_record(&device, &id)).await?))
 }
 
+/// The events that are kept of a device, newest first: so few that they are one page.
 pub(crate) async fn events(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
-) -> Result<Json<Vec<StoredEvent>>, ApiError> {
+) -> Result<Json<Listed<StoredEvent>>, ApiError> {
     let Path(device) = device?;
-    Ok(Json(fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.events(&device)).await?))
+    let entries = fleet.run_as(actor, Act::See, &device.clone(), move |fleet| fleet.events(&device)).await?;
+    Ok(Json(Listed { entries, next: None }))
 }

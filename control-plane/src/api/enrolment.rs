@@ -1,47 +1,22 @@
 //! `/v1/enrolment/…`: who may enrol. Codes, allowed keys and requests in pages; lists of many devices as people write them.
-//!
-//! A page is `?after=…&limit=…`; its answer's `next` is the `after` of the page that follows, and none after the last.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
 use outpost_contract::{DeviceId, Fingerprint};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ApiError;
+use super::condition::Condition;
 use super::identity::Operator;
+use super::page::{self, Listed};
 use crate::db::{AllowedKey, EnrolmentRequest, OpenCode, Page};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, FleetError};
 use crate::people::Act;
 
 /// Largest body of a list: 2 MiB are 10,000 long names with their keys, and more.
 pub(crate) const LIST_BYTES: usize = 2 * 1024 * 1024;
-
-/// Entries of a page if nothing is said, and at most.
-const ENTRIES: u32 = 100;
-const MOST_ENTRIES: u32 = 1000;
-
-/// Which page is wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WantedPage {
-    after: Option<Fingerprint>,
-    #[serde(default = "entries")]
-    limit: u32,
-}
-
-fn entries() -> u32 {
-    ENTRIES
-}
-
-/// A page of a list.
-#[derive(Debug, Serialize)]
-pub(crate) struct Listed<T> {
-    entries: Vec<T>,
-    /// Where the next page begins; none if this is the last.
-    next: Option<String>,
-}
 
 /// A list as it stands in a file: lines of names, or of names and fingerprints.
 #[derive(Debug, Deserialize)]
@@ -79,25 +54,17 @@ pub(crate) struct AtSite {
     site: Option<String>,
 }
 
-type PageQuery = Result<Query<WantedPage>, QueryRejection>;
+type PageQuery = page::Asked<Fingerprint>;
 type KeyPath = Result<Path<Fingerprint>, PathRejection>;
 
 /// The page that is wanted, one entry longer: that shows whether another one follows.
 fn wanted(query: PageQuery) -> Result<Page, ApiError> {
-    let Query(WantedPage { after, limit }) = query?;
-    if !(1..=MOST_ENTRIES).contains(&limit) {
-        let message = format!("`limit` is 1 to {MOST_ENTRIES}, not {limit}");
-        return Err(ApiError::BadRequest { status: axum::http::StatusCode::BAD_REQUEST, message });
-    }
+    let (after, limit) = page::wanted(query)?;
     Ok(Page { after: after.map(|after| after.0), limit: limit + 1 })
 }
 
-fn listed<T>(page: &Page, mut entries: Vec<T>, name: impl Fn(&T) -> String) -> Json<Listed<T>> {
-    let most = page.limit as usize - 1;
-    let more = entries.len() > most;
-    entries.truncate(most);
-    let next = entries.last().filter(|_| more).map(name);
-    Json(Listed { entries, next })
+fn listed<T>(page: &Page, entries: Vec<T>, name: impl Fn(&T) -> String) -> Json<Listed<T>> {
+    Json(Listed::of(entries, page.limit - 1, name))
 }
 
 pub(crate) async fn codes(
@@ -200,20 +167,36 @@ pub(crate) async fn reject(
     Ok(Json(json!({ "rejected": key })))
 }
 
+pub(crate) async fn site(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    device: Result<Path<DeviceId>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(device) = device?;
+    Ok(Json(fleet.run_as(actor, Act::See, device.clone(), move |fleet| at_site(fleet, &device)).await?))
+}
+
 pub(crate) async fn set_site(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
+    condition: Condition,
     device: Result<Path<DeviceId>, PathRejection>,
     at: Result<Json<AtSite>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let (Path(device), Json(AtSite { site })) = (device?, at?);
-    let answer = json!({ "device": device, "site": site });
-    let set = {
-        let device = device.clone();
-        move |fleet: &Fleet| fleet.set_site(&device, site.as_deref())
+    let subject = device.clone();
+    let set = move |fleet: &Fleet| {
+        let current = |fleet: &Fleet| at_site(fleet, &device);
+        fleet.change_if(&condition, current, |fleet| fleet.set_site(&device, site.as_deref()))?;
+        at_site(fleet, &device)
     };
-    fleet.run_as(actor, Act::Assign, device, set).await?;
-    Ok(Json(answer))
+    Ok(Json(fleet.run_as(actor, Act::Assign, subject, set).await?))
+}
+
+/// Where a device is, as it is shown.
+fn at_site(fleet: &Fleet, device: &DeviceId) -> Result<Value, FleetError> {
+    let site = fleet.device(device)?.site;
+    Ok(json!({ "device": device, "site": site }))
 }
 
 #[cfg(test)]

@@ -20,6 +20,12 @@ pub(crate) enum ApiError {
     BadRequest { status: StatusCode, message: String },
     /// There is no such route.
     NoSuchRoute,
+    /// The route is there, and does not answer this method.
+    NoSuchMethod,
+    /// What the client makes the request depend on is not so, or cannot be judged.
+    Condition(&'static str),
+    /// The key of a request that may be sent again was used otherwise, or is in use.
+    Idempotency { status: StatusCode, code: &'static str, message: &'static str },
     /// There are no such bytes.
     NoSuchBlob,
     /// Too many download at once.
@@ -28,6 +34,13 @@ pub(crate) enum ApiError {
     TooSlow,
     /// The fleet refused or failed.
     Fleet(FleetError),
+}
+
+impl ApiError {
+    /// The request says what cannot be.
+    pub(crate) fn bad_request(message: String) -> Self {
+        Self::BadRequest { status: StatusCode::BAD_REQUEST, message }
+    }
 }
 
 impl From<FleetError> for ApiError {
@@ -67,8 +80,22 @@ impl IntoResponse for ApiError {
             Self::Unauthenticated(message) => (StatusCode::UNAUTHORIZED, "unauthenticated", message.to_owned()),
             Self::Revoked => (StatusCode::FORBIDDEN, "revoked", "this device was revoked; ask the operator".to_owned()),
             Self::BadRequest { status, message } => (status, "bad_request", message),
-            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "not_found", "there is no such route".to_owned()),
-            Self::NoSuchBlob => (StatusCode::NOT_FOUND, "not_found", "no catalogue here names such bytes".to_owned()),
+            Self::NoSuchRoute => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such route; `/v1/openapi.json` describes those there are".to_owned(),
+            ),
+            Self::NoSuchMethod => {
+                let message = "the route does not answer this method; `Allow` names those that it answers".to_owned();
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            }
+            Self::Condition(message) => (StatusCode::PRECONDITION_FAILED, "precondition_failed", message.to_owned()),
+            Self::Idempotency { status, code, message } => (status, code, message.to_owned()),
+            Self::NoSuchBlob => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "no catalogue here names such bytes; fetch the newest catalogue".to_owned(),
+            ),
             Self::Busy { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many devices download at once; ask again".to_owned())
             }
@@ -81,6 +108,9 @@ impl IntoResponse for ApiError {
             let challenge = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
+        if status == StatusCode::CONFLICT && code == "in_flight" {
+            response.headers_mut().extend([super::blobs::retry_after(1)]);
+        }
         response.headers_mut().extend(pause.map(super::blobs::retry_after));
         response
     }
@@ -89,6 +119,7 @@ impl IntoResponse for ApiError {
 /// How a refusal or failure of the fleet is told: status, code, words.
 pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
     let (status, code) = match &error {
+        FleetError::Changed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),
         FleetError::BadCommand(_) => (StatusCode::BAD_REQUEST, "bad_command"),
@@ -98,6 +129,7 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
         FleetError::Person(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         FleetError::UnknownPerson(_) => (StatusCode::NOT_FOUND, "unknown_person"),
+        FleetError::NoSession(_) => (StatusCode::NOT_FOUND, "unknown_session"),
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
         FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
         FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),

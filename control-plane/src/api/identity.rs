@@ -46,7 +46,9 @@ impl FromRequestParts<Fleet> for Operator {
         let token = token.filter(|token| token.len() <= MOST_TOKEN_BYTES).map(str::to_owned);
         let token = token.ok_or(ApiError::Unauthenticated("send the operators' token as `Authorization: Bearer …`"))?;
         let actor = fleet.run(move |fleet| fleet.bearer(&token)).await?;
-        actor.map(Self).ok_or(ApiError::Unauthenticated("the token is not the operators' token of this control plane"))
+        actor.map(Self).ok_or(ApiError::Unauthenticated(
+            "the token is none of this control plane, or ended; `outpost-control token create` makes one",
+        ))
     }
 }
 

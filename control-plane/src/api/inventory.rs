@@ -13,13 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::ApiError;
+use super::condition::Condition;
 use super::identity::Operator;
+use super::page::{self, Listed};
 use crate::fleet::{Fleet, FleetError};
 use crate::inventory::{DeviceView, Group, MOST_PER_PAGE, Overview, Page, Preview, Question, WhatIf};
 use crate::people::Act;
-
-/// Devices of a page if nothing is said.
-const PER_PAGE: usize = 100;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,35 +26,31 @@ const PER_PAGE: usize = 100;
 pub(crate) struct Wanted {
     #[serde(rename = "where")]
     selector: Option<String>,
-    limit: Option<usize>,
+    limit: Option<u32>,
     pub(crate) after: Option<DeviceId>,
 }
 
 impl Wanted {
-    /// True if nothing was said.
-    pub(crate) fn is_all(&self) -> bool {
-        self.selector.is_none() && self.limit.is_none() && self.after.is_none()
-    }
-
     pub(crate) fn selector(&self, fleet: &Fleet) -> Result<Selector, FleetError> {
         self.selector.as_deref().map_or(Ok(Selector::all()), |text| fleet.selector(text))
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit.unwrap_or(PER_PAGE).clamp(1, MOST_PER_PAGE)
+    pub(crate) fn limit(&self) -> Result<u32, ApiError> {
+        page::entries(self.limit)
     }
 
-    /// The devices as a list, and in `Link` where the next ones are.
-    pub(crate) fn answer<T: Serialize>(&self, path: &str, page: Page<T>) -> Response {
-        let next = page.next.map(|after| {
+    /// The page, and in `Link` where the next one is.
+    pub(crate) fn answer<T: Serialize>(&self, path: &str, limit: u32, page: Page<T>) -> Response {
+        let next = page.next.as_ref().map(|after| {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", &self.limit().to_string()).append_pair("after", after.as_str());
+            query.append_pair("limit", &limit.to_string()).append_pair("after", after.as_str());
             if let Some(selector) = &self.selector {
                 query.append_pair("where", selector);
             }
             format!("<{path}?{}>; rel=\"next\"", query.finish())
         });
-        let mut response = Json(page.devices).into_response();
+        let listed = Listed { entries: page.devices, next: page.next.map(String::from) };
+        let mut response = Json(listed).into_response();
         if let Some(link) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
             response.headers_mut().insert(header::LINK, link);
         }
@@ -69,13 +64,13 @@ pub(crate) async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(wanted) = wanted?;
-    let asked = wanted.clone();
+    let (asked, limit) = (wanted.clone(), wanted.limit()?);
     let page = fleet
         .run_as(actor, Act::See, "devices", move |fleet| {
-            fleet.views(&asked.selector(fleet)?, asked.after.as_ref(), asked.limit())
+            fleet.views(&asked.selector(fleet)?, asked.after.as_ref(), limit as usize)
         })
         .await?;
-    Ok(wanted.answer("/v1/inventory", page))
+    Ok(wanted.answer("/v1/inventory", limit, page))
 }
 
 pub(crate) async fn show(
@@ -124,6 +119,7 @@ pub(crate) async fn labels(
 pub(crate) async fn set_labels(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
+    condition: Condition,
     device: Result<Path<DeviceId>, PathRejection>,
     labels: Result<Json<BTreeMap<String, Option<String>>>, JsonRejection>,
 ) -> Result<Json<BTreeMap<String, String>>, ApiError> {
@@ -131,15 +127,21 @@ pub(crate) async fn set_labels(
     let remove: Vec<String> = labels.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.clone()).collect();
     let set = labels.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let subject = device.clone();
-    let act = move |fleet: &Fleet| fleet.set_labels(&device, &set, &remove);
+    let act = move |fleet: &Fleet| {
+        let current = |fleet: &Fleet| fleet.labels(&device);
+        fleet.change_if(&condition, current, |fleet| fleet.set_labels(&device, &set, &remove))
+    };
     Ok(Json(fleet.run_as(actor, Act::Assign, subject, act).await?))
 }
 
 pub(crate) async fn groups(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-) -> Result<Json<Vec<Group>>, ApiError> {
-    Ok(Json(fleet.run_as(actor, Act::See, "groups", Fleet::groups).await?))
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<Group>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let groups = fleet.run_as(actor, Act::See, "groups", Fleet::groups).await?;
+    Ok(Json(Listed::cut(groups, after.as_deref(), limit, |group| group.name.clone())))
 }
 
 pub(crate) async fn group(
@@ -165,13 +167,39 @@ pub(crate) async fn keep_group(
     Ok(Json(fleet.run_as(actor, Act::Assign, subject, keep).await?))
 }
 
+/// Makes the group of this name, or puts it in the place of the one that was there.
+pub(crate) async fn put_group(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    condition: Condition,
+    name: Result<Path<String>, PathRejection>,
+    group: Result<Json<Group>, JsonRejection>,
+) -> Result<Json<Group>, ApiError> {
+    let (Path(name), Json(group)) = (name?, group?);
+    if group.name != name {
+        return Err(ApiError::bad_request(
+            "the path names another group than the body; name the same twice".to_owned(),
+        ));
+    }
+    let subject = name.clone();
+    let put = move |fleet: &Fleet| {
+        fleet.change_if(&condition, |fleet| fleet.group(&name), |fleet| fleet.keep_group(&group))?;
+        fleet.group(&name)
+    };
+    Ok(Json(fleet.run_as(actor, Act::Assign, subject, put).await?))
+}
+
 pub(crate) async fn remove_group(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
+    condition: Condition,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Path(name) = name?;
-    fleet.run_as(actor, Act::Assign, name.clone(), move |fleet| fleet.remove_group(&name)).await?;
+    let subject = name.clone();
+    let remove =
+        move |fleet: &Fleet| fleet.change_if(&condition, |fleet| fleet.group(&name), |fleet| fleet.remove_group(&name));
+    fleet.run_as(actor, Act::Assign, subject, remove).await?;
     Ok(Json(json!({ "removed": true })))
 }
 
@@ -236,17 +264,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn links_lead_through_every_page_and_without_them_the_list_is_as_it_was() {
+    async fn links_and_next_lead_through_every_page() {
         let house = House::new();
         let (_, link, all) = house.get("/v1/devices").await;
-        assert_eq!((all.as_array().unwrap().len(), link), (60, None));
+        assert_eq!((all["entries"].as_array().unwrap().len(), link, &all["next"]), (60, None, &Value::Null));
         for list in ["/v1/devices", "/v1/inventory"] {
             let mut seen = Vec::new();
             let mut next = Some(format!("{list}?limit=7&where=name%3Dbox-000*+and+not+revoked"));
             while let Some(path) = next {
                 let (status, link, page) = house.get(&path).await;
                 assert_eq!(status, StatusCode::OK, "{path}: {page}");
-                seen.extend(page.as_array().unwrap().iter().map(|one| one["device"].as_str().unwrap().to_owned()));
+                let last = page["next"].as_str();
+                assert_eq!(
+                    last.is_some(),
+                    link.as_ref().is_some_and(|link| link.contains(last.unwrap_or("?"))),
+                    "{page}"
+                );
+                let entries = page["entries"].as_array().unwrap();
+                seen.extend(entries.iter().map(|one| one["device"].as_str().unwrap().to_owned()));
                 next = link.map(|link| link.trim_start_matches('<').split('>').next().unwrap().to_owned());
             }
             assert_eq!(seen.len(), 60, "{list}");

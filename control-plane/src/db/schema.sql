@@ -213,3 +213,10 @@ CREATE TABLE IF NOT EXISTS awaited_devices (
 CREATE TABLE IF NOT EXISTS awaited_tokens (
     name TEXT PRIMARY KEY, roles TEXT NOT NULL, scope TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Answers to requests that may be sent again: by actor, route and key. Without an answer it is being done, or its server ended.
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    actor TEXT NOT NULL, route TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, started_s INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, answer BLOB, PRIMARY KEY (actor, route, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS idempotency_keys_by_age ON idempotency_keys (started_s);

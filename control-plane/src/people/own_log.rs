@@ -88,6 +88,14 @@ pub struct OwnRecord {
     pub leaf: serde_json::Value,
 }
 
+impl OwnRecord {
+    fn read(entry: &reader::Entry) -> Result<Self, FleetError> {
+        let leaf = serde_json::from_slice(&entry.bytes);
+        let leaf = leaf.map_err(|error| FleetError::Record(format!("record {}: {error}", entry.index)))?;
+        Ok(Self { index: entry.index, leaf })
+    }
+}
+
 /// The log, which this process holds once it could.
 #[derive(Debug)]
 pub(crate) struct OwnLog {
@@ -203,12 +211,17 @@ impl Fleet {
         self.inner.people.own_log.take_in()?;
         let filter = Filter { limit: Some(most), newest_first: true, ..Filter::default() };
         let entries = reader::list(&self.inner.people.own_log.directory, &filter)?;
-        let read = |entry: &reader::Entry| {
-            let leaf = serde_json::from_slice(&entry.bytes);
-            let leaf = leaf.map_err(|error| FleetError::Record(format!("record {}: {error}", entry.index)))?;
-            Ok(OwnRecord { index: entry.index, leaf })
-        };
-        entries.iter().rev().map(read).collect()
+        entries.iter().rev().map(OwnRecord::read).collect()
+    }
+
+    /// Records of the control plane's own log from an index on, oldest first.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub(crate) fn own_records_from(&self, from: u64, most: usize) -> Result<Vec<OwnRecord>, FleetError> {
+        self.inner.people.own_log.take_in()?;
+        let filter = Filter { from: Some(from), limit: Some(most), ..Filter::default() };
+        reader::list(&self.inner.people.own_log.directory, &filter)?.iter().map(OwnRecord::read).collect()
     }
 
     /// Verifies the control plane's own log, every record.

@@ -14,7 +14,7 @@ pub(crate) const COOKIE: &str = "__Host-outpost";
 pub(crate) const SESSION_S: i64 = 12 * 60 * 60;
 
 /// An unused one so long.
-pub(super) const IDLE_S: i64 = 30 * 60;
+pub(crate) const IDLE_S: i64 = 30 * 60;
 
 /// Failures that cost nothing: people mistype, and many may sit behind one address.
 const FREE_OF_NAME: i64 = 4;

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod chunks;
+mod client;
 mod desired;
 mod downloads;
 mod enrolment;

@@ -1,0 +1,40 @@
+//! `catalogue`, as the description has it.
+
+#[allow(unused_imports, reason = "not every area needs them all")]
+use std::collections::BTreeMap;
+
+#[allow(unused_imports, reason = "the same")]
+use reqwest::Method;
+#[allow(unused_imports, reason = "the same")]
+use serde::{Deserialize, Serialize};
+#[allow(unused_imports, reason = "the same")]
+use serde_json::{Map, Value};
+
+#[allow(unused_imports, reason = "the same")]
+use crate::*;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListCatalogue {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    pub facts: Map<String, Value>,
+    pub length: u64,
+    pub name: String,
+    pub sha256: String,
+}
+
+impl Client {
+    /// What the newest catalogue holds.
+    ///
+    /// # Errors
+    /// If the control plane refuses or cannot be asked.
+    pub async fn list_catalogue(&self, query: &ListCatalogue, options: &Options) -> Result<Answer<Page<Target>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "catalogue"], query)?, options).await
+    }
+}
