@@ -10,6 +10,7 @@ mod enrolment;
 mod error;
 mod identity;
 mod inventory;
+mod models;
 mod people;
 mod renew;
 mod tokens;
@@ -70,6 +71,16 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/selectors/preview", get(inventory::preview))
         .route("/v1/what-if", post(inventory::what_if))
         .route("/v1/catalogue", get(catalogue))
+        .route("/v1/approvals/models", get(models::all_approvals))
+        .route("/v1/approvals/models/{id}", delete(models::revoke))
+        .route("/v1/models/{model}/approvals", get(models::approvals).post(models::approve))
+        .route("/v1/models/{model}/withdraw", post(models::withdraw))
+        .route("/v1/models/{model}/restore", post(models::restore))
+        .route("/v1/catalogue/models", get(models::entries))
+        .route("/v1/catalogue/compare", get(models::compare))
+        .route("/v1/bom", get(models::bom))
+        .route("/v1/devices/{device}/bom", get(models::bom_of_device))
+        .route("/v1/withdrawals", get(models::withdrawals))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))

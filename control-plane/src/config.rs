@@ -1,5 +1,7 @@
 //! Settings: one state directory, one commented TOML file in it, and nothing that is silently ignored.
 
+mod models;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,8 @@ use serde::Deserialize;
 
 use crate::files::{self, FileError};
 use crate::shares::Rates;
+pub(crate) use models::LicenceStanding;
+pub use models::ModelRules;
 
 /// The settings' file name inside the state directory.
 pub const CONFIG_FILE: &str = "outpost-control.toml";
@@ -51,6 +55,8 @@ pub struct Config {
     pub desired_days: u32,
     /// What may leave per second.
     pub rates: Rates,
+    /// What is asked of a model before it is assigned.
+    pub models: ModelRules,
 }
 
 /// Settings cannot be used.
@@ -96,6 +102,8 @@ struct Raw {
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
     transfer: Option<RawTransfer>,
+    models: Option<models::RawModels>,
+    licences: Option<models::RawLicences>,
 }
 
 /// `[transfer]`.
@@ -107,7 +115,7 @@ struct RawTransfer {
     device_kib_per_second: u32,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -122,6 +130,8 @@ const KEYS: [&str; 14] = [
     "renew_expired_days",
     "desired_days",
     "transfer",
+    "models",
+    "licences",
 ];
 
 impl Config {
@@ -187,6 +197,7 @@ impl Config {
                 site: bytes(transfer.site_kib_per_second),
                 device: bytes(transfer.device_kib_per_second),
             },
+            models: ModelRules::new(raw.models.unwrap_or_default(), raw.licences.unwrap_or_default()),
         }
     }
 
@@ -205,6 +216,7 @@ impl Config {
                 return Err(format!("`{key}` is {days}; expected 1 to 3650"));
             }
         }
+        self.models.check()?;
         // 0 is a choice here: nobody comes back late.
         if self.renew_expired_days > 3650 {
             return Err(format!("`renew_expired_days` is {}; expected 0 to 3650", self.renew_expired_days));

@@ -10,12 +10,16 @@ mod devices;
 mod enrol_requests;
 mod events;
 mod facts;
+mod held_models;
 mod homes;
 mod inventory;
 mod invitations;
+mod model_approvals;
 mod people;
 mod reports;
 mod sites;
+mod speeds;
+mod withdrawals;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,14 +40,18 @@ pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};
 pub use events::StoredEvent;
 pub(crate) use facts::is_wait;
+pub(crate) use held_models::HeldRow;
 pub(crate) use homes::Homecoming;
 #[cfg(test)]
 pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
 pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
+pub use model_approvals::ModelApproval;
 pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
+pub(crate) use speeds::MeasuredSpeed;
+pub use withdrawals::StoredWithdrawal;
 
 /// How long a write of another process (the command line beside the server) is waited for.
 const BUSY: Duration = Duration::from_secs(10);

@@ -221,6 +221,9 @@ pub enum FleetError {
     /// Signing in failed too often.
     #[error("signing in failed too often; try again in {0} seconds")]
     HeldBack(i64),
+    /// A model may not be assigned, approved or withdrawn.
+    #[error(transparent)]
+    Model(#[from] crate::models::ModelError),
     /// An act cannot be recorded.
     #[error("cannot be recorded: {0}")]
     Record(String),

@@ -24,11 +24,14 @@ mod director;
 mod enrol;
 mod files;
 mod fleet;
+mod holding;
 mod http;
+mod hub;
 mod ingest;
 mod inventory;
 pub mod keys;
 mod link;
+mod models;
 mod mosquitto;
 mod neighbours;
 mod people;
@@ -48,17 +51,28 @@ pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeErr
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;
-pub use config::{Config, ConfigError};
-pub use db::{ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, Person, Session, StoredEvent};
+pub use config::{Config, ConfigError, ModelRules};
+pub use db::{
+    ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, ModelApproval, Person, Session, StoredEvent,
+    StoredWithdrawal,
+};
 pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
+pub use holding::{HeldModel, HoldRequest, model_files};
+pub use hub::{
+    Card, FetchRequest, Fetched, FetchedFile, FileOrigin, HubAccess, HubError, HubReference, MOST_FILE_BYTES, fetch,
+};
 pub use inventory::words::{ago, clean, size};
 pub use inventory::{
     Answer, Bucket, Cause, CertificateState, CertificateView, ClockView, DeviceView, Drift, Group, Lack, MOST_PER_PAGE,
     Machine, Overview, Page, Preview, Question, Runs, SiteCount, WhatIf,
 };
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
+pub use models::{
+    ApprovalRequest, ApprovalState, ApprovalView, CatalogueEntry, ComparedFact, Comparison, Filter, MOST_COMPARED,
+    ModelError, SpeedOn, WithdrawalRequest, parameter_class,
+};
 pub use mosquitto::MosquittoFiles;
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;

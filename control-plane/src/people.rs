@@ -151,6 +151,10 @@ acts! {
     ApproveRollout = "approve_rollout",
     /// Approve somebody else's policy.
     ApprovePolicy = "approve_policy",
+    /// Approve a model for devices, or take an approval back.
+    ApproveModel = "approve_model",
+    /// Withdraw a model from every device, or take that back.
+    WithdrawModel = "withdraw_model",
     /// Change people, roles and API tokens.
     Administer = "administer",
 }

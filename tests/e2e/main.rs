@@ -17,4 +17,5 @@ mod strangers;
 mod templates;
 mod transfer;
 mod weeks;
+mod withdrawn;
 mod witnessed;

@@ -82,6 +82,7 @@ impl IntoResponse for ApiError {
 /// How a refusal or failure of the fleet is told: status, code, words.
 pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
     let (status, code) = match &error {
+        FleetError::Model(error) => error.status(),
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),
         FleetError::BadCommand(_) => (StatusCode::BAD_REQUEST, "bad_command"),

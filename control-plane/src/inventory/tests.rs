@@ -55,6 +55,7 @@ fn catalogue(fleet: &Fleet) {
             weight_bytes,
             quality_milli,
             golden: GoldenPrompts::default(),
+            origin: None,
         };
         StoredTarget {
             name: format!("qwen3-0.6b.{quantisation}.manifest.json").parse().unwrap(),
