@@ -28,6 +28,7 @@ use crate::active::{Active, Card, Loaded};
 use crate::drain::Drain;
 use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
 use crate::stick::Port;
+use crate::withdrawn::Withdrawn;
 
 /// The name under which whatever the plan chose can be asked for, so that a client need not know what it is.
 pub const DEFAULT_MODEL: &str = "default";
@@ -66,6 +67,7 @@ pub struct LocalBackend {
     pub(crate) status: Box<dyn StatusSource>,
     pub(crate) clock: Clock,
     pub(crate) drain: Drain,
+    pub(crate) withdrawn: Withdrawn,
 }
 
 /// More facts for `GET /outpost/status`.
@@ -137,7 +139,17 @@ impl LocalBackend {
             let detail = format!("an operator lets this device take no new questions for {left_s} more seconds");
             return Err(BackendError::NotReady { detail });
         }
-        let (meant, preset) = self.meant(name).await?;
+        let meant = self.meant(name).await;
+        // At the deadline, not when it has left the memory; and then it is not being loaded again.
+        let refused = match &meant {
+            Ok((Meant::Planned(loaded), _)) => self.withdrawn.due(&loaded.card.model, &loaded.card.sha256),
+            Err(BackendError::NotReady { .. }) => self.withdrawn.stopped(),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return Err(BackendError::Withdrawn { detail: reason.detail });
+        }
+        let (meant, preset) = meant?;
         let in_use = match meant {
             Meant::Planned(loaded) => {
                 InUse { engine: Engine::Generator(loaded), load_time: std::time::Duration::ZERO, _hold: None }

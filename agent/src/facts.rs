@@ -30,6 +30,7 @@ pub fn variant(model: ModelId, release: u64, info: &ModelInfo) -> VariantFacts {
         weight_bytes: info.weight_bytes,
         quality_milli: u32::try_from(bits_milli).unwrap_or(u32::MAX),
         golden: GoldenPrompts::default(),
+        origin: None,
     }
 }
 

@@ -75,6 +75,8 @@ impl Fleet {
         let reconciling = spawn_reconciling(Arc::clone(&self.reconciler), self.chunks.clone(), asked, sticks, standing);
         let (asked_to, arrived) = mpsc::channel(commands::WAITING);
         let commanding = self.commander.take().map(|commander| tokio::spawn(commander.run(arrived)));
+        let stopping = Arc::clone(&self.reconciler).keep_withdrawn_out(self.link.events(), Arc::clone(&self.news));
+        let stopping = tokio::spawn(stopping);
         let mut timer = tokio::time::interval(REPORT_EVERY);
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -132,6 +134,7 @@ impl Fleet {
             }
         }
         reconciling.abort();
+        stopping.abort();
         if let Some(commanding) = commanding {
             // What it was at is in the journal: the next start settles it.
             commanding.abort();
@@ -189,7 +192,11 @@ impl Fleet {
 
     async fn report(&mut self, standing: &Standing) {
         let connected = self.link.connectivity().borrow().is_online();
-        let reported: Reported = self.reporter.snapshot(&self.boot, standing, connected, self.clock.now_s()).await;
+        let mut standing = standing.clone();
+        // A deadline ends between two documents.
+        let stopped = self.reconciler.installer.withdrawn.stopped();
+        standing.reasons.extend(stopped.filter(|reason| !standing.reasons.contains(reason)));
+        let reported: Reported = self.reporter.snapshot(&self.boot, &standing, connected, self.clock.now_s()).await;
         if let Err(error) = self.link.report(&reported) {
             tracing::error!(%error, "a report could not be queued");
         }

@@ -27,6 +27,7 @@ use crate::measure::Measured;
 use crate::progress::{Announcer, Progress};
 use crate::pulling::Pulling;
 use crate::template_worker::{Limits, TemplateWorker};
+use crate::withdrawn::Withdrawn;
 use crate::worker::{Worker, WorkerOptions};
 
 /// Everything that installing needs; shared by the fleet and by a box on its own.
@@ -55,6 +56,8 @@ pub struct Installer {
     pub(crate) last_rejection: Mutex<Option<Reason>>,
     /// What templates run in.
     pub(crate) program: PathBuf,
+    /// What may not serve any more.
+    pub(crate) withdrawn: Withdrawn,
 }
 
 /// One variant that both signatures allow.

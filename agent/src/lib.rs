@@ -47,5 +47,6 @@ mod succession;
 mod telemetry;
 pub mod template_worker;
 mod time_zone;
+mod withdrawn;
 mod witnessing;
 pub mod worker;

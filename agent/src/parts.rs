@@ -52,6 +52,7 @@ use crate::status::Status;
 use crate::stick::Port;
 use crate::succession;
 use crate::time_zone::utc_offsets;
+use crate::withdrawn::Withdrawn;
 use crate::witnessing::{Answers, Ended, Standing, Witnessing};
 
 /// The ledger of the model that served last.
@@ -165,6 +166,7 @@ impl Parts {
             decisions: Arc::default(),
             last_rejection: Mutex::default(),
             program,
+            withdrawn: Withdrawn::new(clock.clone()),
         };
         let identities = Arc::new(identities(state, config)?);
         let pseudonyms = keys::pseudonyms(state)?;
@@ -248,6 +250,7 @@ impl Parts {
             status: Box::new(self.status(link)),
             clock: self.clock.clone(),
             drain: self.drain.clone(),
+            withdrawn: self.installer.withdrawn.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_audit::{AuditLog, Kind, Record};
 use outpost_contract::limits::CATALOGUE_BYTES;
-use outpost_contract::{Authority, Desired, Reason, ReasonCode, TargetKind};
+use outpost_contract::{Authority, Desired, Manifest, ModelFacts, Reason, ReasonCode, TargetKind};
 use outpost_disk::Clock;
 use outpost_planner::Plan;
 use outpost_serve::{GovernanceError, Identities, TokenIssuer};
@@ -295,6 +295,9 @@ impl Reconciler {
         let issuers: Vec<_> = agreed.authority.token_issuers.iter().map(issuer).collect();
         let mut standing = Standing { desired_version: desired.version, ..Standing::default() };
         let mut passed_over = Vec::new();
+        // First of all: it holds whatever else of the document cannot be put in force.
+        self.installer.withdrawn.say(&desired.withdrawn);
+        let stopped = self.stop_withdrawn().await;
         if let Err(error) = self.identities.set_issuers(&issuers) {
             standing.reasons.push(reason(ReasonCode::NotInCatalogue, "token issuers", error.to_string()));
         }
@@ -322,15 +325,27 @@ impl Reconciler {
         match &desired.model {
             None => self.installer.unload().await,
             Some(model) => {
+                let withdrawn = &self.installer.withdrawn;
+                let is_due = |facts: &ModelFacts, file: &Manifest| withdrawn.due(&facts.model, &file.sha256);
+                let due = agreed.variants.iter().find(|(_, facts, file)| is_due(&facts.model, file).is_some());
                 let offers: Vec<_> = agreed
                     .variants
                     .iter()
+                    .filter(|(_, facts, file)| is_due(&facts.model, file).is_none())
                     .map(|(pin, facts, manifest)| Offer {
                         target: pin.name.clone(),
                         facts: facts.clone(),
                         manifest: manifest.clone(),
                     })
                     .collect();
+                if let (true, Some((_, facts, file))) = (offers.is_empty(), due)
+                    && let Some(reason) = is_due(&facts.model, file)
+                {
+                    withdrawn.stop(&facts.model.model, &file.sha256);
+                    self.installer.withhold(&reason).await;
+                    standing.reasons.push(reason);
+                    return standing;
+                }
                 self.installer.housekeeper.want(offers.iter().map(|offer| offer.manifest.blake3));
                 if let Err(error) = self.installer.attempts.for_version(desired.version) {
                     tracing::warn!(%error, "what failed before is not forgotten on disk");
@@ -356,6 +371,7 @@ impl Reconciler {
                 };
                 match outcome {
                     Ok(installed) => {
+                        self.installer.withdrawn.serves();
                         if moment == Moment::Service {
                             // At a start the best may have been out of reach: it still has its turn.
                             self.settled.store(desired.version, Ordering::Relaxed);
@@ -365,6 +381,7 @@ impl Reconciler {
                         passed_over = installed.passed_over;
                     }
                     Err((plan, reasons)) => {
+                        standing.reasons.extend(stopped);
                         standing.plan = plan.as_ref().map(lines).unwrap_or_default();
                         standing.reasons.extend(reasons);
                         if moment == Moment::Start {

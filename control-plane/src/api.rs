@@ -18,6 +18,7 @@ mod hostile;
 mod idempotency;
 mod identity;
 mod inventory;
+mod models;
 mod onefile;
 mod openapi;
 mod own;
@@ -102,6 +103,16 @@ fn routes() -> Routes {
         .route("/v1/fleet/apply", post(onefile::apply).layer(fleet_files()))
         .route("/v1/fleet/export", get(onefile::export))
         .route("/v1/catalogue", get(catalogue))
+        .route("/v1/approvals/models", get(models::all_approvals))
+        .route("/v1/approvals/models/{id}", delete(models::revoke))
+        .route("/v1/models/{model}/approvals", get(models::approvals).post(models::approve))
+        .route("/v1/models/{model}/withdraw", post(models::withdraw))
+        .route("/v1/models/{model}/restore", post(models::restore))
+        .route("/v1/catalogue/models", get(models::entries))
+        .route("/v1/catalogue/compare", get(models::compare))
+        .route("/v1/bom", get(models::bom))
+        .route("/v1/devices/{device}/bom", get(models::bom_of_device))
+        .route("/v1/withdrawals", get(models::withdrawals))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))
         .route("/v1/tokens", post(tokens::issue))

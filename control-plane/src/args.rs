@@ -2,19 +2,23 @@
 
 mod audit;
 mod broker;
+mod catalogue;
 mod inventory;
+mod model;
 mod onefile;
 mod policy;
 mod signals;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use audit::{Report, Search};
 pub(crate) use broker::{Broker, BrokerName};
+pub(crate) use catalogue::{Catalogue, Described, Fetch, ReleaseContent};
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
+pub(crate) use model::{Bom, Model};
 pub(crate) use onefile::{Apply, Diff, Export};
 pub(crate) use policy::Policy;
 pub(crate) use signals::{Events, Webhook};
@@ -57,6 +61,12 @@ pub(crate) enum Command {
         after_help = "Example: outpost model inspect model-Q4_0.gguf --json > q4.json\n         outpost-control catalogue release --keys /mnt/stick/outpost --model q4.json --default-policy"
     )]
     Catalogue(Catalogue),
+    /// Models: approvals, withdrawals
+    #[command(subcommand, after_help = "Example: outpost-control model approvals")]
+    Model(Model),
+    /// Bills of materials (CycloneDX 1.6): which models, of which licence and origin, run where
+    #[command(subcommand, after_help = "Example: outpost-control bom fleet > fleet.cdx.json")]
+    Bom(Bom),
     /// Devices: enrolment by code, key or request, inventory, assignment, revocation
     #[command(subcommand, after_help = "Example: outpost-control device code till-7")]
     Device(Device),
@@ -219,65 +229,6 @@ pub(crate) enum ServerKeyName {
     Director,
     /// Signs tokens
     Tokens,
-}
-
-/// `outpost-control catalogue …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Catalogue {
-    /// Import model files and a policy bundle, sign them, publish; assigned devices get a new desired state
-    #[command(after_help = "Example: outpost-control catalogue release --keys DIR --model f16.json --model q4.json")]
-    Release {
-        /// Directory of the offline keys; more than once for more holders at one machine
-        #[arg(long, value_name = "DIR", required = true)]
-        keys: Vec<PathBuf>,
-        /// Read a passphrase from a file, instead of asking at the terminal; more than once for more holders
-        #[arg(long, value_name = "FILE")]
-        passphrase_file: Vec<PathBuf>,
-        /// What is in it
-        #[command(flatten)]
-        content: ReleaseContent,
-    },
-    /// Prepare the same for holders who sign it elsewhere, with `keys sign`
-    #[command(after_help = "Example: outpost-control catalogue prepare --model q4.json --out release.json")]
-    Prepare {
-        /// Where it is written
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// What is in it
-        #[command(flatten)]
-        content: ReleaseContent,
-    },
-    /// Publish what enough holders have signed
-    #[command(after_help = "Example: outpost-control catalogue publish release.json")]
-    Publish {
-        /// The signed release; copies that different holders signed are put together
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-    /// List what is in the catalogue
-    #[command(after_help = "Example: outpost-control catalogue ls")]
-    Ls,
-}
-
-/// What a release adds or replaces.
-#[derive(Debug, Args)]
-pub(crate) struct ReleaseContent {
-    /// What `outpost model inspect FILE --json` wrote about a file; may be given more than once
-    #[arg(long = "model", value_name = "JSON")]
-    pub(crate) models: Vec<PathBuf>,
-    /// A policy bundle, as JSON or as `outpost seal policy` wrote it
-    #[arg(long, value_name = "FILE", conflicts_with = "default_policy")]
-    pub(crate) policy: Option<PathBuf>,
-    /// People whose signatures count on every device from now on, in the place of those before: TOML with
-    /// `[[signers]]` as in an agent's configuration
-    #[arg(long, value_name = "FILE")]
-    pub(crate) signers: Option<PathBuf>,
-    /// Release the built-in policy bundle
-    #[arg(long)]
-    pub(crate) default_policy: bool,
-    /// Nothing new: sign what is there once more, after keys changed or before it expires
-    #[arg(long)]
-    pub(crate) again: bool,
 }
 
 /// `outpost-control device …`

@@ -240,6 +240,10 @@ impl Fleet {
             let why = format!("it has {} bytes, its facts say {}", manifest.bytes, facts.file_bytes);
             return Err(refused(why));
         }
+        if let Some(origin) = facts.origin.as_ref().filter(|origin| origin.sha256 != manifest.sha256) {
+            let why = format!("its SHA-256 is {}, its provenance says {}", manifest.sha256, origin.sha256);
+            return Err(refused(format!("{why}: fetch it again")));
+        }
         let bytes = serde_json::to_vec(&manifest).map_err(|error| refused(error.to_string()))?;
         tracing::info!(%name, bytes = manifest.bytes, chunks = manifest.chunks.len(), "a model file was imported");
         Ok((name, bytes, facts))

@@ -1,5 +1,7 @@
 //! Settings: one state directory, one commented TOML file in it, and nothing that is silently ignored.
 
+mod models;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,8 @@ use serde::Deserialize;
 use crate::files::{self, FileError};
 use crate::outgoing::{Network, Reach};
 use crate::shares::Rates;
+pub(crate) use models::LicenceStanding;
+pub use models::ModelRules;
 
 /// The settings' file name inside the state directory.
 pub const CONFIG_FILE: &str = "outpost-control.toml";
@@ -56,6 +60,8 @@ pub struct Config {
     pub two_persons: Option<bool>,
     /// Where webhooks may go.
     pub webhooks: Reach,
+    /// What is asked of a model before it is assigned.
+    pub models: ModelRules,
 }
 
 /// Settings cannot be used.
@@ -101,6 +107,8 @@ struct Raw {
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
     transfer: Option<RawTransfer>,
+    models: Option<models::RawModels>,
+    licences: Option<models::RawLicences>,
     webhooks: Option<RawReach>,
     policies: Option<RawPolicies>,
 }
@@ -141,7 +149,7 @@ impl RawReach {
     }
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -158,6 +166,8 @@ const KEYS: [&str; 16] = [
     "transfer",
     "policies",
     "webhooks",
+    "models",
+    "licences",
 ];
 
 impl Config {
@@ -226,6 +236,7 @@ impl Config {
             },
             two_persons: raw.policies.unwrap_or_default().two_persons,
             webhooks: raw.webhooks.unwrap_or_default().into_reach("webhooks"),
+            models: ModelRules::new(raw.models.unwrap_or_default(), raw.licences.unwrap_or_default()),
         }
     }
 
@@ -244,6 +255,7 @@ impl Config {
                 return Err(format!("`{key}` is {days}; expected 1 to 3650"));
             }
         }
+        self.models.check()?;
         // 0 is a choice here: nobody comes back late.
         if self.renew_expired_days > 3650 {
             return Err(format!("`renew_expired_days` is {}; expected 0 to 3650", self.renew_expired_days));

@@ -13,16 +13,20 @@ mod enrol_requests;
 mod events;
 mod facts;
 mod fleet_events;
+mod held_models;
 mod homes;
 mod idempotency;
 mod inventory;
 mod invitations;
+mod model_approvals;
 mod people;
 mod policy_drafts;
 mod reports;
 mod sites;
+mod speeds;
 mod touched;
 mod webhooks;
+mod withdrawals;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +51,7 @@ pub use events::StoredEvent;
 pub(crate) use facts::is_wait;
 pub use fleet_events::FleetEvent;
 pub(crate) use fleet_events::{NewEvent, Told};
+pub(crate) use held_models::HeldRow;
 pub(crate) use homes::Homecoming;
 pub(crate) use idempotency::{Bounds, Keyed, Standing};
 #[cfg(test)]
@@ -54,11 +59,14 @@ pub(crate) use inventory::Said;
 pub(crate) use inventory::{AFTER_ALL, Row, StoredGroup};
 pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
+pub use model_approvals::ModelApproval;
 pub use people::{ApiToken, Person, Session};
 pub(crate) use policy_drafts::DraftRow;
 pub(crate) use reports::Contact;
+pub(crate) use speeds::MeasuredSpeed;
 pub(crate) use touched::Touched;
 pub use webhooks::{DeadEvent, Delivery, Webhook};
+pub use withdrawals::StoredWithdrawal;
 
 /// How long a write of another process (the command line beside the server) is waited for.
 const BUSY: Duration = Duration::from_secs(10);

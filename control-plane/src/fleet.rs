@@ -233,6 +233,9 @@ pub enum FleetError {
     /// What was to be changed is not any more as the client knew it.
     #[error("it was changed meanwhile; read it again, and send `If-Match` with the new `ETag`")]
     Changed,
+    /// A model may not be assigned, approved or withdrawn.
+    #[error(transparent)]
+    Model(#[from] crate::models::ModelError),
     /// An act cannot be recorded.
     #[error("cannot be recorded: {0}")]
     Record(String),

@@ -274,6 +274,12 @@ impl Fleet {
         }
     }
 
+    /// What selectors compare of one device; none if it is not there.
+    pub(crate) fn facts_of(&self, device: &DeviceId) -> Result<Option<Facts>, FleetError> {
+        let desk = self.desk()?;
+        Ok(self.inner.database.inventory_of(device)?.map(|row| desk.facts(&row)))
+    }
+
     fn desk(&self) -> Result<Desk, FleetError> {
         let defined = defined(self.groups_read()?);
         let expanded = defined.iter().map(|(name, group)| Ok((name.clone(), group.expand(&defined)?)));

@@ -24,12 +24,15 @@ mod director;
 mod enrol;
 mod files;
 mod fleet;
+mod holding;
 mod http;
+mod hub;
 mod ingest;
 mod inventory;
 pub mod keys;
 mod link;
 mod metrics;
+mod models;
 mod mosquitto;
 mod neighbours;
 mod onefile;
@@ -55,27 +58,40 @@ pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;
 pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ModelRules};
+pub use db::{
+    ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, ModelApproval, Person, Session, StoredEvent,
+    StoredWithdrawal,
+};
 pub use db::{ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, Person, Session, StoredEvent};
 pub use db::{DeadEvent, Delivery, FleetEvent, Webhook};
 pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
+pub use holding::{HeldModel, HoldRequest, model_files};
+pub use hub::{
+    Card, FetchRequest, Fetched, FetchedFile, FileOrigin, HubAccess, HubError, HubReference, MOST_FILE_BYTES, fetch,
+};
 pub use inventory::words::{ago, clean, size};
 pub use inventory::{
     Answer, Bucket, Cause, CertificateState, CertificateView, ClockView, DeviceView, Drift, Group, Lack, MOST_PER_PAGE,
     Machine, Overview, Page, Preview, Question, Runs, SiteCount, WhatIf,
 };
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
+pub use models::{
+    ApprovalRequest, ApprovalState, ApprovalView, CatalogueEntry, ComparedFact, Comparison, Filter, MOST_COMPARED,
+    ModelError, SpeedOn, WithdrawalRequest, parameter_class,
+};
 pub use mosquitto::MosquittoFiles;
-pub use outgoing::{Network, OutgoingError, Reach};
 pub use onefile::{
     Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Reality, write_fleet_file,
 };
+pub use outgoing::{Network, OutgoingError, Reach};
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
 pub use policy_desk::{
     Changed, DeskError, DraftApproval, DraftState, DraftSummary, Example, PolicyBoard, PolicyDiff, PolicyDraft,
-    PublishedPolicy, Reach, ReleasedPolicy, Simulation, Unknown,
+    PublishedPolicy, Reach as SimulationReach, ReleasedPolicy, Simulation, Unknown,
 };
 pub use shares::Rates;
 pub use signals::{Deliveries, EventPage, NewWebhook};

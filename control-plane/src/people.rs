@@ -156,6 +156,10 @@ acts! {
     ApprovePolicy = "approve_policy",
     /// Write, change or drop a draft of a policy.
     DraftPolicy = "draft_policy",
+    /// Approve a model for devices, or take an approval back.
+    ApproveModel = "approve_model",
+    /// Withdraw a model from every device, or take that back.
+    WithdrawModel = "withdraw_model",
     /// Change people, roles and API tokens.
     Administer = "administer",
 }

@@ -6,6 +6,7 @@ use outpost_contract::{
 
 use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
+use crate::models::Gate;
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -23,13 +24,15 @@ struct Signer<'a> {
     targets: Vec<StoredTarget>,
     /// The name of the fleet's policy.
     policy: TargetName,
+    gate: Gate,
 }
 
 impl Signer<'_> {
     /// Signs and keeps the next desired state of a device. Returns its version.
     fn sign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
         let inner = &self.fleet.inner;
-        let model = assignment.model.as_ref().map(|model| self.model(model, assignment.minimum_context_tokens));
+        let context_tokens = assignment.minimum_context_tokens;
+        let model = assignment.model.as_ref().map(|model| self.model(device, model, context_tokens));
         let issued_at_s = self.fleet.now_s();
         let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
         let desired = Desired {
@@ -40,9 +43,10 @@ impl Signer<'_> {
             issued_at_s,
             not_after_s,
             catalogue: self.catalogue.clone(),
-            model: model.transpose()?,
+            model: model.transpose()?.flatten(),
             policy: self.policy(device)?,
             rollout: None,
+            withdrawn: self.gate.stated(),
         };
         // A thief of the director key, or a database from a backup, may have left the device ahead of us.
         let reported = inner.database.device(device)?.and_then(|summary| summary.reported);
@@ -62,12 +66,22 @@ impl Signer<'_> {
         Ok(policies.find(|target| target.name == *name).map(pin))
     }
 
-    fn model(&self, model: &ModelId, minimum_context_tokens: u32) -> Result<DesiredModel, FleetError> {
+    /// The model with those of its variants that the device may run; none if there are none left of what it was told before.
+    fn model(
+        &self,
+        device: &DeviceId,
+        model: &ModelId,
+        minimum_context_tokens: u32,
+    ) -> Result<Option<DesiredModel>, FleetError> {
         let is_of_it =
             |target: &&StoredTarget| matches!(&target.kind, TargetKind::Variant(facts) if facts.model.model == *model);
-        let mut variants: Vec<&StoredTarget> = self.targets.iter().filter(is_of_it).collect();
+        let variants: Vec<&StoredTarget> = self.targets.iter().filter(is_of_it).collect();
         if variants.is_empty() {
             return Err(FleetError::UnknownModel(model.to_string()));
+        }
+        let mut variants = self.gate.allowed(self.fleet, device, model, variants)?;
+        if variants.is_empty() {
+            return Ok(None);
         }
         // Best first, for people who read it; the device's planner decides.
         variants.sort_by_key(|target| match &target.kind {
@@ -75,20 +89,21 @@ impl Signer<'_> {
             _ => std::cmp::Reverse(0),
         });
         let variants = variants.into_iter().map(pin).collect();
-        Ok(DesiredModel { model: model.clone(), variants, minimum_context_tokens })
+        Ok(Some(DesiredModel { model: model.clone(), variants, minimum_context_tokens }))
     }
 }
 
 impl Fleet {
     fn signer(&self) -> Result<Signer<'_>, FleetError> {
         let (catalogue, targets) = (self.catalogue()?, self.inner.database.targets()?);
-        Ok(Signer { fleet: self, catalogue, targets, policy: self.policy_target()? })
+        Ok(Signer { fleet: self, catalogue, targets, policy: self.policy_target()?, gate: Gate::new(self)? })
     }
 
     /// Assigns a model (or none) to a device and signs its next desired state. Returns the version.
     ///
     /// # Errors
-    /// If device or model are not known, or nothing was released yet.
+    /// If device or model are not known, or nothing was released yet; [`ModelError`](crate::ModelError) if the model is not
+    /// approved for the device, its licence is refused, or it was withdrawn.
     pub fn assign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
         let mut versions = self.assign_all(std::slice::from_ref(device), assignment)?;
         versions.pop().ok_or_else(|| FleetError::UnknownDevice(device.clone()))
@@ -102,6 +117,7 @@ impl Fleet {
         let database = &self.inner.database;
         let versions = database.together(|| {
             let signer = self.signer()?;
+            let signer = Signer { gate: signer.gate.for_new_assignments(), ..signer };
             let assign = |device: &DeviceId| -> Result<u64, FleetError> {
                 if !database.is_admitted(device)? {
                     return Err(FleetError::UnknownDevice(device.clone()));

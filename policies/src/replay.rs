@@ -257,8 +257,12 @@ impl<'a> Replay<'a> {
                     self.tokens_today.iter().for_each(|tokens| fill(&|ask| ask.context.tokens_today = *tokens));
                 }
                 Blank::Model => {
-                    self.licences.iter().for_each(|licence| fill(&|ask| with(ask, |facts| facts.licence.clone_from(licence))));
-                    self.families.iter().for_each(|family| fill(&|ask| with(ask, |facts| facts.family.clone_from(family))));
+                    self.licences
+                        .iter()
+                        .for_each(|licence| fill(&|ask| with(ask, |facts| facts.licence.clone_from(licence))));
+                    self.families
+                        .iter()
+                        .for_each(|family| fill(&|ask| with(ask, |facts| facts.family.clone_from(family))));
                     ModelClass::ALL.into_iter().for_each(|class| fill(&|ask| with(ask, |facts| facts.class = class)));
                 }
                 Blank::Quantisation => self.quantisations.iter().for_each(|quantisation| {

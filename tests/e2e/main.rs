@@ -18,4 +18,5 @@ mod strangers;
 mod templates;
 mod transfer;
 mod weeks;
+mod withdrawn;
 mod witnessed;

@@ -59,6 +59,7 @@ fn variant(path: PathBuf, bytes: u64, cuts: Vec<u64>) -> Variant {
         weight_bytes: bytes,
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
+        origin: None,
     };
     Variant { path, target: None, facts, cuts }
 }

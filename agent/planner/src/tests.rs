@@ -29,6 +29,7 @@ fn candidate(quantisation: &str, weight_mib: u64, quality_milli: u32) -> Candida
             weight_bytes: weight_mib << 20,
             quality_milli,
             golden: GoldenPrompts::default(),
+            origin: None,
         },
     }
 }

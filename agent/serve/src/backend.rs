@@ -178,6 +178,12 @@ pub enum BackendError {
         /// What with, and the way out.
         detail: String,
     },
+    /// The fleet withdrew the model.
+    #[error("{detail}")]
+    Withdrawn {
+        /// Which, why, and the way out.
+        detail: String,
+    },
     /// Anything that is not the caller's doing.
     #[error("the model could not be asked: {detail}")]
     Failed {

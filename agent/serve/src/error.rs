@@ -74,6 +74,12 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "not_offered", message)
     }
 
+    /// 403 for a model that the fleet withdrew: asking again does not help.
+    pub(crate) fn withdrawn(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "model_withdrawn", message);
+        Self { param: Some("model".into()), ..error }
+    }
+
     /// 403 for a document without the signatures that it needs.
     pub(crate) fn not_approved(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "not_approved", message)
@@ -255,6 +261,7 @@ impl From<BackendError> for ApiError {
             }
             BackendError::Unsuitable { field, .. } => Self::invalid(field, message),
             BackendError::Conflict { .. } => Self::conflict(message),
+            BackendError::Withdrawn { .. } => Self::withdrawn(message),
             BackendError::Failed { .. } => Self::internal(),
         }
     }
@@ -294,5 +301,19 @@ impl IntoResponse for ApiError {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawn_model_is_refused_with_a_code_of_its_own_and_nobody_is_told_to_come_back() {
+        let error = ApiError::from(BackendError::Withdrawn { detail: "`a` was withdrawn: it leaks".into() });
+        assert_eq!((error.status.as_u16(), error.retry_after_s), (403, None));
+        let shown = error.to_json(Family::OpenAi);
+        assert_eq!((&shown["error"]["code"], &shown["error"]["param"]), (&json!("model_withdrawn"), &json!("model")));
+        assert_eq!(shown["error"]["message"], "`a` was withdrawn: it leaks");
     }
 }

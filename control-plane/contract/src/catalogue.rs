@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GoldenPrompts, ModelId, Signer};
+use crate::{GoldenPrompts, ModelId, Sha256, Signer};
 
 /// The `custom` object of a catalogue target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,33 @@ pub struct VariantFacts {
     /// Questions whose greedy answers were known when this was released; a device asks them before the file may serve.
     #[serde(default, skip_serializing_if = "GoldenPrompts::is_empty")]
     pub golden: GoldenPrompts,
+    /// Where the file came from; none for one that somebody had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where a model file came from, as the one who fetched it found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The source, as in `https://huggingface.co/OWNER/REPO`; never with a secret in it.
+    pub source: String,
+    /// The commit that was fetched, 40 hexadecimal digits.
+    pub revision: String,
+    /// The file's path there.
+    pub path: String,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// When it was fetched, seconds since 1970-01-01 UTC.
+    pub fetched_s: i64,
+    /// Who fetched it.
+    pub fetched_by: String,
+    /// Models that this one was made from, as its card says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub base_models: Vec<String>,
+    /// Words that its card is found by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// A policy bundle.

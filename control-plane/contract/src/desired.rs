@@ -31,6 +31,34 @@ pub struct Desired {
     pub policy: Option<TargetPin>,
     /// The rollout that asked for this, if one did.
     pub rollout: Option<String>,
+    /// Models that may not serve any more from some moment on, whatever else is said here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Withdrawal>,
+}
+
+/// A model that was withdrawn. Whoever has read this stops serving it at `after_s`, reachable or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdrawal {
+    /// The model.
+    pub model: ModelId,
+    /// True if every file that is called so is meant; else only `files`.
+    pub whole: bool,
+    /// SHA-256 of the files that are meant, whatever they are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Sha256>,
+    /// From then on it may not serve, seconds since 1970-01-01 UTC.
+    pub after_s: i64,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Withdrawal {
+    /// Whether a file, of whatever name, or a name, of whatever file, is meant.
+    #[must_use]
+    pub fn means(&self, model: &ModelId, file: &Sha256) -> bool {
+        (self.whole && self.model == *model) || self.files.contains(file)
+    }
 }
 
 /// A model and the variants among which the device may choose.

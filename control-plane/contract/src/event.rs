@@ -33,6 +33,8 @@ pub enum EventKind {
     ClockSet,
     /// A neighbour remembers another past of this device's audit log.
     NeighbourDisagrees,
+    /// A model that served was withdrawn, and stopped.
+    Withdrawn,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -54,6 +56,7 @@ impl EventKind {
             Self::PolicySwitched => "policy_switched",
             Self::ClockSet => "clock_set",
             Self::NeighbourDisagrees => "neighbour_disagrees",
+            Self::Withdrawn => "withdrawn",
             Self::Other => "other",
         }
     }

@@ -189,6 +189,8 @@ pub enum ReasonCode {
     BudgetSpent,
     /// A fetch goes on, but more slowly than is of use.
     SlowLink,
+    /// The model was withdrawn, and its deadline is over.
+    Withdrawn,
 }
 
 #[cfg(test)]

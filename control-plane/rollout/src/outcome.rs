@@ -60,7 +60,8 @@ fn is_final(code: ReasonCode) -> bool {
         | ReasonCode::CorruptContent
         | ReasonCode::Unloadable
         | ReasonCode::SelfTestFailed
-        | ReasonCode::PolicyInvalid => true,
+        | ReasonCode::PolicyInvalid
+        | ReasonCode::Withdrawn => true,
         // A person, another hour or another line may make room yet; the deadline ends the wait.
         ReasonCode::InsufficientSpace
         | ReasonCode::Unavailable

@@ -120,6 +120,7 @@ impl IntoResponse for ApiError {
 pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String) {
     let (status, code) = match &error {
         FleetError::Changed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+        FleetError::Model(error) => error.status(),
         FleetError::UnknownDevice(_) => (StatusCode::NOT_FOUND, "unknown_device"),
         FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),
         FleetError::BadCommand(_) => (StatusCode::BAD_REQUEST, "bad_command"),

@@ -3,14 +3,17 @@
 mod audit;
 mod audit_desk;
 mod backup;
+mod bom;
 mod broker;
 mod bundle;
 mod catalogue;
 mod command;
 mod device;
 mod enrolment;
+mod hold;
 mod inventory;
 mod keys;
+mod model;
 mod on_record;
 mod onefile;
 #[cfg(test)]
@@ -32,7 +35,7 @@ use anyhow::{Context, Result};
 use outpost_control::{Clock, Config, ConfigError, Fleet};
 use serde::Serialize;
 
-use crate::args::{Cli, Command};
+use crate::args::{Catalogue, Cli, Command};
 
 /// Runs one subcommand.
 pub(crate) async fn run(cli: Cli) -> ExitCode {
@@ -55,7 +58,10 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Init => setup::init(config()?, json),
         Command::Serve => serve::serve(config()?).await,
         Command::Keys(command) => keys::run(config, command, json),
+        Command::Catalogue(Catalogue::Fetch(asked)) => hold::fetch(config()?, asked, json).await,
         Command::Catalogue(command) => catalogue::run(config()?, command, json),
+        Command::Bom(command) => bom::run(config()?, &command),
+        Command::Model(command) => model::run(config()?, command, json),
         Command::Device(command) => device::run(config()?, command, json),
         Command::Group(command) => inventory::group(config()?, command, json),
         Command::Plan(command) => inventory::plan(config()?, command, json),

@@ -5,12 +5,18 @@ use outpost_control::Config;
 
 use super::open;
 use crate::args::{
-    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Policy, Token, User, Webhook,
+    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, Model, OwnAudit, Person, Policy, Token, User,
+    Webhook,
 };
 
 /// Records that this account of the machine is about to do it.
 pub(super) fn record(config: Config, act: &str, subject: &str) -> Result<()> {
     open(config)?.record_local(&user(), act, subject).context("what cannot be recorded is not done")
+}
+
+/// This account of the machine, as records name it.
+pub(super) fn who() -> String {
+    format!("local:{}", user())
 }
 
 /// Who types.
@@ -31,13 +37,20 @@ fn account(uid: u32) -> Option<String> {
 pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
     let plain = |act, subject: &str| Some((act, subject.to_owned()));
     match command {
-        Command::Init | Command::Serve | Command::Broker(_) => None,
         // Each thing that a file changes is on record by itself, once it is known.
         Command::Apply(_) | Command::Diff(_) | Command::Export(_) => None,
+        Command::Init | Command::Serve | Command::Broker(_) | Command::Bom(_) => None,
         Command::Keys(Keys::Create { holder: None, .. }) => plain("release", "keys create"),
         Command::Keys(Keys::Install { .. }) => plain("release", "keys install"),
-        Command::Keys(_) | Command::Catalogue(Catalogue::Ls) => None,
+        Command::Keys(_) | Command::Catalogue(Catalogue::Ls { .. } | Catalogue::Compare { .. } | Catalogue::Held) => {
+            None
+        }
+        Command::Catalogue(Catalogue::Fetch(asked)) => plain("release", &format!("fetch {}", asked.source)),
+        Command::Catalogue(Catalogue::Add { directory, .. }) => {
+            plain("release", &format!("add {}", directory.display()))
+        }
         Command::Catalogue(_) => plain("release", "catalogue"),
+        Command::Model(model) => of_model(model),
         Command::Device(device) => of_device(device),
         Command::Audit(Audit::Own(OwnAudit::Show { .. } | OwnAudit::Export { .. })) => plain("read_records", "self"),
         Command::Audit(Audit::Search(_)) => plain("read_records", "records"),
@@ -85,6 +98,15 @@ fn of_device(device: &Device) -> Option<(&'static str, String)> {
         Device::Command { words, .. } => plain("command", &words.join(" ")),
         Device::Revoke { device, .. } => plain("revoke", device),
         _ => None,
+    }
+}
+
+fn of_model(model: &Model) -> Option<(&'static str, String)> {
+    match model {
+        Model::Approve { model, .. } => Some(("approve_model", model.clone())),
+        Model::Revoke { id } => Some(("approve_model", id.clone())),
+        Model::Withdraw { model, .. } | Model::Restore { model } => Some(("withdraw_model", model.clone())),
+        Model::Approvals { .. } | Model::Withdrawals => None,
     }
 }
 

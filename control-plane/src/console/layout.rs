@@ -45,7 +45,12 @@ pub(super) enum Notice {
     Revoked,
     Accepted,
     Rejected,
-    DraftApproved, DraftDropped, DraftSaved, GroupKept, GroupRemoved, Labelled,
+    DraftApproved,
+    DraftDropped,
+    DraftSaved,
+    GroupKept,
+    GroupRemoved,
+    Labelled,
 }
 
 impl Notice {

@@ -1,4 +1,4 @@
-//! The catalogue: every variant of every model, and two of them side by side.
+//! The catalogue: the variants that a filter means, with what the fleet measured of them, and two or three side by side.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Html;
 use maud::{Markup, html};
-use outpost_contract::{TargetKind, VariantFacts};
+use outpost_contract::TargetKind;
 use serde::Deserialize;
 
 use super::format;
@@ -14,34 +14,85 @@ use super::layout::{self, Section, badge};
 use super::viewer::{PageError, Viewer};
 use crate::catalogue::TargetSummary;
 use crate::fleet::{Fleet, FleetError};
+use crate::models::{ApprovalState, ApprovalView, CatalogueEntry, Comparison, Filter};
 use crate::people::Act;
 
-/// Which two are compared.
-#[derive(Debug, Default, Deserialize)]
+/// Approvals that the page shows.
+const MOST_APPROVALS: usize = 100;
+
+/// The filter's fields as the form sends them, and which variants are compared.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Asked {
-    #[serde(default)]
+    model: String,
+    class: String,
+    licence: String,
+    family: String,
+    parameters: String,
+    bits: String,
+    context: String,
+    speed: String,
     a: String,
-    #[serde(default)]
     b: String,
+    c: String,
 }
 
-/// What the page shows: variants by name.
-#[derive(Debug)]
+impl Asked {
+    /// What the fields mean; an empty one means nothing.
+    fn filter(&self) -> Result<Filter, FleetError> {
+        let model = if self.model.is_empty() { String::new() } else { format!("*{}*", self.model) };
+        let fields = [
+            ("model", "=", &model),
+            ("class", "=", &self.class),
+            ("licence", "=", &self.licence),
+            ("family", "=", &self.family),
+            ("parameters", "<=", &self.parameters),
+            ("bits", "<=", &self.bits),
+            ("context", ">=", &self.context),
+            ("speed", ">=", &self.speed),
+        ];
+        let mut said = fields.into_iter().filter(|(.., value)| !value.trim().is_empty());
+        Ok(said.try_fold(Filter::default(), |filter, (field, operator, value)| filter.and(field, operator, value))?)
+    }
+}
+
+/// What the page shows.
+#[derive(Debug, Default)]
 pub(super) struct ModelsView {
-    pub(super) variants: Vec<(String, VariantFacts)>,
+    /// The variants that are meant.
+    pub(super) entries: Vec<CatalogueEntry>,
+    /// How many there are in all.
+    pub(super) of: usize,
+    /// What there is to choose from: classes, licences, families.
+    classes: BTreeSet<String>,
+    licences: BTreeSet<String>,
+    families: BTreeSet<String>,
+    comparison: Option<Comparison>,
+    approvals: Vec<ApprovalView>,
+    now_s: i64,
 }
 
-/// Fills the view; the largest models last.
-fn view(fleet: &Fleet) -> Result<ModelsView, FleetError> {
-    let targets = fleet.targets()?.into_iter();
-    let mut variants: Vec<_> = targets
-        .filter_map(|target| match target.facts {
-            TargetKind::Variant(facts) => Some((target.name.to_string(), facts)),
-            _ => None,
-        })
-        .collect();
-    variants.sort_by_key(|(name, facts)| (facts.model.parameters, facts.quality_milli, name.clone()));
-    Ok(ModelsView { variants })
+/// Fills the view.
+fn view(fleet: &Fleet, asked: &Asked) -> Result<ModelsView, FleetError> {
+    let filter = asked.filter()?;
+    let mut all = fleet.entries(&Filter::default())?;
+    let chosen = [&asked.a, &asked.b, &asked.c].into_iter().filter(|name| !name.is_empty());
+    let known = chosen.filter(|name| all.iter().any(|entry| entry.target.as_str() == *name));
+    let names: Vec<String> = known.cloned().collect();
+    let comparison = if names.len() > 1 { Some(fleet.compare(&names)?) } else { None };
+    let words =
+        |of: fn(&CatalogueEntry) -> &String| all.iter().map(of).filter(|word| !word.is_empty()).cloned().collect();
+    let classes = words(|entry| &entry.class);
+    let (licences, families) = (words(|entry| &entry.licence), words(|entry| &entry.family));
+    let of = all.len();
+    all.retain(|entry| filter.means(entry));
+    let mut approvals = fleet.model_approvals(None)?;
+    // The newest first; what was revoked is told by the command line.
+    approvals.retain(|view| view.state != ApprovalState::Revoked);
+    approvals.reverse();
+    approvals.truncate(MOST_APPROVALS);
+    let now_s = fleet.now_s();
+    Ok(ModelsView { entries: all, of, classes, licences, families, comparison, approvals, now_s })
 }
 
 /// The models that there are variants of.
@@ -59,67 +110,63 @@ pub(super) async fn show(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Html<String>, PageError> {
     let Query(asked) = asked?;
-    let view = fleet.run_as(viewer.actor.clone(), Act::See, "catalogue", view).await?;
+    let wanted = asked.clone();
+    let view = fleet.run_as(viewer.actor.clone(), Act::See, "catalogue", move |fleet| view(fleet, &wanted)).await?;
     Ok(layout::page(&viewer, "Models", Section::Models, render(&view, &asked)))
 }
 
-fn class(parameters: u64) -> &'static str {
-    match parameters {
-        0..1_000_000_000 => "Micro",
-        1_000_000_000..4_000_000_000 => "Small",
-        _ => "Medium",
-    }
-}
-
 pub(super) fn render(view: &ModelsView, asked: &Asked) -> Markup {
-    let named = |name: &str| view.variants.iter().find(|(of, _)| of == name);
     html! {
-        @if view.variants.is_empty() {
+        @if view.of == 0 {
             section.card.empty-state {
                 h2 { "No model was released yet" }
                 p { "Release one with " code { "outpost-control catalogue release" } "." }
             }
         } @else {
             form method="get" action="/console/models" {
+                section.card { h2 { "Filter" } (filters(view, asked)) }
                 section.card.flush {
-                    div.scroll tabindex="0" role="group" aria-label="Table of variants" { (table(view, asked)) }
+                    p.count role="status" { (view.entries.len()) " of " (view.of) " variants" }
+                    @if view.entries.is_empty() {
+                        p.empty-state { "No variant is so." }
+                    } @else {
+                        div.scroll tabindex="0" role="group" aria-label="Table of variants" { (table(view, asked)) }
+                    }
                 }
-                button type="submit" { "Compare A with B" }
+                button type="submit" { "Put A, B and C side by side" }
             }
         }
-        @if let (Some(a), Some(b)) = (named(&asked.a), named(&asked.b)) { (comparison(a, b)) }
+        @if let Some(comparison) = &view.comparison { (side_by_side(comparison)) }
+        @if !view.approvals.is_empty() { (approvals(view)) }
     }
 }
 
-fn table(view: &ModelsView, asked: &Asked) -> Markup {
-    let heads =
-        ["Model", "Class", "Weights", "Licence", "Quantisation", "Bits per weight", "File", "Context", "Variant"];
-    let compared = [("a", "A", &asked.a), ("b", "B", &asked.b)];
+fn approvals(view: &ModelsView) -> Markup {
     html! {
-        table {
-            thead {
-                tr {
-                    @for head in heads { th scope="col" { (head) } }
-                    th scope="col" { "A" }
-                    th scope="col" { "B" }
-                }
-            }
-            tbody {
-                @for (name, facts) in &view.variants {
-                    tr {
-                        th scope="row" { (facts.model.model) }
-                        td { (badge("dim", class(facts.model.parameters))) }
-                        td.number { (format::weights(facts.model.parameters)) }
-                        td { (format::shown(&facts.model.licence, 60)) }
-                        td { (format::shown(&facts.quantisation, 40)) }
-                        td.number { (format::milli(facts.quality_milli.into())) }
-                        td.number { (format::bytes(facts.file_bytes)) }
-                        td.number { (facts.model.context_tokens) }
-                        td.code { (name) }
-                        @for (field, letter, chosen) in compared {
-                            td {
-                                input type="radio" name=(field) value=(name) checked[chosen == name]
-                                    aria-label={"Compare " (name) " as " (letter)};
+        section.card {
+            h2 { "Approvals" }
+            p.small { "One that has ended stops nothing that runs; nothing is newly assigned by it." }
+            div.scroll tabindex="0" role="group" aria-label="Table of approvals" {
+                table {
+                    thead {
+                        tr {
+                            @for head in ["Model", "State", "Ends", "By", "For", "Licence", "Note", "Name"] {
+                                th scope="col" { (head) }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for ApprovalView { state, approval } in &view.approvals {
+                            @let tone = if *state == ApprovalState::Counts { "good" } else { "bad" };
+                            tr {
+                                th scope="row" { (format::shown(&approval.model, 64)) }
+                                td { (badge(tone, state.name())) }
+                                td { (format::from_now(approval.until_s, view.now_s)) }
+                                td { (format::shown(&approval.person, 60)) }
+                                td { (format::shown(&approval.selector, 120)) }
+                                td { (format::shown(&approval.licence, 60)) }
+                                td { (format::shown(&approval.note, 120)) }
+                                td.code { (approval.id) }
                             }
                         }
                     }
@@ -129,35 +176,125 @@ fn table(view: &ModelsView, asked: &Asked) -> Markup {
     }
 }
 
-fn comparison(a: &(String, VariantFacts), b: &(String, VariantFacts)) -> Markup {
-    let facts = |of: &VariantFacts| {
-        [
-            ("Class", class(of.model.parameters).to_owned()),
-            ("Weights", format::weights(of.model.parameters)),
-            ("Architecture", format::shown(&of.model.architecture, 60)),
-            ("Licence", format::shown(&of.model.licence, 60)),
-            ("Quantisation", format::shown(&of.quantisation, 40)),
-            ("Bits per weight", format::milli(of.quality_milli.into())),
-            ("File", format::bytes(of.file_bytes)),
-            ("Weights in memory", format::bytes(of.weight_bytes)),
-            ("Context", of.model.context_tokens.to_string()),
-            ("Layers", of.model.layers.to_string()),
-            ("Release", of.release.to_string()),
-        ]
-    };
+fn filters(view: &ModelsView, asked: &Asked) -> Markup {
+    let lists = [
+        ("class", "Class", &view.classes, &asked.class),
+        ("licence", "Licence", &view.licences, &asked.licence),
+        ("family", "Family", &view.families, &asked.family),
+    ];
+    let fields = [
+        ("model", "Name", &asked.model, "qwen"),
+        ("parameters", "Weights at most", &asked.parameters, "4B"),
+        ("bits", "Bits per weight at most", &asked.bits, "5"),
+        ("context", "Context at least", &asked.context, "32k"),
+        ("speed", "Tokens/s at least", &asked.speed, "8"),
+    ];
+    html! {
+        @for (name, label, choices, chosen) in lists {
+            span.inline {
+                label for={"by-" (name)} { (label) }
+                select id={"by-" (name)} name=(name) {
+                    option value="" { "any" }
+                    @for choice in choices {
+                        option value=(choice) selected[choice == chosen] { (format::shown(choice, 60)) }
+                    }
+                }
+            }
+        }
+        @for (name, label, value, example) in fields {
+            span.inline {
+                label for={"by-" (name)} { (label) }
+                input id={"by-" (name)} name=(name) value=(value) placeholder=(example) maxlength="40" autocomplete="off";
+            }
+        }
+        button.primary type="submit" { "Filter" }
+        " "
+        a.button href="/console/models" { "All" }
+    }
+}
+
+fn table(view: &ModelsView, asked: &Asked) -> Markup {
+    let heads = [
+        "Model",
+        "Class",
+        "Weights",
+        "Licence",
+        "Quantisation",
+        "Bits per weight",
+        "File",
+        "Context",
+        "Tokens/s",
+        "Variant",
+    ];
+    let compared = [("a", "A", &asked.a), ("b", "B", &asked.b), ("c", "C", &asked.c)];
+    html! {
+        table {
+            thead {
+                tr {
+                    @for head in heads { th scope="col" { (head) } }
+                    @for (_, letter, _) in compared { th scope="col" { (letter) } }
+                }
+            }
+            tbody {
+                @for entry in &view.entries {
+                    tr {
+                        th scope="row" {
+                            (entry.model)
+                            @if let Some(reason) = &entry.withdrawn {
+                                " " span title=(format::shown(reason, 200)) { (badge("bad", "withdrawn")) }
+                            }
+                        }
+                        td { (badge("dim", &entry.class)) }
+                        td.number { (format::weights(entry.parameters)) }
+                        td { (if entry.licence.is_empty() { "unknown".to_owned() } else { format::shown(&entry.licence, 60) }) }
+                        td { (format::shown(&entry.quantisation, 40)) }
+                        td.number { (format::milli(entry.bits_per_weight_milli.into())) }
+                        td.number { (format::bytes(entry.file_bytes)) }
+                        td.number { (entry.context_tokens) }
+                        td.number { (entry.speed_milli.map_or_else(|| "–".to_owned(), format::milli)) }
+                        td.code { (entry.target) }
+                        @for (field, letter, chosen) in compared {
+                            td {
+                                input type="radio" name=(field) value=(entry.target) checked[chosen == entry.target.as_str()]
+                                    aria-label={"Compare " (entry.target) " as " (letter)};
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn side_by_side(comparison: &Comparison) -> Markup {
     html! {
         section.card {
             h2 { "Side by side" }
             div.scroll tabindex="0" role="group" aria-label="Comparison" {
                 table.compare {
-                    thead { tr { th scope="col" { "Fact" } th scope="col" { (a.0) } th scope="col" { (b.0) } } }
+                    thead {
+                        tr {
+                            th scope="col" { "Fact" }
+                            @for entry in &comparison.entries { th scope="col" { (entry.target) } }
+                        }
+                    }
                     tbody {
-                        @for ((name, of_a), (_, of_b)) in facts(&a.1).into_iter().zip(facts(&b.1)) {
-                            tr.differs[of_a != of_b] {
-                                th scope="row" { (name) }
-                                td { (of_a) }
-                                td { (of_b) @if of_a != of_b { span.hidden { " (differs)" } } }
+                        @for fact in &comparison.facts {
+                            tr.differs[fact.differs] {
+                                th scope="row" { (fact.name) @if fact.differs { span.hidden { " (differs)" } } }
+                                @for value in &fact.values { td { (format::shown(value, 200)) } }
                             }
+                        }
+                    }
+                }
+            }
+            @for entry in comparison.entries.iter().filter(|entry| !entry.speeds.is_empty()) {
+                h3 { "Measured: " (entry.target) }
+                ul {
+                    @for speed in &entry.speeds {
+                        li {
+                            (format::shown(&speed.cpu, 60)) ", " (speed.cores) " cores: " (format::milli(speed.median_milli))
+                            " tokens/s (median of " (speed.devices) ")"
                         }
                     }
                 }

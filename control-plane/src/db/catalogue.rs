@@ -1,6 +1,6 @@
 //! Targets, published catalogues, and where the bytes of each chunk lie.
 
-use outpost_contract::{Blake3, BlobRef, Chunk, Sha256, TargetKind, TargetName};
+use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256, TargetKind, TargetName};
 use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError, document};
@@ -16,6 +16,16 @@ pub struct StoredTarget {
     pub sha256: Sha256,
     /// A manifest, a policy bundle or the authority document.
     pub bytes: Vec<u8>,
+}
+
+impl StoredTarget {
+    /// SHA-256 of the model file, if this is the manifest of one.
+    pub(crate) fn model_file(&self) -> Option<Sha256> {
+        if !matches!(self.kind, TargetKind::Variant(_)) {
+            return None;
+        }
+        serde_json::from_slice::<Manifest>(&self.bytes).ok().map(|manifest| manifest.sha256)
+    }
 }
 
 /// Where a chunk lies.

@@ -220,3 +220,22 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     bytes INTEGER NOT NULL, answer BLOB, PRIMARY KEY (actor, route, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS idempotency_keys_by_age ON idempotency_keys (started_s);
+
+-- Who approved which files of a model for which devices until when; `files` are the digests of the targets, with blanks between.
+CREATE TABLE IF NOT EXISTS model_approvals (
+    id TEXT PRIMARY KEY, model TEXT NOT NULL, files TEXT NOT NULL, licence TEXT NOT NULL, selector TEXT NOT NULL,
+    until_s INTEGER NOT NULL, person TEXT NOT NULL, note TEXT NOT NULL, at_s INTEGER NOT NULL, revoked_s INTEGER,
+    revoked_by TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS model_approvals_by_model ON model_approvals (model, at_s);
+
+-- Models that were withdrawn; no `target` means all of the model. `files` are digests of model files, with blanks between.
+CREATE TABLE IF NOT EXISTS withdrawals (
+    model TEXT NOT NULL, target TEXT NOT NULL, files TEXT NOT NULL, after_s INTEGER NOT NULL, reason TEXT NOT NULL,
+    person TEXT NOT NULL, at_s INTEGER NOT NULL, PRIMARY KEY (model, target)
+) STRICT, WITHOUT ROWID;
+
+-- Model files that are held for a release, with where they came from.
+CREATE TABLE IF NOT EXISTS held_models (
+    target TEXT PRIMARY KEY, path TEXT NOT NULL, description TEXT NOT NULL, added_by TEXT NOT NULL, added_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -329,6 +329,7 @@ fn variant(path: &Path, content: &[u8]) -> Variant {
         weight_bytes: bytes,
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
+        origin: None,
     };
     Variant { path: path.to_owned(), target: None, facts, cuts: Vec::new() }
 }

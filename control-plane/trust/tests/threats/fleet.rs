@@ -145,6 +145,7 @@ impl Fleet {
             }),
             policy: Some(pin("policy-shop.json")),
             rollout: None,
+            withdrawn: Vec::new(),
         }
     }
 
@@ -255,6 +256,7 @@ fn variant(file: &str, quantisation: &str, release: u64, bytes: u64) -> (TargetN
         weight_bytes: bytes - 100,
         quality_milli: 4_500,
         golden: GoldenPrompts::default(),
+        origin: None,
     };
     (name(file), serde_json::to_vec(&manifest).unwrap(), TargetKind::Variant(facts))
 }

@@ -26,6 +26,7 @@ fn desired(device: &str, version: u64) -> Desired {
         model: None,
         policy: None,
         rollout: None,
+        withdrawn: Vec::new(),
     }
 }
 

@@ -1,0 +1,113 @@
+//! The kill switch: a model or a variant that no device serves after a deadline, once it has heard of it.
+//!
+//! ```text
+//! withdraw ─► record ─► no new assignment ─► every assigned device is told, signed: the next variant, and until when
+//!             the device stops at the deadline by its own clock, reachable or not; one that never heard goes on
+//! ```
+
+use outpost_contract::{ModelId, TargetName};
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+use super::gate::MOST_STATED;
+use crate::db::StoredWithdrawal;
+use crate::fleet::{Fleet, FleetError};
+
+/// Longest time until the deadline, seconds: 90 days.
+const MOST_DEADLINE_S: i64 = 90 * 24 * 60 * 60;
+
+/// Longest reason, bytes: every desired state carries it.
+const REASON_BYTES: usize = 200;
+
+/// Files that one withdrawal may name.
+const MOST_FILES: usize = 64;
+
+/// What is withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawalRequest {
+    /// Why; devices and their callers read it.
+    pub reason: String,
+    /// After how many seconds devices stop; at once without.
+    #[serde(default)]
+    pub deadline_s: i64,
+    /// Only this variant; all of the model without.
+    #[serde(default)]
+    pub target: Option<TargetName>,
+}
+
+impl Fleet {
+    /// Withdraws a model or one of its variants: no new assignment from now on, and a signed deadline for every device that
+    /// has an assignment.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownModel`]; [`ModelError::Invalid`] if reason or deadline are none.
+    pub fn withdraw_model(
+        &self,
+        model: &ModelId,
+        request: &WithdrawalRequest,
+        person: &str,
+    ) -> Result<StoredWithdrawal, FleetError> {
+        let invalid = |why: String| Err(FleetError::from(ModelError::Invalid(why)));
+        let reason = request.reason.trim();
+        if reason.is_empty() || reason.len() > REASON_BYTES || reason.chars().any(char::is_control) {
+            return invalid(format!("a withdrawal needs a reason, one line of {REASON_BYTES} bytes at most"));
+        }
+        if !(0..=MOST_DEADLINE_S).contains(&request.deadline_s) {
+            return invalid("the deadline of a withdrawal is now or within 90 days".to_owned());
+        }
+        let mut variants = self.variants_of(model)?;
+        if let Some(target) = &request.target {
+            variants.retain(|variant| variant.name == *target);
+            if variants.is_empty() {
+                return invalid(format!(
+                    "`{target}` is no variant of `{model}`; `outpost-control catalogue ls` lists them"
+                ));
+            }
+        }
+        let files: Vec<String> = variants.iter().filter_map(|one| Some(one.model_file()?.to_hex())).collect();
+        if files.len() > MOST_FILES {
+            return invalid(format!("a withdrawal names {MOST_FILES} files at most; withdraw variants one by one"));
+        }
+        let now_s = self.now_s();
+        let withdrawal = StoredWithdrawal {
+            model: model.to_string(),
+            target: request.target.as_ref().map(ToString::to_string).unwrap_or_default(),
+            files,
+            after_s: now_s + request.deadline_s,
+            reason: reason.to_owned(),
+            person: person.to_owned(),
+            at_s: now_s,
+        };
+        let others = self.inner.database.withdrawals()?;
+        let is_there = others.iter().any(|one| one.model == withdrawal.model && one.target == withdrawal.target);
+        if !is_there && others.len() >= MOST_STATED {
+            return invalid(format!("{MOST_STATED} withdrawals are in force already; restore what is long gone"));
+        }
+        self.inner.database.keep_withdrawal(&withdrawal)?;
+        self.sign_all()?;
+        self.touch();
+        Ok(withdrawal)
+    }
+
+    /// Takes every withdrawal of a model back, and tells the devices.
+    ///
+    /// # Errors
+    /// [`ModelError::NotWithdrawn`].
+    pub fn restore_model(&self, model: &ModelId) -> Result<(), FleetError> {
+        if !self.inner.database.forget_withdrawals(model.as_str())? {
+            return Err(ModelError::NotWithdrawn(model.to_string()).into());
+        }
+        self.sign_all()?;
+        self.touch();
+        Ok(())
+    }
+
+    /// What is withdrawn, by model.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn withdrawals(&self) -> Result<Vec<StoredWithdrawal>, FleetError> {
+        Ok(self.inner.database.withdrawals()?)
+    }
+}
