@@ -403,6 +403,9 @@ impl Reconciler {
     /// At a start what is wanted cannot serve yet: what served before does, as it did while the device was running.
     async fn bring_back(&self) {
         let Some(card) = self.last_card.clone().filter(|_| self.installer.active.current().is_none()) else { return };
+        if self.installer.withdrawn.due(&card.model, &card.sha256).is_some() {
+            return;
+        }
         if let Err(error) = serve_again(&self.installer, card).await {
             tracing::warn!(error = format!("{error:#}"), "what served before cannot be brought back");
         }
