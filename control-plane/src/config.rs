@@ -51,6 +51,20 @@ pub struct Config {
     pub desired_days: u32,
     /// What may leave per second.
     pub rates: Rates,
+    /// The PostgreSQL that several servers share; none keeps everything in a file of the state directory.
+    pub database: Option<DatabaseSettings>,
+}
+
+/// `[database]`: a PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `postgres://USER@HOST/DATABASE`, without a password.
+    pub url: String,
+    /// A file with the password; without it, PGPASSWORD or PGPASSFILE of the environment say it.
+    pub password_file: Option<PathBuf>,
+    /// The authority of the server's certificate, PEM.
+    pub authority: Option<PathBuf>,
 }
 
 /// Settings cannot be used.
@@ -96,6 +110,7 @@ struct Raw {
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
     transfer: Option<RawTransfer>,
+    database: Option<DatabaseSettings>,
 }
 
 /// `[transfer]`.
@@ -107,7 +122,7 @@ struct RawTransfer {
     device_kib_per_second: u32,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -122,6 +137,7 @@ const KEYS: [&str; 14] = [
     "renew_expired_days",
     "desired_days",
     "transfer",
+    "database",
 ];
 
 impl Config {
@@ -187,6 +203,7 @@ impl Config {
                 site: bytes(transfer.site_kib_per_second),
                 device: bytes(transfer.device_kib_per_second),
             },
+            database: raw.database,
         }
     }
 

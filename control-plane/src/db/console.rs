@@ -1,7 +1,7 @@
 //! What the console's lists ask of the database: a page at a time, never all rows.
 
+use super::sql::{OptionalExtension, params};
 use outpost_contract::DeviceId;
-use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError, DeviceSummary};
 

@@ -166,3 +166,8 @@ CREATE TABLE IF NOT EXISTS facts (
 
 -- What the machine of each device can give, as it last said: what-if asks the planner with it.
 CREATE TABLE IF NOT EXISTS measurements (device TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- What one of several servers does, and until when it may.
+CREATE TABLE IF NOT EXISTS leases (
+    name TEXT PRIMARY KEY, holder TEXT NOT NULL, term INTEGER NOT NULL, until_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

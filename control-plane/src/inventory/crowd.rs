@@ -1,10 +1,10 @@
 //! A crowd of devices that are not there, for tests and measurements: what they say goes through the ingest code.
 
+use crate::db::sql::params;
 use bytes::Bytes;
 use outpost_contract::{
     Activity, DeviceId, Installed, KernelSpeed, LinkHealth, Measurements, Reason, ReasonCode, Reported, Sha256,
 };
-use rusqlite::params;
 
 use crate::db::Assignment;
 use crate::fleet::{Fleet, FleetError};
