@@ -28,6 +28,7 @@ mod http;
 mod ingest;
 mod inventory;
 pub mod keys;
+mod leader;
 mod link;
 mod mosquitto;
 mod neighbours;
@@ -48,7 +49,7 @@ pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeErr
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, DatabaseSettings};
 pub use db::{ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, Person, Session, StoredEvent};
 pub use enrol::EnrolError;
 pub use files::FileError;

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
+use crate::leader::Replica;
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, SESSION_S, Typed};
@@ -173,7 +174,12 @@ pub(crate) struct People {
 
 impl People {
     /// Opens what is there in a state directory; rules that cannot be used are an error, not the built-in ones.
-    pub(crate) fn open(state: &Path, database: Database, tenant: &str) -> Result<Self, FleetError> {
+    pub(crate) fn open(
+        state: &Path,
+        database: Database,
+        tenant: &str,
+        replica: &Arc<Replica>,
+    ) -> Result<Self, FleetError> {
         let path = state.join(RULES_FILE);
         let most = u64::try_from(outpost_policies::CONTROL_RULES_BYTES).unwrap_or(u64::MAX);
         let rules = match files::read_text(&path, most) {
@@ -181,7 +187,7 @@ impl People {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => ControlRules::embedded()?,
             Err(error) => return Err(error.into()),
         };
-        let own_log = OwnLog::new(state, database, tenant);
+        let own_log = OwnLog::new(state, database, tenant, Arc::clone(replica));
         Ok(Self { rules: Arc::new(rules), own_log, checking: Mutex::new(()) })
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Lease {
 impl Database {
     /// Takes a lease for the next `seconds`, by the database's clock, or holds it for longer. The term goes up with every change
     /// of the holder; `None` if somebody else has it.
-    pub(crate) fn take_lease(&self, lease: &Lease, seconds: i64) -> Result<Option<i64>, DbError> {
+    pub(crate) fn hold_lease(&self, lease: &Lease, seconds: i64) -> Result<Option<i64>, DbError> {
         self.write(|transaction| {
             let now_s = transaction.now_s()?;
             let sql = "SELECT holder, term, until_s FROM leases WHERE name = ?1";
@@ -36,7 +36,7 @@ impl Database {
     }
 
     /// Gives a lease back, if it is held; the next one need not wait.
-    pub(crate) fn release_lease(&self, lease: &Lease) -> Result<(), DbError> {
+    pub(crate) fn let_go(&self, lease: &Lease) -> Result<(), DbError> {
         self.write(|transaction| {
             let sql = "UPDATE leases SET until_s = 0 WHERE name = ?1 AND holder = ?2";
             transaction.execute(sql, [&lease.name, &lease.holder])?;
@@ -55,16 +55,16 @@ mod tests {
         both(|database| {
             let lease = |holder: &str| Lease { name: "leader".to_owned(), holder: holder.to_owned() };
             let (first, second) = (lease("first"), lease("second"));
-            assert_eq!(database.take_lease(&first, 60).unwrap(), Some(1));
-            assert_eq!(database.take_lease(&second, 60).unwrap(), None);
-            assert_eq!(database.take_lease(&first, 60).unwrap(), Some(1), "held for longer");
-            database.release_lease(&second).unwrap();
-            assert_eq!(database.take_lease(&second, 60).unwrap(), None, "only its holder gives it back");
-            database.release_lease(&first).unwrap();
-            assert_eq!(database.take_lease(&second, 0).unwrap(), Some(2));
-            assert_eq!(database.take_lease(&first, 60).unwrap(), Some(3), "its time was over at once");
+            assert_eq!(database.hold_lease(&first, 60).unwrap(), Some(1));
+            assert_eq!(database.hold_lease(&second, 60).unwrap(), None);
+            assert_eq!(database.hold_lease(&first, 60).unwrap(), Some(1), "held for longer");
+            database.let_go(&second).unwrap();
+            assert_eq!(database.hold_lease(&second, 60).unwrap(), None, "only its holder gives it back");
+            database.let_go(&first).unwrap();
+            assert_eq!(database.hold_lease(&second, 0).unwrap(), Some(2));
+            assert_eq!(database.hold_lease(&first, 60).unwrap(), Some(3), "its time was over at once");
             let other = Lease { name: "other".to_owned(), ..second };
-            assert_eq!(database.take_lease(&other, 60).unwrap(), Some(1));
+            assert_eq!(database.hold_lease(&other, 60).unwrap(), Some(1));
         });
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn to_postgres(sql: &str) -> String {
                 let (literal, after) = rest.split_at(quoted(rest, '\''));
                 rest = after;
                 written.push_str("'\\x");
-                written.push_str(literal.trim_start_matches('\''));
+                written.push_str(literal.strip_prefix('\'').unwrap_or_default());
                 written.push_str("::bytea");
             }
             other => written.push_str(other),
