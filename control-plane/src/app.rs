@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use outpost_contract::DeviceId;
+use outpost_contract::{DeviceId, TenantId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,6 +18,7 @@ use crate::db::Entrance;
 use crate::director::{Director, Doorkeeper};
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
+use crate::leader::keep_leading;
 use crate::link::{self, LinkOptions};
 use crate::people::keep_record;
 use crate::revocation::RevocationList;
@@ -67,9 +68,11 @@ impl ControlPlane {
     pub async fn start_fleet(fleet: Fleet) -> Result<Running, FleetError> {
         let lock = fleet.lock()?;
         let config = fleet.config().clone();
+        if config.external_broker.is_none() {
+            fleet.lead_alone().await?;
+        }
         let certificates = fleet.run(|fleet| {
-            // Nobody is connected to a broker that has not started.
-            fleet.inner.database.all_offline()?;
+            fleet.nobody_is_online()?;
             let (authority, now_s) = (&fleet.inner.authority, fleet.now_s());
             let server = authority.issue_server(&fleet.config().certificate_names(), now_s)?;
             Ok::<_, FleetError>((server, authority.issue_control_plane(now_s)?))
@@ -100,11 +103,12 @@ impl ControlPlane {
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let options = |suffix: &str, filters: &[&str]| LinkOptions {
+        let audience = Audience::of(&fleet);
+        let options = |suffix: &str, leaves: &[&str]| LinkOptions {
             broker: reached_at.clone(),
-            client_id: format!("{CONTROL_PLANE}{suffix}"),
+            client_id: format!("{CONTROL_PLANE}{}{suffix}", audience.name),
             tls: own_tls.clone(),
-            filters: filters.iter().map(|leaf| format!("op/1/{}/d/+/up/{leaf}", config.tenant)).collect(),
+            filters: leaves.iter().map(|leaf| audience.filter(&config.tenant, leaf)).collect(),
         };
 
         let leaves = ["hello", "presence", "reported", "audit/checkpoint", "audit/entries", "res", "event"];
@@ -124,6 +128,7 @@ impl ControlPlane {
         tasks.spawn(keep_record(fleet.clone()));
         tasks.spawn(signals::observe(fleet.clone()));
         tasks.spawn(signals::deliver(fleet.clone()));
+        tasks.spawn(keep_leading(fleet.clone()));
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());
@@ -139,6 +144,38 @@ impl ControlPlane {
         let mqtt = format!("{}:{}", reached_at.0, reached_at.1);
         tracing::info!(http = %http_address, mqtt, "the control plane is up");
         Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, _lock: lock })
+    }
+}
+
+/// What is heard by which of several servers.
+struct Audience {
+    /// Added to the client id: at one broker, each server is another client.
+    name: String,
+    is_shared: bool,
+}
+
+/// What every server hears: who is online (a shared subscription is not told what is retained), and what only the leader answers.
+const HEARD_BY_ALL: [&str; 3] = ["presence", "audit/checkpoint", "audit/entries"];
+
+impl Audience {
+    fn of(fleet: &Fleet) -> Self {
+        let replica = fleet.inner.replica.name().filter(|_| fleet.config().external_broker.is_some());
+        Self { name: replica.map(|name| format!("-{name}")).unwrap_or_default(), is_shared: replica.is_some() }
+    }
+
+    /// The rest goes to one of them, whoever has room: it counts once, wherever it is taken in.
+    fn filter(&self, tenant: &TenantId, leaf: &str) -> String {
+        let share = if self.is_shared && !HEARD_BY_ALL.contains(&leaf) { "$share/control-plane/" } else { "" };
+        format!("{share}op/1/{tenant}/d/+/up/{leaf}")
+    }
+}
+
+impl Fleet {
+    /// Nobody is connected to a broker that has not started or has stopped. Of one that is not ours, other servers know more.
+    fn nobody_is_online(&self) -> Result<(), FleetError> {
+        let database = &self.inner.database;
+        let is_outside = self.config().external_broker.is_some();
+        if database.is_shared() && is_outside { Ok(()) } else { Ok(database.all_offline()?) }
     }
 }
 
@@ -223,9 +260,12 @@ impl Running {
             broker.stop().await;
         }
         let fleet = self.fleet.clone();
-        let offline = fleet.run(|fleet| fleet.inner.database.all_offline()).await;
-        if let Err(error) = offline {
-            tracing::warn!(%error, "presence could not be noted");
+        let ended = fleet.run(|fleet| {
+            fleet.nobody_is_online()?;
+            fleet.inner.replica.let_go(&fleet.inner.database)
+        });
+        if let Err(error) = ended.await {
+            tracing::warn!(%error, "that this server has ended could not be noted");
         }
         tracing::info!("the control plane is down");
     }

@@ -35,6 +35,10 @@ pub(crate) struct Cli {
     /// Directory that holds the fleet [default: $OUTPOST_CONTROL_STATE, else ~/.local/state/outpost-control]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// A PostgreSQL in the place of the file in the state directory, `postgres://USER@HOST/DATABASE`, without a password:
+    /// that is in PGPASSWORD, in PGPASSFILE or in a file that the settings name [default: `[database]` of the settings]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) database: Option<String>,
     /// Answer in JSON on standard output, for machines
     #[arg(long, global = true)]
     pub(crate) json: bool,

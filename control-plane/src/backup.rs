@@ -5,6 +5,8 @@
 //! DIR/state/…       the files; databases without their journals
 //! ```
 //!
+//! Where several servers share a PostgreSQL, that is backed up by its own means (`pg_dump`); this is what a server has besides.
+//!
 //! A backup holds every key of the server: whoever has it can be the control plane. It is readable by its owner only, and belongs
 //! where the keys belong.
 //!
@@ -191,10 +193,13 @@ pub fn restore(directory: &Path, state: &Path) -> Result<Restored, BackupError> 
         copy::put_back(&directory.join(STATE_DIRECTORY).join(name), &beside.join(copy::checked(name)?), listed.public)?;
     }
     let opened = Config::load(beside.clone()).map_err(|error| Box::new(FleetError::from(error)))?;
-    let database =
-        Database::open(&opened.state_dir.join("control.db")).map_err(|error| Box::new(FleetError::from(error)))?;
-    let voided = database.void_invitations().map_err(|error| Box::new(FleetError::from(error)))?;
-    drop(database);
+    // A PostgreSQL is no part of the backup: it is as it is.
+    let voided = match opened.database {
+        Some(_) => 0,
+        None => Database::open(&opened.state_dir.join("control.db"))
+            .and_then(|database| database.void_invitations())
+            .map_err(|error| Box::new(FleetError::from(error)))?,
+    };
     if state.exists() {
         std::fs::remove_dir(state).map_err(failed("replace", state))?;
     }

@@ -1,6 +1,9 @@
 //! The bytes that devices fetch: whole files by BLAKE3 in one directory, found by chunk through the database.
+//!
+//! With a bucket, what is in that directory is what this server has made or used: everything is in the bucket, for all servers.
 
 mod body;
+mod bucket;
 mod chunking;
 mod range;
 mod server;
@@ -9,17 +12,21 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use outpost_contract::limits::{CATALOGUE_BYTES, CHUNK_BYTES};
 use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256};
 use sha2::Digest as _;
 
+use bucket::Bucket;
+
 pub(crate) use body::{Downloads, Extent, stream};
 pub(crate) use chunking::{Chunker, InvalidCuts};
 pub(crate) use range::{Requested, requested};
 pub(crate) use server::{BlobServer, Question};
 
+use crate::config::BlobSettings;
 use crate::db::{ChunkPlace, Database, DbError};
 use crate::files::{self, FileError, failed};
 use crate::shares::Priority;
@@ -41,6 +48,12 @@ pub enum BlobError {
         /// What is wrong with them.
         source: InvalidCuts,
     },
+    /// The S3-compatible store said no, or is not there.
+    #[error("the blobs' store failed: {0}")]
+    Store(String),
+    /// What lies there is not what its name says.
+    #[error("blob `{0}` in the store is not what it was; release the catalogue again")]
+    Changed(Blake3),
     /// There is nothing in the file.
     #[error("`{0}` is empty; there is nothing to serve")]
     Empty(PathBuf),
@@ -58,12 +71,14 @@ pub(crate) struct Weight {
 pub(crate) struct Blobs {
     dir: PathBuf,
     database: Database,
+    bucket: Option<Arc<Bucket>>,
 }
 
 impl Blobs {
-    pub(crate) fn open(dir: &Path, database: Database) -> Result<Self, BlobError> {
+    pub(crate) fn open(dir: &Path, database: Database, bucket: Option<&BlobSettings>) -> Result<Self, BlobError> {
         files::private_directory(dir)?;
-        Ok(Self { dir: dir.to_owned(), database })
+        let bucket = bucket.map(Bucket::open).transpose()?.map(Arc::new);
+        Ok(Self { dir: dir.to_owned(), database, bucket })
     }
 
     /// Copies a file in, cut at `cuts` (offsets where tensors begin) or, without any, every 256 KiB. Once this returns, its
@@ -94,6 +109,7 @@ impl Blobs {
         copy.sync_all().map_err(failed("write", &beside))?;
         let blake3 = Blake3(*whole.finalize().as_bytes());
         files::rename(&beside, &self.path(&blake3))?;
+        self.share(&blake3)?;
         self.database.index_chunks(blake3, &chunks)?;
         let chunking = if cuts.is_empty() { "fixed" } else { "gguf-tensor" };
         Ok(Manifest {
@@ -111,12 +127,14 @@ impl Blobs {
         let chunks: Vec<Chunk> = bytes.chunks(CHUNK_BYTES).map(chunk_of).collect();
         let blake3 = Blake3(*blake3::hash(bytes).as_bytes());
         files::write(&self.path(&blake3), bytes)?;
+        self.share(&blake3)?;
         self.database.index_chunks(blake3, &chunks)?;
         Ok(BlobRef { bytes: bytes.len() as u64, blake3, chunks })
     }
 
     /// A whole small blob.
     pub(crate) fn read(&self, blob: &Blake3, most: u64) -> Result<Vec<u8>, BlobError> {
+        self.bring(blob)?;
         Ok(files::read(&self.path(blob), most)?)
     }
 
@@ -124,6 +142,14 @@ impl Blobs {
     pub(crate) fn chunk(&self, id: &Blake3) -> Result<Option<Bytes>, BlobError> {
         let Some(ChunkPlace { blob, start, bytes }) = self.database.chunk_place(id)? else { return Ok(None) };
         let path = self.path(&blob);
+        if let Some(bucket) = self.bucket.as_ref().filter(|_| !path.exists()) {
+            // Whoever waits for a piece does not wait for the whole.
+            let part = bucket.part(&blob, start, bytes)?;
+            return match part {
+                Some(part) if blake3::hash(&part).as_bytes() != &id.0 => Err(BlobError::Changed(blob)),
+                part => Ok(part),
+            };
+        }
         let mut buffer = vec![0; bytes as usize];
         let file = File::open(&path).map_err(failed("open", &path))?;
         file.read_exact_at(&mut buffer, start).map_err(failed("read", &path))?;
@@ -132,6 +158,7 @@ impl Blobs {
 
     /// A whole file, opened, and its extent; `None` if it is not here.
     pub(crate) fn open_blob(&self, id: &Blake3) -> Result<Option<(File, Extent)>, BlobError> {
+        self.bring(id)?;
         let path = self.path(id);
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -152,9 +179,27 @@ impl Blobs {
     pub(crate) fn weight(&self, id: &Blake3) -> Result<Option<Weight>, BlobError> {
         let Some(ChunkPlace { blob, bytes, .. }) = self.database.chunk_place(id)? else { return Ok(None) };
         let path = self.path(&blob);
-        let whole = std::fs::metadata(&path).map_err(failed("read", &path))?.len();
+        let elsewhere = self.bucket.as_ref().filter(|_| !path.exists()).map(|bucket| bucket.bytes(&blob));
+        let whole = match elsewhere.transpose()?.flatten() {
+            Some(bytes) => bytes,
+            None => std::fs::metadata(&path).map_err(failed("read", &path))?.len(),
+        };
         let priority = if whole < CATALOGUE_BYTES { Priority::Small } else { Priority::Model };
         Ok(Some(Weight { bytes, priority }))
+    }
+
+    /// Puts a blob where the other servers find it.
+    fn share(&self, blob: &Blake3) -> Result<(), BlobError> {
+        self.bucket.as_ref().map_or(Ok(()), |bucket| bucket.put(blob, &self.path(blob)))
+    }
+
+    /// Brings a blob here, if it lies elsewhere.
+    fn bring(&self, blob: &Blake3) -> Result<(), BlobError> {
+        let path = self.path(blob);
+        match &self.bucket {
+            Some(bucket) if !path.exists() => bucket.fetch(blob, &path).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     fn path(&self, blob: &Blake3) -> PathBuf {
@@ -175,7 +220,7 @@ mod tests {
     fn what_was_imported_comes_back_chunk_by_chunk() {
         let dir = tempfile::tempdir().unwrap();
         let database = Database::open(Path::new(":memory:")).unwrap();
-        let blobs = Blobs::open(&dir.path().join("blobs"), database).unwrap();
+        let blobs = Blobs::open(&dir.path().join("blobs"), database, None).unwrap();
         let content: Vec<u8> = (0..700_000_u32).map(|i| (i % 251) as u8).collect();
         let path = dir.path().join("model.gguf");
         std::fs::write(&path, &content).unwrap();

@@ -146,7 +146,7 @@ impl Fleet {
         if !facts.online.knows(&self.inner.keys.online_for(&facts).verifying_key()) {
             return Err(FleetError::Root("it names none of this server's online keys; make it again".to_owned()));
         }
-        files::write(&self.root_path(roots.len() + 1), &root)?;
+        self.keep_root(roots.len() + 1, &root)?;
         self.settle_online_key()?;
         let fleet = self.reopened()?;
         let published = match fleet.refresh_older_than(i64::MIN) {

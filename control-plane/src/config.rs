@@ -62,6 +62,49 @@ pub struct Config {
     pub webhooks: Reach,
     /// What is asked of a model before it is assigned.
     pub models: ModelRules,
+    /// The PostgreSQL that several servers share; none keeps everything in a file of the state directory.
+    pub database: Option<DatabaseSettings>,
+    /// The S3-compatible store where the servers' blobs are; none keeps them in the state directory alone.
+    pub blobs: Option<BlobSettings>,
+}
+
+/// `[blobs]`: a bucket in an S3-compatible store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlobSettings {
+    /// Its name.
+    pub bucket: String,
+    /// `https://…`, or `http://` on this machine; without it, Amazon's for the region.
+    pub endpoint: Option<String>,
+    /// The region that requests are signed for.
+    pub region: Option<String>,
+    /// What every name in it begins with.
+    pub prefix: Option<String>,
+    /// The authority of its certificate, PEM, if it is none that the system knows.
+    pub authority: Option<PathBuf>,
+}
+
+impl BlobSettings {
+    /// Whether the store is on this machine and is spoken to in the clear.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.endpoint.as_ref().and_then(|endpoint| url::Url::parse(endpoint).ok()).is_some_and(|endpoint| {
+            let host = endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']);
+            let is_near = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            endpoint.scheme() == "http" && is_near
+        })
+    }
+}
+
+/// `[database]`: a PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `postgres://USER@HOST/DATABASE`, without a password.
+    pub url: String,
+    /// A file with the password; without it, PGPASSWORD or PGPASSFILE of the environment say it.
+    pub password_file: Option<PathBuf>,
+    /// The authority of the server's certificate, PEM.
+    pub authority: Option<PathBuf>,
 }
 
 /// Settings cannot be used.
@@ -107,6 +150,8 @@ struct Raw {
     renew_expired_days: Option<u32>,
     desired_days: Option<u32>,
     transfer: Option<RawTransfer>,
+    database: Option<DatabaseSettings>,
+    blobs: Option<BlobSettings>,
     models: Option<models::RawModels>,
     licences: Option<models::RawLicences>,
     webhooks: Option<RawReach>,
@@ -149,7 +194,7 @@ impl RawReach {
     }
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 20] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -168,6 +213,8 @@ const KEYS: [&str; 18] = [
     "webhooks",
     "models",
     "licences",
+    "database",
+    "blobs",
 ];
 
 impl Config {
@@ -237,7 +284,33 @@ impl Config {
             two_persons: raw.policies.unwrap_or_default().two_persons,
             webhooks: raw.webhooks.unwrap_or_default().into_reach("webhooks"),
             models: ModelRules::new(raw.models.unwrap_or_default(), raw.licences.unwrap_or_default()),
+            database: raw.database,
+            blobs: raw.blobs,
         }
+    }
+
+    /// The file of settings that a new fleet gets: every setting commented, and the database, if one was given.
+    pub(crate) fn template(&self) -> String {
+        let Some(DatabaseSettings { url, password_file, authority }) = &self.database else {
+            return TEMPLATE.to_owned();
+        };
+        let files = [("password_file", password_file), ("authority", authority)];
+        let files = files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?.display().to_string())));
+        let lines = std::iter::once(("url", url.clone())).chain(files);
+        let lines: String = lines.map(|(key, value)| format!("{key} = {}\n", toml::Value::String(value))).collect();
+        format!("{TEMPLATE}\n[database]\n{lines}")
+    }
+
+    /// Uses this PostgreSQL, whatever the file says; how to get in is as the file says.
+    #[must_use]
+    pub fn with_database(mut self, url: String) -> Self {
+        let named = self.database.take().unwrap_or(DatabaseSettings {
+            url: String::new(),
+            password_file: None,
+            authority: None,
+        });
+        self.database = Some(DatabaseSettings { url, ..named });
+        self
     }
 
     fn check(&self) -> Result<(), String> {
@@ -246,6 +319,11 @@ impl Config {
             if host_and_port(address).is_none() {
                 return Err(format!("`{key}` is `{address}`; expected `host:port`"));
             }
+        }
+        if self.blobs.as_ref().is_some_and(|blobs| {
+            blobs.endpoint.as_ref().is_some_and(|endpoint| !endpoint.starts_with("https://")) && !blobs.is_plain()
+        }) {
+            return Err("`endpoint` of `[blobs]` must begin with `https://`, unless it is on this machine".to_owned());
         }
         if self.revocation_list.as_ref().is_some_and(|path| path.is_relative()) {
             return Err("`revocation_list` must be an absolute path: another program reads it".to_owned());
@@ -347,6 +425,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_new_fleet_remembers_its_database() {
+        assert_eq!(Config::new("state").template(), TEMPLATE);
+        let mut config = Config::new("state").with_database("postgres://ada@localhost/fl\"eet".to_owned());
+        config.database.as_mut().unwrap().password_file = Some("/etc/word".into());
+        assert_eq!(parse(&config.template()).unwrap(), config);
+        let other = config.clone().with_database("postgres://ada@localhost/other".to_owned()).database.unwrap();
+        assert_eq!(
+            (other.url.as_str(), other.password_file),
+            ("postgres://ada@localhost/other", Some("/etc/word".into()))
+        );
+    }
+
     fn uncommented(line: &str) -> &str {
         match line.strip_prefix("# ") {
             Some(rest) if KEYS.iter().chain(&RATES).any(|key| rest.starts_with(&format!("{key} = "))) => rest,
@@ -372,6 +463,11 @@ mod tests {
         assert_eq!(parts("external_broker = \"[::1]:8883\""), Some("::1 8883".to_owned()));
         assert_eq!(parts(""), None);
         assert!(parse("desired_days = 0").unwrap_err().to_string().contains("expected 1 to 3650"));
+        let blobs = |endpoint: &str| parse(&format!("[blobs]\nbucket = \"b\"\nendpoint = \"{endpoint}\""));
+        assert!(blobs("http://s3.example").unwrap_err().to_string().contains("must begin with `https://`"));
+        assert!(
+            blobs("https://s3.example").is_ok() && blobs("http://127.0.0.1:5000").unwrap().blobs.unwrap().is_plain()
+        );
         assert!(parse("tenant = \"../x\"").unwrap_err().to_string().contains("tenant id"));
     }
 }

@@ -1,4 +1,5 @@
-//! The director: keeps the newest of what was signed for each device retained at the broker, and revoked devices out.
+//! The director: keeps the newest of what was signed for each device retained at the broker, and revoked devices out. Of several
+//! servers, that of the leader does; the others only keep their revocation lists, and begin anew when they lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,8 +99,11 @@ impl Director {
                 _ = changed.changed() => {}
                 Ok(()) = self.connections.changed() => {}
                 _ = look.tick() => {
-                    self.put_out_again(&mut done).await;
-                    if Instant::now() >= tend_at {
+                    let leads = self.fleet.leads();
+                    if leads {
+                        self.put_out_again(&mut done).await;
+                    }
+                    if leads && Instant::now() >= tend_at {
                         tend_at = Instant::now() + TEND_EVERY;
                         self.tend().await;
                     }
@@ -110,6 +114,10 @@ impl Director {
                     seen_foreign = foreign;
                     self.fleet.tell_news();
                 }
+            }
+            if !self.fleet.leads() {
+                done = Done { is_behind: !self.keep_list().await, ..Done::default() };
+                continue;
             }
             // By whose turn it is to send, not by the word that comes after it: what was published in between is not said twice.
             let connection = self.sender.connection();
@@ -137,12 +145,17 @@ impl Director {
         }
     }
 
-    async fn publish(&mut self, done: &mut Done) -> Result<(), FleetError> {
-        done.is_behind = false;
-        if let Err(error) = self.list.keep(&self.fleet).await {
+    /// True if the revocation list is written.
+    async fn keep_list(&mut self) -> bool {
+        let kept = self.list.keep(&self.fleet).await;
+        if let Err(error) = &kept {
             tracing::error!(%error, "the revocation list cannot be written; it is tried again");
-            done.is_behind = true;
         }
+        kept.is_ok()
+    }
+
+    async fn publish(&mut self, done: &mut Done) -> Result<(), FleetError> {
+        done.is_behind = !self.keep_list().await;
         let revoked = self.fleet.run(|fleet| fleet.inner.database.revoked()).await?;
         let revoked: BTreeSet<DeviceId> = revoked.into_iter().collect();
         done.revoked.retain(|device| revoked.contains(device));
@@ -187,7 +200,8 @@ impl Director {
             for (device, version, envelope) in
                 self.fleet.run(move |fleet| fleet.inner.database.signed_for(&some)).await?
             {
-                if self.sender.connection() != done.connection {
+                // Whoever leads no more must not put an older state in the place of a newer one.
+                if self.sender.connection() != done.connection || !self.fleet.leads() {
                     done.is_behind = true;
                     return Ok(());
                 }

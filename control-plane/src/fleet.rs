@@ -21,12 +21,13 @@ use crate::bundle::BundleError;
 use crate::ca::{Authority, CaError};
 use crate::catalogue::authority_in;
 use crate::clock::Clock;
-use crate::config::{CONFIG_FILE, Config, ConfigError, TEMPLATE};
+use crate::config::{CONFIG_FILE, Config, ConfigError};
 use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files::{self, FileError};
 use crate::inventory::Index;
 use crate::keys::{KeysError, OfflineKeys, OnlineKeys, Passphrase};
+use crate::leader::Replica;
 use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
 use crate::people::People;
@@ -36,6 +37,12 @@ use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
 
 const ADMIN_TOKEN: &str = "admin_token_sha256";
+
+/// SHA-256 of the authority's certificate, where several servers share a database.
+const AUTHORITY: &str = "authority_sha256";
+
+/// The key by which servers that share a database know each other's numbers for renewals.
+const NONCE_KEY: &str = "nonce_key";
 
 /// Largest root that is kept.
 const ROOT_BYTES: u64 = 1024 * 1024;
@@ -52,6 +59,23 @@ pub enum FleetError {
     /// There is one already.
     #[error("there is a fleet in `{0}` already; it is not replaced")]
     Initialised(PathBuf),
+    /// There is one already, in the PostgreSQL.
+    #[error(
+        "the database holds a fleet already; for one more server of it, copy `tls`, `keys`, `trust` and `outpost-control.toml` \
+         from the state directory of its first server (or restore a backup of that), then run `outpost-control serve`"
+    )]
+    InitialisedThere,
+    /// The state directory is that of another fleet.
+    #[error(
+        "the authority in `{0}` is not that of the fleet in the database; copy `tls` and `keys` from its first server"
+    )]
+    OtherFleet(PathBuf),
+    /// Another server with a broker of its own, or one that leads, uses the database.
+    #[error(
+        "another server on this database leads, and this one has a broker inside, which the others' devices would not find; \
+         stop that one first, or set `external_broker` for both"
+    )]
+    SecondBroker,
     /// Another server runs on the directory.
     #[error("another `outpost-control serve` runs on `{0}`; stop it first")]
     Locked(PathBuf),
@@ -277,6 +301,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) database: Database,
+    /// This server among those that share the database.
+    pub(crate) replica: Arc<Replica>,
     pub(crate) authority: Authority,
     pub(crate) keys: OnlineKeys,
     pub(crate) blobs: Blobs,
@@ -317,13 +343,17 @@ impl Fleet {
     /// [`FleetError::Initialised`] if there is one.
     pub fn init(config: Config, clock: Clock) -> Result<Initialised, FleetError> {
         let dir = &config.state_dir;
-        if dir.join("control.db").exists() {
+        if config.database.is_none() && dir.join("control.db").exists() {
             return Err(FleetError::Initialised(dir.clone()));
+        }
+        let shared = config.database.as_ref().map(Database::connect).transpose()?;
+        if shared.as_ref().map(|shared| shared.setting(ADMIN_TOKEN)).transpose()?.flatten().is_some() {
+            return Err(FleetError::InitialisedThere);
         }
         files::private_directory(dir)?;
         let settings = dir.join(CONFIG_FILE);
         if !settings.exists() {
-            files::write(&settings, TEMPLATE.as_bytes())?;
+            files::write(&settings, config.template().as_bytes())?;
         }
         // The database comes last: without it, an interrupted init starts again.
         if !dir.join("tls/ca.pem").exists() {
@@ -336,8 +366,15 @@ impl Fleet {
         }
         files::private_directory(&dir.join("trust"))?;
         let admin_token = tokens::new_admin_token().map_err(FleetError::Random)?;
-        let database = Database::open(&dir.join("control.db"))?;
-        database.set(ADMIN_TOKEN, &tokens::hash(&admin_token))?;
+        let authority = authority_digest(dir)?;
+        let database = shared.map_or_else(|| Database::open(&dir.join("control.db")), Ok)?;
+        database.together(|| {
+            if database.is_shared() && database.setting(ADMIN_TOKEN)?.is_some() {
+                return Err(FleetError::InitialisedThere);
+            }
+            database.set(AUTHORITY, &authority)?;
+            Ok(database.set(ADMIN_TOKEN, &tokens::hash(&admin_token))?)
+        })?;
         drop(database);
         Ok(Initialised { fleet: Self::open(config, clock)?, admin_token })
     }
@@ -348,22 +385,39 @@ impl Fleet {
     /// [`FleetError::NotInitialised`] if there is none.
     pub fn open(config: Config, clock: Clock) -> Result<Self, FleetError> {
         let dir = &config.state_dir;
-        if !dir.join("control.db").exists() {
+        let first = if config.database.is_none() { "control.db" } else { "tls/ca.pem" };
+        if !dir.join(first).exists() {
             return Err(FleetError::NotInitialised(dir.clone()));
         }
-        let database = Database::open(&dir.join("control.db"))?;
+        let database = match &config.database {
+            None => Database::open(&dir.join("control.db"))?,
+            Some(settings) => Database::connect(settings)?,
+        };
+        let nonces = if database.is_shared() {
+            match database.setting(AUTHORITY)? {
+                None => return Err(FleetError::NotInitialised(dir.clone())),
+                Some(authority) if authority != authority_digest(dir)? => {
+                    return Err(FleetError::OtherFleet(dir.join("tls")));
+                }
+                Some(_) => Nonces::shared(&nonce_key(&database)?),
+            }
+        } else {
+            Nonces::new().map_err(FleetError::Random)?
+        };
+        let replica = Arc::new(Replica::open(dir, &database)?);
         let inner = Inner {
             authority: Authority::load(&dir.join("tls"))?,
             keys: OnlineKeys::load(&dir.join("keys"))?,
-            blobs: Blobs::open(&dir.join("blobs"), database.clone())?,
+            blobs: Blobs::open(&dir.join("blobs"), database.clone(), config.blobs.as_ref())?,
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
             metrics: Metrics::default(),
-            people: People::open(dir, database.clone(), config.tenant.as_str())?,
+            index: Index::open(&database),
+            people: People::open(dir, database.clone(), config.tenant.as_str(), &replica)?,
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
-            nonces: Nonces::new().map_err(FleetError::Random)?,
-            index: Index::open(&database),
+            nonces,
+            replica,
             broker: RwLock::new(None),
             linked: AtomicBool::new(false),
             changed: watch::Sender::new(0),
@@ -404,24 +458,35 @@ impl Fleet {
         let online = self.inner.keys.online.verifying_key();
         let plan = RootPlan::single(keys.root.verifying_key(), keys.targets.verifying_key(), online);
         let root = plan.sign(None, self.now_s() + ROOT_S, &[&keys.root])?;
-        files::write(&self.root_path(1), &root)?;
+        self.keep_root(1, &root)?;
         Ok(keys)
     }
 
     /// The roots, oldest first.
     pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, FleetError> {
         let mut roots = Vec::new();
-        loop {
-            let path = self.root_path(roots.len() + 1);
-            if !path.exists() {
-                return Ok(roots);
-            }
-            roots.push(files::read(&path, ROOT_BYTES)?);
+        while let Some(root) = self.root(roots.len() + 1)? {
+            roots.push(root);
         }
+        Ok(roots)
     }
 
-    pub(crate) fn root_path(&self, version: usize) -> PathBuf {
-        self.inner.config.state_dir.join(format!("trust/{version}.root.json"))
+    fn root(&self, version: usize) -> Result<Option<Vec<u8>>, FleetError> {
+        let name = root_name(version);
+        if self.inner.database.is_shared() {
+            return Ok(self.inner.database.setting(&name)?);
+        }
+        let path = self.inner.config.state_dir.join(name);
+        if path.exists() { Ok(Some(files::read(&path, ROOT_BYTES)?)) } else { Ok(None) }
+    }
+
+    /// Keeps a root as a file, and where several servers share a database, there.
+    pub(crate) fn keep_root(&self, version: usize, root: &[u8]) -> Result<(), FleetError> {
+        let name = root_name(version);
+        if self.inner.database.is_shared() {
+            self.inner.database.set(&name, root)?;
+        }
+        Ok(files::write(&self.inner.config.state_dir.join(name), root)?)
     }
 
     /// The settings.
@@ -620,4 +685,25 @@ impl Fleet {
             Err(std::fs::TryLockError::Error(source)) => Err(files::failed("lock", &path)(source).into()),
         }
     }
+}
+
+fn root_name(version: usize) -> String {
+    format!("trust/{version}.root.json")
+}
+
+fn authority_digest(dir: &Path) -> Result<Vec<u8>, FleetError> {
+    let certificate = files::read(&dir.join("tls/ca.pem"), ROOT_BYTES)?;
+    Ok(tokens::hash(&String::from_utf8_lossy(&certificate)).to_vec())
+}
+
+/// The key that the first server made.
+fn nonce_key(database: &Database) -> Result<Vec<u8>, FleetError> {
+    database.together(|| {
+        if let Some(key) = database.setting(NONCE_KEY)? {
+            return Ok(key);
+        }
+        let key = tokens::random::<32>().map_err(FleetError::Random)?;
+        database.set(NONCE_KEY, &key)?;
+        Ok(key.to_vec())
+    })
 }

@@ -30,6 +30,7 @@ mod hub;
 mod ingest;
 mod inventory;
 pub mod keys;
+mod leader;
 mod link;
 mod metrics;
 mod models;
@@ -57,13 +58,11 @@ pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeErr
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;
-pub use config::{Config, ConfigError};
-pub use config::{Config, ConfigError, ModelRules};
+pub use config::{Config, ConfigError, DatabaseSettings, ModelRules};
 pub use db::{
     ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, ModelApproval, Person, Session, StoredEvent,
     StoredWithdrawal,
 };
-pub use db::{ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, Person, Session, StoredEvent};
 pub use db::{DeadEvent, Delivery, FleetEvent, Webhook};
 pub use enrol::EnrolError;
 pub use files::FileError;

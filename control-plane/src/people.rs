@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
+use crate::leader::Replica;
 pub(crate) use approvals::Approvable;
 pub(crate) use local::{check_name, check_roles};
 pub use own_log::OwnRecord;
@@ -182,7 +183,12 @@ pub(crate) struct People {
 
 impl People {
     /// Opens what is there in a state directory; rules that cannot be used are an error, not the built-in ones.
-    pub(crate) fn open(state: &Path, database: Database, tenant: &str) -> Result<Self, FleetError> {
+    pub(crate) fn open(
+        state: &Path,
+        database: Database,
+        tenant: &str,
+        replica: &Arc<Replica>,
+    ) -> Result<Self, FleetError> {
         let path = state.join(RULES_FILE);
         let most = u64::try_from(outpost_policies::CONTROL_RULES_BYTES).unwrap_or(u64::MAX);
         let rules = match files::read_text(&path, most) {
@@ -190,7 +196,7 @@ impl People {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => ControlRules::embedded()?,
             Err(error) => return Err(error.into()),
         };
-        let own_log = OwnLog::new(state, database, tenant);
+        let own_log = OwnLog::new(state, database, tenant, Arc::clone(replica));
         Ok(Self { rules: Arc::new(rules), own_log, checking: Mutex::new(()) })
     }
 }

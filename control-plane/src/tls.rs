@@ -1,4 +1,4 @@
-//! TLS settings: always the same provider, always our own authority, never the system's.
+//! TLS settings: always the same provider, always an authority that is named, never the system's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +68,12 @@ pub(crate) fn client(authority: &Path, own_certificate: &Path, own_key: &Path) -
         .with_client_auth_cert(certificates(own_certificate)?, key(own_key)?)
         .map_err(unusable)?;
     Ok(Arc::new(config))
+}
+
+/// For a server of somebody else, with the authority that vouches for it.
+pub(crate) fn outgoing(authority: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    Ok(Arc::new(config.map_err(unusable)?.with_root_certificates(roots(authority)?).with_no_client_auth()))
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::db::sql::params;
 use outpost_audit::mirror::next_package;
 use outpost_audit::witness::AddCheckpoint;
 use outpost_audit::{
     AuditLog, BootInfo, CheckpointKey, DecisionRef, Kind, LogIdentity, ObjectRef, Record, Who, verify,
 };
-use rusqlite::params;
 use tempfile::TempDir;
 
 use super::*;
@@ -70,7 +70,7 @@ impl Desk {
         let sql =
             "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, 5, x'00', ?2, '0')";
         let audit_key = device.audit_key();
-        let write = |connection: &rusqlite::Connection| Ok(connection.execute(sql, params![name, audit_key])?);
+        let write = |connection: &crate::db::sql::Connection| Ok(connection.execute(sql, params![name, audit_key])?);
         self.fleet.inner.database.write(write).unwrap();
         device
     }

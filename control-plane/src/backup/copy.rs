@@ -151,10 +151,10 @@ fn is_database(name: &str) -> bool {
     name.ends_with(".db")
 }
 
-/// What only a running program needs: locks, journals, half-written files, logs.
+/// What only a running program needs: locks, journals, half-written files, logs; and by which name one server knows itself.
 fn is_passing(name: &str) -> bool {
     let endings = [".db-wal", ".db-shm", ".db-journal", ".lock", ".new", ".part", ".log"];
-    endings.iter().any(|ending| name.ends_with(ending)) || name.starts_with("logs/")
+    endings.iter().any(|ending| name.ends_with(ending)) || name.starts_with("logs/") || name == "replica"
 }
 
 /// Notes of audit logs before the databases that they are about, so that they are never ahead of them; blobs after the database that

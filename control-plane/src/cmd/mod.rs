@@ -50,7 +50,11 @@ async fn dispatch(cli: Cli) -> Result<()> {
     let state = cli.state;
     // Only where it is needed: the machine of a holder of offline keys has no fleet.
     let given = state.clone();
-    let config = move || -> Result<Config> { Ok(Config::load(state_directory(state)?)?) };
+    let database = cli.database;
+    let config = move || -> Result<Config> {
+        let config = Config::load(state_directory(state)?)?;
+        Ok(database.into_iter().fold(config, Config::with_database))
+    };
     if let Some((act, subject)) = on_record::of(&cli.command) {
         on_record::record(config.clone()()?, act, &subject)?;
     }

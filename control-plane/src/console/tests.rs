@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::db::sql::params;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use outpost_audit::witness::Suspicion;
 use outpost_contract::{Activity, DeviceId, LinkHealth, Measurements, Reason, ReasonCode, Reported, TransferProgress};
-use rusqlite::params;
 use tower::ServiceExt as _;
 
 use super::layout::{Notice, Section};

@@ -1,8 +1,8 @@
 //! What a fleet file wants and what is not here yet: devices that have not enrolled, tokens that nobody has made. Beside them
 //! the lists that such a file is compared with, whole.
 
+use super::sql::{Row, ToSql, params};
 use outpost_contract::{DeviceId, Fingerprint, ModelId};
-use rusqlite::{Row, ToSql, params};
 
 use super::{Assignment, Database, DbError};
 
@@ -41,7 +41,7 @@ impl Database {
     pub(crate) fn arrived(&self, only: Option<&DeviceId>) -> Result<Vec<(DeviceId, Option<Assignment>)>, DbError> {
         let columns = "SELECT w.device, w.model, w.minimum_context_tokens FROM awaited_devices w
             JOIN devices d ON d.device = w.device WHERE d.revoked_s IS NULL";
-        let read = |device, row: &Row<'_>| Ok((device, wish(row)?));
+        let read = |device, row: &Row| Ok((device, wish(row)?));
         match only {
             None => self.by_device(&format!("{columns} ORDER BY w.device"), &[], read),
             Some(device) => self.by_device(&format!("{columns} AND w.device = ?1"), &[&device.as_str()], read),
@@ -150,7 +150,7 @@ impl Database {
         &self,
         sql: &str,
         values: &[&dyn ToSql],
-        read: impl Fn(DeviceId, &Row<'_>) -> rusqlite::Result<T>,
+        read: impl Fn(DeviceId, &Row) -> super::sql::Result<T>,
     ) -> Result<Vec<T>, DbError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
@@ -166,7 +166,7 @@ impl Database {
     }
 }
 
-fn wish(row: &Row<'_>) -> rusqlite::Result<Option<Assignment>> {
+fn wish(row: &Row) -> super::sql::Result<Option<Assignment>> {
     let minimum: Option<u32> = row.get(2)?;
     let model: Option<String> = row.get(1)?;
     let model = model.and_then(|model| model.parse().ok());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
+use super::sql::params;
 
 use super::{Database, DbError};
 

@@ -1,7 +1,7 @@
 //! Targets, published catalogues, and where the bytes of each chunk lie.
 
+use super::sql::{OptionalExtension, params};
 use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256, TargetKind, TargetName};
-use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError, document};
 
@@ -112,7 +112,8 @@ impl Database {
     pub(crate) fn index_chunks(&self, blob: Blake3, chunks: &[Chunk]) -> Result<(), DbError> {
         self.write(|transaction| {
             let mut start = 0_u64;
-            let sql = "INSERT OR REPLACE INTO chunks (id, blob, start, bytes) VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT INTO chunks (id, blob, start, bytes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id)
+                 DO UPDATE SET blob = excluded.blob, start = excluded.start, bytes = excluded.bytes";
             let mut statement = transaction.prepare_cached(sql)?;
             for chunk in chunks {
                 statement.execute(params![chunk.id.0, blob.0, start, chunk.bytes])?;

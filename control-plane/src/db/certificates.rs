@@ -1,7 +1,7 @@
 //! The serial numbers of devices' certificates, and which of them are revoked.
 
+use super::sql::params;
 use outpost_contract::DeviceId;
-use rusqlite::params;
 
 use super::{Database, DbError};
 
@@ -41,19 +41,21 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::testing::both;
 
     #[test]
     fn a_revoked_certificate_is_named_until_it_expires_and_others_are_not() {
-        let database = Database::open(std::path::Path::new(":memory:")).unwrap();
-        let device = "till-1".parse().unwrap();
-        database.keep_certificate("01", &device, 100).unwrap();
-        database.keep_certificate("02", &"till-2".parse().unwrap(), 100).unwrap();
-        assert_eq!(database.revoked_certificates(10).unwrap(), []);
-        database.revoke(&device, 10).unwrap();
-        // A certificate of a later enrolment counts.
-        database.keep_certificate("03", &device, 100).unwrap();
-        let named = RevokedCertificate { serial: "01".into(), revoked_s: 10 };
-        assert_eq!(database.revoked_certificates(100).unwrap(), [named]);
-        assert_eq!(database.revoked_certificates(101).unwrap(), []);
+        both(|database| {
+            let device = "till-1".parse().unwrap();
+            database.keep_certificate("01", &device, 100).unwrap();
+            database.keep_certificate("02", &"till-2".parse().unwrap(), 100).unwrap();
+            assert_eq!(database.revoked_certificates(10).unwrap(), []);
+            database.revoke(&device, 10).unwrap();
+            // A certificate of a later enrolment counts.
+            database.keep_certificate("03", &device, 100).unwrap();
+            let named = RevokedCertificate { serial: "01".into(), revoked_s: 10 };
+            assert_eq!(database.revoked_certificates(100).unwrap(), [named]);
+            assert_eq!(database.revoked_certificates(101).unwrap(), []);
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! One-time codes in the database: by hash, each for one device and one use.
 
+use super::sql::{OptionalExtension, params};
 use outpost_contract::DeviceId;
-use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError, Entered};
 

@@ -1,7 +1,7 @@
 //! Commands that devices were given, and the newest answer to each.
 
+use super::sql::{OptionalExtension, Row, params};
 use outpost_contract::{Answer, Command, CommandId, CommandState, DeviceId, Operation, Response};
-use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Database, DbError, document};
@@ -110,7 +110,8 @@ impl Database {
             if let Some(part) = &answer.part {
                 let Ok(bytes) = hex::decode(&part.hex) else { return Ok(()) };
                 transaction.execute(
-                    "INSERT OR REPLACE INTO command_parts (id, number, parts, bytes) VALUES (?1, ?2, ?3, ?4)",
+                    "INSERT INTO command_parts (id, number, parts, bytes) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (id, number) DO UPDATE SET parts = excluded.parts, bytes = excluded.bytes",
                     params![id.as_str(), part.number, part.of, bytes],
                 )?;
                 return Ok(());
@@ -172,7 +173,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> super::sql::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             device: row.get(1)?,
@@ -205,21 +206,15 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::testing::both;
     use outpost_contract::Part;
 
     const TILL: &str = "till-1";
 
-    fn database() -> Database {
-        let database = Database::open(std::path::Path::new(":memory:")).unwrap();
-        let enrol = |transaction: &rusqlite::Connection| {
-            transaction.execute(
-                "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, 1, x'00', '', '')",
-                [TILL],
-            )?;
-            Ok(())
-        };
-        database.write(enrol).unwrap();
-        database
+    fn enrol(database: &Database) {
+        let sql =
+            "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, 1, x'00', '', '')";
+        database.write(|transaction| Ok(transaction.execute(sql, [TILL])?)).unwrap();
     }
 
     fn give(database: &Database, number: u128) -> CommandId {
@@ -245,63 +240,72 @@ mod tests {
 
     #[test]
     fn a_command_is_due_until_it_is_answered_or_late_or_its_device_revoked() {
-        let database = database();
-        let till = TILL.parse().unwrap();
-        let (first, second) = (give(&database, 1), give(&database, 2));
-        let due =
-            |now_s| database.unanswered(Some(&till), now_s).unwrap().into_iter().map(|one| one.id).collect::<Vec<_>>();
-        assert_eq!(due(1060), [first.clone(), second.clone()]);
-        assert!(due(1061).is_empty());
-        say(&database, TILL, &first, Answer::new(CommandState::Accepted, ""));
-        assert_eq!(due(1060).len(), 2, "it may have to be answered again");
-        say(&database, TILL, &first, Answer::new(CommandState::Done, "yes"));
-        assert_eq!(due(1060), [second]);
-        database.revoke(&till, 5).unwrap();
-        assert!(due(1060).is_empty());
+        both(|database| {
+            enrol(&database);
+            let till = TILL.parse().unwrap();
+            let (first, second) = (give(&database, 1), give(&database, 2));
+            let due = |now_s| {
+                database.unanswered(Some(&till), now_s).unwrap().into_iter().map(|one| one.id).collect::<Vec<_>>()
+            };
+            assert_eq!(due(1060), [first.clone(), second.clone()]);
+            assert!(due(1061).is_empty());
+            say(&database, TILL, &first, Answer::new(CommandState::Accepted, ""));
+            assert_eq!(due(1060).len(), 2, "it may have to be answered again");
+            say(&database, TILL, &first, Answer::new(CommandState::Done, "yes"));
+            assert_eq!(due(1060), [second]);
+            database.revoke(&till, 5).unwrap();
+            assert!(due(1060).is_empty());
+        });
     }
 
     #[test]
     fn the_first_final_answer_stays_and_only_its_own_device_gives_it() {
-        let database = database();
-        let till = TILL.parse().unwrap();
-        let id = give(&database, 1);
-        say(&database, "till-2", &id, Answer::new(CommandState::Done, "forged"));
-        assert_eq!(database.command(&till, &id).unwrap().unwrap().state, None);
-        say(&database, TILL, &id, Answer::new(CommandState::Refused, "no"));
-        say(&database, TILL, &id, Answer::new(CommandState::Done, "yes"));
-        say(&database, TILL, &id, Answer::new(CommandState::Accepted, ""));
-        let record = database.command(&till, &id).unwrap().unwrap();
-        assert_eq!((record.state, record.answer.unwrap().text.as_str()), (Some(CommandState::Refused), "no"));
-        assert_eq!(record.op, Operation::Drain { seconds: 9 });
-        say(&database, TILL, &CommandId::of([9; 16]), Answer::new(CommandState::Done, "of nothing"));
-        assert_eq!(database.commands(&till).unwrap().len(), 1);
+        both(|database| {
+            enrol(&database);
+            let till = TILL.parse().unwrap();
+            let id = give(&database, 1);
+            say(&database, "till-2", &id, Answer::new(CommandState::Done, "forged"));
+            assert_eq!(database.command(&till, &id).unwrap().unwrap().state, None);
+            say(&database, TILL, &id, Answer::new(CommandState::Refused, "no"));
+            say(&database, TILL, &id, Answer::new(CommandState::Done, "yes"));
+            say(&database, TILL, &id, Answer::new(CommandState::Accepted, ""));
+            let record = database.command(&till, &id).unwrap().unwrap();
+            assert_eq!((record.state, record.answer.unwrap().text.as_str()), (Some(CommandState::Refused), "no"));
+            assert_eq!(record.op, Operation::Drain { seconds: 9 });
+            say(&database, TILL, &CommandId::of([9; 16]), Answer::new(CommandState::Done, "of nothing"));
+            assert_eq!(database.commands(&till).unwrap().len(), 1);
+        });
     }
 
     #[test]
     fn a_large_result_is_whole_once_every_piece_came_in_any_order_and_twice() {
-        let database = database();
-        let id = give(&database, 1);
-        let piece = |number, text: &str| Answer {
-            part: Some(Part { number, of: 2, hex: hex::encode(text) }),
-            ..Answer::new(CommandState::Progress, "")
-        };
-        for part in [piece(1, "world"), piece(1, "world")] {
-            say(&database, TILL, &id, part);
-            assert_eq!(database.collected(&id).unwrap(), None);
-        }
-        say(&database, TILL, &id, Answer::new(CommandState::Done, ""));
-        say(&database, TILL, &id, piece(0, "hello "));
-        say(&database, TILL, &id, piece(7, "outside"));
-        assert_eq!(database.collected(&id).unwrap().unwrap(), b"hello world");
+        both(|database| {
+            enrol(&database);
+            let id = give(&database, 1);
+            let piece = |number, text: &str| Answer {
+                part: Some(Part { number, of: 2, hex: hex::encode(text) }),
+                ..Answer::new(CommandState::Progress, "")
+            };
+            for part in [piece(1, "world"), piece(1, "world")] {
+                say(&database, TILL, &id, part);
+                assert_eq!(database.collected(&id).unwrap(), None);
+            }
+            say(&database, TILL, &id, Answer::new(CommandState::Done, ""));
+            say(&database, TILL, &id, piece(0, "hello "));
+            say(&database, TILL, &id, piece(7, "outside"));
+            assert_eq!(database.collected(&id).unwrap().unwrap(), b"hello world");
+        });
     }
 
     #[test]
     fn only_the_newest_commands_of_a_device_are_remembered() {
-        let database = database();
-        for number in 0..210 {
-            give(&database, number);
-        }
-        let kept = database.commands(&TILL.parse().unwrap()).unwrap();
-        assert_eq!((kept.len(), &kept[0].id), (200, &CommandId::of(209u128.to_be_bytes())));
+        both(|database| {
+            enrol(&database);
+            for number in 0..210 {
+                give(&database, number);
+            }
+            let kept = database.commands(&TILL.parse().unwrap()).unwrap();
+            assert_eq!((kept.len(), &kept[0].id), (200, &CommandId::of(209u128.to_be_bytes())));
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Which certificates of a device count: one key's, and between a renewal and its first use the new key's as well.
 
+use super::sql::{Connection, OptionalExtension, params};
 use outpost_contract::DeviceId;
-use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Database, DbError};
 use crate::ca::DeviceCertificate;
@@ -63,8 +63,8 @@ fn insert(
     seen_s: Option<i64>,
 ) -> Result<(), DbError> {
     transaction.execute(
-        "INSERT OR IGNORE INTO device_keys (device, serial, key_sha256, issued_s, not_after_s, seen_s)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO device_keys (device, serial, key_sha256, issued_s, not_after_s, seen_s)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
         params![device.as_str(), serial, key_sha256, now_s, not_after_s, seen_s],
     )?;
     Ok(())
@@ -166,12 +166,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn database() -> (tempfile::TempDir, Database) {
-        let dir = tempfile::tempdir().unwrap();
-        let database = Database::open(&dir.path().join("control.db")).unwrap();
-        (dir, database)
-    }
+    use crate::db::testing::both;
 
     fn enrol(database: &Database, device: &DeviceId, key: u8, serial: &str) {
         let entered = Entered { key_sha256: [key; 32], serial, not_after_s: 100, audit_key: "", agent: "" };
@@ -190,61 +185,64 @@ mod tests {
 
     #[test]
     fn both_certificates_count_until_the_new_one_is_used_and_then_only_that() {
-        let (_dir, database) = database();
-        let device: DeviceId = "till-1".parse().unwrap();
-        enrol(&database, &device, 1, "a1");
-        assert!(database.keep_renewal(&device, &shown(&device, 1, "a1"), &renewed(2, "a2"), 2).unwrap());
-        assert_eq!(database.enter(&device, "a1", 3).unwrap(), Entrance::Admitted);
-        // Looking is not using.
-        assert_eq!(database.entrance(&device, "a2").unwrap(), Entrance::Admitted);
-        assert_eq!(database.enter(&device, "a1", 3).unwrap(), Entrance::Admitted);
-        assert_eq!(database.enter(&device, "a2", 4).unwrap(), Entrance::Admitted);
-        assert_eq!(database.enter(&device, "a1", 5).unwrap(), Entrance::Unknown);
-        assert_eq!(database.key_standing(&device, &[1; 32]).unwrap(), KeyStanding::Unknown);
-        assert_eq!(database.key_standing(&device, &[2; 32]).unwrap(), KeyStanding::Registered);
+        both(|database| {
+            let device: DeviceId = "till-1".parse().unwrap();
+            enrol(&database, &device, 1, "a1");
+            assert!(database.keep_renewal(&device, &shown(&device, 1, "a1"), &renewed(2, "a2"), 2).unwrap());
+            assert_eq!(database.enter(&device, "a1", 3).unwrap(), Entrance::Admitted);
+            // Looking is not using.
+            assert_eq!(database.entrance(&device, "a2").unwrap(), Entrance::Admitted);
+            assert_eq!(database.enter(&device, "a1", 3).unwrap(), Entrance::Admitted);
+            assert_eq!(database.enter(&device, "a2", 4).unwrap(), Entrance::Admitted);
+            assert_eq!(database.enter(&device, "a1", 5).unwrap(), Entrance::Unknown);
+            assert_eq!(database.key_standing(&device, &[1; 32]).unwrap(), KeyStanding::Unknown);
+            assert_eq!(database.key_standing(&device, &[2; 32]).unwrap(), KeyStanding::Registered);
+        });
     }
 
     #[test]
     fn a_renewal_that_was_never_used_gives_way_to_the_next() {
-        let (_dir, database) = database();
-        let device: DeviceId = "till-1".parse().unwrap();
-        enrol(&database, &device, 1, "a1");
-        let old = shown(&device, 1, "a1");
-        database.keep_renewal(&device, &old, &renewed(2, "a2"), 2).unwrap();
-        database.keep_renewal(&device, &old, &renewed(2, "a3"), 2).unwrap();
-        assert_eq!(database.entrance(&device, "a2").unwrap(), Entrance::Admitted, "the same key: a lost answer");
-        database.keep_renewal(&device, &old, &renewed(3, "a4"), 2).unwrap();
-        for (serial, entrance) in [
-            ("a1", Entrance::Admitted),
-            ("a2", Entrance::Unknown),
-            ("a3", Entrance::Unknown),
-            ("a4", Entrance::Admitted),
-        ] {
-            assert_eq!(database.entrance(&device, serial).unwrap(), entrance, "{serial}");
-        }
+        both(|database| {
+            let device: DeviceId = "till-1".parse().unwrap();
+            enrol(&database, &device, 1, "a1");
+            let old = shown(&device, 1, "a1");
+            database.keep_renewal(&device, &old, &renewed(2, "a2"), 2).unwrap();
+            database.keep_renewal(&device, &old, &renewed(2, "a3"), 2).unwrap();
+            assert_eq!(database.entrance(&device, "a2").unwrap(), Entrance::Admitted, "the same key: a lost answer");
+            database.keep_renewal(&device, &old, &renewed(3, "a4"), 2).unwrap();
+            for (serial, entrance) in [
+                ("a1", Entrance::Admitted),
+                ("a2", Entrance::Unknown),
+                ("a3", Entrance::Unknown),
+                ("a4", Entrance::Admitted),
+            ] {
+                assert_eq!(database.entrance(&device, serial).unwrap(), entrance, "{serial}");
+            }
+        });
     }
 
     #[test]
     fn a_device_of_an_earlier_release_is_let_in_until_it_renews() {
-        let (_dir, database) = database();
-        let device: DeviceId = "till-1".parse().unwrap();
-        let sql =
-            "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES ('till-1', 1, ?1, '', '')";
-        database.write(|transaction| Ok(transaction.execute(sql, [[1_u8; 32]])?)).unwrap();
-        assert_eq!(database.enter(&device, "any", 2).unwrap(), Entrance::Admitted);
-        database.keep_renewal(&device, &shown(&device, 1, "a1"), &renewed(2, "a2"), 2).unwrap();
-        assert_eq!(database.enter(&device, "any", 2).unwrap(), Entrance::Unknown);
-        assert_eq!(database.enter(&device, "a1", 2).unwrap(), Entrance::Admitted);
+        both(|database| {
+            let device: DeviceId = "till-1".parse().unwrap();
+            let sql = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES ('till-1', 1, ?1, '', '')";
+            database.write(|transaction| Ok(transaction.execute(sql, [[1_u8; 32]])?)).unwrap();
+            assert_eq!(database.enter(&device, "any", 2).unwrap(), Entrance::Admitted);
+            database.keep_renewal(&device, &shown(&device, 1, "a1"), &renewed(2, "a2"), 2).unwrap();
+            assert_eq!(database.enter(&device, "any", 2).unwrap(), Entrance::Unknown);
+            assert_eq!(database.enter(&device, "a1", 2).unwrap(), Entrance::Admitted);
+        });
     }
 
     #[test]
     fn nothing_of_a_revoked_device_counts() {
-        let (_dir, database) = database();
-        let device: DeviceId = "till-1".parse().unwrap();
-        enrol(&database, &device, 1, "a1");
-        assert!(database.revoke(&device, 2).unwrap());
-        assert_eq!(database.enter(&device, "a1", 3).unwrap(), Entrance::Revoked);
-        assert_eq!(database.key_standing(&device, &[1; 32]).unwrap(), KeyStanding::Revoked);
-        assert!(!database.keep_renewal(&device, &shown(&device, 1, "a1"), &renewed(2, "a2"), 4).unwrap());
+        both(|database| {
+            let device: DeviceId = "till-1".parse().unwrap();
+            enrol(&database, &device, 1, "a1");
+            assert!(database.revoke(&device, 2).unwrap());
+            assert_eq!(database.enter(&device, "a1", 3).unwrap(), Entrance::Revoked);
+            assert_eq!(database.key_standing(&device, &[1; 32]).unwrap(), KeyStanding::Revoked);
+            assert!(!database.keep_renewal(&device, &shown(&device, 1, "a1"), &renewed(2, "a2"), 4).unwrap());
+        });
     }
 }

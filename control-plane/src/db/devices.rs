@@ -1,7 +1,7 @@
 //! Devices, what is assigned to them, and what was signed for them.
 
+use super::sql::{OptionalExtension, params};
 use outpost_contract::{DeviceId, ModelId, Reported};
-use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Database, DbError, document};
@@ -118,7 +118,9 @@ impl Database {
     pub(crate) fn assign(&self, device: &DeviceId, assignment: &Assignment) -> Result<(), DbError> {
         self.write(|transaction| {
             let model = assignment.model.as_ref().map(ModelId::as_str);
-            let sql = "INSERT OR REPLACE INTO assignments (device, model, minimum_context_tokens) VALUES (?1, ?2, ?3)";
+            let sql = "INSERT INTO assignments (device, model, minimum_context_tokens) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (device) DO UPDATE SET model = excluded.model,
+                 minimum_context_tokens = excluded.minimum_context_tokens";
             let values = params![device.as_str(), model, assignment.minimum_context_tokens];
             transaction.prepare_cached(sql)?.execute(values)?;
             Ok(())
@@ -164,8 +166,9 @@ impl Database {
             let version = version.unwrap_or(0).max(after) + 1;
             match sign(version) {
                 Ok(envelope) => {
-                    let sql =
-                        "INSERT OR REPLACE INTO desired (device, version, not_after_s, envelope) VALUES (?1, ?2, ?3, ?4)";
+                    let sql = "INSERT INTO desired (device, version, not_after_s, envelope) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (device) DO UPDATE SET version = excluded.version,
+                         not_after_s = excluded.not_after_s, envelope = excluded.envelope";
                     transaction.prepare_cached(sql)?.execute(params![
                         device.as_str(),
                         version,
@@ -256,7 +259,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &super::sql::Row<'_>) -> super::sql::Result<Self> {
         Ok(Self {
             device: row.get(0)?,
             enrolled_s: row.get(1)?,

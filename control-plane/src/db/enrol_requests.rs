@@ -1,7 +1,7 @@
 //! Keys that may enrol without a code, and the requests of those that may not yet.
 
+use super::sql::{Connection, OptionalExtension, Row, params};
 use outpost_contract::{DeviceId, Fingerprint};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Database, DbError, Entered};
@@ -39,7 +39,7 @@ pub struct EnrolmentRequest {
 
 impl EnrolmentRequest {
     /// From the columns in the order of the fields.
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn from_row(row: &Row<'_>) -> super::sql::Result<Self> {
         Ok(Self {
             fingerprint: Fingerprint(row.get(0)?),
             wished_name: row.get(1)?,
@@ -206,18 +206,14 @@ fn obstacle(transaction: &Connection, device: &DeviceId, key: &Fingerprint) -> R
 fn allow(transaction: &Connection, device: &DeviceId, key: &Fingerprint, now_s: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM allowed_keys WHERE device = ?1 AND key_sha256 <> ?2";
     transaction.execute(sql, params![device.as_str(), key.0])?;
-    let sql = "INSERT OR IGNORE INTO allowed_keys (key_sha256, device, created_s) VALUES (?1, ?2, ?3)";
+    let sql = "INSERT INTO allowed_keys (key_sha256, device, created_s) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     transaction.execute(sql, params![key.0, device.as_str(), now_s])?;
     transaction.execute("DELETE FROM enrol_requests WHERE key_sha256 = ?1", [key.0])?;
     Ok(())
 }
 
 /// A key enrols once; its owner may repeat it for a while, as long as it is the device's key and the device not revoked.
-fn allowed_as(
-    connection: &rusqlite::Connection,
-    key_sha256: &[u8; 32],
-    now_s: i64,
-) -> Result<Option<DeviceId>, DbError> {
+fn allowed_as(connection: &Connection, key_sha256: &[u8; 32], now_s: i64) -> Result<Option<DeviceId>, DbError> {
     let sql = "SELECT device FROM allowed_keys a WHERE key_sha256 = ?1 AND (used_s IS NULL OR (used_s > ?2 AND
         EXISTS (SELECT 1 FROM devices d WHERE d.device = a.device AND d.key_sha256 = ?1 AND d.revoked_s IS NULL)))";
     let mut statement = connection.prepare_cached(sql)?;
@@ -229,27 +225,28 @@ fn allowed_as(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::testing::both;
 
     #[test]
     fn requests_are_bounded_and_forgotten_ones_make_room() {
-        let dir = tempfile::tempdir().unwrap();
-        let database = Database::open(&dir.path().join("control.db")).unwrap();
-        let ask = |number: i64, address: &str, now_s: i64| {
-            let mut key_sha256 = [0; 32];
-            key_sha256[..8].copy_from_slice(&number.to_be_bytes());
-            let asking = Asking { key_sha256, wished_name: "till", address, agent: "1" };
-            database.note_request(&asking, now_s).unwrap()
-        };
-        for number in 0..REQUESTS_OF_AN_ADDRESS {
-            assert_eq!(ask(number, "10.0.0.1", 10), Asked::Pending(true));
-        }
-        assert_eq!(ask(0, "10.0.0.1", 20), Asked::Pending(false));
-        assert_eq!(ask(5000, "10.0.0.1", 20), Asked::Full);
-        for number in REQUESTS_OF_AN_ADDRESS..REQUESTS {
-            assert_eq!(ask(number, &format!("10.0.1.{}", number / 60), 30), Asked::Pending(true));
-        }
-        assert_eq!(ask(5000, "10.0.0.2", 30), Asked::Full);
-        assert_eq!(ask(5000, "10.0.0.2", 21 + FORGOTTEN_AFTER_S), Asked::Pending(true));
-        assert!(database.reject_request(&database.enrol_requests().unwrap()[0].fingerprint, 40).unwrap());
+        both(|database| {
+            let ask = |number: i64, address: &str, now_s: i64| {
+                let mut key_sha256 = [0; 32];
+                key_sha256[..8].copy_from_slice(&number.to_be_bytes());
+                let asking = Asking { key_sha256, wished_name: "till", address, agent: "1" };
+                database.note_request(&asking, now_s).unwrap()
+            };
+            for number in 0..REQUESTS_OF_AN_ADDRESS {
+                assert_eq!(ask(number, "10.0.0.1", 10), Asked::Pending(true));
+            }
+            assert_eq!(ask(0, "10.0.0.1", 20), Asked::Pending(false));
+            assert_eq!(ask(5000, "10.0.0.1", 20), Asked::Full);
+            for number in REQUESTS_OF_AN_ADDRESS..REQUESTS {
+                assert_eq!(ask(number, &format!("10.0.1.{}", number / 60), 30), Asked::Pending(true));
+            }
+            assert_eq!(ask(5000, "10.0.0.2", 30), Asked::Full);
+            assert_eq!(ask(5000, "10.0.0.2", 21 + FORGOTTEN_AFTER_S), Asked::Pending(true));
+            assert!(database.reject_request(&database.enrol_requests().unwrap()[0].fingerprint, 40).unwrap());
+        });
     }
 }

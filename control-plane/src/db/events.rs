@@ -1,7 +1,7 @@
 //! What happened on devices: each event once, the newest of each device.
 
+use super::sql::params;
 use outpost_contract::{DeviceId, Event};
-use rusqlite::params;
 use serde::Serialize;
 
 use super::{Database, DbError};
@@ -30,8 +30,9 @@ impl Database {
             let device = event.device.as_str();
             let sequence = event.sequence.cast_signed();
             let new = transaction.execute(
-                "INSERT OR IGNORE INTO events (device, boot, sequence, received_s, at_s, kind, text)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM devices WHERE device = ?1 AND revoked_s IS NULL",
+                "INSERT INTO events (device, boot, sequence, received_s, at_s, kind, text)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM devices WHERE device = ?1 AND revoked_s IS NULL
+                 ON CONFLICT DO NOTHING",
                 params![device, event.boot.as_str(), sequence, now_s, event.at_s, event.kind.name(), text],
             )?;
             transaction.execute(
@@ -61,29 +62,31 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::testing::both;
     use outpost_contract::EventKind;
 
     #[test]
     fn an_event_counts_once_and_the_oldest_give_way() {
-        let database = Database::open(std::path::Path::new(":memory:")).unwrap();
-        let event = |device: &str, sequence| Event {
-            v: 1,
-            device: device.parse().unwrap(),
-            boot: "b".parse().unwrap(),
-            sequence,
-            at_s: 7,
-            kind: EventKind::DiskLow,
-            text: format!("number {sequence}"),
-        };
-        assert!(!database.keep_event(&event("stranger", 1), 1).unwrap());
-        let enrol = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES ('till-1', 1, x'00', '', '')";
-        database.write(|transaction| Ok(transaction.execute(enrol, [])?)).unwrap();
-        assert!(database.keep_event(&event("till-1", 1), 1).unwrap());
-        assert!(!database.keep_event(&event("till-1", 1), 2).unwrap());
-        for sequence in 2..=520 {
-            database.keep_event(&event("till-1", sequence), 3).unwrap();
-        }
-        let kept = database.events(&"till-1".parse().unwrap()).unwrap();
-        assert_eq!((kept.len(), kept[0].text.as_str(), kept[499].text.as_str()), (500, "number 520", "number 21"));
+        both(|database| {
+            let event = |device: &str, sequence| Event {
+                v: 1,
+                device: device.parse().unwrap(),
+                boot: "b".parse().unwrap(),
+                sequence,
+                at_s: 7,
+                kind: EventKind::DiskLow,
+                text: format!("number {sequence}"),
+            };
+            assert!(!database.keep_event(&event("stranger", 1), 1).unwrap());
+            let enrol = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES ('till-1', 1, x'00', '', '')";
+            database.write(|transaction| Ok(transaction.execute(enrol, [])?)).unwrap();
+            assert!(database.keep_event(&event("till-1", 1), 1).unwrap());
+            assert!(!database.keep_event(&event("till-1", 1), 2).unwrap());
+            for sequence in 2..=520 {
+                database.keep_event(&event("till-1", sequence), 3).unwrap();
+            }
+            let kept = database.events(&"till-1".parse().unwrap()).unwrap();
+            assert_eq!((kept.len(), kept[0].text.as_str(), kept[499].text.as_str()), (500, "number 520", "number 21"));
+        });
     }
 }

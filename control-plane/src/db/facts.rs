@@ -2,8 +2,8 @@
 //!
 //! A device controls its report: texts are cut and cleaned here, numbers end at what the database can hold.
 
+use super::sql::{Connection, params};
 use outpost_contract::{Measurements, ReasonCode, Reported};
-use rusqlite::{Connection, params};
 
 use super::{Database, DbError, document};
 use crate::inventory::words::clean;
@@ -109,7 +109,7 @@ pub(super) fn fill(transaction: &Connection) -> Result<(), DbError> {
          WHERE NOT EXISTS (SELECT 1 FROM facts f WHERE f.device = d.device)
          AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.device = d.device
              AND (n.ordinal, n.sequence) > (r.ordinal, r.sequence))";
-    let mut statement = transaction.prepare(sql)?;
+    let mut statement = transaction.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
     for row in rows {
         let (ordinal, received_s, text) = row?;

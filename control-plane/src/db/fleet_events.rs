@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Row, params};
+use super::sql::{Row, params};
 use serde::Serialize;
 
 use super::{Database, DbError, document};
@@ -150,7 +150,7 @@ impl Database {
     }
 }
 
-fn fleet_event(row: &Row<'_>) -> rusqlite::Result<(FleetEvent, String)> {
+fn fleet_event(row: &Row) -> super::sql::Result<(FleetEvent, String)> {
     let (number, id, at_s, kind, subject) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
     Ok((FleetEvent { number, id, at_s, kind, subject, data: serde_json::Value::Null }, row.get(5)?))
 }
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(database.tell("a", &event("device.seen"), 5).unwrap(), 1);
         let failed: Result<(), DbError> = database.together(|| {
             database.tell("b", &event("device.lost"), 6)?;
-            Err(rusqlite::Error::InvalidQuery.into())
+            Err(crate::db::SqlError::NoRow.into())
         });
         assert!(failed.is_err());
         assert_eq!(database.tell("c", &event("policy.published"), 7).unwrap(), 2);

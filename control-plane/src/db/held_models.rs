@@ -1,6 +1,6 @@
 //! Model files that are held for a release.
 
-use rusqlite::params;
+use super::sql::params;
 
 use super::{Database, DbError};
 

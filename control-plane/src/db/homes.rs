@@ -1,7 +1,7 @@
 //! The newest that a stick brought home from each device.
 
+use super::sql::{OptionalExtension, params};
 use outpost_contract::{DeviceId, LetterId};
-use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError, document};
 
@@ -60,23 +60,24 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use outpost_contract::LetterClass;
 
     use super::*;
+    use crate::db::testing::both;
 
     #[test]
     fn the_newest_stick_of_each_device_is_kept() {
-        let database = Database::open(Path::new(":memory:")).unwrap();
-        let till = "till-7".parse().unwrap();
-        assert_eq!(database.homecoming(&till).unwrap(), None);
-        let letter = LetterId { class: LetterClass::Event, boot: "b1".parse().unwrap(), sequence: 3 };
-        let first = Homecoming { origin: "log/1".into(), record: 9, made_at_s: 1, imported_s: 2, stored: vec![letter] };
-        database.keep_homecoming(&till, &first).unwrap();
-        assert_eq!(database.homecoming(&till).unwrap(), Some(first.clone()));
-        let second = Homecoming { record: 12, stored: Vec::new(), ..first };
-        database.keep_homecoming(&till, &second).unwrap();
-        assert_eq!(database.homecoming(&till).unwrap(), Some(second));
+        both(|database| {
+            let till = "till-7".parse().unwrap();
+            assert_eq!(database.homecoming(&till).unwrap(), None);
+            let letter = LetterId { class: LetterClass::Event, boot: "b1".parse().unwrap(), sequence: 3 };
+            let first =
+                Homecoming { origin: "log/1".into(), record: 9, made_at_s: 1, imported_s: 2, stored: vec![letter] };
+            database.keep_homecoming(&till, &first).unwrap();
+            assert_eq!(database.homecoming(&till).unwrap(), Some(first.clone()));
+            let second = Homecoming { record: 12, stored: Vec::new(), ..first };
+            database.keep_homecoming(&till, &second).unwrap();
+            assert_eq!(database.homecoming(&till).unwrap(), Some(second));
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! Requests that may be sent again: which were begun, and what was answered.
 
-use rusqlite::{OptionalExtension, params};
+use super::sql::{OptionalExtension, params};
 
 use super::{Database, DbError};
 

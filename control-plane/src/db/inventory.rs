@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sql::{self, OptionalExtension, params};
 use outpost_contract::DeviceId;
-use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError};
 
@@ -86,22 +86,22 @@ impl Database {
             let rows = statement.query_map(params![after, last, limit], read)?;
             let mut rows = rows.collect::<Result<Vec<Row>, _>>()?;
             let Some(last) = rows.last().map(|row| row.device.clone()) else { return Ok(rows) };
-            let sql = "SELECT device, key, value FROM labels WHERE device > ?1 AND device <= ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut labels = statement.query([after, last.as_str()])?;
-            while let Some(label) = labels.next()? {
-                let device: String = label.get(0)?;
+            let text = "SELECT device, key, value FROM labels WHERE device > ?1 AND device <= ?2";
+            let mut statement = connection.prepare_cached(text)?;
+            let read = |row: &sql::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+            for label in statement.query_map([after, last.as_str()], read)? {
+                let (device, key, value) = label?;
                 if let Ok(place) = rows.binary_search_by(|row| row.device.cmp(&device)) {
-                    rows[place].labels.insert(label.get(1)?, label.get(2)?);
+                    rows[place].labels.insert(key, value);
                 }
             }
-            let sql = "SELECT device, name FROM group_members WHERE device > ?1 AND device <= ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut members = statement.query([after, last.as_str()])?;
-            while let Some(member) = members.next()? {
-                let device: String = member.get(0)?;
+            let text = "SELECT device, name FROM group_members WHERE device > ?1 AND device <= ?2";
+            let mut statement = connection.prepare_cached(text)?;
+            let read = |row: &sql::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
+            for member in statement.query_map([after, last.as_str()], read)? {
+                let (device, group) = member?;
                 if let Ok(place) = rows.binary_search_by(|row| row.device.cmp(&device)) {
-                    rows[place].groups.insert(member.get(1)?);
+                    rows[place].groups.insert(group);
                 }
             }
             Ok(rows)
@@ -206,7 +206,7 @@ impl Database {
     }
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+fn read(row: &super::sql::Row<'_>) -> super::sql::Result<Row> {
     let said = match row.get(13)? {
         None => None,
         Some(received_s) => Some(Said {

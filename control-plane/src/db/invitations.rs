@@ -1,7 +1,7 @@
 //! Pages of who may enrol: codes that nobody has used, keys that were allowed, requests that wait for an answer.
 
+use super::sql::{Row, ToSql, params};
 use outpost_contract::{DeviceId, Fingerprint};
-use rusqlite::{Row, ToSql, params};
 use serde::Serialize;
 
 use super::{Database, DbError, EnrolmentRequest};
@@ -96,7 +96,7 @@ impl Database {
         &self,
         sql: &str,
         parameters: &[&dyn ToSql],
-        entry: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        entry: impl FnMut(&Row<'_>) -> super::sql::Result<T>,
     ) -> Result<Vec<T>, DbError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(sql)?;

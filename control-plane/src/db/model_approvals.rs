@@ -1,6 +1,6 @@
 //! Who approved which files of a model, for which devices, until when.
 
-use rusqlite::params;
+use super::sql::params;
 use serde::{Deserialize, Serialize};
 
 use super::{Database, DbError};

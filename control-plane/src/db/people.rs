@@ -1,6 +1,6 @@
 //! People, their sessions, API tokens, approvals, and the records that wait for the control plane's own log.
 
-use rusqlite::{OptionalExtension, Row, params};
+use super::sql::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Database, DbError};
@@ -353,14 +353,14 @@ impl Database {
     }
 }
 
-fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
+fn person(row: &Row<'_>) -> super::sql::Result<Person> {
     let (password, totp): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
     let (has_password, has_totp) = (password.is_some(), totp.is_some());
     let (name, roles, disabled_s) = (row.get(0)?, words(&row.get::<_, String>(1)?), row.get(4)?);
     Ok(Person { name, roles, has_password, has_totp, disabled_s, password, totp })
 }
 
-fn api_token(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
+fn api_token(row: &Row<'_>) -> super::sql::Result<ApiToken> {
     Ok(ApiToken {
         name: row.get(0)?,
         roles: words(&row.get::<_, String>(1)?),

@@ -1,7 +1,7 @@
 //! What devices say: the order of their starts, who is connected, and every snapshot once.
 
+use super::sql::{Connection, OptionalExtension, params};
 use outpost_contract::{BootId, DeviceId, Reported};
-use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Database, DbError};
 
@@ -24,15 +24,17 @@ impl Database {
     pub(crate) fn note_presence(&self, device: &DeviceId, contact: &Contact, now_s: i64) -> Result<bool, DbError> {
         self.write(|transaction| {
             let ordinal = meet_boot(transaction, device, &contact.boot)?;
-            let sql = "SELECT b.ordinal, c.connection FROM contacts c JOIN boots b USING (device, boot) WHERE c.device = ?1";
-            let newest = transaction.prepare_cached(sql)?.query_row([device.as_str()], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
-            });
+            let sql =
+                "SELECT b.ordinal, c.connection FROM contacts c JOIN boots b USING (device, boot) WHERE c.device = ?1";
+            let newest = transaction
+                .prepare_cached(sql)?
+                .query_row([device.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)));
             if newest.optional()?.is_some_and(|newest| newest > (ordinal, contact.connection)) {
                 return Ok(false);
             }
-            let sql =
-                "INSERT OR REPLACE INTO contacts (device, boot, connection, online, seen_s) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql = "INSERT INTO contacts (device, boot, connection, online, seen_s) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (device) DO UPDATE SET boot = excluded.boot, connection = excluded.connection,
+                 online = excluded.online, seen_s = excluded.seen_s";
             transaction.prepare_cached(sql)?.execute(params![
                 device.as_str(),
                 contact.boot.as_str(),
@@ -71,8 +73,8 @@ impl Database {
         self.write(|transaction| {
             let device = reported.device.as_str();
             let ordinal = meet_boot(transaction, &reported.device, &reported.boot)?;
-            let sql = "INSERT OR IGNORE INTO reports (device, ordinal, sequence, received_s, document)
-                 VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql = "INSERT INTO reports (device, ordinal, sequence, received_s, document)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
             let new =
                 transaction.prepare_cached(sql)?.execute(params![device, ordinal, reported.sequence, now_s, text])? > 0;
             if new {
@@ -123,10 +125,7 @@ fn meet_boot(transaction: &Connection, device: &DeviceId, boot: &BootId) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn database() -> Database {
-        Database::open(std::path::Path::new(":memory:")).unwrap()
-    }
+    use crate::db::testing::both;
 
     fn contact(boot: &str, connection: u64, online: bool) -> Contact {
         Contact { boot: boot.parse().unwrap(), connection, online }
@@ -154,49 +153,52 @@ mod tests {
 
     #[test]
     fn an_old_will_does_not_hide_a_newer_connection() {
-        let database = database();
-        let till = "till-1".parse().unwrap();
-        let note = |contact: Contact| database.note_presence(&till, &contact, 1).unwrap();
-        assert!(note(contact("b1", 1, true)));
-        assert!(note(contact("b1", 2, true)));
-        assert!(!note(contact("b1", 1, false)));
-        assert!(note(contact("b2", 1, true)));
-        assert!(!note(contact("b1", 9, false)));
-        assert!(database.contact(&till).unwrap().unwrap().online);
-        assert!(note(contact("b2", 1, false)));
-        assert!(!database.contact(&till).unwrap().unwrap().online);
+        both(|database| {
+            let till = "till-1".parse().unwrap();
+            let note = |contact: Contact| database.note_presence(&till, &contact, 1).unwrap();
+            assert!(note(contact("b1", 1, true)));
+            assert!(note(contact("b1", 2, true)));
+            assert!(!note(contact("b1", 1, false)));
+            assert!(note(contact("b2", 1, true)));
+            assert!(!note(contact("b1", 9, false)));
+            assert!(database.contact(&till).unwrap().unwrap().online);
+            assert!(note(contact("b2", 1, false)));
+            assert!(!database.contact(&till).unwrap().unwrap().online);
+        });
     }
 
     #[test]
     fn a_snapshot_that_comes_twice_is_kept_once() {
-        let database = database();
-        let till = "till-1".parse().unwrap();
-        assert!(database.keep_report(&report("b1", 1), 1).unwrap());
-        assert!(!database.keep_report(&report("b1", 1), 2).unwrap());
-        assert!(database.keep_report(&report("b2", 1), 3).unwrap());
-        assert!(database.keep_report(&report("b1", 2), 4).unwrap());
-        assert_eq!(database.reported_sequence(&till, &"b1".parse().unwrap()).unwrap(), 2);
-        assert_eq!(database.reported_sequence(&till, &"b3".parse().unwrap()).unwrap(), 0);
+        both(|database| {
+            let till = "till-1".parse().unwrap();
+            assert!(database.keep_report(&report("b1", 1), 1).unwrap());
+            assert!(!database.keep_report(&report("b1", 1), 2).unwrap());
+            assert!(database.keep_report(&report("b2", 1), 3).unwrap());
+            assert!(database.keep_report(&report("b1", 2), 4).unwrap());
+            assert_eq!(database.reported_sequence(&till, &"b1".parse().unwrap()).unwrap(), 2);
+            assert_eq!(database.reported_sequence(&till, &"b3".parse().unwrap()).unwrap(), 0);
+        });
     }
     #[test]
     fn the_newest_hundred_snapshots_are_kept_whatever_comes_late() {
-        let database = database();
-        let till = "till-1".parse().unwrap();
-        for sequence in 1..=70 {
-            assert!(database.keep_report(&report("b1", sequence), 1).unwrap());
-        }
-        for sequence in 1..=60 {
-            assert!(database.keep_report(&report("b2", sequence), 2).unwrap());
-        }
-        database.keep_report(&report("b1", 5), 3).unwrap();
-        let read = |connection: &Connection| -> Result<Vec<(i64, u64)>, DbError> {
-            let sql = "SELECT ordinal, sequence FROM reports WHERE device = 'till-1' ORDER BY ordinal, sequence";
-            let mut statement = connection.prepare(sql)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        };
-        let kept = database.read(read).unwrap();
-        assert_eq!((kept.len(), kept[0], kept[99]), (100, (1, 31), (2, 60)));
-        assert_eq!(database.reported_sequence(&till, &"b2".parse().unwrap()).unwrap(), 60);
+        both(|database| {
+            let till = "till-1".parse().unwrap();
+            for sequence in 1..=70 {
+                assert!(database.keep_report(&report("b1", sequence), 1).unwrap());
+            }
+            for sequence in 1..=60 {
+                assert!(database.keep_report(&report("b2", sequence), 2).unwrap());
+            }
+            database.keep_report(&report("b1", 5), 3).unwrap();
+            let read = |connection: &Connection| -> Result<Vec<(i64, u64)>, DbError> {
+                let sql = "SELECT ordinal, sequence FROM reports WHERE device = 'till-1' ORDER BY ordinal, sequence";
+                let mut statement = connection.prepare_cached(sql)?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            };
+            let kept = database.read(read).unwrap();
+            assert_eq!((kept.len(), kept[0], kept[99]), (100, (1, 31), (2, 60)));
+            assert_eq!(database.reported_sequence(&till, &"b2".parse().unwrap()).unwrap(), 60);
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Which site each device is at.
 
+use super::sql::{OptionalExtension, params};
 use outpost_contract::DeviceId;
-use rusqlite::{OptionalExtension, params};
 
 use super::{Database, DbError};
 
@@ -11,7 +11,7 @@ impl Database {
         self.write(|transaction| {
             match site {
                 Some(site) => transaction.execute(
-                    "INSERT OR REPLACE INTO sites (device, site) VALUES (?1, ?2)",
+                    "INSERT INTO sites (device, site) VALUES (?1, ?2) ON CONFLICT (device) DO UPDATE SET site = excluded.site",
                     params![device.as_str(), site],
                 )?,
                 None => transaction.execute("DELETE FROM sites WHERE device = ?1", [device.as_str()])?,
@@ -31,19 +31,18 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::*;
+    use crate::db::testing::both;
 
     #[test]
     fn a_device_is_at_one_site_or_none() {
-        let database = Database::open(Path::new(":memory:")).unwrap();
-        let till = "till-7".parse().unwrap();
-        assert_eq!(database.site(&till).unwrap(), None);
-        database.set_site(&till, Some("store-12")).unwrap();
-        database.set_site(&till, Some("store-13")).unwrap();
-        assert_eq!(database.site(&till).unwrap().as_deref(), Some("store-13"));
-        database.set_site(&till, None).unwrap();
-        assert_eq!(database.site(&till).unwrap(), None);
+        both(|database| {
+            let till = "till-7".parse().unwrap();
+            assert_eq!(database.site(&till).unwrap(), None);
+            database.set_site(&till, Some("store-12")).unwrap();
+            database.set_site(&till, Some("store-13")).unwrap();
+            assert_eq!(database.site(&till).unwrap().as_deref(), Some("store-13"));
+            database.set_site(&till, None).unwrap();
+            assert_eq!(database.site(&till).unwrap(), None);
+        });
     }
 }

@@ -3,8 +3,8 @@
 //! SQLite tells it by triggers that live as long as the connection, and writes of other connections by a number. Both go back
 //! with a transaction that fails. A database that cannot tell is read whole by whoever asks.
 
+use super::sql::OptionalExtension;
 use outpost_contract::{DeviceId, Measurements};
-use rusqlite::OptionalExtension;
 
 use super::{Database, DbError, document};
 
@@ -115,7 +115,7 @@ mod tests {
         let failed: Result<(), DbError> = database.together(|| {
             label(&database, "d")?;
             assert_eq!(database.touched()?, Touched::NotKnown);
-            Err(rusqlite::Error::InvalidQuery.into())
+            Err(crate::db::SqlError::NoRow.into())
         });
         assert!(failed.is_err());
         assert_eq!(told(), (foreign, vec![]));

@@ -1,6 +1,6 @@
 //! Who is sent events, how far each has got, and what was given up.
 
-use rusqlite::{OptionalExtension, Row, params};
+use super::sql::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Database, DbError};
@@ -211,7 +211,7 @@ impl Database {
     }
 }
 
-fn webhook(row: &Row<'_>) -> rusqlite::Result<Webhook> {
+fn webhook(row: &Row) -> super::sql::Result<Webhook> {
     Ok(Webhook {
         name: row.get(0)?,
         url: row.get(1)?,

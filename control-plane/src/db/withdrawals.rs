@@ -1,6 +1,6 @@
 //! Models that were withdrawn.
 
-use rusqlite::params;
+use super::sql::params;
 use serde::{Deserialize, Serialize};
 
 use super::model_approvals::words;

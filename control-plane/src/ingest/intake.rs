@@ -80,7 +80,8 @@ impl Intake {
             return Ok(());
         }
         if matches!(up, Up::AuditCheckpoint | Up::AuditEntries) {
-            if self.audit.try_send(Request { device, up, payload }).is_err() {
+            // Every server hears it; the one that leads has the mirrors.
+            if self.fleet.leads() && self.audit.try_send(Request { device, up, payload }).is_err() {
                 tracing::warn!(topic, "too many questions about audit logs; this one is dropped and comes again");
             }
             return Ok(());

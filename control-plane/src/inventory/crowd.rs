@@ -1,13 +1,12 @@
 //! A crowd of devices that are not there, for tests and measurements: what they say goes through the ingest code.
 
-use std::ops::Range;
-
+use crate::db::sql::params;
 use bytes::Bytes;
 use outpost_contract::{
     Activity, Blake3, BlobRef, DeviceId, GoldenPrompts, Installed, KernelSpeed, LinkHealth, Measurements, ModelFacts,
     Reason, ReasonCode, Reported, Sha256, TargetKind, VariantFacts,
 };
-use rusqlite::params;
+use std::ops::Range;
 
 use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};

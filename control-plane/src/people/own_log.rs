@@ -4,9 +4,13 @@
 //! database, and from there into the log by whichever process holds it: `audit/self.lock` says which. A server takes in what
 //! the command line left within a second. A process that dies in between leaves a record twice, with one `entry` number,
 //! never none.
+//!
+//! Where several servers share a database, the one that leads holds the log, in `audit/self-NAME` by its own name and with its own key:
+//! who led before has written another part, and `entry` is counted through all of them.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_audit::{
@@ -20,6 +24,7 @@ use super::{Act, Actor};
 use crate::db::Database;
 use crate::files::failed;
 use crate::fleet::{Fleet, FleetError};
+use crate::leader::Replica;
 
 /// How often a server looks for what others left.
 const LOOK: Duration = Duration::from_secs(1);
@@ -104,6 +109,7 @@ pub(crate) struct OwnLog {
     lock: PathBuf,
     origin: String,
     database: Database,
+    replica: Arc<Replica>,
     held: Mutex<Option<Held>>,
 }
 
@@ -122,13 +128,15 @@ impl Drop for Held {
 }
 
 impl OwnLog {
-    pub(crate) fn new(state: &Path, database: Database, tenant: &str) -> Self {
+    pub(crate) fn new(state: &Path, database: Database, tenant: &str, replica: Arc<Replica>) -> Self {
+        let part = replica.name().map(|name| format!("-{name}")).unwrap_or_default();
         Self {
-            directory: state.join("audit/self"),
-            key: state.join("keys/audit-self.key"),
+            directory: state.join(format!("audit/self{part}")),
+            key: state.join(format!("keys/audit-self{part}.key")),
             lock: state.join("audit/self.lock"),
-            origin: format!("audit.outpost/{tenant}/control-plane/1"),
+            origin: format!("audit.outpost/{tenant}/control-plane{part}/1"),
             database,
+            replica,
             held: Mutex::new(None),
         }
     }
@@ -141,9 +149,12 @@ impl OwnLog {
         self.take_in()
     }
 
-    /// Takes what waits into the log, if no other process has it.
+    /// Takes what waits into the log, if no other process has it and no other server leads.
     pub(crate) fn take_in(&self) -> Result<(), FleetError> {
         let mut held = self.held.lock();
+        if !self.replica.leads() {
+            return Ok(());
+        }
         if held.is_none() {
             *held = self.hold()?;
         }

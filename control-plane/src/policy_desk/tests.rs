@@ -69,7 +69,9 @@ impl House {
     fn pin(&self, device: &DeviceId, target: Option<&str>) {
         let sql = "INSERT INTO pins (device, policy) VALUES (?1, ?2) ON CONFLICT (device) DO UPDATE SET policy = excluded.policy";
         let database = &self.fleet.inner.database;
-        database.write(|connection| Ok(connection.execute(sql, rusqlite::params![device.as_str(), target])?)).unwrap();
+        database
+            .write(|connection| Ok(connection.execute(sql, crate::db::sql::params![device.as_str(), target])?))
+            .unwrap();
         self.assign(device);
     }
 

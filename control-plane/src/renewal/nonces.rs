@@ -1,6 +1,6 @@
 //! Numbers that are good once and for minutes, without a memory of those that were given out.
 //!
-//! `expiry (8 bytes) ‖ random (16) ‖ HMAC-SHA-256 of both, by a key of this process (32)`, in hexadecimal. Only what was
+//! `expiry (8 bytes) ‖ random (16) ‖ HMAC-SHA-256 of both, by a key of this process, or of all that share a database (32)`, in hexadecimal. Only what was
 //! spent is remembered, until it would have expired anyway.
 
 use std::collections::BTreeSet;
@@ -36,6 +36,11 @@ impl Nonces {
     pub(crate) fn new() -> Result<Self, getrandom::Error> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &tokens::random::<32>()?);
         Ok(Self { key, spent: Mutex::default() })
+    }
+
+    /// By a key that several servers have: each takes the others' numbers, and knows only of those that were spent with itself.
+    pub(crate) fn shared(key: &[u8]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), spent: Mutex::default() }
     }
 
     /// A new number.

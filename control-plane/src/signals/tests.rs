@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::db::sql::params;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use rusqlite::params;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

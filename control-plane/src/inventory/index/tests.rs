@@ -98,7 +98,7 @@ fn carry_out(fleet: &Fleet, clock: &Clock, act: &Act) {
             let failed: Result<(), DbError> = database.together(|| {
                 database.set_labels(&id(*device), &label(9), &[])?;
                 holds(fleet);
-                Err(rusqlite::Error::InvalidQuery.into())
+                Err(crate::db::SqlError::NoRow.into())
             });
             assert!(failed.is_err());
         }
