@@ -96,7 +96,7 @@ impl Database {
     }
 }
 
-fn account(row: &Row) -> super::sql::Result<Account> {
+fn account(row: &Row<'_>) -> super::sql::Result<Account> {
     let (password, totp): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
     Ok(Account {
         name: row.get(0)?,
@@ -108,7 +108,7 @@ fn account(row: &Row) -> super::sql::Result<Account> {
     })
 }
 
-fn token(row: &Row) -> super::sql::Result<ApiToken> {
+fn token(row: &Row<'_>) -> super::sql::Result<ApiToken> {
     Ok(ApiToken {
         name: row.get(0)?,
         roles: words(&row.get::<_, String>(1)?),

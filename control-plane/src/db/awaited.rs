@@ -150,7 +150,7 @@ impl Database {
         &self,
         sql: &str,
         values: &[&dyn ToSql],
-        read: impl Fn(DeviceId, &Row) -> super::sql::Result<T>,
+        read: impl Fn(DeviceId, &Row<'_>) -> super::sql::Result<T>,
     ) -> Result<Vec<T>, DbError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
@@ -166,7 +166,7 @@ impl Database {
     }
 }
 
-fn wish(row: &Row) -> super::sql::Result<Option<Assignment>> {
+fn wish(row: &Row<'_>) -> super::sql::Result<Option<Assignment>> {
     let minimum: Option<u32> = row.get(2)?;
     let model: Option<String> = row.get(1)?;
     let model = model.and_then(|model| model.parse().ok());

@@ -150,7 +150,7 @@ impl Database {
     }
 }
 
-fn fleet_event(row: &Row) -> super::sql::Result<(FleetEvent, String)> {
+fn fleet_event(row: &Row<'_>) -> super::sql::Result<(FleetEvent, String)> {
     let (number, id, at_s, kind, subject) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
     Ok((FleetEvent { number, id, at_s, kind, subject, data: serde_json::Value::Null }, row.get(5)?))
 }

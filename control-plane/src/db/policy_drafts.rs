@@ -118,7 +118,7 @@ impl Database {
 }
 
 /// A row; what its documents say is read apart from what SQL says.
-fn read(row: &Row) -> super::sql::Result<Result<DraftRow, DbError>> {
+fn read(row: &Row<'_>) -> super::sql::Result<Result<DraftRow, DbError>> {
     let authors: String = row.get(1)?;
     let (name, created_s, saved_s, revision) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
     let (base_version, digest, version, is_good) = (row.get(5)?, row.get(6)?, row.get(7)?, row.get::<_, i64>(8)? != 0);

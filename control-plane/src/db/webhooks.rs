@@ -211,7 +211,7 @@ impl Database {
     }
 }
 
-fn webhook(row: &Row) -> super::sql::Result<Webhook> {
+fn webhook(row: &Row<'_>) -> super::sql::Result<Webhook> {
     Ok(Webhook {
         name: row.get(0)?,
         url: row.get(1)?,
