@@ -176,3 +176,6 @@ CREATE TABLE IF NOT EXISTS awaited_devices (
 CREATE TABLE IF NOT EXISTS awaited_tokens (
     name TEXT PRIMARY KEY, roles TEXT NOT NULL, scope TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Keys are looked for by the name that they are for, too: once for each device of a file.
+CREATE INDEX IF NOT EXISTS allowed_keys_by_device ON allowed_keys (device);
