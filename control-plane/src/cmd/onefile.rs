@@ -117,3 +117,53 @@ fn read(path: &Path) -> Result<FleetFile> {
     read.with_context(|| format!("cannot read `{}`", path.display()))?;
     Ok(FleetFile::read(&text)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Cli;
+
+    async fn enter(state: &Path, words: &str) -> Result<()> {
+        let state = state.display().to_string();
+        let words = ["outpost-control", "--state", &state].into_iter().chain(words.split(' '));
+        super::super::dispatch(Cli::try_parse_from(words).unwrap()).await
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test's file needs to survive no power cut")]
+    async fn a_fleet_is_compared_applied_and_exported_by_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, file, copy) =
+            (dir.path().join("state"), dir.path().join("fleet.toml"), dir.path().join("copy.toml"));
+        let (shown, copied) = (file.display(), copy.display());
+        std::fs::write(&file, include_str!("../../examples/fleet.toml")).unwrap();
+        enter(&state, "init").await.unwrap();
+        enter(&state, &format!("apply -f {shown} --dry-run")).await.unwrap();
+        for as_json in ["", " --json"] {
+            let differs = enter(&state, &format!("diff -f {shown}{as_json}")).await.unwrap_err();
+            assert!(differs.is::<Differs>(), "{differs:?}");
+        }
+        enter(&state, &format!("apply -f {shown}")).await.unwrap();
+        enter(&state, &format!("diff -f {shown} --prune")).await.unwrap();
+        enter(&state, &format!("export --out {copied}")).await.unwrap();
+        enter(&state, &format!("diff -f {copied} --prune --json")).await.unwrap();
+        let drifts = enter(&state, &format!("diff -f {copied} --reported")).await.unwrap_err();
+        assert!(drifts.is::<Differs>(), "nobody has enrolled: {drifts:?}");
+        let fleet = open(Config::load(&state).unwrap()).unwrap();
+        let acts: Vec<_> = fleet.own_records(50).unwrap().iter().map(|record| record.leaf.to_string()).collect();
+        for subject in ["kiosk-1 till-7 till-8", "canary kiosk-1 till-7 till-8", "ada ci"] {
+            assert!(acts.iter().any(|act| act.contains(subject)), "{subject}: {acts:?}");
+        }
+
+        std::fs::write(&file, "[[device]]\nnmae = \"till-7\"\n").unwrap();
+        for command in ["apply", "diff"] {
+            let wrong = enter(&state, &format!("{command} -f {shown}")).await.unwrap_err();
+            assert!(is_wrong_file(&wrong) && wrong.to_string().contains("line 2: unknown key `nmae`"), "{wrong:?}");
+        }
+        std::fs::write(&file, "[fleet]\ntenant = \"acme\"\n").unwrap();
+        assert!(is_wrong_file(&enter(&state, &format!("apply -f {shown}")).await.unwrap_err()));
+        assert!(!is_wrong_file(&enter(&state, "apply -f nowhere.toml").await.unwrap_err()));
+    }
+}

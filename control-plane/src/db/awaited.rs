@@ -1,17 +1,16 @@
 //! What a fleet file wants and what is not here yet: devices that have not enrolled, tokens that nobody has made. Beside them
 //! the lists that such a file is compared with, whole.
 
-use super::sql::{Row, ToSql, params};
 use outpost_contract::{DeviceId, Fingerprint, ModelId};
+use super::sql::{Result as Read, Row, ToSql, params};
 
 use super::{Assignment, Database, DbError};
 
 impl Database {
     /// Every device that ever enrolled, whether it was revoked, and its key.
     pub(crate) fn device_keys(&self) -> Result<Vec<(DeviceId, bool, Fingerprint)>, DbError> {
-        let sql =
-            "SELECT device, CASE WHEN revoked_s IS NULL THEN 0 ELSE 1 END, key_sha256 FROM devices ORDER BY device";
-        self.by_device(sql, &[], |device, row| Ok((device, row.get::<_, i64>(1)? == 1, Fingerprint(row.get(2)?))))
+        let sql = "SELECT device, revoked_s IS NOT NULL, key_sha256 FROM devices ORDER BY device";
+        self.by_device(sql, &[], |device, row| Ok((device, row.get(1)?, Fingerprint(row.get(2)?))))
     }
 
     /// Where each device is.
@@ -150,23 +149,20 @@ impl Database {
         &self,
         sql: &str,
         values: &[&dyn ToSql],
-        read: impl Fn(DeviceId, &Row<'_>) -> super::sql::Result<T>,
+        read: impl Fn(DeviceId, &Row<'_>) -> Read<T>,
     ) -> Result<Vec<T>, DbError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query(values)?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                if let Ok(device) = row.get::<_, String>(0)?.parse() {
-                    found.push(read(device, row)?);
-                }
-            }
-            Ok(found)
+            let rows = statement.query_map(values, |row| match row.get::<_, String>(0)?.parse() {
+                Ok(device) => read(device, row).map(Some),
+                Err(_) => Ok(None),
+            })?;
+            Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
         })
     }
 }
 
-fn wish(row: &Row<'_>) -> super::sql::Result<Option<Assignment>> {
+fn wish(row: &Row<'_>) -> Read<Option<Assignment>> {
     let minimum: Option<u32> = row.get(2)?;
     let model: Option<String> = row.get(1)?;
     let model = model.and_then(|model| model.parse().ok());

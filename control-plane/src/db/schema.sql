@@ -243,3 +243,6 @@ CREATE TABLE IF NOT EXISTS held_models (
 CREATE TABLE IF NOT EXISTS leases (
     name TEXT PRIMARY KEY, holder TEXT NOT NULL, term INTEGER NOT NULL, until_s INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Keys are looked for by the name that they are for, too: once for each device of a file.
+CREATE INDEX IF NOT EXISTS allowed_keys_by_device ON allowed_keys (device);

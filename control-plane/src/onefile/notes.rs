@@ -2,6 +2,7 @@
 
 use outpost_contract::DeviceId;
 
+use super::form::Device;
 use super::plan::Comparison;
 
 /// Names that a note shows.
@@ -14,10 +15,9 @@ pub(super) fn of(comparison: &Comparison<'_>) -> Vec<String> {
         idle_rules.iter().map(|line| format!("line {line}: `[[assign]]` means no device")).collect();
     let absent = || file.listed.devices.iter().filter(|(id, _)| !now.enrolled.contains(*id));
     let key_of = |id: &DeviceId| now.listed.devices.get(id).and_then(|device| device.key);
-    let with_key: Vec<_> =
-        absent().filter(|(id, device)| device.key.or(key_of(id)).is_some()).map(|(id, _)| id.as_str()).collect();
-    let without: Vec<_> =
-        absent().filter(|(id, device)| device.key.or(key_of(id)).is_none()).map(|(id, _)| id.as_str()).collect();
+    let has_key = |(id, device): &(&DeviceId, &Device)| device.key.is_some() || key_of(id).is_some();
+    let with_key: Vec<_> = absent().filter(has_key).map(|(id, _)| id.as_str()).collect();
+    let without: Vec<_> = absent().filter(|entry| !has_key(entry)).map(|(id, _)| id.as_str()).collect();
     if !with_key.is_empty() {
         notes.push(format!(
             "{} may enrol with the keys in the file, on the device: `outpost enroll --server URL --ca ca.pem`; certificates \

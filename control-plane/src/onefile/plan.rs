@@ -199,6 +199,12 @@ impl Comparison<'_> {
             let way_out = "take it out of the file, or let it in again with `outpost-control device allow`";
             lines.wrong_in(line, format!("`{device}` was revoked: {way_out}"));
         }
+        for (name, group) in &self.file.listed.groups {
+            for member in group.members.iter().filter(|member| !self.will_be(member)) {
+                let line = self.file.line(Kind::Group, name);
+                lines.wrong_in(line, format!("`{name}` has a member `{member}`, and there is no such device"));
+            }
+        }
         let owners: BTreeMap<Fingerprint, &DeviceId> =
             self.now.listed.devices.iter().filter_map(|(id, device)| Some((device.key?, id))).collect();
         for step in steps {
@@ -206,12 +212,6 @@ impl Comparison<'_> {
                 Step::Key { device, after: Some(key), .. } => self.check_key(device, key, &owners, lines),
                 Step::Label { device, .. } => self.check_labels(device, lines),
                 Step::Work { device, after, .. } => self.check_model(device, after, lines),
-                Step::Group { name, after: Some(group), .. } => {
-                    for member in group.members.iter().filter(|member| !self.will_be(member)) {
-                        let line = self.file.line(Kind::Group, name);
-                        lines.wrong_in(line, format!("`{name}` has a member `{member}`, and there is no such device"));
-                    }
-                }
                 Step::Token { name, .. } if self.now.revoked_tokens.contains(name) => {
                     let line = self.file.line(Kind::Token, name);
                     let way_out = "take it out of the file, or choose another name";

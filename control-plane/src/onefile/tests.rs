@@ -294,7 +294,7 @@ fn without_prune_nothing_is_taken_away_and_with_it_deletions_come_first() {
             "till-1: site store-12 → none",
             "till-1: label a.b X_1 → none",
             "till-9: key 0909-0909-0909-0909-0909-0909-0909-0909-0909-0909-0909-0909-0909-0909-0909-0909 → none",
-            "group canary: where group=lab and label.role=till or cpu=\"x y\" (of \"a\" test \\ ä) → nothing",
+            "group canary: where (group=lab and label.role=till) or cpu=\"x y\" (of \"a\" test \\ ä) → nothing",
             "group old: members till-2 (of \"a\" test \\ ä) → nothing",
         ]
     );
@@ -430,4 +430,37 @@ fn what_devices_report_is_compared_with_the_file() {
     assert_eq!(found[0].words, "its context is smaller than wanted");
     assert!(found[1].words.contains("outpost-control apply"), "{}", found[1].words);
     assert!(found[2].words.contains("needs 2.6 GiB"), "{}", found[2].words);
+}
+
+/// Says how long it takes. `OUTPOST_DEVICES=10000 cargo test --release -p outpost-control --lib large_fleet -- --nocapture`
+/// measures; the short form only does it.
+#[test]
+#[expect(clippy::print_stdout, reason = "a measurement says what it measured")]
+fn a_large_fleet_is_exported_awaited_and_told() {
+    let devices: usize = std::env::var("OUTPOST_DEVICES").map_or(300, |text| text.parse().unwrap());
+    let old = House::new();
+    old.list(&["qwen3-0.6b", "llama-3.2-1b", "phi-4-mini"]);
+    old.fleet.add_crowd(devices).unwrap();
+    let timed = |name: &str, start: std::time::Instant| {
+        println!("{name:<40} {:>8.1} ms", start.elapsed().as_secs_f64() * 1000.0)
+    };
+    let clock = std::time::Instant::now;
+    let start = clock();
+    let file = old.export();
+    timed("export", start);
+    let start = clock();
+    assert_eq!(old.plan(&file, true).unwrap().changes, []);
+    timed("read and compare", start);
+    let start = clock();
+    let told = old.apply(&file.replace("minimum_context = 2048", "minimum_context = 1024"));
+    timed("tell all of them", start);
+    assert_eq!(told.changes.len(), (0..devices).filter(|number| number % 50 != 49).count());
+    let new = House::new();
+    let start = clock();
+    new.apply(&file);
+    timed("await all of them on an empty server", start);
+    let start = clock();
+    assert_eq!(new.apply(&file).changes, []);
+    timed("a second time", start);
+    assert_eq!(new.export(), file);
 }

@@ -109,7 +109,7 @@ proptest! {
             }
         }
         let file = old.export();
-        prop_assert_eq!(words(&old.plan(&file, true).unwrap().changes), Vec::<&str>::new());
+        prop_assert_eq!(old.plan(&file, true).unwrap().changes, Vec::<Change>::new());
         let signed = old.signed();
         let told = listed.devices.iter().filter(|(name, device)| {
             device.work.is_some() && old.fleet.inner.database.is_admitted(name).unwrap()
@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(new.export(), file.clone());
         let beside = new.beside();
         let moment = beside.foreign_changes().unwrap();
-        prop_assert_eq!(words(&new.apply_with(&file, true).changes), Vec::<&str>::new());
+        prop_assert_eq!(new.apply_with(&file, true).changes, Vec::<Change>::new());
         prop_assert_eq!(beside.foreign_changes().unwrap(), moment);
         prop_assert_eq!(new.export(), file);
         old.apply_with(&old.export(), true);

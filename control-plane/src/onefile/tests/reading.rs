@@ -54,7 +54,7 @@ fn what_cannot_be_is_refused_in_its_line() {
         ("[[rollout]]\nname = \"x\"", 1, "unknown section `rollout`; a fleet file does not hold that"),
         ("[[webhook]]\nurl = \"x\"", 1, "unknown section `webhook`"),
         ("[[site]]\nname = \"x\"", 1, "a site is no more than a name here"),
-        ("a = [\n1,\n", 3, "this is not TOML"),
+        ("a = [\n1,\n", 2, "this is not TOML: unclosed array"),
         ("a = 1\na = 2", 2, "this is not TOML"),
     ] {
         let told = wrong(text);
@@ -62,6 +62,10 @@ fn what_cannot_be_is_refused_in_its_line() {
         // A selector's mistake goes on in the lines below.
         assert!(found || (told.contains(&format!("line {line}: ")) && told.contains(part)), "{text}\n{told}");
     }
+    for deep in ["[".repeat(10_000), "{ a = ".repeat(10_000)].map(|deep| format!("a = {deep}")) {
+        assert!(wrong(&deep).contains("max recursion depth"), "{}", wrong(&deep));
+    }
+    assert!(wrong(&format!("[{}a]", "a.".repeat(10_000))).contains("recursion limit"));
     assert!(matches!(FleetFile::read(&" ".repeat(FLEET_FILE_BYTES + 1)), Err(FleetFileError::TooLarge)));
     let many = "[[device]]\nid = 1\n".repeat(30);
     assert!(wrong(&many).ends_with("  and 10 more"), "{}", wrong(&many));
