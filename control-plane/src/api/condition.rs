@@ -19,6 +19,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::ApiError;
+use super::idempotency::OF_DEVICES;
 use super::identity::Operator;
 use crate::fleet::{Fleet, FleetError};
 
@@ -98,7 +99,8 @@ pub(crate) struct Conditional {
 
 /// Tags what is read, and refuses `If-Match` where it would be overlooked.
 pub(crate) async fn conditionally(State(known): State<Conditional>, request: Request, next: Next) -> Response {
-    let is_api = request.uri().path().starts_with("/v1/");
+    let path = request.uri().path();
+    let is_api = path.starts_with("/v1/") && !OF_DEVICES.contains(&path);
     if is_api && !request.method().is_safe() && request.headers().contains_key(IF_MATCH) {
         let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
         let is_honoured = path.is_some_and(|path| known.routes.contains(&(request.method().as_str(), path.as_str())));

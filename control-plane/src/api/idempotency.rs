@@ -52,8 +52,8 @@ const BYTES: i64 = 64 * 1024 * 1024;
 /// After so long nobody does it any more: every answer comes within half of that.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
-/// Routes of devices, which have their own ways of being asked twice.
-const OF_DEVICES: [&str; 3] = ["/v1/enrol", "/v1/renew", "/v1/self/renew"];
+/// Routes of devices, which have their own ways of being asked twice, and change nothing that somebody else could have seen.
+pub(super) const OF_DEVICES: [&str; 3] = ["/v1/enrol", "/v1/renew", "/v1/self/renew"];
 
 /// Does a request with a key once.
 pub(crate) async fn once(State(fleet): State<Fleet>, request: Request, next: Next) -> Response {

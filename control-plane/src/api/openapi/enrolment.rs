@@ -59,10 +59,11 @@ pub(super) fn operations() -> Vec<Described> {
         Described::get("/v1/self", "own_device", "What the control plane knows of the device that asks.")
             .for_devices()
             .answers(named("DeviceSummary")),
-        Described::post("/v1/self/renew", "renew", "A certificate for a new key, by the old certificate.")
-            .for_devices()
-            .takes("RenewRequest")
-            .answers(answer(vec![("certificate", text())])),
+        not_renewed(
+            Described::post("/v1/self/renew", "renew", "A certificate for a new key, by the old certificate.")
+                .for_devices()
+                .takes("RenewRequest"),
+        ),
         Described::get(
             "/v1/renew/nonce",
             "renewal_nonce",
@@ -70,14 +71,19 @@ pub(super) fn operations() -> Vec<Described> {
         )
         .for_strangers()
         .answers(answer(vec![("nonce", text())])),
-        Described::post("/v1/renew", "renew_late", "A certificate for a new key, by a signature of the old one.")
-            .for_strangers()
-            .takes("LateRenewRequest")
-            .answers(answer(vec![("certificate", text())]))
-            .also(400, "No certificate.", either_error())
-            .also(403, "No certificate.", either_error())
-            .also(429, "Too often; wait.", either_error()),
+        not_renewed(
+            Described::post("/v1/renew", "renew_late", "A certificate for a new key, by a signature of the old one.")
+                .for_strangers()
+                .takes("LateRenewRequest"),
+        ),
     ]
+}
+
+/// Answers a certificate, or refuses in the form that devices read.
+fn not_renewed(described: Described) -> Described {
+    let described = described.answers(answer(vec![("certificate", text())]));
+    let refused = |described: Described, status| described.also(status, "No certificate.", either_error());
+    [400, 403, 429].into_iter().fold(described, refused)
 }
 
 /// A refusal of this server, or of a renewal in the form that devices read.

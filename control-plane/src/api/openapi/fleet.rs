@@ -14,12 +14,12 @@ pub(super) fn operations() -> Vec<Described> {
         Described::get("/v1/catalogue", "list_catalogue", "What the newest catalogue holds.").pages(text(), "Target"),
         Described::get("/v1/blobs/{blake3}", "fetch_blob", "The bytes of a file, whole or in a range.")
             .for_devices()
-            .streams()
+            .answers_as("application/octet-stream")
             .bare(206, "The range that was asked for.")
             .bare(416, "There is no such range."),
         Described::get("/v1/chunks/{blake3}", "fetch_chunk", "The bytes of a chunk, whole or in a range.")
             .for_devices()
-            .streams()
+            .answers_as("application/octet-stream")
             .bare(206, "The range that was asked for.")
             .bare(416, "There is no such range."),
         Described::post("/v1/tokens", "issue_token", "A token with which somebody asks devices; shown this once.")

@@ -10,6 +10,7 @@ use utoipa::openapi::{ContentBuilder, Required, ResponseBuilder};
 use super::CERTIFICATE;
 use super::errors::{self, header};
 use super::schema::{Form, between, named, page, text, text_like};
+use crate::api::idempotency::OF_DEVICES;
 use crate::api::page::MOST_ENTRIES;
 
 const JSON: &str = "application/json";
@@ -61,7 +62,8 @@ impl Described {
     #[cfg_attr(not(test), expect(unused_variables, reason = "tests compare it with the routes"))]
     fn new(method: HttpMethod, word: &'static str, path: &'static str, id: &str, summary: &str) -> Self {
         let is_safe = matches!(method, HttpMethod::Get);
-        let is_keyed = matches!(method, HttpMethod::Post);
+        let is_of_devices = OF_DEVICES.contains(&path);
+        let is_keyed = matches!(method, HttpMethod::Post) && !is_of_devices;
         let tag = path.trim_start_matches("/v1").trim_start_matches('/').split('/').next().unwrap_or_default();
         let described = Self {
             path,
@@ -75,7 +77,11 @@ impl Described {
             answer: ResponseBuilder::new().description("Done as asked."),
             refusals: ALWAYS.into_iter().chain([401, 403]).collect(),
         };
-        let described = if is_safe { described.tagged() } else { described.may(&[412]) };
+        let described = match is_safe {
+            true => described.tagged(),
+            false if is_of_devices => described,
+            false => described.may(&[412]),
+        };
         let described = if is_keyed { described.keyed() } else { described };
         path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).fold(described, Self::names)
     }
@@ -85,7 +91,8 @@ impl Described {
             "device" | "group" => super::schema::device(),
             "fingerprint" => super::schema::fingerprint(),
             "id" if self.path.contains("/commands/") => super::schema::command_id(),
-            "id" | "blake3" => super::schema::digest(),
+            "id" if self.path.contains("/enrolment/") || self.path.contains("/sessions/") => super::schema::digest(),
+            "blake3" => super::schema::digest(),
             _ => text_like("^[^/]{1,128}$"),
         };
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
@@ -137,9 +144,14 @@ impl Described {
     }
 
     /// Takes a JSON object, which has a name among the components.
-    pub(super) fn takes(mut self, name: &str) -> Self {
-        let content = ContentBuilder::new().schema(Some(named(name))).build();
-        let body = RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True)).build();
+    pub(super) fn takes(self, name: &str) -> Self {
+        self.takes_as(JSON, named(name))
+    }
+
+    /// Takes a body of another type.
+    pub(super) fn takes_as(mut self, content_type: &str, form: Form) -> Self {
+        let content = ContentBuilder::new().schema(Some(form)).build();
+        let body = RequestBodyBuilder::new().content(content_type, content).required(Some(Required::True)).build();
         self.operation = self.operation.request_body(Some(body));
         self.may(&OF_BODIES)
     }
@@ -183,9 +195,9 @@ impl Described {
         Self { status, ..self }.content(JSON, Some(form))
     }
 
-    /// Answers with bytes.
-    pub(super) fn streams(self) -> Self {
-        self.content("application/octet-stream", None)
+    /// Answers with something else than JSON.
+    pub(super) fn answers_as(self, content_type: &str) -> Self {
+        self.content(content_type, None)
     }
 
     fn content(mut self, content_type: &str, form: Option<Form>) -> Self {
