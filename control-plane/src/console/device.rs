@@ -296,7 +296,7 @@ fn audit(view: &DevicePage) -> Markup {
                     dt { "Mirrored" }
                     dd {
                         (mirror.mirrored)
-                        @if let Some(reported) = mirror.reported { " of " (reported) }
+                        @if let Some(reported) = mirror.reported.filter(|reported| *reported > mirror.mirrored) { " of " (reported) }
                         " records"
                     }
                     dt { "Cosigned" } dd { (mirror.cosigned) " records" }

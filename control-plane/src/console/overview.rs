@@ -185,15 +185,9 @@ fn classes(
 }
 
 fn speeds(buckets: &[Bucket]) -> Vec<Part> {
-    classes(
-        buckets,
-        |_| "accent",
-        |lower, upper| match upper {
-            Some(upper) if lower == 0 => format!("< {}", upper / 1000),
-            Some(upper) => format!("{}–{}", lower / 1000, upper / 1000),
-            None => format!("≥ {}", lower / 1000),
-        },
-    )
+    // Short enough to stand under nine narrow columns.
+    let label = |lower: i64, upper: Option<i64>| format!("{}{}", lower / 1000, if upper.is_none() { "+" } else { "" });
+    classes(buckets, |_| "accent", label)
 }
 
 fn certificates(buckets: &[Bucket]) -> Vec<Part> {

@@ -195,7 +195,7 @@ async function stories() {
     await page.keyboard.press("j");
     await page.keyboard.press("k");
     await page.keyboard.press("Enter");
-    await page.waitForURL(`${house.url}/console/devices/yard-3`);
+    await page.waitForURL(`${house.url}/console/devices/till-1`);
   });
   await story("a command is given by a button and its answer appears", async () => {
     await show(page, "/console/devices/till-1");
