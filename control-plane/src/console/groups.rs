@@ -48,7 +48,12 @@ pub(super) struct GroupsPage {
 fn view(fleet: &Fleet, tried: Tried) -> Result<GroupsPage, FleetError> {
     let mut groups = Vec::new();
     for (at, group) in fleet.groups()?.into_iter().enumerate() {
-        let preview = (at < MOST_COUNTED).then(|| fleet.preview(&format!("group={}", group.name))).transpose()?;
+        // A name that no selector can hold came here by no command; it is shown, and nobody is counted.
+        let preview = (at < MOST_COUNTED).then(|| fleet.preview(&format!("group={}", group.name)));
+        let preview = match preview {
+            Some(Err(FleetError::Selector(_) | FleetError::UnknownGroup(_))) => None,
+            counted => counted.transpose()?,
+        };
         groups.push((group, preview));
     }
     let preview = match tried.selector.trim() {
