@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest life of a connection: enrolment and operators need seconds.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 
+/// How long answers under way may take once a connection has lived long enough: nothing new begins on it.
+const LAST_ANSWERS: Duration = Duration::from_secs(120);
+
 /// A connection that carries a download lives on for so long after each block that the device took.
 const DOWNLOAD_LIFE: Duration = Duration::from_secs(120);
 
@@ -109,12 +112,7 @@ pub(crate) async fn serve(
             Ok((stream, address)) => {
                 let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
                 connections.spawn(async move {
-                    let life = Arc::new(Life::new());
-                    let served = connection(stream, address, Arc::clone(&life), acceptor, router, stop);
-                    tokio::select! {
-                        () = served => {}
-                        () = life.is_over() => tracing::debug!(%address, "a connection was ended for its age"),
-                    }
+                    connection(stream, address, Arc::new(Life::new()), acceptor, router, stop).await;
                     drop(place);
                 });
             }
@@ -147,7 +145,7 @@ async fn connection(
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let certificate = certificate.and_then(|certificate| ShownCertificate::read(certificate));
-    let peer = Peer { address, certificate, life };
+    let peer = Peer { address, certificate, life: Arc::clone(&life) };
     let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
@@ -160,8 +158,12 @@ async fn connection(
     tokio::select! {
         served = serving.as_mut() => return log_end(address, served),
         () = stop.cancelled() => serving.as_mut().graceful_shutdown(),
+        () = life.is_over() => serving.as_mut().graceful_shutdown(),
     }
-    log_end(address, serving.await);
+    match timeout(LAST_ANSWERS, serving).await {
+        Ok(served) => log_end(address, served),
+        Err(_) => tracing::debug!(%address, "a connection was ended for its age"),
+    }
 }
 
 fn log_end(address: SocketAddr, served: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

@@ -92,8 +92,8 @@ pub(super) fn render(view: &DevicePage, viewer: &Viewer) -> Markup {
                 }
                 @for group in &device.groups {
                     @match standing::devices_where(&format!("group={group}")) {
-                        Some(link) => a.chip.group href=(link) { (group) },
-                        None => span.chip.group { (group) },
+                        Some(link) => a.chip.group href=(link) { (format::shown(group, 64)) },
+                        None => span.chip.group { (format::shown(group, 64)) },
                     }
                 }
             }
@@ -269,8 +269,8 @@ fn labels(view: &DevicePage, viewer: &Viewer) -> Markup {
                     @for (key, value) in &device.labels {
                         li {
                             form.inline method="post" action=(here) {
-                                span.label-word { (key) "=" (value) }
-                                button.quiet type="submit" name="remove" value=(key) aria-label={"Remove the label " (key)} { "×" }
+                                (groups::label_word(key, value))
+                                button.quiet type="submit" name="remove" value=(key) aria-label={"Remove the label " (format::shown(key, 63))} { "×" }
                             }
                         }
                     }
@@ -296,7 +296,7 @@ fn audit(view: &DevicePage) -> Markup {
                     dt { "Mirrored" }
                     dd {
                         (mirror.mirrored)
-                        @if let Some(reported) = mirror.reported { " of " (reported) }
+                        @if let Some(reported) = mirror.reported.filter(|reported| *reported > mirror.mirrored) { " of " (reported) }
                         " records"
                     }
                     dt { "Cosigned" } dd { (mirror.cosigned) " records" }

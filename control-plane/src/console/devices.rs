@@ -128,7 +128,7 @@ pub(super) fn render(view: &DevicesPage) -> Markup {
             @for group in &view.groups {
                 @let selector = format!("group={group}");
                 @if let Some(link) = devices_where(&selector) {
-                    a.chip.group href=(link) aria-current=[(view.filter == selector).then_some("true")] { (group) }
+                    a.chip.group href=(link) aria-current=[(view.filter == selector).then_some("true")] { (format::shown(group, 64)) }
                 }
             }
             a.chip.plain href="/console/groups" { "Groups…" }

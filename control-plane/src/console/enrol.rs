@@ -4,7 +4,8 @@ use axum::Form;
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, Response};
 use maud::{Markup, html};
 use outpost_contract::{DeviceId, Fingerprint};
@@ -41,8 +42,10 @@ fn view(fleet: &Fleet) -> Result<EnrolView, FleetError> {
 }
 
 /// Where the browser found this server; what is no name and port is not repeated.
-fn server(headers: &HeaderMap) -> Option<String> {
-    let host = headers.get(HOST)?.to_str().ok().filter(|host| host.len() <= 255)?;
+fn server(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    // HTTP/2 has no `Host`.
+    let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(Authority::as_str).or_else(host).filter(|host| host.len() <= 255)?;
     let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
     is_plain.then(|| format!("https://{host}"))
 }
@@ -129,11 +132,12 @@ pub(super) struct CodeForm {
 pub(super) async fn make_code(
     viewer: Viewer,
     State(fleet): State<Fleet>,
+    uri: Uri,
     headers: HeaderMap,
     form: Result<Form<CodeForm>, FormRejection>,
 ) -> Result<Html<String>, PageError> {
     let Form(form) = form?;
-    let server = server(&headers);
+    let server = server(&uri, &headers);
     let device = named(&form.device)?;
     let name = device.clone();
     let make = move |fleet: &Fleet| {

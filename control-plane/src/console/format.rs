@@ -52,7 +52,8 @@ pub(super) fn from_now(at_s: i64, now_s: i64) -> String {
 
 /// At most `most` characters of a text that comes from outside, without what steers the direction of writing.
 pub(super) fn shown(text: &str, most: usize) -> String {
-    let steers = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut kept = text.chars().filter(|c| !steers(*c) && (!c.is_control() || *c == '\n'));
     let mut short: String = kept.by_ref().take(most).collect();
     if kept.next().is_some() {

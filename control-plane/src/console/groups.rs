@@ -48,7 +48,12 @@ pub(super) struct GroupsPage {
 fn view(fleet: &Fleet, tried: Tried) -> Result<GroupsPage, FleetError> {
     let mut groups = Vec::new();
     for (at, group) in fleet.groups()?.into_iter().enumerate() {
-        let preview = (at < MOST_COUNTED).then(|| fleet.preview(&format!("group={}", group.name))).transpose()?;
+        // A name that no selector can hold came here by no command; it is shown, and nobody is counted.
+        let preview = (at < MOST_COUNTED).then(|| fleet.preview(&format!("group={}", group.name)));
+        let preview = match preview {
+            Some(Err(FleetError::Selector(_) | FleetError::UnknownGroup(_))) => None,
+            counted => counted.transpose()?,
+        };
         groups.push((group, preview));
     }
     let preview = match tried.selector.trim() {
@@ -99,8 +104,8 @@ fn row(group: &Group, preview: Option<&Preview>, may: bool) -> Markup {
         tr {
             th scope="row" {
                 @match devices_where(&selector) {
-                    Some(link) => a href=(link) data-row { (group.name) },
-                    None => (group.name),
+                    Some(link) => a href=(link) data-row { (format::shown(&group.name, 64)) },
+                    None => (format::shown(&group.name, 64)),
                 }
             }
             td {
@@ -115,7 +120,7 @@ fn row(group: &Group, preview: Option<&Preview>, may: bool) -> Markup {
                 td {
                     form.inline method="post" action="/console/groups/remove" {
                         input type="hidden" name="name" value=(group.name);
-                        button.quiet type="submit" aria-label={"Remove the group " (group.name)} { "Remove" }
+                        button.quiet type="submit" aria-label={"Remove the group " (format::shown(&group.name, 64))} { "Remove" }
                     }
                 }
             }
@@ -164,7 +169,12 @@ fn editor(view: &GroupsPage) -> Markup {
 
 /// The labels of a device as small words.
 pub(super) fn labels(device: &DeviceView) -> Markup {
-    html! { @for (key, value) in &device.labels { span.label-word { (key) "=" (value) } " " } }
+    html! { @for (key, value) in &device.labels { (label_word(key, value)) " " } }
+}
+
+/// One label.
+pub(super) fn label_word(key: &str, value: &str) -> Markup {
+    html! { span.label-word { (format::shown(key, 63)) "=" (format::shown(value, 63)) } }
 }
 
 pub(super) async fn keep(

@@ -6,9 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::future::ready;
+use futures_util::stream::{once, unfold};
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::viewer::{PageError, Viewer};
 use crate::fleet::Fleet;
@@ -17,6 +19,10 @@ use crate::people::Act;
 /// At most one event in this time, however much is reported.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A stream ends by itself before its connection has to, and the browser begins the next one after a moment.
+const LONGEST: Duration = Duration::from_secs(100);
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// `changed` with `devices` (something was reported), `fleet` (somebody changed something) or both.
 pub(super) async fn follow(
     viewer: Viewer,
@@ -24,11 +30,14 @@ pub(super) async fn follow(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageError> {
     fleet.run_as(viewer.actor, Act::See, "live", |_| Ok(())).await?;
     let watched = (fleet.inner.news.subscribe(), fleet.inner.changed.subscribe());
-    let events = unfold(watched, |(mut devices, mut fleet)| async move {
-        let what = next_change(&mut devices, &mut fleet).await?;
+    let end = Instant::now() + LONGEST;
+    let changes = unfold(watched, move |(mut devices, mut fleet)| async move {
+        let what = timeout_at(end, next_change(&mut devices, &mut fleet)).await.ok()??;
         Some((Ok(Event::default().event("changed").data(what)), (devices, fleet)))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    // What a stream begins with is how long to wait before the next one.
+    let begin = once(ready(Ok(Event::default().retry(AGAIN).comment("live"))));
+    Ok(Sse::new(begin.chain(changes)).keep_alive(KeepAlive::default()))
 }
 
 /// Waits for a change, then lets more of them gather.

@@ -8,6 +8,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::cached::Boards;
+use super::format;
 use super::layout::{self, Section, badge};
 use super::picture::{self, Part};
 use super::standing::{self, STATES, devices_where, plain, quoted};
@@ -138,7 +139,7 @@ fn attention(devices: &[DeviceView]) -> Markup {
                         (badge(tone, words))
                         span {
                             @if device.dead_letters > 0 { (device.dead_letters) " messages were given up. " }
-                            (device.words)
+                            (format::shown(&device.words, 240))
                         }
                     }
                 }
@@ -184,15 +185,9 @@ fn classes(
 }
 
 fn speeds(buckets: &[Bucket]) -> Vec<Part> {
-    classes(
-        buckets,
-        |_| "accent",
-        |lower, upper| match upper {
-            Some(upper) if lower == 0 => format!("< {}", upper / 1000),
-            Some(upper) => format!("{}–{}", lower / 1000, upper / 1000),
-            None => format!("≥ {}", lower / 1000),
-        },
-    )
+    // Short enough to stand under nine narrow columns.
+    let label = |lower: i64, upper: Option<i64>| format!("{}{}", lower / 1000, if upper.is_none() { "+" } else { "" });
+    classes(buckets, |_| "accent", label)
 }
 
 fn certificates(buckets: &[Bucket]) -> Vec<Part> {
@@ -207,7 +202,7 @@ fn certificates(buckets: &[Bucket]) -> Vec<Part> {
 fn sites(fleet: &Overview) -> Markup {
     let percent = |site: &SiteCount| u8::try_from(site.online * 100 / site.devices.max(1)).unwrap_or(100);
     html! {
-        table.compact {
+        div.scroll tabindex="0" role="group" aria-label="Table of sites" { table.compact {
             thead { tr { @for name in ["Site", "Online", "Not in step"] { th scope="col" { (name) } } } }
             tbody {
                 @for site in fleet.sites.iter().take(MOST_BARS) {
@@ -218,8 +213,8 @@ fn sites(fleet: &Overview) -> Markup {
                     tr {
                         th scope="row" {
                             @match devices_where(&selector) {
-                                Some(link) => a href=(link) { (if site.site.is_empty() { "at no site" } else { &site.site }) },
-                                None => (site.site),
+                                Some(link) => a href=(link) { (if site.site.is_empty() { "at no site".to_owned() } else { format::shown(&site.site, 64) }) },
+                                None => (format::shown(&site.site, 64)),
                             }
                         }
                         td {
@@ -230,7 +225,7 @@ fn sites(fleet: &Overview) -> Markup {
                     }
                 }
             }
-        }
+        } }
         @let hidden = fleet.sites.len().saturating_sub(MOST_BARS) as u64 + fleet.other_sites;
         @if hidden > 0 { p.small { "and " (hidden) " smaller sites" } }
     }

@@ -74,10 +74,10 @@ pub(super) fn columns(name: &str, parts: &[Part]) -> Markup {
     let most = parts.iter().map(|part| part.count).max().unwrap_or(0);
     let said: Vec<String> = parts.iter().map(|part| format!("{}: {}", part.label, part.count)).collect();
     html! {
-        ul.columns role="img" aria-label={(name) ". " (said.join(", "))} {
+        div.columns role="img" aria-label={(name) ". " (said.join(", "))} {
             @for part in parts {
                 @let high = share(part.count, most) / 100;
-                li {
+                div {
                     strong { @if part.count > 0 { (part.count) } }
                     svg viewBox="0 0 10 100" preserveAspectRatio="none" aria-hidden="true" {
                         rect class=(part.tone) x="0" y=(100_u64.saturating_sub(high)) width="10" height=(high) {}

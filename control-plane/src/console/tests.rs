@@ -82,6 +82,7 @@ impl Console {
 
     async fn post(&self, path: &str, form: &str) -> Response {
         let request = Request::post(path)
+            .header(header::HOST, "fleet.example:8790")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.ask(request, form).await
@@ -339,6 +340,7 @@ async fn forms_do_what_they_say_and_nothing_when_they_cannot_be_read() {
     let made = text(made).await;
     check("code", &made);
     assert!(made.contains("class=\"big-code\"") && made.contains("Code for till-9"));
+    assert!(made.contains("outpost enroll --server https://fleet.example:8790 --code "), "{made}");
     assert!(!console.get("/console/enrol").await.contains("big-code"), "shown once");
 
     let given = console.post("/console/devices/till-1/command", "op=drain").await;

@@ -150,12 +150,12 @@ async function stories() {
     await page.waitForSelector('#live-device .badge:text("in step")', { timeout: 120_000 });
   });
   await story("a box that has no room says why it refuses, in numbers", async () => {
-    const code = await enrolByPage(page, "kiosk-3");
-    await house.enrol("kiosk-3", code, "[store]\ndisk_budget_mib = 1\n");
-    await house.runDevice("kiosk-3");
-    await side.waitForSelector(row("kiosk-3"), { timeout: 60_000 });
-    await assign(page, "kiosk-3", "outpost-demo");
-    await page.waitForSelector("#live-device .drift .reasons", { timeout: 120_000 });
+    const code = await enrolByPage(page, "yard-3");
+    await house.enrol("yard-3", code, "[store]\ndisk_budget_mib = 1\n");
+    await house.runDevice("yard-3");
+    await side.waitForSelector(row("yard-3"), { timeout: 60_000 });
+    await assign(page, "yard-3", "outpost-demo");
+    await page.waitForSelector('#live-device .drift dd:has-text("missing")', { timeout: 120_000 });
     await watch.look(page, "device-refused");
   });
   await story("devices are labelled, grouped and found as one types", async () => {
@@ -195,7 +195,7 @@ async function stories() {
     await page.keyboard.press("j");
     await page.keyboard.press("k");
     await page.keyboard.press("Enter");
-    await page.waitForURL(`${house.url}/console/devices/kiosk-3`);
+    await page.waitForURL(`${house.url}/console/devices/till-1`);
   });
   await story("a command is given by a button and its answer appears", async () => {
     await show(page, "/console/devices/till-1");
@@ -204,6 +204,7 @@ async function stories() {
     await page.waitForSelector('#live-device td:has-text("done")', { timeout: 30_000 });
     await watch.look(page, "device");
   });
+  await story("a rollout goes wave by wave with a second person's word, stops at a failing gate and gives everything back", () => rollout(page));
   await story("the audit logs of the devices are mirrored, and the page follows", async () => {
     await show(page, "/console/audit");
     await page.waitForSelector('a[href="/console/devices/till-1"]', { timeout: 60_000 });
@@ -222,7 +223,7 @@ async function stories() {
     await show(page, "/console");
     await watch.look(page, "overview");
     await page.click('.legend a:has-text("refused")');
-    await page.waitForSelector(row("kiosk-3"));
+    await page.waitForSelector(row("yard-3"));
     for (const [name, path] of [["devices", "/console/devices"], ["models", "/console/models"], ["policies", "/console/policies"]]) {
       await show(page, path);
       await watch.look(page, name);
@@ -247,6 +248,55 @@ async function stories() {
     await show(page, "/console/devices");
     await watch.look(page, "devices-chosen-dark", ["light"]);
   });
+}
+
+/** Three waves of one device each; the last box has no room for the change, so all get back what they had. */
+async function rollout(page) {
+  const named = (facts) => {
+    facts.facts.model.model = "second";
+    return facts;
+  };
+  house.control("catalogue", "release", "--keys", house.keys, "--model", house.variant(demo, "Q5_1", named));
+  const bob = house.person("bob", ["approver"]);
+  const other = await visitor();
+  await setPassword(other, bob);
+  await type(other, bob);
+  await other.waitForURL(`${house.url}/console`);
+
+  await show(page, "/console/rollouts");
+  await watch.look(page, "rollouts-none");
+  await page.fill("#name", "second-everywhere");
+  await page.selectOption("#model", "second");
+  await page.fill("#context", "256");
+  await page.fill("#waves", "33, 33, 34");
+  await page.fill("#approvals", "1");
+  await page.fill("#soak", "0");
+  await page.click('form[action="/console/rollouts"] button');
+  await page.waitForURL(/second-everywhere/);
+  await mark(page);
+  watch.hold((await page.locator('form[action$="/approve"]').count()) === 0, "the author is offered to approve");
+  await other.goto(page.url().split("?")[0]);
+  for (let wave = 1; wave <= 3; wave += 1) {
+    await other.waitForSelector('form[action$="/approve"] button', { timeout: 120_000 });
+    await other.click('form[action$="/approve"] button');
+    await other.waitForSelector("p.notice");
+    if (wave === 3) break;
+    const passed = (count) => [...document.querySelectorAll("#live-rollout .waves li")].filter((li) => li.textContent.includes("the gate passed")).length >= count;
+    await page.waitForFunction(passed, wave, { timeout: 120_000 });
+    if (wave === 2) await watch.look(page, "rollout-moving");
+  }
+  await page.waitForSelector('#live-rollout .badge:text("rolled back")', { timeout: 180_000 });
+  watch.hold(await isMarked(page), "the rollout's page was loaded again");
+  watch.hold((await text(page, "#live-rollout")).includes("yard-3"), "the page does not say who failed");
+  await watch.look(page, "rollout-back");
+  for (const name of ["till-1", "till-2"]) {
+    await show(page, `/console/devices/${name}`);
+    await page.waitForSelector('#live-device .badge:text("in step")', { timeout: 120_000 });
+    watch.hold((await text(page, "#live-device dl")).includes("outpost-demo"), `${name} has not got back what it had`);
+  }
+  await show(page, "/console/rollouts");
+  await watch.look(page, "rollouts");
+  await other.context().close();
 }
 
 /** Hostile words through every form, then planted where no form and no device could bring them. */

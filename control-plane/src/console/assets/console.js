@@ -32,7 +32,11 @@
     if (stale) setTimeout(refresh, 1000);
   };
   if (parts().length > 0) {
-    new EventSource("/console/live").addEventListener("changed", refresh);
+    const live = new EventSource("/console/live");
+    live.addEventListener("changed", refresh);
+    // What happened between two streams nobody told.
+    let before = false;
+    live.addEventListener("open", () => { if (before) refresh(); before = true; });
     document.addEventListener("visibilitychange", () => { if (!document.hidden && stale) refresh(); });
   }
 
