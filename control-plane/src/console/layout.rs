@@ -54,7 +54,7 @@ pub(super) enum Notice {
 }
 
 impl Notice {
-    const ALL: [(Self, &'static str, &'static str); 9] = [
+    const ALL: &[(Self, &'static str, &'static str)] = &[
         (Self::Commanded, "commanded", "The command was signed; its answer appears below."),
         (Self::Assigned, "assigned", "The assignment was signed for the device."),
         (Self::Placed, "placed", "The device's site was changed."),

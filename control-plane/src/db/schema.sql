@@ -238,6 +238,7 @@ CREATE TABLE IF NOT EXISTS withdrawals (
 -- Model files that are held for a release, with where they came from.
 CREATE TABLE IF NOT EXISTS held_models (
     target TEXT PRIMARY KEY, path TEXT NOT NULL, description TEXT NOT NULL, added_by TEXT NOT NULL, added_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- What one of several servers does, and until when it may.
 CREATE TABLE IF NOT EXISTS leases (

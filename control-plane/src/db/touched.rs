@@ -3,7 +3,7 @@
 //! SQLite tells it by triggers that live as long as the connection, and writes of other connections by a number. Both go back
 //! with a transaction that fails. A database that cannot tell is read whole by whoever asks.
 
-use super::sql::OptionalExtension;
+use super::sql::{Connection, OptionalExtension};
 use outpost_contract::{DeviceId, Measurements};
 
 use super::{Database, DbError, document};
@@ -37,7 +37,7 @@ pub(crate) enum Touched {
 }
 
 impl Database {
-    /// From now on, [`touched`](Self::touched) knows.
+    /// From now on, [`touched`](Self::touched) knows; on PostgreSQL, where many servers write, it never does.
     pub(crate) fn follow_devices(&self) -> Result<(), DbError> {
         let mut sql = "PRAGMA temp_store = MEMORY;
              CREATE TEMP TABLE IF NOT EXISTS touched (device TEXT PRIMARY KEY) WITHOUT ROWID;"
@@ -53,13 +53,16 @@ impl Database {
                 ));
             }
         }
-        self.read(|connection| Ok(connection.execute_batch(&sql)?))
+        self.read(|connection| match connection {
+            Connection::Sqlite(_) => Ok(connection.execute_batch(&sql)?),
+            Connection::Postgres(_) => Ok(()),
+        })
     }
 
     /// Whom was written about since the last time; it is forgotten with the answer.
     pub(crate) fn touched(&self) -> Result<Touched, DbError> {
         self.read(|connection| {
-            if !connection.is_autocommit() {
+            if connection.is_in_transaction() || matches!(connection, Connection::Postgres(_)) {
                 return Ok(Touched::NotKnown);
             }
             // Before the rows are read: what comes in between is seen the next time.

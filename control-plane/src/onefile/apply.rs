@@ -85,11 +85,11 @@ impl Fleet {
         if steps.iter().any(|step| matches!(step, Step::Group { .. })) {
             self.check_groups()?;
         }
-        works.into_iter().try_for_each(|(work, devices)| self.tell(work, &devices))
+        works.into_iter().try_for_each(|(work, devices)| self.record_work(work, &devices))
     }
 
     /// Has devices told what to run: at once those that can be, the others when they can.
-    fn tell(&self, work: &Work, devices: &[DeviceId]) -> Result<(), FleetError> {
+    fn record_work(&self, work: &Work, devices: &[DeviceId]) -> Result<(), FleetError> {
         let database = &self.inner.database;
         let assignment = work.assignment();
         let can_be_signed = self.is_released(work)?;
@@ -135,7 +135,7 @@ impl Fleet {
             }
             for (work, devices) in works {
                 if self.is_released(&work)? {
-                    self.tell(&work, &devices)?;
+                    self.record_work(&work, &devices)?;
                 }
             }
             Ok::<_, FleetError>(())
