@@ -188,13 +188,14 @@ async fn work(api: Api, own: Vec<(String, Arc<Mutex<Known>>)>, done: Arc<Done>, 
 
 async fn open_codes(api: &Api) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    let mut path = "/v1/enrolment/codes?limit=1000".to_owned();
+    let all = "/v1/enrolment/codes?limit=1000";
+    let mut path = all.to_owned();
     loop {
         let page = api.ask(Method::GET, &path, None).await?;
         let entries = page["entries"].as_array().context("no list of codes")?;
         found.extend(entries.iter().filter_map(|code| code["device"].as_str().map(str::to_owned)));
         match page["next"].as_str() {
-            Some(next) => path = next.to_owned(),
+            Some(next) => path = format!("{all}&after={next}"),
             None => return Ok(found),
         }
     }
