@@ -94,11 +94,11 @@ async fn a_control_plane_that_dies_under_load_loses_nothing_and_does_nothing_twi
         centre.answers().await?;
         let _quiet = quiet.write().await;
         for (name, (seen, known)) in &devices {
+            let stored = seen.lock().unwrap_or_else(PoisonError::into_inner).stored;
             let found = api.ask(Method::GET, &format!("/v1/devices/{name}"), None).await?;
             let labels = api.ask(Method::GET, &format!("/v1/devices/{name}/labels"), None).await?;
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             known.settle(&found, &labels).with_context(|| format!("`{name}` after kill {kill}"))?;
-            let stored = seen.lock().unwrap_or_else(PoisonError::into_inner).stored;
             let kept = found["reported"]["sequence"].as_u64().unwrap_or(0);
             ensure!(kept >= stored, "`{name}` after kill {kill}: report {stored} was acknowledged, {kept} is kept");
         }
