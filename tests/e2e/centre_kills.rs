@@ -94,11 +94,11 @@ async fn a_control_plane_that_dies_under_load_loses_nothing_and_does_nothing_twi
         centre.answers().await?;
         let _quiet = quiet.write().await;
         for (name, (seen, known)) in &devices {
+            let stored = seen.lock().unwrap_or_else(PoisonError::into_inner).stored;
             let found = api.ask(Method::GET, &format!("/v1/devices/{name}"), None).await?;
             let labels = api.ask(Method::GET, &format!("/v1/devices/{name}/labels"), None).await?;
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             known.settle(&found, &labels).with_context(|| format!("`{name}` after kill {kill}"))?;
-            let stored = seen.lock().unwrap_or_else(PoisonError::into_inner).stored;
             let kept = found["reported"]["sequence"].as_u64().unwrap_or(0);
             ensure!(kept >= stored, "`{name}` after kill {kill}: report {stored} was acknowledged, {kept} is kept");
         }
@@ -188,13 +188,14 @@ async fn work(api: Api, own: Vec<(String, Arc<Mutex<Known>>)>, done: Arc<Done>, 
 
 async fn open_codes(api: &Api) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    let mut path = "/v1/enrolment/codes?limit=1000".to_owned();
+    let all = "/v1/enrolment/codes?limit=1000";
+    let mut path = all.to_owned();
     loop {
         let page = api.ask(Method::GET, &path, None).await?;
         let entries = page["entries"].as_array().context("no list of codes")?;
         found.extend(entries.iter().filter_map(|code| code["device"].as_str().map(str::to_owned)));
         match page["next"].as_str() {
-            Some(next) => path = next.to_owned(),
+            Some(next) => path = format!("{all}&after={next}"),
             None => return Ok(found),
         }
     }
