@@ -130,6 +130,9 @@ pub enum Rejudged {
     Unexplained,
 }
 
+/// Whether it is allowed, and by which rules that is so.
+type Answer = (bool, Vec<String>);
+
 /// Rules that are put in the place of those that decided.
 #[derive(Debug)]
 pub struct Replay<'a> {
@@ -146,7 +149,8 @@ pub struct Replay<'a> {
     quantisations: Vec<String>,
     names: Vec<(PrincipalKind, String)>,
     reads_time: bool,
-    known: HashMap<Ask, [Option<(bool, Vec<String>)>; 2]>,
+    /// By the other rules, and by those that decided.
+    known: HashMap<Ask, [Option<Answer>; 2]>,
 }
 
 impl<'a> Replay<'a> {
@@ -281,7 +285,7 @@ impl<'a> Replay<'a> {
     }
 
     /// What the rules that decided (or the others) say. The same question is put once.
-    fn answer(&mut self, ask: &Ask, by_decided: bool) -> (bool, Vec<String>) {
+    fn answer(&mut self, ask: &Ask, by_decided: bool) -> Answer {
         let mut key = ask.clone();
         if !self.names.iter().any(|(kind, name)| *kind == key.principal.kind && *name == key.principal.id) {
             key.principal.id = String::new();
@@ -312,7 +316,7 @@ fn with(ask: &mut Ask, change: impl FnOnce(&mut ModelFacts)) {
 }
 
 /// Whether that is the decision on record, by the rules on record: a record holds the first of them.
-fn said_so((allowed, rules): &(bool, Vec<String>), recorded: &Recorded) -> bool {
+fn said_so((allowed, rules): &Answer, recorded: &Recorded) -> bool {
     *allowed == recorded.allowed && rules.starts_with(&recorded.rules) && rules.is_empty() == recorded.rules.is_empty()
 }
 

@@ -15,9 +15,8 @@ use crate::inventory::words::clean;
 use crate::people::Act;
 use crate::policy_desk::{DraftState, PolicyDiff, PolicyDraft};
 
-/// Findings, changes and lines on the page; `outpost-control policy` shows all.
+/// Findings and changes on the page; `outpost-control policy` shows all.
 const MOST_FOUND: usize = 200;
-const MOST_LINES: usize = 2_000;
 
 /// Characters of a line.
 const LINE: usize = 300;
@@ -162,8 +161,8 @@ fn words(diff: &PolicyDiff) -> Markup {
     }
 }
 
+/// Every line: two bundles have 1 MiB each at most.
 fn lines(files: &[FileDiff]) -> Markup {
-    let mut left = MOST_LINES;
     html! {
         @for file in files {
             section.card {
@@ -172,16 +171,12 @@ fn lines(files: &[FileDiff]) -> Markup {
                     @for hunk in &file.hunks {
                         span.place { "line " (hunk.newer_line) "\n" }
                         @for line in &hunk.lines {
-                            @if left > 0 {
-                                @let _ = { left -= 1 };
-                                span.(fate(line.fate)) { (line.fate.sign()) (clean(&line.text.replace('\t', "    "), LINE)) "\n" }
-                            }
+                            span.(fate(line.fate)) { (line.fate.sign()) (clean(&line.text.replace('\t', "    "), LINE)) "\n" }
                         }
                     }
                 }
             }
         }
-        @if left == 0 { p.small { "More lines change: " code { "outpost-control policy diff" } " shows them." } }
     }
 }
 
@@ -207,7 +202,7 @@ fn cases(draft: &PolicyDraft) -> Markup {
                 details {
                     summary { "Every case" }
                     ul.reasons {
-                        @for case in draft.cases.iter().take(MOST_LINES) {
+                        @for case in &draft.cases {
                             li {
                                 @if case.problem.is_some() { (badge("bad", "fails")) } @else { (badge("good", "holds")) }
                                 span { (clean(&case.title, 200)) }
