@@ -10,8 +10,9 @@ lists it. The long form has ten times the cases and no limit of time.
 import json
 import os
 import pathlib
-import ssl
+import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,26 @@ def for_strangers(description):
     return {**description, "paths": paths}
 
 
+def closed_to_strangers(control, description):
+    """Asks for everything once without a token and once with a wrong one; true if nothing was answered."""
+    held = True
+    for path, item in for_strangers(description)["paths"].items():
+        for method in item:
+            filled = re.sub(r"{[^}]*}", "a" * 64, path)
+            for token in (None, "opc_" + "0" * 64):
+                headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+                body = None if method == "get" else b"{}"
+                call = urllib.request.Request(control.url + filled, body, headers, method=method.upper())
+                try:
+                    status = urllib.request.urlopen(call, timeout=30, context=control.trust).status
+                except urllib.error.HTTPError as refused:
+                    status = refused.code
+                if status != 401:
+                    print(f"FAIL {method} {path} is answered {status} to a stranger")
+                    held = False
+    return held
+
+
 def fuzz(control, name, description, token, checks, *options):
     """Lets schemathesis loose; true if it found nothing."""
     folder = control.folder / name
@@ -158,7 +179,7 @@ def main():
             description = described(control)
             operations = sum(len(item) for item in description["paths"].values())
             print(f"{operations} operations on {len(description['paths'])} paths", flush=True)
-            held = [generated(control, description)]
+            held = [generated(control, description), closed_to_strangers(control, description)]
             ours, strangers = (["--max-examples", "200"],) * 2 if LONG else (
                 ["--max-examples", "8", "--max-time", "25"], ["--max-examples", "3", "--max-time", "10"])
             held.append(fuzz(control, "with-token", description, control.token, CHECKS, *ours))

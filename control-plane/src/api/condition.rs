@@ -4,7 +4,7 @@
 //! The tag is a digest of the JSON that is answered, so two answers with one tag are equal byte by byte. A change compares
 //! within its own transaction: between the look and the change nobody comes in.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -93,8 +93,8 @@ impl Fleet {
 #[derive(Debug, Clone)]
 pub(crate) struct Conditional {
     pub(crate) fleet: Fleet,
-    /// Where `If-Match` is honoured.
-    pub(crate) routes: Arc<BTreeSet<(&'static str, &'static str)>>,
+    /// By method and path, whether `If-Match` is honoured there.
+    pub(crate) routes: Arc<BTreeMap<(&'static str, &'static str), bool>>,
 }
 
 /// Tags what is read, and refuses `If-Match` where it would be overlooked.
@@ -102,9 +102,9 @@ pub(crate) async fn conditionally(State(known): State<Conditional>, request: Req
     let path = request.uri().path();
     let is_api = path.starts_with("/v1/") && !OF_DEVICES.contains(&path);
     if is_api && !request.method().is_safe() && request.headers().contains_key(IF_MATCH) {
-        let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-        let is_honoured = path.is_some_and(|path| known.routes.contains(&(request.method().as_str(), path.as_str())));
-        if !is_honoured {
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+        // What is not listed is refused as such.
+        if known.routes.get(&(request.method().as_str(), path)) == Some(&false) {
             let (mut parts, _) = request.into_parts();
             // Strangers are told nothing else.
             return match Operator::from_request_parts(&mut parts, &known.fleet).await {

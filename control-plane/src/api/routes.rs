@@ -1,6 +1,6 @@
 //! The routes, each written once with its methods: what is served and what the description says can be compared.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -42,9 +42,9 @@ impl Routes {
         self
     }
 
-    /// Where `If-Match` is honoured: method and path.
-    pub(crate) fn conditional(&self) -> BTreeSet<(&'static str, &'static str)> {
-        self.listed.iter().filter(|one| one.is_conditional).map(|one| (one.method, one.path)).collect()
+    /// By method and path, whether `If-Match` is honoured there.
+    pub(crate) fn conditional(&self) -> BTreeMap<(&'static str, &'static str), bool> {
+        self.listed.iter().map(|one| ((one.method, one.path), one.is_conditional)).collect()
     }
 
     /// Everything that is listed.

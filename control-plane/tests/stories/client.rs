@@ -8,7 +8,8 @@ use crate::site::{Site, new_key};
 
 fn client(site: &Site, roles: &[&str]) -> Client {
     let roles: Vec<_> = roles.iter().map(|role| (*role).to_owned()).collect();
-    let token = site.fleet.create_api_token(&roles.join("-"), &roles, &[], 1).unwrap();
+    let name = format!("client-{}", roles.join("-"));
+    let token = site.fleet.create_api_token(&name, &roles, &[], 1).unwrap();
     Client::new(site.https(None), &site.running().url(), &token)
 }
 

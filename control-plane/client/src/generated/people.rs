@@ -89,7 +89,7 @@ impl Client {
         self.send(self.request(Method::DELETE, &["v1", "people", name], &())?, options).await
     }
 
-    /// Changes roles, lets in no longer or again; ends no sessions but theirs.
+    /// Changes roles; lets a person in no longer, or again.
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.

@@ -114,6 +114,10 @@ async fn where_no_condition_can_be_kept_none_is_overlooked() {
         let refused = caller.ask(method, path, &[("if-match", "*")], body).await;
         assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED, "{method} {path}");
     }
+    // What is not there is refused as such.
+    for (method, path, status) in [("POST", "/v1/devices/box-1/site", 405), ("PUT", "/v1/nothing", 404)] {
+        assert_eq!(caller.ask(method, path, &[("if-match", "*")], "{}").await.status.as_u16(), status, "{path}");
+    }
     assert_eq!(caller.get("/v1/enrolment/codes").await.json["entries"], json!([]));
     assert_eq!(caller.get("/v1/groups/canary").await.status, StatusCode::NOT_FOUND);
 }
