@@ -23,7 +23,7 @@ use outpost_contract::DeviceId;
 use outpost_selector::{Facts, Selector};
 use serde::{Deserialize, Serialize};
 
-use crate::db::{DeviceSummary, Row};
+use crate::db::{AFTER_ALL, DeviceSummary, Row};
 use crate::fleet::{Fleet, FleetError};
 
 pub use drift::{Cause, Drift};

@@ -203,6 +203,7 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
 -- Events that were given up for a hook.
 CREATE TABLE IF NOT EXISTS webhook_dead (
     hook TEXT NOT NULL, number INTEGER NOT NULL, at_s INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY (hook, number)
+) STRICT, WITHOUT ROWID;
 
 -- Devices that a fleet file names and that are not enrolled, or cannot be told yet what to run: no context is no wish.
 CREATE TABLE IF NOT EXISTS awaited_devices (

@@ -75,6 +75,7 @@ impl Fleet {
                 weight_bytes,
                 quality_milli,
                 golden: GoldenPrompts::default(),
+                origin: None,
             };
             let target = format!("{}.{quantisation}.manifest.json", MODELS[0]);
             StoredTarget {

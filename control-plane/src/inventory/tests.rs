@@ -32,41 +32,6 @@ fn count(fleet: &Fleet, selector: &str) -> u64 {
 
 fn catalogue(fleet: &Fleet) {
     fleet.add_crowd_models().unwrap();
-    let variant = |quantisation: &str, weight_bytes: u64, quality_milli| {
-        let model = ModelFacts {
-            model: "qwen3-0.6b".parse().unwrap(),
-            architecture: "qwen3".into(),
-            licence: "apache-2.0".into(),
-            parameters: 600_000_000,
-            context_tokens: 32_768,
-            layers: 28,
-            embedding_length: 1024,
-            vocabulary: 151_936,
-            kv_elements_per_layer: 2048,
-            feed_forward_length: 3072,
-            query_elements: 2048,
-        };
-        let facts = VariantFacts {
-            release: 1,
-            model,
-            quantisation: quantisation.into(),
-            file_bytes: weight_bytes,
-            weight_bytes,
-            quality_milli,
-            golden: GoldenPrompts::default(),
-            origin: None,
-        };
-        StoredTarget {
-            name: format!("qwen3-0.6b.{quantisation}.manifest.json").parse().unwrap(),
-            kind: TargetKind::Variant(facts),
-            sha256: Sha256([1; 32]),
-            bytes: Vec::new(),
-        }
-    };
-    let targets = [variant("F16", 1_200 << 20, 16_000), variant("Q4_0", 340 << 20, 4_500)];
-    let blake3 = outpost_contract::Blake3([2; 32]);
-    let reference = outpost_contract::BlobRef { bytes: 1, blake3, chunks: Vec::new() };
-    assert!(fleet.inner.database.publish(&targets, &reference, None, NOW_S).unwrap());
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn facts(model: &str) -> VariantFacts {
         weight_bytes: 1,
         quality_milli: 4_500,
         golden: GoldenPrompts::default(),
+        origin: None,
     }
 }
 
