@@ -45,16 +45,20 @@ pub(super) enum Notice {
     Revoked,
     Accepted,
     Rejected,
+    RolloutStarted,
+    RolloutSteered,
 }
 
 impl Notice {
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 8] = [
         (Self::Commanded, "commanded", "The command was signed; its answer appears below."),
         (Self::Assigned, "assigned", "The assignment was signed for the device."),
         (Self::Placed, "placed", "The device's site was changed."),
         (Self::Revoked, "revoked", "The device was revoked: it is let in no longer."),
         (Self::Accepted, "accepted", "The key may enrol: the device gets its certificate when it asks again."),
         (Self::Rejected, "rejected", "The request was refused."),
+        (Self::RolloutStarted, "started", "The rollout was started."),
+        (Self::RolloutSteered, "steered", "It was done; the waves show what follows."),
     ];
 
     pub(super) fn name(self) -> &'static str {
