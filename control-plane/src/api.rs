@@ -26,6 +26,7 @@ mod page;
 mod people;
 pub(crate) mod policies;
 mod renew;
+mod rollouts;
 mod routes;
 mod signals;
 mod tokens;
@@ -102,6 +103,14 @@ fn routes() -> Routes {
         .route("/v1/fleet/diff", post(onefile::diff).layer(fleet_files()))
         .route("/v1/fleet/apply", post(onefile::apply).layer(fleet_files()))
         .route("/v1/fleet/export", get(onefile::export))
+        .route("/v1/rollouts", get(rollouts::list).post(rollouts::start))
+        .route("/v1/rollouts/{rollout}", get(rollouts::show))
+        .route("/v1/rollouts/{rollout}/devices", get(rollouts::devices))
+        .route("/v1/rollouts/{rollout}/approve", post(rollouts::approve))
+        .route("/v1/rollouts/{rollout}/pause", post(rollouts::pause))
+        .route("/v1/rollouts/{rollout}/resume", post(rollouts::resume))
+        .route("/v1/rollouts/{rollout}/abort", post(rollouts::abort))
+        .route("/v1/rollouts/{rollout}/retry", post(rollouts::retry))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/approvals/models", get(models::all_approvals))
         .route("/v1/approvals/models/{id}", delete(models::revoke))

@@ -22,6 +22,7 @@ use crate::leader::keep_leading;
 use crate::link::{self, LinkOptions};
 use crate::people::keep_record;
 use crate::revocation::RevocationList;
+use crate::rollouts::Driver;
 use crate::shares::Shares;
 use crate::signals;
 use crate::{api, http, tls};
@@ -46,6 +47,8 @@ pub struct Running {
     http: JoinHandle<()>,
     tasks: JoinSet<()>,
     connections: watch::Receiver<u64>,
+    /// By which name it leads rollouts, if it does.
+    leads_as: String,
     /// Held as long as this server runs.
     _lock: std::fs::File,
 }
@@ -129,6 +132,9 @@ impl ControlPlane {
         tasks.spawn(signals::observe(fleet.clone()));
         tasks.spawn(signals::deliver(fleet.clone()));
         tasks.spawn(keep_leading(fleet.clone()));
+        let driver = Driver::new(fleet.clone())?;
+        let leads_as = driver.holder().to_owned();
+        tasks.spawn(driver.run());
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());
@@ -143,7 +149,7 @@ impl ControlPlane {
         let http = tokio::spawn(http::serve(listener, server_tls, router, stop.clone()));
         let mqtt = format!("{}:{}", reached_at.0, reached_at.1);
         tracing::info!(http = %http_address, mqtt, "the control plane is up");
-        Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, _lock: lock })
+        Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, leads_as, _lock: lock })
     }
 }
 
@@ -259,8 +265,9 @@ impl Running {
         if let Some(broker) = self.broker.take().and_then(Arc::into_inner) {
             broker.stop().await;
         }
-        let fleet = self.fleet.clone();
-        let ended = fleet.run(|fleet| {
+        let (fleet, leads_as) = (self.fleet.clone(), self.leads_as.clone());
+        let ended = fleet.run(move |fleet| {
+            Driver::release(&fleet.inner.database, &leads_as)?;
             fleet.nobody_is_online()?;
             fleet.inner.replica.let_go(&fleet.inner.database)
         });

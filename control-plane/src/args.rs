@@ -7,6 +7,7 @@ mod inventory;
 mod model;
 mod onefile;
 mod policy;
+mod rollout;
 mod signals;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use inventory::{Group, Plan};
 pub(crate) use model::{Bom, Model};
 pub(crate) use onefile::{Apply, Diff, Export};
 pub(crate) use policy::Policy;
+pub(crate) use rollout::{Rollout, Start, WhenItFails};
 pub(crate) use signals::{Events, Webhook};
 
 /// Enrols devices, signs what they should run, keeps what they report.
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     /// Write the fleet as a file
     #[command(after_help = format!("{}Example: outpost-control export --out fleet.toml", onefile::FORM))]
     Export(Export),
+    /// Rollouts: a change that reaches the fleet wave by wave, and goes back by itself where it does not do well
+    #[command(subcommand, after_help = "Example: outpost-control rollout start march --model outpost-demo")]
+    Rollout(Rollout),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),

@@ -144,6 +144,18 @@ pub enum FleetError {
     /// A fleet file cannot be used.
     #[error(transparent)]
     FleetFile(#[from] crate::onefile::FleetFileError),
+    /// What was asked of a rollout cannot be done.
+    #[error(transparent)]
+    Rollout(#[from] outpost_rollout::Refusal),
+    /// There is no such rollout.
+    #[error("there is no rollout `{}`; `outpost-control rollout ls` shows those that are", .0.escape_debug())]
+    UnknownRollout(String),
+    /// A rollout is written wrongly.
+    #[error("{0}")]
+    RolloutRequest(String),
+    /// Somebody else wrote the rollout in the same moment.
+    #[error("the rollout `{0}` changed in this moment; try again")]
+    RolloutBusy(String),
     /// A label, a group or a question that cannot be.
     #[error("{0}")]
     Inventory(String),
@@ -550,7 +562,12 @@ impl Fleet {
         let revoked = database.together(|| {
             // What a fleet file has it told once it enrols is not for whoever bears the name next.
             database.stop_awaiting(device)?;
-            database.revoke(device, self.now_s())
+            let revoked = database.revoke(device, self.now_s())?;
+            if revoked {
+                database.depart(device, "")?;
+                database.unpin(device)?;
+            }
+            Ok::<_, DbError>(revoked)
         })?;
         if !revoked {
             return Err(FleetError::UnknownDevice(device.clone()));

@@ -42,6 +42,7 @@ mod people;
 mod policy_desk;
 mod renewal;
 mod revocation;
+mod rollouts;
 mod shares;
 mod signals;
 mod signing;
@@ -86,11 +87,15 @@ pub use onefile::{
     Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Reality, write_fleet_file,
 };
 pub use outgoing::{Network, OutgoingError, Reach};
+pub use outpost_rollout::{Gates, OnFailure};
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
 pub use policy_desk::{
     Changed, DeskError, DraftApproval, DraftState, DraftSummary, Example, PolicyBoard, PolicyDiff, PolicyDraft,
     PublishedPolicy, Reach as SimulationReach, ReleasedPolicy, Simulation, Unknown,
+};
+pub use rollouts::{
+    DEFAULT_WAVES, MemberView, NoticeView, RolloutRequest, RolloutView, WaveRequest, WaveView, WindowRequest, picture,
 };
 pub use shares::Rates;
 pub use signals::{Deliveries, EventPage, NewWebhook};

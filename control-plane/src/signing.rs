@@ -4,7 +4,7 @@ use outpost_contract::{
     BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName, TargetPin,
 };
 
-use crate::db::{Assignment, StoredTarget};
+use crate::db::{Assignment, Pin, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::models::Gate;
 
@@ -18,7 +18,7 @@ const MOST_OVERTAKEN: u64 = 1 << 33;
 const BATCH: usize = 500;
 
 /// What the desired states of a batch have in common.
-struct Signer<'a> {
+pub(crate) struct Signer<'a> {
     fleet: &'a Fleet,
     catalogue: BlobRef,
     targets: Vec<StoredTarget>,
@@ -33,6 +33,7 @@ impl Signer<'_> {
         let inner = &self.fleet.inner;
         let context_tokens = assignment.minimum_context_tokens;
         let model = assignment.model.as_ref().map(|model| self.model(device, model, context_tokens));
+        let Pin { rollout, policy } = inner.database.pin(device)?;
         let issued_at_s = self.fleet.now_s();
         let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
         let desired = Desired {
@@ -44,8 +45,8 @@ impl Signer<'_> {
             not_after_s,
             catalogue: self.catalogue.clone(),
             model: model.transpose()?.flatten(),
-            policy: self.policy(device)?,
-            rollout: None,
+            policy: self.policy(policy.as_ref()),
+            rollout,
             withdrawn: self.gate.stated(),
         };
         // A thief of the director key, or a database from a backup, may have left the device ahead of us.
@@ -58,12 +59,11 @@ impl Signer<'_> {
         })
     }
 
-    /// The policy that a device is pinned to, else the fleet's. One that the catalogue does not list stays in force as it is.
-    fn policy(&self, device: &DeviceId) -> Result<Option<TargetPin>, FleetError> {
-        let pinned = self.fleet.inner.database.policy_pin(device)?;
-        let name = pinned.as_ref().unwrap_or(&self.policy);
-        let mut policies = self.targets.iter().filter(|target| matches!(target.kind, TargetKind::Policy(_)));
-        Ok(policies.find(|target| target.name == *name).map(pin))
+    /// The policy of that name, else the fleet's. One that the catalogue does not list stays in force as it is.
+    fn policy(&self, name: Option<&TargetName>) -> Option<TargetPin> {
+        let name = name.unwrap_or(&self.policy);
+        let is_it = |target: &&StoredTarget| target.name == *name && matches!(target.kind, TargetKind::Policy(_));
+        self.targets.iter().find(is_it).map(pin)
     }
 
     /// The model with those of its variants that the device may run; none if there are none left of what it was told before.
@@ -122,6 +122,12 @@ impl Fleet {
                 if !database.is_admitted(device)? {
                     return Err(FleetError::UnknownDevice(device.clone()));
                 }
+                // Whoever assigns it something takes it from its rollout.
+                database.depart(device, "an operator's assignment")?;
+                let pin = database.pin(device)?;
+                if pin.rollout.is_some() {
+                    database.keep_pin(device, &Pin { rollout: None, ..pin })?;
+                }
                 let version = signer.sign(device, assignment)?;
                 database.assign(device, assignment)?;
                 Ok(version)
@@ -130,6 +136,31 @@ impl Fleet {
         })?;
         self.touch();
         Ok(versions)
+    }
+
+    /// Assigns to one device what its rollout orders, as a part of the caller's transaction; the first order of that makes the
+    /// signer. Returns the version.
+    pub(crate) fn order<'a>(
+        &'a self,
+        signer: &mut Option<Signer<'a>>,
+        device: &DeviceId,
+        assignment: &Assignment,
+        pin: &Pin,
+    ) -> Result<u64, FleetError> {
+        let database = &self.inner.database;
+        database.together(|| {
+            if !database.is_admitted(device)? {
+                return Err(FleetError::UnknownDevice(device.clone()));
+            }
+            let signer = match signer {
+                Some(signer) => signer,
+                None => signer.insert(self.signer()?),
+            };
+            database.keep_pin(device, pin)?;
+            let version = signer.sign(device, assignment)?;
+            database.assign(device, assignment)?;
+            Ok(version)
+        })
     }
 
     /// Signs anew for every device that has an assignment: the catalogue has changed.

@@ -21,6 +21,7 @@ mod page;
 mod passphrase;
 mod person;
 mod policy;
+mod rollout;
 mod serve;
 mod setup;
 mod signals;
@@ -73,6 +74,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Apply(asked) => onefile::apply(config()?, asked, json),
         Command::Diff(asked) => onefile::diff(config()?, asked, json),
         Command::Export(asked) => onefile::export(config()?, asked, json),
+        Command::Rollout(command) => rollout::run(config()?, command, json).await,
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Events(command) => signals::events(config()?, &command, json),
         Command::Webhook(command) => signals::webhook(config()?, command, json).await,

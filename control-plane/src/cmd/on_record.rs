@@ -5,8 +5,8 @@ use outpost_control::Config;
 
 use super::open;
 use crate::args::{
-    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, Model, OwnAudit, Person, Policy, Token, User,
-    Webhook,
+    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, Model, OwnAudit, Person, Policy, Rollout, Token,
+    User, Webhook,
 };
 
 /// Records that this account of the machine is about to do it.
@@ -66,6 +66,11 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Webhook(
             Webhook::Add { name, .. } | Webhook::Rm { name } | Webhook::Test { name } | Webhook::Retry { name },
         ) => plain("administer", name),
+        // Approving is on record with its verdict.
+        Command::Rollout(
+            Rollout::Ls { .. } | Rollout::Show { .. } | Rollout::Watch { .. } | Rollout::Approve { .. },
+        ) => None,
+        Command::Rollout(rollout) => plain("rollout", rollout.name()),
         Command::User(User::Token { name, .. }) => plain("issue_token", name),
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),

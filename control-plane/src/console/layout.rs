@@ -51,6 +51,8 @@ pub(super) enum Notice {
     GroupKept,
     GroupRemoved,
     Labelled,
+    RolloutStarted,
+    RolloutSteered,
 }
 
 impl Notice {
@@ -67,6 +69,8 @@ impl Notice {
         (Self::Labelled, "labelled", "The device's labels were changed."),
         (Self::GroupKept, "group-kept", "The group was kept."),
         (Self::GroupRemoved, "group-removed", "The group was removed; its devices stay as they are."),
+        (Self::RolloutStarted, "started", "The rollout was started."),
+        (Self::RolloutSteered, "steered", "It was done; the waves show what follows."),
     ];
 
     pub(super) fn name(self) -> &'static str {

@@ -85,15 +85,6 @@ impl Database {
         self.write(|transaction| Ok(transaction.execute("DELETE FROM policy_drafts WHERE name = ?1", [name])? == 1))
     }
 
-    /// The target whose policy a device is told to enforce; none is the fleet's.
-    pub(crate) fn policy_pin(&self, device: &DeviceId) -> Result<Option<TargetName>, DbError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT policy FROM pins WHERE device = ?1")?;
-            let target = statement.query_row([device.as_str()], |row| row.get::<_, Option<String>>(0)).optional()?;
-            Ok(target.flatten().and_then(|target| target.parse().ok()))
-        })
-    }
-
     /// No device differs any more in its policy, or none that was told of this target.
     pub(crate) fn unpin_policies(&self, target: Option<&TargetName>) -> Result<(), DbError> {
         self.write(|transaction| {

@@ -297,7 +297,7 @@ fn a_staged_policy_reaches_only_who_is_pinned_to_it_until_it_is_settled_or_overt
     house.pin(&one, Some(pin.name.as_str()));
     house.fleet.settle_policy(&pin).unwrap();
     assert_eq!(house.told(&two).as_deref(), Some("policy-night.v2.json"));
-    assert_eq!((state(), house.fleet.inner.database.policy_pin(&one).unwrap()), (DraftState::Released, None));
+    assert_eq!((state(), house.fleet.inner.database.pin(&one).unwrap().policy), (DraftState::Released, None));
     assert_eq!(house.fleet.policy_in_force().unwrap().unwrap().version, 2);
     let board = house.fleet.policy_board().unwrap();
     let in_force: BTreeMap<&str, bool> = board.released.iter().map(|one| (one.target.as_str(), one.in_force)).collect();

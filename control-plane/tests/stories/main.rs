@@ -12,6 +12,7 @@ mod mosquitto;
 mod neighbours;
 mod renewal;
 mod revocation;
+mod rollout;
 mod site;
 mod strangers;
 mod wills;
