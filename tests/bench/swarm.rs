@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use futures_util::{StreamExt, stream};
-use outpost_sync::{Identity, LinkHandle, SyncDatabase};
+use outpost_sync::{BackOff, Identity, LinkHandle, SyncDatabase};
 use outpost_tests::centre::Centre;
 use outpost_tests::simulated::{self, Heard};
 use outpost_tests::usage::{Usage, may_open};
@@ -168,7 +168,7 @@ fn start(
     let (mut place, name) = (Some(place), identity.device().clone());
     // If nobody hears it, the count tells.
     let complain = move |what: &str| drop(writeln!(std::io::stderr(), "{name}: {what}"));
-    simulated::start(identity, database, move |heard| match heard {
+    simulated::start(identity, database, BackOff::default(), move |heard| match heard {
         Heard::Up => {
             tally.connected.fetch_add(1, Ordering::Relaxed);
             drop(place.take());

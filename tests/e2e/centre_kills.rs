@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use outpost_contract::Sha256;
-use outpost_sync::SyncDatabase;
+use outpost_sync::{BackOff, SyncDatabase};
 use outpost_tests::centre::{Api, Centre};
 use outpost_tests::process::eventually;
 use outpost_tests::simulated::{self, Heard};
@@ -20,6 +20,9 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// No connection lives long enough to be called stable: with the usual waits, devices would stay away for minutes.
+const SOON: BackOff = BackOff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
 
 const DEVICES: usize = 6;
 
@@ -70,7 +73,7 @@ async fn a_control_plane_that_dies_under_load_loses_nothing_and_does_nothing_twi
         let (name, seen) = (identity.device().to_string(), Arc::new(Mutex::new(Seen::default())));
         let hearing = Arc::clone(&seen);
         let hear = move |heard| hearing.lock().unwrap_or_else(PoisonError::into_inner).hear(heard);
-        links.push(simulated::start(identity, &SyncDatabase::open(&home)?, hear)?);
+        links.push(simulated::start(identity, &SyncDatabase::open(&home)?, SOON, hear)?);
         devices.insert(name, (seen, Arc::new(Mutex::new(Known::default()))));
     }
 

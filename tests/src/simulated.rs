@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 use outpost_contract::{Activity, LinkHealth, Reported, Sha256};
 use outpost_disk::Clock;
-use outpost_sync::{Identity, Link, LinkConfig, LinkEvent, LinkHandle, SyncDatabase};
+use outpost_sync::{BackOff, Identity, Link, LinkConfig, LinkEvent, LinkHandle, SyncDatabase};
 use outpost_trust::desired::{Acceptance, accept};
 use tokio::sync::mpsc;
 
@@ -28,16 +28,17 @@ pub enum Heard {
     Stored(u64),
 }
 
-/// Starts a device, which tells `hear` of all that happens to it until the link is stopped.
+/// Starts a device, which waits between connections as `back_off` says and tells `hear` of all that happens to it until the link is stopped.
 ///
 /// # Errors
 /// If the link cannot be started.
 pub fn start(
     identity: Identity,
     database: &SyncDatabase,
+    back_off: BackOff,
     mut hear: impl FnMut(Heard) + Send + 'static,
 ) -> Result<LinkHandle> {
-    let config = LinkConfig::new("simulated".parse()?, env!("CARGO_PKG_VERSION"));
+    let config = LinkConfig { back_off, ..LinkConfig::new("simulated".parse()?, env!("CARGO_PKG_VERSION")) };
     let (link, mut events) = Link::start(&identity, config, database, &Clock::system())?;
     let mut device = Device { identity, link: link.clone(), newest: None, sequence: 0 };
     tokio::spawn(async move { device.run(&mut events, &mut hear).await });
