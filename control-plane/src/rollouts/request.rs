@@ -276,4 +276,13 @@ mod tests {
         let again: RolloutRequest = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
         assert_eq!(again, request);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_time_of_the_day_or_refused(text in "[0-9:]{0,7}|\\PC{0,20}") {
+            if let Ok(minute) = minute(&text) {
+                proptest::prop_assert!(minute < 24 * 60, "{text}");
+            }
+        }
+    }
 }
