@@ -216,6 +216,21 @@ fn where_two_must_stand_behind_a_policy_there_is_no_way_past_the_desk() {
 }
 
 #[test]
+fn what_was_prepared_before_there_were_two_people_needs_the_second_one_too() {
+    let house = House::new(None);
+    let request = crate::ReleaseRequest { policy: Some(Bundle::default_bundle().to_bytes()), ..Default::default() };
+    let mut prepared = house.fleet.prepare(request).unwrap();
+    prepared.sign(&house.keys.targets).unwrap();
+    for name in ["ada", "bo"] {
+        house.fleet.add_person(name, &["administrator".to_owned()]).unwrap();
+    }
+    let refused = house.fleet.publish(prepared.clone());
+    assert!(matches!(refused, Err(FleetError::Desk(DeskError::NoDraft))), "{refused:?}");
+    house.fleet.disable_person("bo", true).unwrap();
+    house.fleet.publish(prepared).unwrap();
+}
+
+#[test]
 fn faulty_old_and_unsealed_drafts_are_not_released() {
     let house = House::new(Some(false));
     house.save("ada", "first", &files(1).with("cases.toml", "").unwrap());
