@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
 use crate::people::People;
 use crate::renewal::Nonces;
+use crate::signals::Throttle;
 use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
 
@@ -266,6 +267,7 @@ pub(crate) struct Inner {
     pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
     pub(crate) metrics: Metrics,
+    pub(crate) throttle: Throttle,
     pub(crate) people: People,
     /// Places for downloads over HTTPS.
     pub(crate) downloads: Downloads,
@@ -340,6 +342,7 @@ impl Fleet {
             audit: Keeper::open(dir, &config.tenant)?,
             attempts: Attempts::default(),
             metrics: Metrics::default(),
+            throttle: Throttle::default(),
             people: People::open(dir, database.clone(), config.tenant.as_str())?,
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
