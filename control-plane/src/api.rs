@@ -12,6 +12,7 @@ mod identity;
 mod inventory;
 mod people;
 mod renew;
+mod rollouts;
 mod tokens;
 
 use std::sync::atomic::Ordering;
@@ -69,6 +70,14 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .route("/v1/groups/{group}", get(inventory::group).delete(inventory::remove_group))
         .route("/v1/selectors/preview", get(inventory::preview))
         .route("/v1/what-if", post(inventory::what_if))
+        .route("/v1/rollouts", get(rollouts::list).post(rollouts::start))
+        .route("/v1/rollouts/{rollout}", get(rollouts::show))
+        .route("/v1/rollouts/{rollout}/devices", get(rollouts::devices))
+        .route("/v1/rollouts/{rollout}/approve", post(rollouts::approve))
+        .route("/v1/rollouts/{rollout}/pause", post(rollouts::pause))
+        .route("/v1/rollouts/{rollout}/resume", post(rollouts::resume))
+        .route("/v1/rollouts/{rollout}/abort", post(rollouts::abort))
+        .route("/v1/rollouts/{rollout}/retry", post(rollouts::retry))
         .route("/v1/catalogue", get(catalogue))
         .route("/v1/blobs/{blake3}", get(blobs::blob))
         .route("/v1/chunks/{blake3}", get(blobs::chunk))

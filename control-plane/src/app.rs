@@ -21,6 +21,7 @@ use crate::ingest::{Ingest, hand_on_questions};
 use crate::link::{self, LinkOptions};
 use crate::people::keep_record;
 use crate::revocation::RevocationList;
+use crate::rollouts::Driver;
 use crate::shares::Shares;
 use crate::{api, http, tls};
 
@@ -44,6 +45,8 @@ pub struct Running {
     http: JoinHandle<()>,
     tasks: JoinSet<()>,
     connections: watch::Receiver<u64>,
+    /// By which name it leads rollouts, if it does.
+    leads_as: String,
     /// Held as long as this server runs.
     _lock: std::fs::File,
 }
@@ -121,6 +124,9 @@ impl ControlPlane {
         };
         tasks.spawn(director.run());
         tasks.spawn(keep_record(fleet.clone()));
+        let driver = Driver::new(fleet.clone())?;
+        let leads_as = driver.holder().to_owned();
+        tasks.spawn(driver.run());
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.
         let (sender, heard) = link::start(options(BULK_SUFFIX, &["blob/req"]), stop.clone());
@@ -135,7 +141,7 @@ impl ControlPlane {
         let http = tokio::spawn(http::serve(listener, server_tls, router, stop.clone()));
         let mqtt = format!("{}:{}", reached_at.0, reached_at.1);
         tracing::info!(http = %http_address, mqtt, "the control plane is up");
-        Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, _lock: lock })
+        Ok(Running { fleet, http_address, broker, stop, http, tasks, connections: connected, leads_as, _lock: lock })
     }
 }
 
@@ -219,9 +225,12 @@ impl Running {
         if let Some(broker) = self.broker.take().and_then(Arc::into_inner) {
             broker.stop().await;
         }
-        let fleet = self.fleet.clone();
-        let offline = fleet.run(|fleet| fleet.inner.database.all_offline()).await;
-        if let Err(error) = offline {
+        let (fleet, leads_as) = (self.fleet.clone(), self.leads_as.clone());
+        let left = fleet.run(move |fleet| {
+            Driver::release(&fleet.inner.database, &leads_as)?;
+            Ok::<_, FleetError>(fleet.inner.database.all_offline()?)
+        });
+        if let Err(error) = left.await {
             tracing::warn!(%error, "presence could not be noted");
         }
         tracing::info!("the control plane is down");

@@ -1,6 +1,7 @@
 //! The command line, in the order in which an admin meets it.
 
 mod inventory;
+mod rollout;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
+pub(crate) use rollout::{Rollout, Start, WhenItFails};
 
 /// Enrols devices, signs what they should run, keeps what they report.
 #[derive(Debug, Parser)]
@@ -57,6 +59,9 @@ pub(crate) enum Command {
     #[command(after_help = "Asks each device's planner with what its machine measured last; nothing is sent.\n\n\
                       Example: outpost-control plan --model qwen3-0.6b --context 8192 --tokens-per-second 8")]
     Plan(Plan),
+    /// Rollouts: a change that reaches the fleet wave by wave, and goes back by itself where it does not do well
+    #[command(subcommand, after_help = "Example: outpost-control rollout start march --model outpost-demo")]
+    Rollout(Rollout),
     /// Audit logs of the devices: mirrors, cosignatures, evidence
     #[command(subcommand, after_help = "Example: outpost-control audit ls")]
     Audit(Audit),

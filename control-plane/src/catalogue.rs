@@ -22,7 +22,7 @@ use crate::tokens::Issuer;
 const AUTHORITY_TARGET: &str = "authority.json";
 
 /// Name of the policy bundle's target.
-const POLICY_TARGET: &str = "policy.json";
+pub(crate) const POLICY_TARGET: &str = "policy.json";
 
 /// Snapshot and timestamp are signed again after this long, seconds: well before the 30 days that they are good for.
 const REFRESH_AFTER_S: i64 = 7 * 24 * 60 * 60;

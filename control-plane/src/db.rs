@@ -12,8 +12,10 @@ mod facts;
 mod homes;
 mod inventory;
 mod invitations;
+mod leases;
 mod people;
 mod reports;
+mod rollouts;
 mod sites;
 mod touched;
 
@@ -44,6 +46,7 @@ pub(crate) use invitations::Page;
 pub use invitations::{AllowedKey, OpenCode};
 pub use people::{ApiToken, Person, Session};
 pub(crate) use reports::Contact;
+pub(crate) use rollouts::{Pin, StoredMember, StoredRollout};
 pub(crate) use touched::Touched;
 
 /// How long a write of another process (the command line beside the server) is waited for.

@@ -115,6 +115,18 @@ pub enum FleetError {
     /// There is no such group.
     #[error("there is no group `{}`; `outpost-control group ls` shows those that are", .0.escape_debug())]
     UnknownGroup(String),
+    /// What was asked of a rollout cannot be done.
+    #[error(transparent)]
+    Rollout(#[from] outpost_rollout::Refusal),
+    /// There is no such rollout.
+    #[error("there is no rollout `{}`; `outpost-control rollout ls` shows those that are", .0.escape_debug())]
+    UnknownRollout(String),
+    /// A rollout is written wrongly.
+    #[error("{0}")]
+    RolloutRequest(String),
+    /// Somebody else wrote the rollout in the same moment.
+    #[error("the rollout `{0}` changed in this moment; try again")]
+    RolloutBusy(String),
     /// A label, a group or a question that cannot be.
     #[error("{0}")]
     Inventory(String),
@@ -447,7 +459,16 @@ impl Fleet {
     /// # Errors
     /// [`FleetError::UnknownDevice`] if it is not there or was revoked before.
     pub fn revoke(&self, device: &DeviceId) -> Result<(), FleetError> {
-        if !self.inner.database.revoke(device, self.now_s())? {
+        let database = &self.inner.database;
+        let revoked = database.together(|| {
+            let revoked = database.revoke(device, self.now_s())?;
+            if revoked {
+                database.depart(device, "")?;
+                database.unpin(device)?;
+            }
+            Ok::<_, DbError>(revoked)
+        })?;
+        if !revoked {
             return Err(FleetError::UnknownDevice(device.clone()));
         }
         self.touch();

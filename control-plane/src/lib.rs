@@ -34,6 +34,7 @@ mod neighbours;
 mod people;
 mod renewal;
 mod revocation;
+mod rollouts;
 mod shares;
 mod signing;
 mod tls;
@@ -60,8 +61,12 @@ pub use inventory::{
 };
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use mosquitto::MosquittoFiles;
+pub use outpost_rollout::{Gates, OnFailure};
 pub use outpost_selector::Selector;
 pub use people::OwnRecord;
+pub use rollouts::{
+    DEFAULT_WAVES, MemberView, NoticeView, RolloutRequest, RolloutView, WaveRequest, WaveView, WindowRequest, picture,
+};
 pub use shares::Rates;
 pub use tls::TlsError;
 pub use tokens::{Claims, MOST_TOKEN_S, TokenError};

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
+pub(crate) use approvals::Approvable;
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, SESSION_S, Typed};

@@ -1,10 +1,11 @@
 //! Signing what devices should run: for one or for all of them, in one transaction, with the catalogue read once.
 
 use outpost_contract::{
-    BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetPin,
+    BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName, TargetPin,
 };
 
-use crate::db::{Assignment, StoredTarget};
+use crate::catalogue::POLICY_TARGET;
+use crate::db::{Assignment, Pin, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 
 const DAY_S: i64 = 24 * 60 * 60;
@@ -17,7 +18,7 @@ const MOST_OVERTAKEN: u64 = 1 << 33;
 const BATCH: usize = 500;
 
 /// What the desired states of a batch have in common.
-struct Signer<'a> {
+pub(crate) struct Signer<'a> {
     fleet: &'a Fleet,
     catalogue: BlobRef,
     targets: Vec<StoredTarget>,
@@ -28,6 +29,7 @@ impl Signer<'_> {
     fn sign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
         let inner = &self.fleet.inner;
         let model = assignment.model.as_ref().map(|model| self.model(model, assignment.minimum_context_tokens));
+        let Pin { rollout, policy } = inner.database.pin(device)?;
         let issued_at_s = self.fleet.now_s();
         let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
         let desired = Desired {
@@ -39,8 +41,8 @@ impl Signer<'_> {
             not_after_s,
             catalogue: self.catalogue.clone(),
             model: model.transpose()?,
-            policy: self.targets.iter().find(|target| matches!(target.kind, TargetKind::Policy(_))).map(pin),
-            rollout: None,
+            policy: self.policy(policy.as_ref()),
+            rollout,
         };
         // A thief of the director key, or a database from a backup, may have left the device ahead of us.
         let reported = inner.database.device(device)?.and_then(|summary| summary.reported);
@@ -50,6 +52,14 @@ impl Signer<'_> {
             let desired = Desired { version, ..desired };
             Ok(outpost_trust::desired::sign(&desired, &inner.keys.directors())?.to_bytes())
         })
+    }
+
+    /// The policy that all have, or the one of that name. One that the catalogue does not list any more stays in force as it is.
+    fn policy(&self, name: Option<&TargetName>) -> Option<TargetPin> {
+        let name = name.map_or(POLICY_TARGET, TargetName::as_str);
+        let is_it =
+            |target: &&StoredTarget| target.name.as_str() == name && matches!(target.kind, TargetKind::Policy(_));
+        self.targets.iter().find(is_it).map(pin)
     }
 
     fn model(&self, model: &ModelId, minimum_context_tokens: u32) -> Result<DesiredModel, FleetError> {
@@ -95,6 +105,12 @@ impl Fleet {
                 if !database.is_admitted(device)? {
                     return Err(FleetError::UnknownDevice(device.clone()));
                 }
+                // Whoever assigns it something takes it from its rollout.
+                database.depart(device, "an operator's assignment")?;
+                let pin = database.pin(device)?;
+                if pin.rollout.is_some() {
+                    database.keep_pin(device, &Pin { rollout: None, ..pin })?;
+                }
                 let version = signer.sign(device, assignment)?;
                 database.assign(device, assignment)?;
                 Ok(version)
@@ -103,6 +119,31 @@ impl Fleet {
         })?;
         self.touch();
         Ok(versions)
+    }
+
+    /// Assigns to one device what its rollout orders, as a part of the caller's transaction; the first order of that makes the
+    /// signer. Returns the version.
+    pub(crate) fn order<'a>(
+        &'a self,
+        signer: &mut Option<Signer<'a>>,
+        device: &DeviceId,
+        assignment: &Assignment,
+        pin: &Pin,
+    ) -> Result<u64, FleetError> {
+        let database = &self.inner.database;
+        database.together(|| {
+            if !database.is_admitted(device)? {
+                return Err(FleetError::UnknownDevice(device.clone()));
+            }
+            let signer = match signer {
+                Some(signer) => signer,
+                None => signer.insert(self.signer()?),
+            };
+            database.keep_pin(device, pin)?;
+            let version = signer.sign(device, assignment)?;
+            database.assign(device, assignment)?;
+            Ok(version)
+        })
     }
 
     /// Signs anew for every device that has an assignment: the catalogue has changed.
@@ -158,7 +199,7 @@ impl Fleet {
     }
 }
 
-fn pin(target: &StoredTarget) -> TargetPin {
+pub(crate) fn pin(target: &StoredTarget) -> TargetPin {
     TargetPin {
         name: target.name.clone(),
         length: target.bytes.len() as u64,

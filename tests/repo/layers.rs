@@ -123,6 +123,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "outpost-contract",
             "outpost-planner",
             "outpost-policies",
+            "outpost-rollout",
             "outpost-selector",
             "outpost-trust",
         ],

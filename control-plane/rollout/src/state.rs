@@ -157,6 +157,24 @@ pub enum Failure {
 }
 
 impl Status {
+    /// Its name, as it is spelled when it is written down.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Assigned { .. } => "assigned",
+            Self::Succeeded => "succeeded",
+            Self::Failed(_) => "failed",
+            Self::RollingBack { .. } => "rolling_back",
+            Self::RolledBack => "rolled_back",
+            Self::NotRolledBack(_) => "not_rolled_back",
+            Self::Untouched => "untouched",
+            Self::LeftUnderway => "left_underway",
+            Self::Superseded { .. } => "superseded",
+            Self::Revoked => "revoked",
+        }
+    }
+
     /// Nothing is awaited of the device.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -195,6 +213,38 @@ impl State {
             last_now_s: None,
             orders: 0,
         })
+    }
+
+    /// The same without its devices, for whoever writes those down one by one.
+    #[must_use]
+    pub fn without_devices(&self) -> Self {
+        Self {
+            spec: self.spec.clone(),
+            phase: self.phase.clone(),
+            waves: self.waves.clone(),
+            devices: BTreeMap::new(),
+            elapsed_s: self.elapsed_s,
+            last_now_s: self.last_now_s,
+            orders: self.orders,
+        }
+    }
+
+    /// The whole again, with the devices that were written down apart.
+    #[must_use]
+    pub fn with_devices(self, devices: BTreeMap<DeviceId, Device>) -> Self {
+        Self { devices, ..self }
+    }
+
+    /// Seconds that were seen to pass since the first step: what the times of waves and devices count in.
+    #[must_use]
+    pub fn elapsed_s(&self) -> u64 {
+        self.elapsed_s
+    }
+
+    /// When it last heard anything, seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn last_now_s(&self) -> Option<i64> {
+        self.last_now_s
     }
 
     /// What it was asked to do.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use outpost_rollout::Refusal;
 use serde_json::json;
 
 use crate::fleet::FleetError;
@@ -92,6 +93,10 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::Person(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         FleetError::UnknownPerson(_) => (StatusCode::NOT_FOUND, "unknown_person"),
         FleetError::NoRequest(_) => (StatusCode::NOT_FOUND, "unknown_request"),
+        FleetError::UnknownRollout(_) => (StatusCode::NOT_FOUND, "unknown_rollout"),
+        FleetError::RolloutRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+        FleetError::RolloutBusy(_) => (StatusCode::CONFLICT, "busy"),
+        FleetError::Rollout(refusal) => of_rollout(refusal),
         FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
         FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),
         FleetError::Groups(_) | FleetError::Inventory(_) => (StatusCode::BAD_REQUEST, "bad_request"),
@@ -108,4 +113,17 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         }
     };
     (status, code, error.to_string())
+}
+
+/// What a rollout refuses: the order cannot be carried out at all, or not now.
+fn of_rollout(refusal: &Refusal) -> (StatusCode, &'static str) {
+    let status = match refusal {
+        Refusal::InvalidSpec { .. } | Refusal::NoDevices | Refusal::EmptyWave { .. } | Refusal::Nameless => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
+        Refusal::AuthorMayNotApprove { .. } => StatusCode::FORBIDDEN,
+        _ => StatusCode::CONFLICT,
+    };
+    (status, refusal.code())
 }

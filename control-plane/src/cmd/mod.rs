@@ -15,6 +15,7 @@ mod on_record;
 mod page;
 mod passphrase;
 mod person;
+mod rollout;
 mod serve;
 mod setup;
 mod token;
@@ -55,6 +56,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Device(command) => device::run(config()?, command, json),
         Command::Group(command) => inventory::group(config()?, command, json),
         Command::Plan(command) => inventory::plan(config()?, command, json),
+        Command::Rollout(command) => rollout::run(config()?, command, json).await,
         Command::Audit(command) => audit::run(config()?, command, json),
         Command::Bundle(command) => bundle::run(config()?, command, json),
         Command::Backup(command) => backup::run(config, given, command, json),

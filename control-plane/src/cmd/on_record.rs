@@ -4,13 +4,20 @@ use anyhow::{Context, Result};
 use outpost_control::Config;
 
 use super::open;
-use crate::args::{Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Token, User};
+use crate::args::{
+    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, OwnAudit, Person, Rollout, Token, User,
+};
 
 /// Records that this account of the machine is about to do it.
 pub(super) fn record(config: Config, act: &str, subject: &str) -> Result<()> {
-    let uid = rustix::process::getuid().as_raw();
-    let user = account(uid).unwrap_or_else(|| uid.to_string());
+    let user = user();
     open(config)?.record_local(&user, act, subject).context("what cannot be recorded is not done")
+}
+
+/// Whose account of this machine this is.
+pub(super) fn user() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    account(uid).unwrap_or_else(|| uid.to_string())
 }
 
 /// The account's name; `$USER` says what somebody likes it to.
@@ -38,6 +45,11 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Backup(Backup::Create { .. }) => plain("administer", "backup create"),
         Command::Group(Group::Create { name, .. } | Group::Rm { name }) => plain("assign", name),
         Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,
+        // Approving is on record with its verdict.
+        Command::Rollout(
+            Rollout::Ls { .. } | Rollout::Show { .. } | Rollout::Watch { .. } | Rollout::Approve { .. },
+        ) => None,
+        Command::Rollout(rollout) => plain("rollout", rollout.name()),
         Command::User(User::Token { name, .. }) => plain("issue_token", name),
         Command::Person(person) => of_person(person),
         Command::Token(Token::Create { name, .. } | Token::Revoke { name }) => plain("administer", name),

@@ -48,10 +48,12 @@ pub(super) enum Notice {
     Labelled,
     GroupKept,
     GroupRemoved,
+    RolloutStarted,
+    RolloutSteered,
 }
 
 impl Notice {
-    const ALL: [(Self, &'static str, &'static str); 9] = [
+    const ALL: &[(Self, &'static str, &'static str)] = &[
         (Self::Commanded, "commanded", "The command was signed; its answer appears below."),
         (Self::Assigned, "assigned", "The assignment was signed for the device."),
         (Self::Placed, "placed", "The device's site was changed."),
@@ -61,6 +63,8 @@ impl Notice {
         (Self::Labelled, "labelled", "The device's labels were changed."),
         (Self::GroupKept, "group-kept", "The group was kept."),
         (Self::GroupRemoved, "group-removed", "The group was removed; its devices stay as they are."),
+        (Self::RolloutStarted, "started", "The rollout was started."),
+        (Self::RolloutSteered, "steered", "It was done; the waves show what follows."),
     ];
 
     pub(super) fn name(self) -> &'static str {

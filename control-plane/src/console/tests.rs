@@ -149,7 +149,9 @@ const PAGES: [&str; 15] = [
     "/console/people",
 ];
 
-const FORMS: [&str; 11] = [
+const FORMS: [&str; 13] = [
+    "/console/rollouts",
+    "/console/rollouts/x/pause",
     "/console/devices/till-1/command",
     "/console/devices/till-1/assignment",
     "/console/devices/till-1/site",
@@ -371,6 +373,9 @@ async fn forms_do_what_they_say_and_nothing_when_they_cannot_be_read() {
         ("/console/enrol/accept", "fingerprint=x&device=till-3"),
         ("/console/enrol/reject", "fingerprint=%00"),
         ("/console/theme", "x=y"),
+        ("/console/rollouts", "name=a"),
+        ("/console/rollouts/a/pause", ""),
+        ("/console/rollouts/a/explode", ""),
     ] {
         let refused = console.post(path, form).await;
         assert!(refused.status().is_client_error(), "{path}: {}", refused.status());
@@ -419,6 +424,7 @@ fn rollouts_are_drawn_wave_by_wave_whatever_they_are_called() {
         done,
         under_way: 2,
         failed,
+        back: 0,
         waiting: 6,
     };
     let rollout = rollouts::RolloutView {
@@ -429,15 +435,18 @@ fn rollouts_are_drawn_wave_by_wave_whatever_they_are_called() {
         reason: Some(HOSTILE.into()),
         began_s: NOW_S,
         waves: vec![wave("canary", 2, 0), wave(HOSTILE, 1, 1)],
+        acts: vec![("approve", "Approve the next wave"), ("abort", "Abort and roll back")],
+        failures: vec![(HOSTILE.into(), HOSTILE.into())],
+        notices: vec![(NOW_S, HOSTILE.into())],
     };
     let viewer = viewer();
     let list = rollouts::render_list(std::slice::from_ref(&rollout));
     check("rollouts", &layout::page(&viewer, "Rollouts", Section::Rollouts, list).0);
-    let one = rollouts::render(&rollout).into_string();
+    let one = rollouts::render(&rollout, &viewer).into_string();
     // Two of ten are done, two under way: the second part begins where the first ends.
     assert!(one.contains(r#"<rect class="good" x="0.0" y="0" width="200.0" height="28"></rect>"#), "{one}");
     assert!(one.contains(r#"<rect class="accent" x="200.0" y="0" width="200.0" height="28"></rect>"#), "{one}");
-    check("rollout", &layout::page(&viewer, HOSTILE, Section::Rollouts, rollouts::render(&rollout)).0);
+    check("rollout", &layout::page(&viewer, HOSTILE, Section::Rollouts, rollouts::render(&rollout, &viewer)).0);
 }
 
 #[test]

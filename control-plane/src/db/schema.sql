@@ -166,3 +166,34 @@ CREATE TABLE IF NOT EXISTS facts (
 
 -- What the machine of each device can give, as it last said: what-if asks the planner with it.
 CREATE TABLE IF NOT EXISTS measurements (device TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Staged changes. `document` is the state of the machine without its devices; the revision goes up whenever it is written.
+CREATE TABLE IF NOT EXISTS rollouts (
+    name TEXT PRIMARY KEY, created_s INTEGER NOT NULL, is_active INTEGER NOT NULL, state TEXT NOT NULL,
+    revision INTEGER NOT NULL, request TEXT NOT NULL, document TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rollouts_by_age ON rollouts (created_s, name);
+
+-- Their devices, each a row: a report rewrites one. `heard` is the place of the newest report that counted, `version` the desired
+-- state that carried the last order.
+CREATE TABLE IF NOT EXISTS rollout_devices (
+    device TEXT NOT NULL, name TEXT NOT NULL, wave INTEGER NOT NULL, status TEXT NOT NULL, is_held INTEGER NOT NULL,
+    heard INTEGER NOT NULL, version INTEGER NOT NULL, document TEXT NOT NULL, PRIMARY KEY (name, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rollout_devices_by_device ON rollout_devices (device);
+
+-- What happened in each, the newest.
+CREATE TABLE IF NOT EXISTS rollout_notices (
+    name TEXT NOT NULL, number INTEGER NOT NULL, at_s INTEGER NOT NULL, document TEXT NOT NULL, PRIMARY KEY (name, number)
+) STRICT, WITHOUT ROWID;
+
+-- Devices that left the rollout that held them, until it has heard so: what rules them now, empty if they were revoked.
+CREATE TABLE IF NOT EXISTS rollout_departures (device TEXT PRIMARY KEY, by_whom TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- What the desired state of a device says besides its assignment: the rollout that asked, the policy's target in the catalogue.
+CREATE TABLE IF NOT EXISTS pins (device TEXT PRIMARY KEY, rollout TEXT, policy TEXT) STRICT, WITHOUT ROWID;
+
+-- Who does what only one of several servers may do, until when.
+CREATE TABLE IF NOT EXISTS leases (
+    name TEXT PRIMARY KEY, holder TEXT NOT NULL, term INTEGER NOT NULL, until_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

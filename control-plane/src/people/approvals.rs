@@ -5,7 +5,6 @@ use crate::fleet::{Fleet, FleetError};
 
 /// What is approved.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "rollouts and policies ask for it")]
 pub(crate) struct Approvable<'a> {
     /// `rollout` or `policy`.
     pub(crate) kind: &'a str,
@@ -17,7 +16,6 @@ pub(crate) struct Approvable<'a> {
     pub(crate) author: &'a str,
 }
 
-#[allow(dead_code, reason = "rollouts and policies ask for it")]
 impl Fleet {
     /// `actor` approves it; on record, and once however often.
     ///
@@ -36,6 +34,7 @@ impl Fleet {
     }
 
     /// Who approved exactly this, and when (seconds), oldest first; never its author.
+    #[allow(dead_code, reason = "policies ask for it")]
     pub(crate) fn approvals(&self, what: Approvable<'_>) -> Result<Vec<(String, i64)>, FleetError> {
         let mut approvals = self.inner.database.approvals(what.kind, what.subject, what.digest)?;
         approvals.retain(|(person, _)| person != what.author);

@@ -11,6 +11,7 @@ mod mosquitto;
 mod neighbours;
 mod renewal;
 mod revocation;
+mod rollout;
 mod site;
 mod strangers;
 mod wills;
