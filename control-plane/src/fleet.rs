@@ -429,7 +429,6 @@ impl Fleet {
             index: Index::open(&database),
             people: People::open(dir, database.clone(), config.tenant.as_str(), &replica)?,
             throttle: Throttle::default(),
-            people: People::open(dir, database.clone(), config.tenant.as_str())?,
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
             nonces,
