@@ -244,7 +244,7 @@ fn minute(text: &str) -> Result<u16, FleetError> {
     let read = || {
         let (hours, minutes) = text.split_once(':')?;
         let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
-        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        (hours < 24 && minutes < 60).then(|| hours * 60 + minutes)
     };
     read().ok_or_else(|| wrong(format!("`{}` is no time of the day: write `22:30`", clean(text, 20))))
 }
