@@ -52,6 +52,7 @@ fn variant(dir: &std::path::Path, name: &str) -> Variant {
         weight_bytes: bytes,
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
+        origin: None,
     };
     Variant { path, target: None, facts, cuts: Vec::new() }
 }
@@ -176,7 +177,7 @@ impl House {
         let mut dump = Vec::new();
         for sql in tables {
             let read = |connection: &crate::db::sql::Connection| {
-                let mut statement = connection.prepare(sql)?;
+                let mut statement = connection.prepare_cached(sql)?;
                 let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
                 Ok(rows.collect::<Result<Vec<_>, _>>()?)
             };
@@ -496,7 +497,7 @@ fn one_report_rewrites_one_device_and_a_look_at_nothing_new_writes_nothing() {
     );
     let written = |house: &House| {
         let read = |connection: &crate::db::sql::Connection| {
-            let mut statement = connection.prepare("SELECT what FROM written")?;
+            let mut statement = connection.prepare_cached("SELECT what FROM written")?;
             let rows = statement.query_map(params![], |row| row.get::<_, String>(0))?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?)
         };
@@ -529,7 +530,7 @@ fn ten_thousand_devices_are_driven_in_milliseconds() {
     let names: Vec<String> = (0..DEVICES).map(|number| format!("box-{number:05}")).collect();
     let devices: Vec<DeviceId> = names.iter().map(|name| id(name)).collect();
     let sql = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, 1, x'00', '', '')";
-    let enter = |connection: &rusqlite::Connection| {
+    let enter = |connection: &crate::db::sql::Connection| {
         names.iter().try_for_each(|name| connection.execute(sql, [name]).map(|_| ()).map_err(Into::into))
     };
     house.fleet.inner.database.write(enter).unwrap();
