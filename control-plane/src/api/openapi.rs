@@ -3,6 +3,7 @@
 //! The description is built beside the handlers. Tests hold it to them: every route that is listed is described and nothing else
 //! is, and what is answered has the form that is promised.
 
+mod decisions;
 mod devices;
 mod enrolment;
 mod errors;
@@ -11,6 +12,7 @@ mod inventory;
 mod operation;
 mod people;
 mod schema;
+mod watching;
 
 use std::sync::LazyLock;
 
@@ -52,6 +54,8 @@ fn operations() -> Vec<Described> {
         devices::operations(),
         inventory::operations(),
         people::operations(),
+        decisions::operations(),
+        watching::operations(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -99,6 +103,8 @@ fn components() -> Components {
         devices::describe,
         inventory::describe,
         people::describe,
+        decisions::describe,
+        watching::describe,
     ] {
         components = describe(components);
     }

@@ -88,7 +88,8 @@ impl Described {
 
     fn names(mut self, name: &str) -> Self {
         let form = match name {
-            "device" | "group" => super::schema::device(),
+            "device" | "group" | "rollout" => super::schema::device(),
+            "number" => super::schema::count(),
             "fingerprint" => super::schema::fingerprint(),
             "id" if self.path.contains("/commands/") => super::schema::command_id(),
             "id" if self.path.contains("/enrolment/") || self.path.contains("/sessions/") => super::schema::digest(),
@@ -146,6 +147,14 @@ impl Described {
     /// Takes a JSON object, which has a name among the components.
     pub(super) fn takes(self, name: &str) -> Self {
         self.takes_as(JSON, named(name))
+    }
+
+    /// Takes the same, or nothing.
+    pub(super) fn takes_at_will(mut self, name: &str) -> Self {
+        let content = ContentBuilder::new().schema(Some(named(name))).build();
+        let body = RequestBodyBuilder::new().content(JSON, content).required(Some(Required::False)).build();
+        self.operation = self.operation.request_body(Some(body));
+        self.may(&OF_BODIES)
     }
 
     /// Takes a body of another type.
