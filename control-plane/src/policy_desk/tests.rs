@@ -329,6 +329,20 @@ fn a_staged_policy_reaches_only_who_is_pinned_to_it_until_it_is_settled_or_overt
 }
 
 #[test]
+fn a_staged_policy_that_is_published_for_all_is_everybodys() {
+    let house = House::new(Some(false));
+    house.release_default();
+    let (one, two) = (house.device("till-1"), house.device("till-2"));
+    house.save("ada", "night", &with_rule(2, NO_DRAINING));
+    let staged = house.publish("night", true).unwrap();
+    house.pin(&one, Some(staged.target.as_str()));
+    house.publish("night", false).unwrap();
+    assert_eq!([house.told(&one), house.told(&two)].map(Option::unwrap), ["policy.json", "policy.json"]);
+    assert_eq!(house.fleet.policy_in_force().unwrap().unwrap().version, 2);
+    assert_eq!(house.fleet.policy_draft("night").unwrap().summary.state, DraftState::Released);
+}
+
+#[test]
 fn policies_that_nobody_is_told_of_do_not_pile_up_in_the_catalogue() {
     let house = House::new(Some(false));
     house.release_default();
