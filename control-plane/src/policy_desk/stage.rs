@@ -34,6 +34,14 @@ impl Fleet {
     /// # Errors
     /// [`DeskError::NoTarget`] if the catalogue does not hold exactly that.
     pub fn settle_policy(&self, policy: &TargetPin) -> Result<(), FleetError> {
+        self.adopt_policy(policy)?;
+        self.sign_all()?;
+        self.touch();
+        Ok(())
+    }
+
+    /// The same without telling anybody, for whom every device that is there is told of it already.
+    pub(crate) fn adopt_policy(&self, policy: &TargetPin) -> Result<(), FleetError> {
         let targets = self.inner.database.targets()?;
         let mut policies = targets.iter().filter(|target| matches!(target.kind, TargetKind::Policy(_)));
         if !policies.any(|target| pin(target) == *policy) {
@@ -42,11 +50,7 @@ impl Fleet {
         let database = &self.inner.database;
         database.together(|| {
             database.set(POLICY_DEFAULT, policy.name.as_str().as_bytes())?;
-            database.unpin_policies(Some(&policy.name))?;
-            Ok::<_, FleetError>(())
-        })?;
-        self.sign_all()?;
-        self.touch();
-        Ok(())
+            Ok(database.unpin_policies(Some(&policy.name))?)
+        })
     }
 }

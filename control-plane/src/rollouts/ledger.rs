@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use outpost_contract::{DeviceId, ReasonCode, TargetName};
-use outpost_rollout::{Assignment, Book, Device, Effect, Event, Member, Notice, Outcome, RolloutId, Spec, State};
+use outpost_rollout::{
+    Assignment, Book, Device, Effect, End, Event, Member, Notice, Outcome, Phase, RolloutId, Spec, State,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -227,11 +229,32 @@ impl<'a> Ledger<'a> {
         }
         for id in self.known.kept.keys().cloned().collect::<Vec<_>>() {
             if self.known.book.get(&id).is_none_or(|state| !state.is_active()) {
+                self.settle(&id)?;
                 self.known.book.retire(&id);
                 self.known.kept.remove(&id);
             }
         }
         Ok((self.known, changed))
+    }
+
+    /// A policy that has reached the whole fleet, gate by gate, is the fleet's from then on: who joins later gets it too.
+    fn settle(&self, id: &RolloutId) -> Result<(), FleetError> {
+        let (Some(state), Some(kept)) = (self.known.book.get(id), self.known.kept.get(id)) else { return Ok(()) };
+        let (Phase::Ended(End::Completed), Some(policy)) = (state.phase(), &state.spec().change.policy) else {
+            return Ok(());
+        };
+        let request: RolloutRequest = read("rollout's request", &kept.row.request)?;
+        if request.selector.trim() != "all" {
+            return Ok(());
+        }
+        match self.fleet.adopt_policy(policy) {
+            Err(FleetError::Database(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(rollout = id.0, %error, "the policy does not become the fleet's");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Signs what was ordered. What cannot be signed is heard by its rollout as a refusal, which may order more.

@@ -161,16 +161,7 @@ impl RolloutRequest {
     /// What the machine is asked to do.
     pub(super) fn spec(&self, fleet: &Fleet, author: &str) -> Result<Spec, FleetError> {
         let targets = fleet.inner.database.targets()?;
-        let policy = self.policy.as_ref().map(|name| {
-            let is_it = |target: &&crate::db::StoredTarget| {
-                target.name == *name && matches!(target.kind, TargetKind::Policy(_))
-            };
-            targets.iter().find(is_it).map(pin).ok_or_else(|| {
-                wrong(format!(
-                    "the catalogue has no policy `{name}`; `outpost-control catalogue ls` shows what is there"
-                ))
-            })
-        });
+        let policy = self.policy.as_ref().map(|name| fleet.staged_policy(name.as_str()));
         if let Some(model) = &self.model {
             let is_of_it =
                 |kind: &TargetKind| matches!(kind, TargetKind::Variant(facts) if facts.model.model == *model);

@@ -328,7 +328,7 @@ fn what_cannot_be_carried_out_is_refused_whole() {
     };
     assert!(refused(|asked| asked.name = "../x".into()).contains("no name for a rollout"));
     assert!(refused(|asked| asked.model = Some("none".parse().unwrap())).contains("not in the catalogue"));
-    assert!(refused(|asked| asked.policy = Some("p".parse().unwrap())).contains("has no policy"));
+    assert!(refused(|asked| asked.policy = Some("p".parse().unwrap())).contains("no policy `p`"));
     assert!(refused(|asked| asked.model = None).contains("must name a model"));
     assert!(refused(|asked| asked.selector = "name==".into()).len() > 10);
     assert!(refused(|asked| asked.selector = "name=nobody".into()).contains("for no device"));
