@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Fleet, FleetError};
 use crate::inventory::words::clean;
-use crate::signing::pin;
 
 /// Hundredths of the devices in each wave if nothing is said.
 pub const DEFAULT_WAVES: [u8; 3] = [5, 20, 75];
