@@ -524,7 +524,7 @@ fn one_report_rewrites_one_device_and_a_look_at_nothing_new_writes_nothing() {
 #[test]
 #[ignore = "a measurement: `cargo test -p outpost-control --lib -- --ignored --nocapture ten_thousand`"]
 #[expect(clippy::print_stderr, reason = "a measurement says what it measured")]
-fn ten_thousand_devices_are_driven_in_milliseconds() {
+fn what_ten_thousand_devices_cost() {
     const DEVICES: usize = 10_000;
     let mut house = House::new(&[]);
     let names: Vec<String> = (0..DEVICES).map(|number| format!("box-{number:05}")).collect();
