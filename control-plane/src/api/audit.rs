@@ -1,5 +1,8 @@
 //! `/v1/audit`: how complete the devices' logs are, what was found against them, search over records, the fleet's report.
 
+#[cfg(test)]
+mod tests;
+
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
