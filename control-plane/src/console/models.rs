@@ -329,7 +329,10 @@ mod tests {
         let (status, all) = page(&house, "").await;
         assert!(status == StatusCode::OK && all.contains("6 of 6 variants") && !all.contains("Side by side"), "{all}");
         let (_, some) = page(&house, "?model=alpha&bits=5&licence=apache-2.0&class=Micro").await;
-        assert!(some.contains("1 of 6 variants") && some.contains("alpha.Q4_0") && !some.contains("alpha.Q8_0"), "{some}");
+        assert!(
+            some.contains("1 of 6 variants") && some.contains("alpha.Q4_0") && !some.contains("alpha.Q8_0"),
+            "{some}"
+        );
         assert!(page(&house, "?parameters=1").await.1.contains("No variant is so."));
         let (_, three) = page(&house, "?a=alpha.Q4_0&b=alpha.Q8_0&c=beta.Q4_0").await;
         assert!(three.contains("Side by side") && three.matches("(differs)").count() >= 3, "{three}");

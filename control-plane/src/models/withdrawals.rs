@@ -84,7 +84,9 @@ impl Fleet {
         let named: usize = others.iter().map(|one| one.files.len()).sum();
         if others.len() >= MOST_STATED || named + withdrawal.files.len() > MOST_FILES {
             let why = format!("{MOST_STATED} withdrawals of {MOST_FILES} files can be in force at once");
-            return invalid(format!("{why}; take back what no device has any more, with `outpost-control model restore`"));
+            return invalid(format!(
+                "{why}; take back what no device has any more, with `outpost-control model restore`"
+            ));
         }
         self.inner.database.keep_withdrawal(&withdrawal)?;
         self.sign_all()?;
