@@ -73,7 +73,7 @@ impl Fleet {
         if let Some(model) = &request.model {
             facts.model.model = model.clone();
         }
-        facts.origin = beside.map(|beside| beside.origin);
+        facts.origin = beside.map(|beside| Box::new(beside.origin));
         let named = format!("{}.{}", facts.model.model, facts.quantisation);
         let target = match described.target {
             Some(target) => target,
@@ -291,7 +291,7 @@ mod tests {
         place.fleet.release(&keys, ReleaseRequest { variants, ..ReleaseRequest::default() }).unwrap();
         let listed = place.fleet.targets().unwrap();
         let origins = listed.iter().filter_map(|target| match &target.facts {
-            TargetKind::Variant(facts) => facts.origin.clone(),
+            TargetKind::Variant(facts) => facts.origin.as_deref().cloned(),
             _ => None,
         });
         let origins: Vec<Origin> = origins.collect();

@@ -80,7 +80,7 @@ pub struct VariantFacts {
     pub golden: GoldenPrompts,
     /// Where the file came from; none for one that somebody had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Where a model file came from, as the one who fetched it found it.

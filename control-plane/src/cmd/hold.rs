@@ -168,7 +168,7 @@ fn inspect(program: &Path, file: &Path) -> Result<Vec<u8>> {
     let gone = |_| anyhow::anyhow!("its answer could not be read");
     let (says, complains) = (reading.join().map_err(gone)??, complaints.join().map_err(gone)??);
     if !status.success() {
-        let words = outpost_control::clean(&String::from_utf8_lossy(&complains), 400);
+        let words = outpost_control::clean(String::from_utf8_lossy(&complains).trim(), 400);
         bail!("it says: {words}");
     }
     Ok(says)
@@ -221,11 +221,10 @@ mod tests {
     fn a_program_that_fails_or_says_too_much_describes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let program = |text: &str| {
-            use std::os::unix::fs::PermissionsExt;
             let path = dir.path().join("program");
-            std::fs::remove_file(&path).ok();
-            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            // Written by another process: a file that this one has open for writing, in whatever thread, cannot be started.
+            let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 700 \"$2\"";
+            assert!(Command::new("sh").args(["-c", write, "sh", text]).arg(&path).status().unwrap().success());
             path
         };
         let file = dir.path().join("-x.gguf");

@@ -73,10 +73,10 @@ impl Fleet {
     pub fn bom_of_fleet(&self) -> Result<Value, FleetError> {
         let targets = self.inner.database.targets()?;
         let (mut agents, mut models) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, (String, u64)>::new());
-        for (target, model, version, count) in self.inner.database.served_counts()? {
-            *agents.entry(version).or_default() += count;
-            if let Some(target) = target {
-                models.entry(target).or_insert_with(|| (model.unwrap_or_default(), 0)).1 += count;
+        for one in self.inner.database.served_counts()? {
+            *agents.entry(one.agent).or_default() += one.devices;
+            if let Some(target) = one.target {
+                models.entry(target).or_insert_with(|| (one.model.unwrap_or_default(), 0)).1 += one.devices;
             }
         }
         let mut components: Vec<Value> = agents.iter().map(|(version, count)| agent(version, Some(*count))).collect();
@@ -284,7 +284,7 @@ mod tests {
             base_models: vec!["tiny/base".into()],
             tags: vec!["gguf".into()],
         };
-        let facts = VariantFacts { origin: Some(origin), ..facts(&target).unwrap().clone() };
+        let facts = VariantFacts { origin: Some(Box::new(origin)), ..facts(&target).unwrap().clone() };
         (target, facts)
     }
 

@@ -126,7 +126,7 @@ impl Fleet {
                 speed_milli: median(all),
                 speeds: on_machines(measured),
                 withdrawn: withdrawals.iter().find(is_withdrawn).map(|one| one.reason.clone()),
-                origin: facts.origin.clone(),
+                origin: facts.origin.as_deref().cloned(),
                 target: target.name,
             };
             if filter.means(&entry) {
