@@ -62,7 +62,7 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/rollouts/{name}/{act}", post(rollouts::steer))
         .route("/console/policies", get(policies::show))
         .route("/console/enrol", get(enrol::show))
-        .route("/console/enrol/code", post(enrol::make_code))
+        .route("/console/enrol/code", get(enrol::show).post(enrol::make_code))
         .route("/console/enrol/accept", post(enrol::accept))
         .route("/console/enrol/reject", post(enrol::reject))
         .route("/console/audit", get(audit::show))
