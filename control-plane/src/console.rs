@@ -68,7 +68,7 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/policies/drafts/{name}/simulate", post(policies::simulate))
         .route("/console/policies/drafts/{name}/drop", post(policies::drop_draft))
         .route("/console/enrol", get(enrol::show))
-        .route("/console/enrol/code", post(enrol::make_code))
+        .route("/console/enrol/code", get(enrol::show).post(enrol::make_code))
         .route("/console/enrol/accept", post(enrol::accept))
         .route("/console/enrol/reject", post(enrol::reject))
         .route("/console/audit", get(audit::show))

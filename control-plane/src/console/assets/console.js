@@ -34,9 +34,8 @@
   if (parts().length > 0) {
     const live = new EventSource("/console/live");
     live.addEventListener("changed", refresh);
-    // What happened between two streams nobody told.
-    let before = false;
-    live.addEventListener("open", () => { if (before) refresh(); before = true; });
+    // What happened between the page and its stream, or between two streams, nobody told.
+    live.addEventListener("open", refresh);
     document.addEventListener("visibilitychange", () => { if (!document.hidden && stale) refresh(); });
   }
 
