@@ -36,6 +36,9 @@ pub struct Card {
     pub threads: u32,
     /// Speed in the self-test, thousandths of a token per second.
     pub tokens_per_second_milli: u64,
+    /// Golden prompts that its self-test answered as its release knows them; 0 if none was asked.
+    #[serde(default)]
+    pub golden_prompts: u32,
     /// When it was installed, seconds since 1970-01-01 UTC.
     pub installed_at_s: i64,
     /// The file that served before, kept in the store for a way back; none if there was none.

@@ -204,6 +204,7 @@ impl Installer {
             slots: choice.slots,
             threads: if self.settings.threads == 0 { choice.threads } else { self.settings.threads },
             tokens_per_second_milli: 0,
+            golden_prompts: 0,
             installed_at_s: self.clock.now_s(),
             previous: None,
         };

@@ -346,6 +346,7 @@ impl Parts {
             pulling: Arc::clone(&self.installer.pulling),
             measured: Arc::clone(&self.measured),
             refusals: Refusals::since(self.audit.size()),
+            counted_for: (0, Refusals::since(self.audit.size())),
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
         };

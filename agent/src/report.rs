@@ -24,16 +24,22 @@ pub(crate) struct Reporter {
     pub(crate) measured: Arc<Measured>,
     /// Refusals since this run began, counted in the log up to a size of it.
     pub(crate) refusals: Refusals,
+    /// The version whose answers are counted as well or failed, and the counts when it came into force.
+    pub(crate) counted_for: (u64, Refusals),
     pub(crate) absence: Absence,
     pub(crate) sequence: u64,
     /// Knows how what is said gets through.
     pub(crate) events: Events,
 }
 
-/// How many requests were refused, so that no record is read for it twice.
+/// How many requests were refused, answers ended and failed, so that no record is read for it twice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusals {
     count: u64,
+    /// Answers that ended, well or not.
+    ended: u64,
+    /// Those of them that failed by the device's own fault.
+    failed: u64,
     /// The first record that was not looked at.
     next: u64,
 }
@@ -41,19 +47,36 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// None before this size of the log.
     pub(crate) fn since(size: u64) -> Self {
-        Self { count: 0, next: size }
+        Self { count: 0, ended: 0, failed: 0, next: size }
     }
 
     /// Looks at what is new in the log.
     fn look(self, audit: &AuditLog) -> Result<Self, AuditError> {
         let until = audit.size();
         let filter = Filter {
-            kinds: vec![Kind::InferDenied, Kind::AuthFail],
+            kinds: vec![Kind::InferDenied, Kind::AuthFail, Kind::InferEnd],
             from: Some(self.next),
             until: Some(until),
             ..Filter::default()
         };
-        Ok(Self { count: self.count + audit.find(&filter)?.len() as u64, next: until })
+        let mut seen = Self { next: until, ..self };
+        for entry in audit.find(&filter)? {
+            // The log was written here: what cannot be read is for its verification to find.
+            let Ok(leaf) = entry.leaf() else { continue };
+            if leaf.kind() != Some(Kind::InferEnd.name()) {
+                seen.count += 1;
+                continue;
+            }
+            seen.ended += 1;
+            seen.failed += u64::from(leaf.integer("res.status").is_some_and(|status| status >= 500));
+        }
+        Ok(seen)
+    }
+
+    /// Failed answers of a thousand since `before`; 0 if none has ended.
+    fn errors_per_mille_since(&self, before: &Self) -> u16 {
+        let (ended, failed) = (self.ended - before.ended, self.failed - before.failed);
+        u16::try_from((failed * 1000).checked_div(ended).unwrap_or(0)).unwrap_or(1000)
     }
 }
 
@@ -134,6 +157,10 @@ impl Reporter {
         let (transfer, slow) = self.pulling.look().unzip();
         let reasons = standing.reasons.iter().cloned().chain(slow.flatten()).collect();
         let refused = self.refused().await;
+        if self.counted_for.0 != standing.applied_version {
+            self.counted_for = (standing.applied_version, self.refusals);
+        }
+        let golden_prompts = self.active.current().map_or(0, |loaded| loaded.card.golden_prompts);
         Reported {
             v: 1,
             device: self.device.clone(),
@@ -154,6 +181,10 @@ impl Reporter {
                 refused,
                 answered_offline: self.absence.answered,
                 offline_s: self.absence.offline_s + offline_now,
+                errors_per_mille: Some(self.refusals.errors_per_mille_since(&self.counted_for.1)),
+                // A model that answers one of them otherwise does not pass its self-test and does not serve.
+                golden_failures: (golden_prompts > 0).then_some(0),
+                utc_offset_minutes: Some(utc_offset_minutes(now_s)),
             },
             transfer,
             link: self.events.health().unwrap_or_else(|error| {
@@ -174,9 +205,16 @@ impl Reporter {
     }
 }
 
+/// How far local time is from UTC now, minutes.
+fn utc_offset_minutes(now_s: i64) -> i16 {
+    let now = jiff::Timestamp::from_second(now_s).unwrap_or_default();
+    let seconds = jiff::tz::TimeZone::system().to_offset(now).seconds();
+    i16::try_from(seconds / 60).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
-    use outpost_audit::{BootInfo, Record};
+    use outpost_audit::{BootInfo, Outcome, Record};
     use outpost_disk::Clock;
 
     use super::*;
@@ -197,6 +235,14 @@ mod tests {
         refuse();
         let refusals = refusals.look(&audit).unwrap();
         assert_eq!(refusals.count, 1);
+        let before = refusals;
+        assert_eq!(refusals.errors_per_mille_since(&before), 0, "nothing was asked");
+        for status in [200, 200, 400, 500] {
+            let outcome = Outcome { status: Some(status), ..Outcome::default() };
+            audit.append(Record::new(Kind::InferEnd).result(outcome)).wait().unwrap();
+        }
+        let refusals = refusals.look(&audit).unwrap();
+        assert_eq!(refusals.errors_per_mille_since(&before), 250, "a caller's mistake is none of the device");
         refuse();
         assert_eq!(refusals.look(&audit).unwrap().look(&audit).unwrap().count, 2);
     }

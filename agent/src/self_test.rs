@@ -38,6 +38,12 @@ pub(crate) async fn run(worker: &Worker, golden: &GoldenPrompts) -> Result<u64> 
     Ok(u64::from(answer.tokens).saturating_mul(1_000_000_000) / answer.micros)
 }
 
+/// How many of the golden prompts a self-test asks this model.
+pub(crate) fn asked(worker: &Worker, golden: &GoldenPrompts) -> u32 {
+    let exact = worker.model().backend() == Backend::Cpu;
+    if exact { u32::try_from(golden.as_slice().len()).unwrap_or(u32::MAX) } else { 0 }
+}
+
 /// What the model answers to a prompt as it stands, greedily.
 ///
 /// # Errors

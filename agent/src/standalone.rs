@@ -94,6 +94,7 @@ fn card(installer: &Installer, choice: &Choice, model: ModelId, info: &ModelInfo
         slots: choice.slots,
         threads: if settings.threads == 0 { choice.threads } else { settings.threads },
         tokens_per_second_milli: 0,
+        golden_prompts: 0,
         installed_at_s: installer.clock.now_s(),
         previous: None,
     }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub(crate) use audit::{Report, Search};
+pub(crate) use audit::{Audit, OwnAudit, Report, Search};
 pub(crate) use broker::{Broker, BrokerName};
 pub(crate) use catalogue::{Catalogue, Described, Fetch, ReleaseContent};
 use inventory::SELECTORS;
@@ -408,55 +408,6 @@ pub(crate) enum Device {
     },
 }
 
-/// `outpost-control audit …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
-    /// List the mirrored logs: how far they are mirrored, cosigned and reported, and what is held against them
-    #[command(after_help = "`outpost audit show`, `export` and `report` read the directories that this names.\n\n\
-                      Example: outpost-control audit ls")]
-    Ls,
-    /// Verify the mirrors of a device, every record
-    #[command(after_help = "Example: outpost-control audit verify till-7")]
-    Verify {
-        /// The device
-        device: String,
-    },
-    /// Look for records in the mirrors: by device, person, act, effect, time
-    #[command(
-        after_help = "People are pseudonyms as the device writes them. A search reads a bounded number of records;                       what it did not look at, and where to go on, stands on standard error.\n\n\
-                      Example: outpost-control audit search --effect deny --since 2026-11-01 --device till-7"
-    )]
-    Search(Search),
-    /// Write a report as one HTML page: on the whole fleet, or on the logs of a device
-    #[command(
-        after_help = "Examples: outpost-control audit report --fleet --out november.html --since 2026-11-01\n          \
-                      outpost-control audit report --device till-7 --out till-7.html"
-    )]
-    Report(Report),
-    /// List what was found against the logs of a device, and write the evidence into a directory
-    #[command(after_help = "Example: outpost-control audit incidents till-7 --out evidence")]
-    Incidents {
-        /// The device
-        device: String,
-        /// Write the files of each into this directory
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-    },
-    /// The control plane's own log: who did what to what
-    #[command(name = "self", subcommand, after_help = "Example: outpost-control audit self show --last 20")]
-    Own(OwnAudit),
-    /// Show the public keys that cosign; with a device, as the policy file that an auditor checks its log by
-    #[command(
-        after_help = "Example: outpost-control audit keys --policy till-7 > witnesses.policy\n         outpost audit verify \
-                      DIR --policy witnesses.policy"
-    )]
-    Keys {
-        /// Write a policy (c2sp.org/tlog-policy) for this device's log
-        #[arg(long, value_name = "DEVICE")]
-        policy: Option<String>,
-    },
-}
-
 /// `outpost-control bundle …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bundle {
@@ -525,28 +476,6 @@ pub(crate) enum User {
         /// How long it is valid
         #[arg(long, default_value_t = 12)]
         hours: u32,
-    },
-}
-
-/// `outpost-control audit self …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum OwnAudit {
-    /// Show the newest records; with `--json` whole
-    #[command(after_help = "Example: outpost-control audit self show --last 20")]
-    Show {
-        /// How many
-        #[arg(long, default_value_t = 50)]
-        last: usize,
-    },
-    /// Verify every record, and every signed head
-    #[command(after_help = "Example: outpost-control audit self verify")]
-    Verify,
-    /// Write the whole log as tiles, which any C2SP tool reads and `outpost audit verify` verifies
-    #[command(after_help = "Example: outpost-control audit self export own-log")]
-    Export {
-        /// A directory that is not there yet
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
     },
 }
 

@@ -135,6 +135,11 @@ impl Fleet {
             StoredTarget { name, kind, sha256, bytes }
         };
         let targets: Vec<_> = listed.into_iter().map(stored).collect();
+        // Whoever prepared it: what two must stand behind, two stand behind now.
+        let signers = signers_before(&targets)?;
+        for target in targets.iter().filter(|target| matches!(target.kind, TargetKind::Policy(_))) {
+            self.demand_second_person(&check_policy(&target.bytes, &signers)?)?;
+        }
         let online = self.online_key(root)?;
         let roots = roots.iter().map(Vec::as_slice);
         let bundle = signed.publish(roots, previous.as_ref(), &Lifetimes::default(), self.now_s(), &[online])?;

@@ -33,6 +33,7 @@ use crate::neighbours::Neighbours;
 use crate::people::People;
 use crate::policy_desk::DeskError;
 use crate::renewal::Nonces;
+use crate::signals::Throttle;
 use crate::tls::TlsError;
 use crate::tokens::{self, Issuer, TokenError};
 
@@ -324,6 +325,7 @@ pub(crate) struct Inner {
     pub(crate) audit: Keeper,
     pub(crate) attempts: Attempts,
     pub(crate) metrics: Metrics,
+    pub(crate) throttle: Throttle,
     pub(crate) people: People,
     /// Places for downloads over HTTPS.
     pub(crate) downloads: Downloads,
@@ -429,6 +431,7 @@ impl Fleet {
             metrics: Metrics::default(),
             index: Index::open(&database),
             people: People::open(&config, database.clone(), &replica)?,
+            throttle: Throttle::default(),
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),
             nonces,

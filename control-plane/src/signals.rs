@@ -15,8 +15,12 @@ mod observer;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
+use outpost_contract::Event;
+use outpost_contract::event::TEXT_BYTES;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::db::{FleetEvent, NewEvent};
 use crate::fleet::{Fleet, FleetError};
@@ -25,6 +29,8 @@ use crate::tokens::random;
 pub(crate) use deliver::deliver;
 pub use hooks::{Deliveries, NewWebhook};
 pub(crate) use observer::observe;
+use throttle::PER_HOUR;
+pub(crate) use throttle::Throttle;
 
 /// Events of a page at most.
 const MOST_EVENTS: u32 = 1000;
@@ -52,6 +58,22 @@ impl Fleet {
         Ok(self.inner.database.tell(&id, event, self.now_s())?)
     }
 
+    /// Tells what a device itself has to say, unless it talks too much.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub(crate) fn tell_notice(&self, event: &Event) -> Result<(), FleetError> {
+        let (kind, data) = match self.inner.throttle.count(&event.device, self.now_s()) {
+            count if count < PER_HOUR => {
+                let text: String = event.text.chars().take(TEXT_BYTES).collect();
+                ("device.notice", json!({ "kind": event.kind.name(), "text": text, "at_s": event.at_s }))
+            }
+            PER_HOUR => ("device.noisy", json!({ "notices_per_hour": PER_HOUR })),
+            _ => return Ok(()),
+        };
+        self.tell(&NewEvent { kind, subject: event.device.to_string(), data }).map(drop)
+    }
+
     /// What happened in the fleet after a number: everything, or one kind (`device.lost`) or area (`device`).
     ///
     /// # Errors
@@ -59,12 +81,15 @@ impl Fleet {
     pub fn fleet_events(&self, after: i64, kind: &str, limit: u32) -> Result<EventPage, FleetError> {
         let limit = limit.clamp(1, MOST_EVENTS);
         let database = &self.inner.database;
-        // Newest first, so that nothing that comes meanwhile is passed over.
+        // The span first, so that nothing that comes meanwhile is passed over.
         let (oldest, newest) = database.fleet_event_span()?;
+        // A fleet that was restored counts from further back.
+        let is_restored = after > newest;
+        let after = after.min(newest);
         let events = database.fleet_events(after, kind, limit)?;
         let is_full = events.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let last = events.last().map_or(after, |event| event.number);
         let next = if is_full { last } else { last.max(newest) };
-        Ok(EventPage { events, next, oldest, gap: after + 1 < oldest })
+        Ok(EventPage { events, next, oldest, gap: is_restored || after + 1 < oldest })
     }
 }

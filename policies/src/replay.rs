@@ -13,8 +13,8 @@ use cedar_policy_core::ast::EntityUID;
 use crate::situation::spoken;
 use crate::{Ask, ModelClass, ModelFacts, Network, Policies, PrincipalKind, Resource};
 
-/// Questions whose answers are remembered.
-const REMEMBERED: usize = 50_000;
+/// Decisions whose outcome is remembered: most are asked for again and again.
+const REMEMBERED: usize = 20_000;
 
 /// Hours that local time can be away from UTC.
 const OFFSETS_H: std::ops::RangeInclusive<i32> = -12..=14;
@@ -99,7 +99,7 @@ impl Blank {
 }
 
 /// A decision as a device recorded it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Recorded {
     /// The question, as far as it is on record; blanks hold the usual.
     pub ask: Ask,
@@ -149,8 +149,7 @@ pub struct Replay<'a> {
     quantisations: Vec<String>,
     names: Vec<(PrincipalKind, String)>,
     reads_time: bool,
-    /// By the other rules, and by those that decided.
-    known: HashMap<Ask, [Option<Answer>; 2]>,
+    known: HashMap<Recorded, Rejudged>,
 }
 
 impl<'a> Replay<'a> {
@@ -194,6 +193,25 @@ impl<'a> Replay<'a> {
 
     /// What the other rules say to a recorded decision.
     pub fn rejudge(&mut self, recorded: &Recorded) -> Rejudged {
+        // But for who it was and when, as far as no rule looks at that.
+        let mut key = recorded.clone();
+        let caller = &mut key.ask.principal;
+        if !self.names.iter().any(|(kind, name)| *kind == caller.kind && *name == caller.id) {
+            caller.id = String::new();
+        }
+        let now_s = key.ask.context.now_s;
+        key.ask.context.now_s = if self.reads_time { now_s - now_s.rem_euclid(60) } else { 0 };
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let rejudged = self.judge(recorded);
+        if self.known.len() < REMEMBERED {
+            self.known.insert(key, rejudged.clone());
+        }
+        rejudged
+    }
+
+    fn judge(&self, recorded: &Recorded) -> Rejudged {
         let decided = self.decided.filter(|policies| recorded.policy_version == Some(policies.version()));
         let is_rule = |id: &String| {
             self.other.rule(id).is_some() || self.decided.is_some_and(|policies| policies.rule(id).is_some())
@@ -206,10 +224,10 @@ impl<'a> Replay<'a> {
         }
         let mut answers: Vec<(Option<Blank>, bool, Vec<String>)> = Vec::new();
         for (blank, ask) in self.fillings(recorded, decided) {
-            if decided.is_some() && !said_so(&self.answer(&ask, true), recorded) {
+            if decided.is_some_and(|policies| !said_so(&answer(policies, &ask), recorded)) {
                 continue;
             }
-            let (allowed, rules) = self.answer(&ask, false);
+            let (allowed, rules) = answer(self.other, &ask);
             answers.push((blank, allowed, rules));
         }
         let Some((_, first, rules)) = answers.first().cloned() else { return Rejudged::Unexplained };
@@ -283,28 +301,12 @@ impl<'a> Replay<'a> {
         }
         fillings
     }
+}
 
-    /// What the rules that decided (or the others) say. The same question is put once.
-    fn answer(&mut self, ask: &Ask, by_decided: bool) -> Answer {
-        let mut key = ask.clone();
-        if !self.names.iter().any(|(kind, name)| *kind == key.principal.kind && *name == key.principal.id) {
-            key.principal.id = String::new();
-        }
-        // To the minute, as rules see it.
-        key.context.now_s = if self.reads_time { key.context.now_s - key.context.now_s.rem_euclid(60) } else { 0 };
-        let place = usize::from(by_decided);
-        if let Some(Some(answer)) = self.known.get(&key).map(|answers| &answers[place]) {
-            return answer.clone();
-        }
-        let policies = if by_decided { self.decided.unwrap_or(self.other) } else { self.other };
-        let answer = match policies.authorize(ask) {
-            Ok(permit) => (true, permit.rules().to_vec()),
-            Err(denial) => (false, denial.rules),
-        };
-        if self.known.len() < REMEMBERED {
-            self.known.entry(key).or_default()[place] = Some(answer.clone());
-        }
-        answer
+fn answer(policies: &Policies, ask: &Ask) -> Answer {
+    match policies.authorize(ask) {
+        Ok(permit) => (true, permit.rules().to_vec()),
+        Err(denial) => (false, denial.rules),
     }
 }
 

@@ -181,7 +181,7 @@ def main():
             print(f"{operations} operations on {len(description['paths'])} paths", flush=True)
             held = [generated(control, description), closed_to_strangers(control, description)]
             ours, strangers = (["--max-examples", "200"],) * 2 if LONG else (
-                ["--max-examples", "8", "--max-time", "25"], ["--max-examples", "3", "--max-time", "10"])
+                ["--max-examples", "8", "--max-time", "20"], ["--max-examples", "3", "--max-time", "8"])
             held.append(fuzz(control, "with-token", description, control.token, CHECKS, *ours))
             stranger_checks = ["not_a_server_error", "status_code_conformance", "response_schema_conformance"]
             held.append(fuzz(control, "without-token", for_strangers(description), None, stranger_checks, *strangers))

@@ -113,7 +113,10 @@ impl Stage for Exchange {
     async fn test(&self, which: Which, model: &mut Box<Loaded>) -> Result<(), Reason> {
         let golden = &self.wanted(which)?.golden;
         match self_test::run(&model.worker, golden).await {
-            Ok(speed) => model.card.tokens_per_second_milli = speed,
+            Ok(speed) => {
+                model.card.tokens_per_second_milli = speed;
+                model.card.golden_prompts = self_test::asked(&model.worker, golden);
+            }
             Err(error) => {
                 return Err(Reason {
                     code: ReasonCode::SelfTestFailed,

@@ -244,6 +244,7 @@ impl Residents {
             slots: choice.slots,
             threads: if self.settings.threads == 0 { choice.threads } else { self.settings.threads },
             tokens_per_second_milli: 0,
+            golden_prompts: 0,
             installed_at_s: entry.installed_at_s,
             previous: None,
         };

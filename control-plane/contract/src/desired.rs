@@ -86,3 +86,32 @@ pub struct TargetPin {
     /// Release counter of the target.
     pub release: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_knows_no_withdrawals_reads_a_desired_state_without_any() {
+        let text = r#"{"v":1,"tenant":"default","device":"till-7","version":1,"issued_at_s":1,"not_after_s":2,
+            "catalogue":{"bytes":1,"blake3":"0000000000000000000000000000000000000000000000000000000000000000","chunks":[]},
+            "model":null,"policy":null,"rollout":null}"#;
+        let desired: Desired = serde_json::from_str(text).unwrap();
+        assert!(desired.withdrawn.is_empty() && !serde_json::to_string(&desired).unwrap().contains("withdrawn"));
+    }
+
+    #[test]
+    fn a_withdrawal_means_its_files_under_any_name_and_its_name_only_as_a_whole() {
+        let (alpha, beta) = ("alpha".parse().unwrap(), "beta".parse().unwrap());
+        let part = Withdrawal {
+            model: "alpha".parse().unwrap(),
+            whole: false,
+            files: vec![Sha256([1; 32])],
+            after_s: 7,
+            reason: "it leaks".into(),
+        };
+        assert!(part.means(&beta, &Sha256([1; 32])) && !part.means(&alpha, &Sha256([2; 32])));
+        let whole = Withdrawal { whole: true, ..part };
+        assert!(whole.means(&alpha, &Sha256([2; 32])) && !whole.means(&beta, &Sha256([2; 32])));
+    }
+}

@@ -142,6 +142,16 @@ pub struct Activity {
     pub answered_offline: u64,
     /// Seconds out of reach before this report; 0 if connected all along.
     pub offline_s: u64,
+    /// Of a thousand answers that ended since the applied version came into force, how many failed by the device's own fault;
+    /// 0 if none has ended, `None` from an agent that does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors_per_mille: Option<u16>,
+    /// Golden prompts that the model in force answered otherwise than its release knows; `None` if it was not asked any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden_failures: Option<u32>,
+    /// How far the device's local time is from UTC, minutes; `None` if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utc_offset_minutes: Option<i16>,
 }
 
 /// Why something wanted is not in force.

@@ -19,8 +19,6 @@ pub enum Outcome {
 
 impl Outcome {
     /// What this report says about the desired state of this version, which carried the order.
-    ///
-    /// Failed requests and golden prompts do not stand in a report: the caller adds them to the health if it has them.
     #[must_use]
     pub fn of(reported: &Reported, version: u64) -> Self {
         if reported.applied_version >= version {
@@ -43,7 +41,8 @@ impl Health {
             self_test_passed: failed.then_some(false).or_else(|| model.map(|_| true)),
             tokens_per_second_milli: model.map(|model| model.self_test_tokens_per_second_milli),
             memory_available_bytes: reported.measurements.as_ref().map(|measured| measured.memory_available_bytes),
-            ..Self::default()
+            errors_per_mille: reported.activity.errors_per_mille,
+            golden_failures: reported.activity.golden_failures,
         }
     }
 }
@@ -107,6 +106,14 @@ mod tests {
             transfer: None,
             link: outpost_contract::LinkHealth::default(),
         }
+    }
+
+    #[test]
+    fn what_a_device_counted_is_its_health() {
+        let mut reported = reported(5, 5, &[]);
+        reported.activity = Activity { errors_per_mille: Some(7), golden_failures: Some(0), ..Activity::default() };
+        let health = Health { errors_per_mille: Some(7), golden_failures: Some(0), ..Health::default() };
+        assert_eq!(Outcome::of(&reported, 5), Outcome::Applied(health));
     }
 
     #[test]

@@ -179,3 +179,58 @@ async fn act(
     let Path(name) = name?;
     Ok(Json(fleet.run_as(actor, Act::Rollout, name.clone(), move |fleet| run(fleet, &name)).await?))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Method, Request, StatusCode};
+    use serde_json::{Value, json};
+    use tower::ServiceExt as _;
+
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::fleet::Fleet;
+    use crate::shares::Shares;
+
+    async fn ask(fleet: &Fleet, method: Method, path: &str, body: &str, token: &str) -> (StatusCode, Value) {
+        let router = crate::api::router(fleet.clone(), Shares::new(fleet.config().rates, |_| None));
+        let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+        let request = request.header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_route_is_behind_an_identity_and_says_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Fleet::init(Config::new(dir.path().join("state")), Clock::fixed(1_800_000_000)).unwrap();
+        let march = |act: &str| format!("/v1/rollouts/march{act}");
+        let unknown = (StatusCode::NOT_FOUND, "unknown_rollout");
+        let wrong = |status: u16, code: &'static str| (StatusCode::from_u16(status).unwrap(), code);
+        for (method, path, body, said) in [
+            (Method::POST, "/v1/rollouts".to_owned(), "{}", wrong(422, "bad_request")),
+            (Method::POST, "/v1/rollouts".to_owned(), "{", wrong(400, "bad_request")),
+            (Method::POST, "/v1/rollouts".to_owned(), r#"{"name": "march"}"#, wrong(400, "invalid_spec")),
+            (Method::POST, "/v1/rollouts".to_owned(), r#"{"name": "m", "model": "x"}"#, wrong(404, "unknown_model")),
+            (Method::POST, "/v1/rollouts".to_owned(), r#"{"name": "M!", "model": "x"}"#, wrong(400, "bad_request")),
+            (Method::GET, "/v1/rollouts?limit=x".to_owned(), "", wrong(400, "bad_request")),
+            (Method::GET, march(""), "", unknown),
+            (Method::GET, march("/devices?status=failed"), "", unknown),
+            (Method::POST, march("/approve"), "{}", unknown),
+            (Method::POST, march("/pause"), "", unknown),
+            (Method::POST, march("/resume"), "", unknown),
+            (Method::POST, march("/retry"), "", unknown),
+            (Method::POST, march("/abort"), r#"{"roll_back": false}"#, unknown),
+            (Method::POST, march("/abort"), r#"{"roll_back": 7}"#, wrong(422, "bad_request")),
+        ] {
+            let (status, answer) = ask(&made.fleet, method.clone(), &path, body, &made.admin_token).await;
+            assert_eq!((status, answer["error"]["code"].as_str().unwrap()), said, "{path} {body}: {answer}");
+            let (status, _) = ask(&made.fleet, method, &path, body, "not the token").await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+        }
+        let (status, list) = ask(&made.fleet, Method::GET, "/v1/rollouts", "", &made.admin_token).await;
+        assert_eq!((status, list), (StatusCode::OK, json!([])));
+    }
+}

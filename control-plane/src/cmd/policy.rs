@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use outpost_control::{Config, DraftState, Fleet, PolicyDraft, Reach};
+use outpost_control::{Config, DraftState, Fleet, PolicyDraft, SimulationReach};
 use outpost_policies::{BUNDLE_BYTES, Bundle, BundleFiles};
 use serde_json::json;
 
@@ -63,7 +63,7 @@ pub(super) fn run(config: Config, command: Policy, as_json: bool) -> Result<()> 
         }
         Policy::Lint { name } => lint(&fleet.policy_draft(&name)?, as_json),
         Policy::Simulate { name, days, records, selector } => {
-            let told = fleet.simulate_policy(&name, &Reach { days, records, selector })?;
+            let told = fleet.simulate_policy(&name, &SimulationReach { days, records, selector })?;
             if as_json { say_json(&told) } else { say(told.to_string().trim_end()) }
         }
         Policy::Approve { name, digest } => {

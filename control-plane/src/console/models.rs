@@ -302,3 +302,48 @@ fn side_by_side(comparison: &Comparison) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt as _;
+
+    use crate::models::ApprovalRequest;
+    use crate::models::tests::{House, rules};
+    use crate::shares::Shares;
+
+    async fn page(house: &House, query: &str) -> (StatusCode, String) {
+        let shares = Shares::new(house.fleet.config().rates, |_| None);
+        let request = Request::builder().uri(format!("/console/models{query}"));
+        let request = request.header("authorization", format!("Bearer {}", house.token)).body(Body::empty()).unwrap();
+        let response = crate::api::router(house.fleet.clone(), shares).oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_page_shows_what_is_meant_side_by_side_and_who_approved_it() {
+        let house = House::new(rules(true, &[], &[]));
+        let (status, all) = page(&house, "").await;
+        assert!(status == StatusCode::OK && all.contains("6 of 6 variants") && !all.contains("Side by side"), "{all}");
+        let (_, some) = page(&house, "?model=alpha&bits=5&licence=apache-2.0&class=Micro").await;
+        assert!(
+            some.contains("1 of 6 variants") && some.contains("alpha.Q4_0") && !some.contains("alpha.Q8_0"),
+            "{some}"
+        );
+        assert!(page(&house, "?parameters=1").await.1.contains("No variant is so."));
+        let (_, three) = page(&house, "?a=alpha.Q4_0&b=alpha.Q8_0&c=beta.Q4_0").await;
+        assert!(three.contains("Side by side") && three.matches("(differs)").count() >= 3, "{three}");
+        // What is not there is not compared, and what is no number is said.
+        assert!(!page(&house, "?a=alpha.Q4_0&b=nothing").await.1.contains("Side by side"));
+        let (status, refusal) = page(&house, "?bits=many").await;
+        assert!(status == StatusCode::BAD_REQUEST && refusal.contains("is no number"), "{refusal}");
+        let note = "<script>alert(1)</script>".to_owned();
+        let request = ApprovalRequest { until_s: house.fleet.now_s() + 86_400, selector: None, note };
+        house.fleet.approve_model(&"alpha".parse().unwrap(), &request, "ada").unwrap();
+        let (_, approved) = page(&house, "").await;
+        assert!(approved.contains("Approvals") && approved.contains("counts") && !approved.contains("<script>alert"));
+    }
+}

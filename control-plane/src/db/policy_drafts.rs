@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sql::{OptionalExtension, Row, params};
-use outpost_contract::{DeviceId, TargetName};
+use outpost_contract::TargetName;
 use outpost_policies::BundleFiles;
 
 use super::{Database, DbError, document};

@@ -205,13 +205,16 @@ impl Database {
         })
     }
 
-    /// The newest reports of devices that were ordered something, where their rollout has not heard them.
+    /// The newest reports of devices that were ordered something, where their rollout has not heard them; those from before
+    /// the order, which say nothing about it, are left out.
     pub(crate) fn unheard(&self, rollout: &str, most: usize) -> Result<Vec<Unheard>, DbError> {
         self.read(|connection| {
             let sql = format!(
                 "SELECT r.device, r.version, {PLACE}, p.document FROM rollout_devices r JOIN facts f ON f.device = r.device
                  JOIN reports p ON p.device = f.device AND p.ordinal = f.ordinal AND p.sequence = f.sequence
-                 WHERE r.name = ?1 AND r.is_held = 1 AND r.version > 0 AND {PLACE} > r.heard ORDER BY r.device LIMIT ?2"
+                 WHERE r.name = ?1 AND r.is_held = 1 AND r.version > 0 AND {PLACE} > r.heard
+                 AND (f.desired_version >= r.version OR f.applied_version >= r.version OR f.refusals > 0)
+                 ORDER BY r.device LIMIT ?2"
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map(params![rollout, limit(most)], |row| {

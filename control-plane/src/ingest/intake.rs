@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{read, sender_of};
 use crate::audit::Request;
-use crate::db::{Contact, NewEvent};
+use crate::db::Contact;
 use crate::fleet::{Fleet, FleetError};
 
 /// Takes messages in. Its methods block.
@@ -169,9 +169,7 @@ impl Intake {
     fn on_event(&self, event: Event, outcome: &mut Outcome) -> Result<(), FleetError> {
         tracing::info!(device = %event.device, kind = event.kind.name(), "event");
         if self.fleet.inner.database.keep_event(&event, self.fleet.now_s())? {
-            let data = serde_json::json!({ "kind": event.kind.name(), "text": event.text, "at_s": event.at_s });
-            let subject = event.device.to_string();
-            self.fleet.tell(&NewEvent { kind: "device.notice", subject, data })?;
+            self.fleet.tell_notice(&event)?;
         }
         outcome.is_news = true;
         let stored = Stored { v: 1, responses: Vec::new(), events: vec![(event.boot, event.sequence)] };

@@ -1,17 +1,26 @@
 //! What if: which devices could hold a model, asked of the planner that they have themselves, with what they measured.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread::{available_parallelism, scope};
 
 use outpost_contract::{DeviceId, Measurements, ModelId, TargetKind, TargetName, VariantFacts};
 use outpost_planner::{Broken, Candidate, Constraints, Verdict, given_back, plan};
 use serde::{Deserialize, Serialize};
 
+use super::index::Known;
 use super::words::size;
 use crate::db::Row;
 use crate::fleet::{Fleet, FleetError};
 
 /// Largest speed that is asked for, tokens per second.
 const MOST_TOKENS_PER_SECOND: f64 = 1_000_000.0;
+
+/// Fewer devices are planned for by one thread, and no question takes more threads than these.
+const FEW: usize = 256;
+const MOST_WORKERS: usize = 8;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +145,25 @@ struct Asked {
 }
 
 impl Asked {
+    /// The answer for each device, in their order; the machine's cores share the planning.
+    fn answers(&self, devices: &[&Arc<Known>]) -> Vec<Answer> {
+        let workers = available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+        let answer = |known: &&Arc<Known>| {
+            let device = known.row.device.parse().ok()?;
+            Some(self.answer(&known.row, device, known.measured.as_ref()))
+        };
+        let part = |part: &[&Arc<Known>]| part.iter().filter_map(answer).collect::<Vec<Answer>>();
+        if devices.len() < FEW {
+            return part(devices);
+        }
+        scope(|scope| {
+            let parts = devices.chunks(devices.len().div_ceil(workers));
+            let working: Vec<_> = parts.map(|devices| scope.spawn(move || part(devices))).collect();
+            let joined = working.into_iter().map(|worker| worker.join());
+            joined.flat_map(|answers| answers.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
     /// As the device would answer: without what serves there now, and with its file to be fetched if it is another.
     fn answer(&self, row: &Row, device: DeviceId, measured: Option<&Measurements>) -> Answer {
         let never = || Answer {
@@ -197,13 +225,13 @@ impl Fleet {
             variants: BTreeMap::new(),
             devices: Vec::new(),
         };
+        let rows = self.known(&self.desk()?)?;
+        let of_question = |known: &&Arc<Known>| {
+            known.row.revoked_s.is_none() && selector.as_ref().is_none_or(|selector| selector.matches(&known.facts))
+        };
+        let chosen: Vec<&Arc<Known>> = rows.iter().filter(of_question).collect();
         let mut lacks = Lacks::default();
-        for known in self.known(&self.desk()?)?.iter().filter(|known| known.row.revoked_s.is_none()) {
-            if selector.as_ref().is_some_and(|selector| !selector.matches(&known.facts)) {
-                continue;
-            }
-            let Ok(device) = known.row.device.parse::<DeviceId>() else { continue };
-            let one = asked.answer(&known.row, device, known.measured.as_ref());
+        for one in asked.answers(&chosen) {
             answer.of += 1;
             match (one.lack, &one.target) {
                 (Some(lack), _) => lacks.count(lack),

@@ -19,7 +19,7 @@ use crate::db::{ModelApproval, StoredTarget, StoredWithdrawal};
 use crate::fleet::{Fleet, FleetError};
 
 /// Withdrawals that a desired state carries, the newest: it must stay a small document.
-pub(super) const MOST_STATED: usize = 64;
+pub(super) const MOST_STATED: usize = 32;
 
 /// What holds for one batch of signatures.
 pub(crate) struct Gate {

@@ -258,3 +258,26 @@ fn a_withdrawal_that_cannot_be_is_refused_and_leaves_everything() {
     assert!(refused("alpha", "x", 0, Some("beta.Q4_0")).contains("no variant of `alpha`"));
     assert!(house.fleet.withdrawals().unwrap().is_empty());
 }
+
+#[test]
+fn as_much_can_be_withdrawn_as_a_desired_state_can_carry() {
+    let house = House::new(rules(false, &[], &[]));
+    let names: Vec<String> = (0..33).map(|number| format!("model-{number}")).collect();
+    let variants: Vec<(&str, &str, &str, u8)> =
+        names.iter().zip(1..).map(|(name, byte)| (name.as_str(), "Q4_0", "", byte)).collect();
+    house.release(&variants);
+    house.assign("box-00001", "model-0").unwrap();
+    let withdraw = |name: &str| {
+        let request = WithdrawalRequest { reason: "\u{e9}".repeat(100), deadline_s: 60, target: None };
+        house.fleet.withdraw_model(&name.parse().unwrap(), &request, "ada")
+    };
+    for name in &names[..32] {
+        withdraw(name).unwrap();
+    }
+    assert_eq!(house.told("box-00001").withdrawn.len(), 32);
+    assert!(withdraw(&names[32]).unwrap_err().to_string().contains("can be in force at once"));
+    // One that is ordered again takes its own place.
+    withdraw(&names[0]).unwrap();
+    house.fleet.restore_model(&names[1].parse().unwrap()).unwrap();
+    withdraw(&names[32]).unwrap();
+}

@@ -19,8 +19,8 @@ const MOST_DEADLINE_S: i64 = 90 * 24 * 60 * 60;
 /// Longest reason, bytes: every desired state carries it.
 const REASON_BYTES: usize = 200;
 
-/// Files that one withdrawal may name.
-const MOST_FILES: usize = 64;
+/// Files that all withdrawals together may name: every desired state carries them, and it is a small document.
+const MOST_FILES: usize = 128;
 
 /// What is withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +66,8 @@ impl Fleet {
             }
         }
         let files: Vec<String> = variants.iter().filter_map(|one| Some(one.model_file()?.to_hex())).collect();
-        if files.len() > MOST_FILES {
-            return invalid(format!("a withdrawal names {MOST_FILES} files at most; withdraw variants one by one"));
+        if files.is_empty() {
+            return invalid(format!("the catalogue does not say which file `{model}` is; release it again"));
         }
         let now_s = self.now_s();
         let withdrawal = StoredWithdrawal {
@@ -79,10 +79,14 @@ impl Fleet {
             person: person.to_owned(),
             at_s: now_s,
         };
-        let others = self.inner.database.withdrawals()?;
-        let is_there = others.iter().any(|one| one.model == withdrawal.model && one.target == withdrawal.target);
-        if !is_there && others.len() >= MOST_STATED {
-            return invalid(format!("{MOST_STATED} withdrawals are in force already; restore what is long gone"));
+        let mut others = self.inner.database.withdrawals()?;
+        others.retain(|one| (&one.model, &one.target) != (&withdrawal.model, &withdrawal.target));
+        let named: usize = others.iter().map(|one| one.files.len()).sum();
+        if others.len() >= MOST_STATED || named + withdrawal.files.len() > MOST_FILES {
+            let why = format!("{MOST_STATED} withdrawals of {MOST_FILES} files can be in force at once");
+            return invalid(format!(
+                "{why}; take back what no device has any more, with `outpost-control model restore`"
+            ));
         }
         self.inner.database.keep_withdrawal(&withdrawal)?;
         self.sign_all()?;

@@ -354,7 +354,7 @@ pub(super) fn local(user: &str) -> String {
 const LOCAL: &str = "local:";
 
 /// Whether two names are one person's: who signs in as `ada` is whoever has the account `ada`, until told otherwise.
-fn is_same_person(one: &str, other: &str) -> bool {
+pub(crate) fn is_same_person(one: &str, other: &str) -> bool {
     let name = |name: &str| name.strip_prefix(LOCAL).unwrap_or(name).to_owned();
     name(one) == name(other)
 }

@@ -92,9 +92,8 @@ impl House {
         let key = CheckpointKey::read_or_create(self.dir.path().join(format!("{device}.key"))).unwrap();
         let identity = LogIdentity { origin: format!("audit.outpost/{device}/1"), key };
         let (log, _) = AuditLog::open(&directory, identity, BootInfo::at_system_time("0", device)).unwrap();
-        for record in records {
-            log.append(record).wait().unwrap();
-        }
+        let appended: Vec<_> = records.into_iter().map(|record| log.append(record)).collect();
+        appended.into_iter().for_each(|appended| assert!(appended.wait().is_ok()));
         log.shutdown("done").unwrap();
     }
 }
@@ -216,6 +215,21 @@ fn where_two_must_stand_behind_a_policy_there_is_no_way_past_the_desk() {
     // What is released already needs nobody again.
     house.fleet.drop_policy_draft("first").unwrap();
     house.fleet.release(&house.keys, policy(&bundle)).unwrap();
+}
+
+#[test]
+fn what_was_prepared_before_there_were_two_people_needs_the_second_one_too() {
+    let house = House::new(None);
+    let request = crate::ReleaseRequest { policy: Some(Bundle::default_bundle().to_bytes()), ..Default::default() };
+    let mut prepared = house.fleet.prepare(request).unwrap();
+    prepared.sign(&house.keys.targets).unwrap();
+    for name in ["ada", "bo"] {
+        house.fleet.add_person(name, &["administrator".to_owned()]).unwrap();
+    }
+    let refused = house.fleet.publish(prepared.clone());
+    assert!(matches!(refused, Err(FleetError::Desk(DeskError::NoDraft))), "{refused:?}");
+    house.fleet.disable_person("bo", true).unwrap();
+    house.fleet.publish(prepared).unwrap();
 }
 
 #[test]
@@ -430,4 +444,35 @@ fn a_simulation_ends_where_it_was_told_to_and_says_so() {
     assert_eq!((none.decisions, none.refused), (0, 0), "{none}");
     assert!(house.fleet.simulate_policy("night", &Reach { days: 0, ..Reach::default() }).is_err());
     assert!(Path::new(house.dir.path()).exists());
+}
+
+/// `cargo test -p outpost-control --lib simulation_of_many -- --ignored --nocapture` prints what it takes.
+#[test]
+#[ignore = "a measurement"]
+fn a_simulation_of_many_records_reads_them_all() {
+    const DEVICES: usize = 20;
+    const RECORDS: usize = 2_500;
+    let house = House::new(Some(false));
+    now_is_now(&house);
+    house.release_default();
+    for number in 0..DEVICES {
+        let name = format!("till-{number}");
+        house.device(&name);
+        let record = |number: usize| {
+            let role = ["operator", "admin"][number % 2];
+            let rules = [["operators-use-models"], ["admins-use-models"]][number % 2];
+            let record = decided(Kind::InferStart, role, "infer", true, &rules, &format!("r{number}"));
+            record
+                .detail("max_tokens", u32::try_from(number % 100).unwrap())
+                .detail("stream", i64::from(number % 3 == 0))
+        };
+        house.mirror(&name, (0..RECORDS).map(record).collect());
+    }
+    let rule =
+        r#"forbid (principal in Role::"operator", action == Action::"infer", resource) when { context.stream };"#;
+    house.save("ada", "night", &with_rule(2, rule));
+    let began = std::time::Instant::now();
+    let told = house.fleet.simulate_policy("night", &Reach { records: 1_000_000, ..Reach::default() }).unwrap();
+    eprintln!("{} records, {} decisions, {} ms", told.records, told.decisions, began.elapsed().as_millis());
+    assert_eq!((told.decisions, told.devices_left_out, told.devices_cut), ((DEVICES * RECORDS) as u64, 0, 0), "{told}");
 }

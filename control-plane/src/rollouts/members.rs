@@ -34,8 +34,10 @@ pub(super) fn members(fleet: &Fleet, spec: &Spec, devices: Vec<DeviceId>) -> Res
         let pinned = fleet.inner.database.pin(&device)?.policy;
         let policy: Option<TargetPin> =
             pinned.and_then(|name| targets.iter().find(|target| target.name == name).map(pin));
-        let health = summary.reported.as_ref().map(Health::of).unwrap_or_default();
-        Ok((device, Facts { before: Assignment { model, policy }, health, utc_offset_minutes: 0 }))
+        let reported = summary.reported.as_ref();
+        let health = reported.map(Health::of).unwrap_or_default();
+        let utc_offset_minutes = reported.and_then(|reported| reported.activity.utc_offset_minutes).unwrap_or(0);
+        Ok((device, Facts { before: Assignment { model, policy }, health, utc_offset_minutes }))
     };
     let devices = devices.into_iter().map(facts).collect::<Result<Vec<_>, FleetError>>()?;
     Ok(spec.members(devices, |selector| meant.get(selector).cloned().unwrap_or_default()))

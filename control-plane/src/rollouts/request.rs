@@ -244,7 +244,7 @@ fn minute(text: &str) -> Result<u16, FleetError> {
     let read = || {
         let (hours, minutes) = text.split_once(':')?;
         let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
-        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        (hours < 24 && minutes < 60).then(|| hours * 60 + minutes)
     };
     read().ok_or_else(|| wrong(format!("`{}` is no time of the day: write `22:30`", clean(text, 20))))
 }
@@ -275,5 +275,14 @@ mod tests {
         assert!(WaveRequest::default().spec(1).unwrap_err().to_string().contains("wave 1 must have one of"));
         let again: RolloutRequest = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
         assert_eq!(again, request);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_time_of_the_day_or_refused(text in "[0-9:]{0,7}|\\PC{0,20}") {
+            if let Ok(minute) = minute(&text) {
+                proptest::prop_assert!(minute < 24 * 60, "{text}");
+            }
+        }
     }
 }

@@ -52,6 +52,7 @@ fn variant(dir: &std::path::Path, name: &str) -> Variant {
         weight_bytes: bytes,
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
+        origin: None,
     };
     Variant { path, target: None, facts, cuts: Vec::new() }
 }
@@ -176,7 +177,7 @@ impl House {
         let mut dump = Vec::new();
         for sql in tables {
             let read = |connection: &crate::db::sql::Connection| {
-                let mut statement = connection.prepare(sql)?;
+                let mut statement = connection.prepare_cached(sql)?;
                 let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
                 Ok(rows.collect::<Result<Vec<_>, _>>()?)
             };
@@ -496,7 +497,7 @@ fn one_report_rewrites_one_device_and_a_look_at_nothing_new_writes_nothing() {
     );
     let written = |house: &House| {
         let read = |connection: &crate::db::sql::Connection| {
-            let mut statement = connection.prepare("SELECT what FROM written")?;
+            let mut statement = connection.prepare_cached("SELECT what FROM written")?;
             let rows = statement.query_map(params![], |row| row.get::<_, String>(0))?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?)
         };
@@ -518,4 +519,44 @@ fn one_report_rewrites_one_device_and_a_look_at_nothing_new_writes_nothing() {
     }
     assert_eq!((driver.turn().unwrap(), driver.turn().unwrap()), (Turn::More, Turn::Done));
     assert_eq!(house.fleet.rollout("march").unwrap().waves[0].parts()[0], ("done", 300));
+}
+
+#[test]
+#[ignore = "a measurement: `cargo test -p outpost-control --lib -- --ignored --nocapture ten_thousand`"]
+#[expect(clippy::print_stderr, reason = "a measurement says what it measured")]
+fn ten_thousand_devices_are_driven_in_milliseconds() {
+    const DEVICES: usize = 10_000;
+    let mut house = House::new(&[]);
+    let names: Vec<String> = (0..DEVICES).map(|number| format!("box-{number:05}")).collect();
+    let devices: Vec<DeviceId> = names.iter().map(|name| id(name)).collect();
+    let sql = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent) VALUES (?1, 1, x'00', '', '')";
+    let enter = |connection: &crate::db::sql::Connection| {
+        names.iter().try_for_each(|name| connection.execute(sql, [name]).map(|_| ()).map_err(Into::into))
+    };
+    house.fleet.inner.database.write(enter).unwrap();
+    house.fleet.assign_all(&devices, &assigned("old")).unwrap();
+    let timed = |what: &str, act: &mut dyn FnMut()| {
+        let began = std::time::Instant::now();
+        act();
+        eprintln!("{what}: {} ms", began.elapsed().as_millis());
+    };
+    let asked = RolloutRequest {
+        waves: [1, 99].map(|percent| WaveRequest { percent: Some(percent), ..WaveRequest::default() }).into(),
+        soak_s: 0,
+        ..request("march")
+    };
+    timed("start, 100 of 10,000 ordered", &mut || drop(house.fleet.start_rollout("ada", &asked).unwrap()));
+    let mut driver = house.driver();
+    timed("first look of a new leader", &mut || drop(driver.turn()));
+    timed("a look at nothing new", &mut || drop(driver.turn()));
+    for name in &names[..100] {
+        house.apply(name);
+    }
+    timed("100 reports heard, 9,900 devices ordered", &mut || drop(driver.turn()));
+    for name in &names[100..356] {
+        house.apply(name);
+    }
+    timed("256 reports heard", &mut || drop(driver.turn()));
+    timed("its page", &mut || drop(house.fleet.rollout("march").unwrap()));
+    assert_eq!(house.fleet.rollout("march").unwrap().waves[1].parts()[0], ("done", 256));
 }

@@ -135,6 +135,31 @@ fn pages_lead_to_the_end_and_say_what_is_missing() {
     assert_eq!((page(0, 9).gap, page(3, 9).gap, page(0, 9).oldest), (true, false, 4));
     desk.sql("DELETE FROM fleet_events");
     assert_eq!((page(0, 9).gap, page(5, 9).gap), (true, false));
+    let ahead = page(9, 9);
+    assert_eq!((ahead.gap, ahead.next), (true, 5), "who has more than a restored fleet begins again where that is");
+}
+
+#[test]
+fn a_device_that_talks_all_the_time_does_not_push_the_others_out() {
+    let desk = Desk::new();
+    let event = |device: &str| outpost_contract::Event {
+        v: 1,
+        device: device.parse().unwrap(),
+        boot: "b".parse().unwrap(),
+        sequence: 1,
+        at_s: 7,
+        kind: outpost_contract::EventKind::DiskLow,
+        text: "1 GiB left".into(),
+    };
+    for _ in 0..200 {
+        desk.fleet.tell_notice(&event("till-1")).unwrap();
+    }
+    desk.fleet.tell_notice(&event("till-2")).unwrap();
+    let told = desk.fleet.fleet_events(0, "", 1000).unwrap().events;
+    assert_eq!(told.len(), 61);
+    assert_eq!((told[58].kind.as_str(), told[59].kind.as_str()), ("device.notice", "device.noisy"));
+    assert_eq!((told[60].kind.as_str(), told[60].subject.as_str()), ("device.notice", "till-2"));
+    assert_eq!(told[60].data, json!({"kind": "disk_low", "text": "1 GiB left", "at_s": 7}));
 }
 
 #[test]

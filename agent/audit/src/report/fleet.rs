@@ -3,22 +3,17 @@
 //!
 //! In the form of the report on one log: one file, no script, no request, everything from outside escaped.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod findings;
+#[cfg(test)]
+mod tests;
 
 use super::STYLE;
-use super::bounded::{Bounded, Newest};
 use super::denials::Times;
-use super::page::{Cell, Page, grouped, many, minute, short};
-use super::seen::Seen;
-use crate::{AuditError, Kind, Leaf, reader};
+use super::page::{Cell, Page, grouped, many, minute};
+pub use findings::Findings;
 
-/// Rows of refusals that are told apart, and that are shown.
-const REFUSALS: usize = 4096;
+/// Rows of refusals and of policies that are shown.
 const SHOWN: usize = 200;
-
-/// Versions of policies that are told apart.
-const VERSIONS: usize = 512;
 
 /// Devices that are listed by policy, and incidents.
 const LISTED: usize = 1000;
@@ -121,113 +116,6 @@ pub struct Fleet {
     pub own_log: (String, u64, Vec<String>),
     /// What this report does not know, in words.
     pub missing: Vec<String>,
-}
-
-/// What the records of many logs say, added up.
-#[derive(Debug)]
-pub struct Findings {
-    /// Records that were looked at.
-    pub looked: u64,
-    /// Records in the range of time.
-    pub in_range: u64,
-    /// Records that could not be read.
-    pub unreadable: u64,
-    refused: u64,
-    knocks: u64,
-    refusals: Bounded<(String, String, String, String), Times>,
-    versions: Bounded<String, Times>,
-    in_force: BTreeMap<String, Newest<(i64, String)>>,
-    without_policy: u64,
-}
-
-impl Default for Findings {
-    fn default() -> Self {
-        Self {
-            looked: 0,
-            in_range: 0,
-            unreadable: 0,
-            refused: 0,
-            knocks: 0,
-            refusals: Bounded::new(REFUSALS),
-            versions: Bounded::new(VERSIONS),
-            in_force: BTreeMap::new(),
-            without_policy: 0,
-        }
-    }
-}
-
-impl Findings {
-    /// Reads the log in `directory`, of a device, as far as `most` records go; how many are left.
-    ///
-    /// # Errors
-    /// If there is no log, or it cannot be read.
-    pub fn read(
-        &mut self,
-        device: &str,
-        directory: &Path,
-        (since_ms, before_ms): (Option<i64>, Option<i64>),
-        most: u64,
-    ) -> Result<u64, AuditError> {
-        let mut left = most;
-        if left == 0 {
-            return Ok(0);
-        }
-        let mut policies = Newest::new(SHOWN);
-        reader::each(directory, (0, u64::MAX), false, |index, bytes| {
-            left -= 1;
-            self.looked += 1;
-            match Leaf::parse(bytes) {
-                Ok(leaf) => {
-                    let seen = Seen::new(index, &leaf);
-                    if matches!(seen.kind, Some(Kind::PolicyActivate | Kind::PolicyRollback)) {
-                        policies.push((seen.wall_ms, version(&seen)));
-                    }
-                    let is_in = since_ms.is_none_or(|since| seen.wall_ms >= since)
-                        && before_ms.is_none_or(|before| seen.wall_ms < before);
-                    if is_in {
-                        self.take(device, &seen);
-                    }
-                }
-                Err(_) => self.unreadable += 1,
-            }
-            left > 0
-        })?;
-        if policies.total() > 0 {
-            self.in_force.insert(device.to_owned(), policies);
-        } else {
-            self.without_policy += 1;
-        }
-        Ok(left)
-    }
-
-    fn take(&mut self, device: &str, seen: &Seen<'_>) {
-        self.in_range += 1;
-        if seen.kind == Some(Kind::PolicyActivate) {
-            self.versions.of(version(seen)).add(1, seen.wall_ms);
-        }
-        if seen.kind == Some(Kind::AuthFail) {
-            let count = seen.count("detail.count").unwrap_or(1);
-            self.knocks = self.knocks.saturating_add(count);
-            let why = format!("no identity: {}", seen.text("res.err"));
-            let key = (device.to_owned(), String::new(), seen.owned("act"), why);
-            return self.refusals.of(key).add(count, seen.wall_ms);
-        }
-        if !seen.is_denied() {
-            return;
-        }
-        self.refused += 1;
-        let rules = seen.leaf.texts("dec.rules").join(" ");
-        let why = if rules.is_empty() { seen.owned("res.err") } else { rules };
-        let key = (device.to_owned(), short(seen.text("who.pid")), seen.owned("act"), why);
-        self.refusals.of(key).add(1, seen.wall_ms);
-    }
-}
-
-fn version(seen: &Seen<'_>) -> String {
-    match seen.count("detail.version") {
-        Some(number) => number.to_string(),
-        None => seen.owned("detail.version"),
-    }
 }
 
 const SECTIONS: [(&str, &str); 7] = [
@@ -539,68 +427,5 @@ fn again(page: &mut Page, fleet: &Fleet) {
         page.text(format_args!("{name}: "));
         page.element("code", &[("class", &"long")], key);
         page.markup("</p>\n");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOSTILE: &str = "<script>alert(1)</script>\"'\u{202e}";
-
-    fn fleet() -> Fleet {
-        let log = Log {
-            origin: HOSTILE.into(),
-            mirrored: 7,
-            reported: Some(9),
-            checked: Some(vec![HOSTILE.into()]),
-            ..Log::default()
-        };
-        let device = |logs| Device { name: HOSTILE.into(), revoked: true, logs };
-        let act = Act {
-            by: HOSTILE.into(),
-            means: HOSTILE.into(),
-            act: HOSTILE.into(),
-            subject: HOSTILE.into(),
-            error: HOSTILE.into(),
-            ..Act::default()
-        };
-        Fleet {
-            name: HOSTILE.into(),
-            made_ms: 1,
-            tool: HOSTILE.into(),
-            since_ms: None,
-            before_ms: Some(i64::MAX),
-            keys: (HOSTILE.into(), HOSTILE.into()),
-            devices: vec![device(vec![log]), device(Vec::new())],
-            incidents: vec![Incident {
-                number: 1,
-                device: HOSTILE.into(),
-                origin: HOSTILE.into(),
-                kind: HOSTILE.into(),
-                found_ms: 5,
-            }],
-            findings: Findings::default(),
-            acts: vec![act],
-            acts_left_out: 3,
-            own_log: (HOSTILE.into(), 4, vec![HOSTILE.into()]),
-            missing: vec![HOSTILE.into()],
-        }
-    }
-
-    #[test]
-    fn whatever_stands_in_it_the_page_runs_and_loads_nothing_and_says_the_worst_first() {
-        let html = render(&fleet());
-        assert!(!html.contains("<script") && !html.contains('\u{202e}') && !html.contains("src="), "{html}");
-        assert!(html.contains("default-src 'none'; style-src 'unsafe-inline'"));
-        assert!(html.contains("<title>INCIDENTS") && html.contains("1 incident is on record, 1 log does not verify"));
-        assert!(html.contains("nothing has arrived") && html.contains("3 older ones"));
-        let good =
-            Fleet { incidents: Vec::new(), devices: Vec::new(), own_log: ("own".into(), 0, Vec::new()), ..fleet() };
-        assert!(render(&good).contains("Nothing is held against any log."));
-        for (tag, end) in [("<table", "</table>"), ("<section", "</section>"), ("<td", "</td>"), ("<li", "</li>")] {
-            let count = |what: &str| html.matches(what).count();
-            assert_eq!(count(tag), count(end), "{tag}");
-        }
     }
 }

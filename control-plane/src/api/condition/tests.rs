@@ -25,6 +25,7 @@ async fn what_is_known_is_not_sent_again_until_it_changes() {
         assert_eq!((other.status, &other.text), (StatusCode::OK, &first.text), "{path}");
         let head = caller.ask("HEAD", path, &[], "").await;
         assert_eq!((head.status, head.text.as_str()), (StatusCode::OK, ""), "{path}");
+        assert_eq!(head.tag(), tag, "{path}");
     }
     let before = caller.get("/v1/devices/box-00001/labels").await.tag().to_owned();
     caller.ask("PATCH", "/v1/devices/box-00001/labels", &[], r#"{"stage": "canary"}"#).await;

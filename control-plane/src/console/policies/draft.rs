@@ -13,7 +13,7 @@ use crate::console::viewer::{PageError, Viewer};
 use crate::fleet::{Fleet, FleetError};
 use crate::inventory::words::clean;
 use crate::people::Act;
-use crate::policy_desk::{DraftState, PolicyDiff, PolicyDraft};
+use crate::policy_desk::{DraftState, PolicyDiff, PolicyDraft, is_same_person};
 
 /// Findings and changes on the page; `outpost-control policy` shows all.
 const MOST_FOUND: usize = 200;
@@ -72,7 +72,7 @@ fn standing(draft: &PolicyDraft) -> Markup {
 
 fn approval(draft: &PolicyDraft, viewer: &Viewer) -> Markup {
     let summary = &draft.summary;
-    let wrote = summary.authors.contains(&viewer.actor.name);
+    let wrote = summary.authors.iter().any(|author| is_same_person(author, &viewer.actor.name));
     let (may, digest) = (viewer.may(Act::ApprovePolicy), summary.digest.as_deref());
     html! {
         section.card {
