@@ -153,6 +153,8 @@ fn routes() -> Routes {
         .route("/v1/openapi.json", get(openapi::show))
         .route("/login", get(people::form).post(people::sign_in))
         .route("/login/first", get(people::first_form).post(people::first))
+        .route("/login/oidc", get(people::provider::begin))
+        .route("/login/oidc/back", get(people::provider::back))
         .route("/logout", post(people::sign_out))
 }
 

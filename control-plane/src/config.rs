@@ -1,5 +1,6 @@
 //! Settings: one state directory, one commented TOML file in it, and nothing that is silently ignored.
 
+mod login;
 mod models;
 
 use std::net::SocketAddr;
@@ -11,6 +12,8 @@ use serde::Deserialize;
 use crate::files::{self, FileError};
 use crate::outgoing::{Network, Reach};
 use crate::shares::Rates;
+pub(crate) use login::is_private;
+pub use login::{LoginSettings, OidcSettings};
 pub(crate) use models::LicenceStanding;
 pub use models::ModelRules;
 
@@ -66,6 +69,8 @@ pub struct Config {
     pub database: Option<DatabaseSettings>,
     /// The S3-compatible store where the servers' blobs are; none keeps them in the state directory alone.
     pub blobs: Option<BlobSettings>,
+    /// How people sign in by a provider; none lets in those alone who are entered here.
+    pub login: Option<LoginSettings>,
 }
 
 /// `[blobs]`: a bucket in an S3-compatible store.
@@ -156,6 +161,7 @@ struct Raw {
     licences: Option<models::RawLicences>,
     webhooks: Option<RawReach>,
     policies: Option<RawPolicies>,
+    login: Option<LoginSettings>,
 }
 
 /// `[policies]`.
@@ -194,7 +200,7 @@ impl RawReach {
     }
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "tenant",
     "http_listen",
     "mqtt_listen",
@@ -215,6 +221,7 @@ const KEYS: [&str; 20] = [
     "licences",
     "database",
     "blobs",
+    "login",
 ];
 
 impl Config {
@@ -286,6 +293,7 @@ impl Config {
             models: ModelRules::new(raw.models.unwrap_or_default(), raw.licences.unwrap_or_default()),
             database: raw.database,
             blobs: raw.blobs,
+            login: raw.login,
         }
     }
 
@@ -334,6 +342,7 @@ impl Config {
             }
         }
         self.models.check()?;
+        self.login.as_ref().map_or(Ok(()), LoginSettings::check)?;
         // 0 is a choice here: nobody comes back late.
         if self.renew_expired_days > 3650 {
             return Err(format!("`renew_expired_days` is {}; expected 0 to 3650", self.renew_expired_days));

@@ -30,12 +30,14 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 
 use crate::fleet::Fleet;
+pub(crate) use assets::STYLE_PATH;
+pub(crate) use layout::mark;
 use viewer::Viewer;
 
 /// What pages may load and do: their own style, script and live updates, and nothing from anywhere else.
@@ -88,6 +90,11 @@ pub(crate) fn router() -> Router<Fleet> {
 /// Texts of policies are longer than other forms.
 fn drafts() -> DefaultBodyLimit {
     DefaultBodyLimit::max(crate::api::policies::DRAFT_BYTES)
+}
+
+/// The colours that a browser's cookie asks for.
+pub(crate) fn theme(headers: &HeaderMap) -> &'static str {
+    viewer::Theme::from_cookies(headers).name()
 }
 
 async fn home(_: Viewer) -> Redirect {

@@ -267,6 +267,9 @@ pub enum FleetError {
     /// Signing in failed too often.
     #[error("signing in failed too often; try again in {0} seconds")]
     HeldBack(i64),
+    /// Somebody was not signed in by a provider.
+    #[error(transparent)]
+    Login(#[from] crate::people::LoginError),
     /// What was to be changed is not any more as the client knew it.
     #[error("it was changed meanwhile; read it again, and send `If-Match` with the new `ETag`")]
     Changed,
@@ -427,7 +430,7 @@ impl Fleet {
             attempts: Attempts::default(),
             metrics: Metrics::default(),
             index: Index::open(&database),
-            people: People::open(dir, database.clone(), config.tenant.as_str(), &replica)?,
+            people: People::open(&config, database.clone(), &replica)?,
             throttle: Throttle::default(),
             downloads: Downloads::default(),
             neighbours: Neighbours::default(),

@@ -59,7 +59,7 @@ pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeErr
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};
 pub use ceremony::{Installed, KeysOverview, RoleView, ServerKeyView, Validity, read_proposal, write_proposal};
 pub use clock::Clock;
-pub use config::{Config, ConfigError, DatabaseSettings, ModelRules};
+pub use config::{Config, ConfigError, DatabaseSettings, LoginSettings, ModelRules, OidcSettings};
 pub use db::{
     ApiToken, Assignment, CommandRecord, DeviceSummary, EnrolmentRequest, ModelApproval, Person, Session, StoredEvent,
     StoredWithdrawal,
@@ -89,7 +89,7 @@ pub use onefile::{
 pub use outgoing::{Network, OutgoingError, Reach};
 pub use outpost_rollout::{Gates, OnFailure};
 pub use outpost_selector::Selector;
-pub use people::OwnRecord;
+pub use people::{LoginError, OwnRecord};
 pub use policy_desk::{
     Changed, DeskError, DraftApproval, DraftState, DraftSummary, Example, PolicyBoard, PolicyDiff, PolicyDraft,
     PublishedPolicy, Reach as SimulationReach, ReleasedPolicy, Simulation, Unknown,

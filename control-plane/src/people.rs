@@ -10,6 +10,7 @@
 
 mod approvals;
 mod local;
+pub(crate) mod oidc;
 mod own_log;
 pub(crate) mod pages;
 mod password;
@@ -18,18 +19,20 @@ mod sign_in;
 pub(crate) mod together;
 mod totp;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use outpost_policies::{ControlAsk, ControlPrincipal, ControlRules};
 use parking_lot::Mutex;
 
+use crate::config::Config;
 use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
 use crate::leader::Replica;
 pub(crate) use approvals::Approvable;
 pub(crate) use local::{check_name, check_roles};
+use oidc::Provider;
+pub use oidc::LoginError;
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, IDLE_S, SESSION_S, Typed};
@@ -179,16 +182,18 @@ pub(crate) struct People {
     pub(crate) own_log: OwnLog,
     /// One password is checked at a time: each takes 19 MiB.
     checking: Mutex<()>,
+    /// Who vouches for people, if anybody does.
+    provider: Option<Provider>,
 }
 
 impl People {
-    /// Opens what is there in a state directory; rules that cannot be used are an error, not the built-in ones.
+    /// Opens what is there in the state directory; rules that cannot be used are an error, not the built-in ones.
     pub(crate) fn open(
-        state: &Path,
+        config: &Config,
         database: Database,
-        tenant: &str,
         replica: &Arc<Replica>,
     ) -> Result<Self, FleetError> {
+        let state = config.state_dir.as_path();
         let path = state.join(RULES_FILE);
         let most = u64::try_from(outpost_policies::CONTROL_RULES_BYTES).unwrap_or(u64::MAX);
         let rules = match files::read_text(&path, most) {
@@ -196,8 +201,9 @@ impl People {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => ControlRules::embedded()?,
             Err(error) => return Err(error.into()),
         };
-        let own_log = OwnLog::new(state, database, tenant, Arc::clone(replica));
-        Ok(Self { rules: Arc::new(rules), own_log, checking: Mutex::new(()) })
+        let own_log = OwnLog::new(state, database, config.tenant.as_str(), Arc::clone(replica));
+        let provider = config.login.clone().map(Provider::new);
+        Ok(Self { rules: Arc::new(rules), own_log, checking: Mutex::new(()), provider })
     }
 }
 

@@ -54,10 +54,15 @@ impl FromRequestParts<Fleet> for Operator {
 
 /// The session's cookie, if one of the right form was sent; more than one is none.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookie_named(headers, COOKIE)
+}
+
+/// A secret of ours in a cookie of this name; more than one is none.
+pub(super) fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let sent = headers.get_all(COOKIES).iter().filter_map(|value| value.to_str().ok());
     let mut ours = sent.flat_map(|value| value.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
+        (name == wanted).then_some(value)
     });
     let first = ours.next()?;
     (ours.next().is_none() && first.len() == 64).then_some(first)

@@ -1,5 +1,7 @@
 //! `/login`, `/login/first`, `/logout`: signing in with a browser.
 
+pub(crate) mod provider;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -8,19 +10,20 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiError;
 use super::identity::{Operator, cookie, same_origin};
+use crate::console;
 use crate::fleet::{Fleet, FleetError};
 use crate::http::Peer;
-use crate::people::pages;
+use crate::people::pages::{self, Look};
 use crate::people::{COOKIE, SESSION_S, Typed};
 
 /// The form that signs in.
-pub(crate) async fn form() -> Response {
-    page(StatusCode::OK, pages::sign_in(""))
+pub(crate) async fn form(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
+    page(StatusCode::OK, pages::sign_in(look(&fleet, &headers, "")))
 }
 
 /// The form that sets a password.
-pub(crate) async fn first_form() -> Response {
-    page(StatusCode::OK, pages::first(""))
+pub(crate) async fn first_form(State(fleet): State<Fleet>, headers: HeaderMap) -> Response {
+    page(StatusCode::OK, pages::first(look(&fleet, &headers, "")))
 }
 
 /// Signs in, and leads to the console.
@@ -34,7 +37,7 @@ pub(crate) async fn sign_in(
     let (typed, address, before) = (typed(&body), peer.address.ip(), cookie(&headers).map(str::to_owned));
     match fleet.run(move |fleet| fleet.sign_in(&typed, address, before.as_deref())).await {
         Ok(secret) => Ok(lead("/console", &set_cookie(&secret, SESSION_S))),
-        Err(error) => said(error, pages::sign_in),
+        Err(error) => said(&fleet, &headers, error, pages::sign_in),
     }
 }
 
@@ -49,18 +52,19 @@ pub(crate) async fn first(
     let (typed, address) = (typed(&body), peer.address.ip());
     match fleet.run(move |fleet| fleet.set_password(&typed, address)).await {
         Ok(()) => Ok(lead("/login", &set_cookie("", 0))),
-        Err(error) => said(error, pages::first),
+        Err(error) => said(&fleet, &headers, error, pages::first),
     }
 }
 
 /// Ends the session.
 pub(crate) async fn sign_out(
-    Operator(_): Operator,
+    Operator(actor): Operator,
     State(fleet): State<Fleet>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if let Some(cookie) = cookie(&headers).map(str::to_owned) {
-        fleet.run(move |fleet| fleet.sign_out(&cookie)).await?;
+        fleet.run(move |fleet| fleet.sign_out(&actor, &cookie, peer.address.ip())).await?;
     }
     Ok(lead("/login", &set_cookie("", 0)))
 }
@@ -81,14 +85,18 @@ fn typed(body: &[u8]) -> Typed {
 }
 
 /// What somebody who signs in can act on stands on the page; everything else is an error as elsewhere.
-fn said(error: FleetError, form: fn(&str) -> String) -> Result<Response, ApiError> {
+fn said(fleet: &Fleet, headers: &HeaderMap, error: FleetError, form: fn(Look<'_>) -> String) -> Result<Response, ApiError> {
     let status = match &error {
         FleetError::SignIn => StatusCode::UNAUTHORIZED,
         FleetError::HeldBack(_) => StatusCode::TOO_MANY_REQUESTS,
         FleetError::Person(_) => StatusCode::BAD_REQUEST,
         _ => return Err(error.into()),
     };
-    Ok(page(status, form(&error.to_string())))
+    Ok(page(status, form(look(fleet, headers, &error.to_string()))))
+}
+
+fn look<'a>(fleet: &'a Fleet, headers: &HeaderMap, message: &'a str) -> Look<'a> {
+    Look { theme: console::theme(headers), message, provider: fleet.login_label() }
 }
 
 fn set_cookie(secret: &str, age_s: i64) -> String {

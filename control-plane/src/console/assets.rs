@@ -11,7 +11,7 @@ const STYLE: &[u8] = include_bytes!("assets/console.css");
 const SCRIPT: &[u8] = include_bytes!("assets/console.js");
 
 /// Where the style lies.
-pub(super) static STYLE_PATH: LazyLock<String> = LazyLock::new(|| path(STYLE, "css"));
+pub(crate) static STYLE_PATH: LazyLock<String> = LazyLock::new(|| path(STYLE, "css"));
 
 /// Where the script lies.
 pub(super) static SCRIPT_PATH: LazyLock<String> = LazyLock::new(|| path(SCRIPT, "js"));

@@ -138,7 +138,10 @@ fn frame(
                             }
                             button.quiet type="submit" { "Set" }
                         }
-                        @if let Some(name) = name { p.who { "Signed in as " strong { (format::shown(name, 80)) } } }
+                        @if let Some(name) = name {
+                            p.who { "Signed in as " a href="/console/account" { strong { (format::shown(name, 80)) } } }
+                            form.out method="post" action="/logout" { button.quiet type="submit" { "Sign out" } }
+                        }
                     }
                 }
                 main id="content" tabindex="-1" {
@@ -152,7 +155,8 @@ fn frame(
     Html(page.into_string())
 }
 
-fn mark() -> Markup {
+/// The sign of the product.
+pub(crate) fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 24 24" aria-hidden="true" {
             path d="M12 2 L22 20 H2 Z" {}

@@ -45,7 +45,7 @@ impl Theme {
         [Self::System, Self::Light, Self::Dark].into_iter().find(|theme| theme.name() == name)
     }
 
-    fn from_cookies(headers: &HeaderMap) -> Self {
+    pub(super) fn from_cookies(headers: &HeaderMap) -> Self {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).map(str::trim);
         pairs.find_map(|pair| Self::from_name(pair.strip_prefix("theme=")?)).unwrap_or_default()

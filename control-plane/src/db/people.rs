@@ -108,7 +108,12 @@ impl Database {
     pub(crate) fn remove_person(&self, name: &str) -> Result<bool, DbError> {
         self.together(|| {
             self.disable_person(name, None)?;
-            self.write(|transaction| Ok(transaction.execute("DELETE FROM people WHERE name = ?1", [name])? == 1))
+            self.write(|transaction| {
+                for table in ["vouched_people", "recovery_codes", "offered_authenticators"] {
+                    transaction.execute(&format!("DELETE FROM {table} WHERE person = ?1"), [name])?;
+                }
+                Ok(transaction.execute("DELETE FROM people WHERE name = ?1", [name])? == 1)
+            })
         })
     }
 
@@ -119,6 +124,16 @@ impl Database {
             let sql = "INSERT INTO person_codes (hash, person, expires_s) VALUES (?1, ?2, ?3)";
             transaction.execute(sql, params![hash, name, expires_s])?;
             Ok(())
+        })
+    }
+
+    /// Whether a person has this code.
+    pub(crate) fn is_person_code(&self, name: &str, hash: &[u8; 32], now_s: i64) -> Result<bool, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT person FROM person_codes WHERE hash = ?1 AND person = ?2 AND expires_s > ?3";
+            let found: Option<String> =
+                connection.query_row(sql, params![hash, name, now_s], |row| row.get(0)).optional()?;
+            Ok(found.is_some())
         })
     }
 

@@ -271,3 +271,26 @@ CREATE TABLE IF NOT EXISTS leases (
 
 -- Keys are looked for by the name that they are for, too: once for each device of a file.
 CREATE INDEX IF NOT EXISTS allowed_keys_by_device ON allowed_keys (device);
+
+-- Sign-ins at a provider that are under way, by the hash of their state: each is answered once. `browser` is the hash of the
+-- cookie of whoever began, `earlier` that of the session which the browser had.
+CREATE TABLE IF NOT EXISTS logins (
+    state BLOB PRIMARY KEY, browser BLOB NOT NULL, nonce TEXT NOT NULL, verifier TEXT NOT NULL, earlier BLOB,
+    address TEXT NOT NULL, expires_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- People for whom a provider vouches, by its own name for them.
+CREATE TABLE IF NOT EXISTS vouched_people (
+    issuer TEXT NOT NULL, subject TEXT NOT NULL, person TEXT NOT NULL UNIQUE, PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+-- Codes of people for when their authenticator is lost, by hash; each counts once.
+CREATE TABLE IF NOT EXISTS recovery_codes (
+    hash BLOB PRIMARY KEY, person TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS recovery_codes_by_person ON recovery_codes (person);
+
+-- Secrets of authenticators that a person is about to confirm.
+CREATE TABLE IF NOT EXISTS offered_authenticators (
+    person TEXT PRIMARY KEY, secret BLOB NOT NULL, expires_s INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

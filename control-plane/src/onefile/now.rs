@@ -96,7 +96,9 @@ impl Fleet {
 
     fn read_people(&self, now: &mut Now) -> Result<(), FleetError> {
         let set = |words: Vec<String>| words.into_iter().collect::<BTreeSet<_>>();
-        for person in self.people()? {
+        // Whom a provider vouches for, its roles make: no file does.
+        let vouched: BTreeSet<_> = self.inner.database.vouched_people()?.into_iter().collect();
+        for person in self.people()?.into_iter().filter(|person| !vouched.contains(&person.name)) {
             if !person.has_password {
                 now.without_password.insert(person.name.clone());
             }

@@ -33,6 +33,7 @@ impl Fleet {
     pub fn reset_person(&self, name: &str) -> Result<String, FleetError> {
         let person = self.inner.database.person(name)?;
         person.ok_or_else(|| FleetError::UnknownPerson(name.to_owned()))?;
+        self.not_vouched_for(name)?;
         let code = hex::encode(random::<16>().map_err(FleetError::Random)?);
         self.inner.database.set_person_code(name, &tokens::hash(&code), self.now_s() + CODE_S)?;
         Ok(code)
@@ -52,6 +53,7 @@ impl Fleet {
     /// [`FleetError::UnknownPerson`] if there is none.
     pub fn set_person_roles(&self, name: &str, roles: &[String]) -> Result<(), FleetError> {
         check_roles(roles)?;
+        self.not_vouched_for(name)?;
         known(name, self.inner.database.set_roles(name, roles)?)
     }
 
@@ -76,6 +78,7 @@ impl Fleet {
     /// # Errors
     /// [`FleetError::UnknownPerson`] if there is none.
     pub fn give_authenticator(&self, name: &str) -> Result<String, FleetError> {
+        self.not_vouched_for(name)?;
         let secret = random::<20>().map_err(FleetError::Random)?;
         known(name, self.inner.database.set_totp(name, Some(&secret))?)?;
         Ok(format!("otpauth://totp/outpost:{name}?secret={}&issuer=outpost", totp::base32(&secret)))
@@ -103,6 +106,17 @@ impl Fleet {
     /// If the database fails.
     pub fn end_sessions(&self, name: &str) -> Result<usize, FleetError> {
         Ok(self.inner.database.end_sessions(name)?)
+    }
+}
+
+impl Fleet {
+    /// Password, authenticator and roles of somebody for whom a provider vouches are the provider's.
+    fn not_vouched_for(&self, name: &str) -> Result<(), FleetError> {
+        if self.inner.database.is_vouched_for(name)? {
+            let message = format!("`{name}` signs in at the provider of `[login.oidc]`, which says their roles; change them there");
+            return Err(FleetError::Person(message));
+        }
+        Ok(())
     }
 }
 

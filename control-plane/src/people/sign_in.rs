@@ -24,6 +24,9 @@ const FREE_OF_ADDRESS: i64 = 20;
 const MOST_WAIT_S: i64 = 15 * 60;
 const FORGOTTEN_S: i64 = 24 * 60 * 60;
 
+/// The means that stand in records.
+const PASSWORD: &str = "password";
+
 /// What somebody typed.
 #[derive(Clone, Default)]
 pub(crate) struct Typed {
@@ -31,6 +34,24 @@ pub(crate) struct Typed {
     pub(crate) password: String,
     /// From the authenticator, or the one-time code.
     pub(crate) code: String,
+}
+
+/// Whose failures count together, and how many of them cost nothing.
+#[derive(Debug)]
+pub(super) struct Failing(Vec<([u8; 32], i64)>);
+
+impl Failing {
+    /// Of whoever is at an address.
+    pub(super) fn address(address: IpAddr) -> Self {
+        Self(vec![(key("address", &address.to_string()), FREE_OF_ADDRESS)])
+    }
+
+    /// Of a name, and of the address.
+    pub(super) fn name(name: &str, address: IpAddr) -> Self {
+        let Self(mut keys) = Self::address(address);
+        keys.push((key("name", name), FREE_OF_NAME));
+        Self(keys)
+    }
 }
 
 impl Fleet {
@@ -41,21 +62,34 @@ impl Fleet {
     /// [`FleetError::SignIn`]; [`FleetError::HeldBack`] after too many failures.
     pub(crate) fn sign_in(&self, typed: &Typed, address: IpAddr, before: Option<&str>) -> Result<String, FleetError> {
         let _one_at_a_time = self.inner.people.checking.lock();
-        self.check_failures(typed, address)?;
+        let failing = Failing::name(&typed.name, address);
+        self.check_failures(&failing)?;
         let person = self.inner.database.person(&typed.name)?.filter(|person| person.disabled_s.is_none());
         let kept = person.as_ref().and_then(|person| person.password.as_deref());
         let known = password::matches(&typed.password, kept)?;
         let person = match person {
             Some(person) if known && self.code_holds(&person, &typed.code)? => person,
-            _ => return Err(self.sign_in_failed(typed, address, "sign_in")?),
+            _ => return Err(self.sign_in_failed(&failing, address, "sign_in")?),
         };
         self.inner.database.forgive_sign_in(&key("name", &typed.name))?;
+        let before = before.map(tokens::hash);
+        self.begin_session(&person.name, PASSWORD, address, before.as_ref())
+    }
+
+    /// Begins a session, on record, in the place of the one that the browser had; the answer is the cookie's value.
+    pub(super) fn begin_session(
+        &self,
+        name: &str,
+        means: &str,
+        address: IpAddr,
+        before: Option<&[u8; 32]>,
+    ) -> Result<String, FleetError> {
         let secret = hex::encode(random::<32>().map_err(FleetError::Random)?);
         let now_s = self.now_s();
-        self.record(&happening(&person.name, "sign_in", address))?;
-        let session = Session { person: person.name, address: address.to_string(), started_s: now_s, seen_s: now_s };
-        let before = before.map(tokens::hash);
-        self.inner.database.begin_session(&tokens::hash(&secret), before.as_ref(), &session)?;
+        self.record(&happening(name, means, "sign_in", address))?;
+        let session =
+            Session { person: name.to_owned(), address: address.to_string(), started_s: now_s, seen_s: now_s };
+        self.inner.database.begin_session(&tokens::hash(&secret), before, &session)?;
         Ok(secret)
     }
 
@@ -68,13 +102,17 @@ impl Fleet {
             return Err(FleetError::Person(fault.to_owned()));
         }
         let _one_at_a_time = self.inner.people.checking.lock();
-        self.check_failures(typed, address)?;
-        let (hash, code) = (password::hash(&typed.password)?, tokens::hash(&typed.code));
-        self.record(&happening(&typed.name, "set_password", address))?;
-        match self.inner.database.redeem_person_code(&typed.name, &code, &hash, self.now_s())? {
-            true => Ok(()),
-            false => Err(self.sign_in_failed(typed, address, "set_password")?),
+        let failing = Failing::name(&typed.name, address);
+        self.check_failures(&failing)?;
+        let (hash, code, now_s) = (password::hash(&typed.password)?, tokens::hash(&typed.code), self.now_s());
+        // That somebody set a password is on record only of who had the code; what comes between is told by redeeming.
+        if self.inner.database.is_person_code(&typed.name, &code, now_s)? {
+            self.record(&happening(&typed.name, PASSWORD, "set_password", address))?;
+            if self.inner.database.redeem_person_code(&typed.name, &code, &hash, now_s)? {
+                return Ok(());
+            }
         }
+        Err(self.sign_in_failed(&failing, address, "set_password")?)
     }
 
     /// Whose session this cookie is. Roles are as they are now, not as they were at sign-in.
@@ -85,8 +123,9 @@ impl Fleet {
         Ok(person.map(|Person { name, roles, .. }| self.actor(&name, &roles, Means::Session)))
     }
 
-    /// Ends the session of this cookie.
-    pub(crate) fn sign_out(&self, cookie: &str) -> Result<(), FleetError> {
+    /// Ends the session of this cookie, on record.
+    pub(crate) fn sign_out(&self, actor: &Actor, cookie: &str, address: IpAddr) -> Result<(), FleetError> {
+        self.record(&happening(&actor.name, actor.means.name(), "sign_out", address))?;
         Ok(self.inner.database.end_session(&tokens::hash(cookie))?)
     }
 
@@ -98,9 +137,9 @@ impl Fleet {
         }
     }
 
-    fn check_failures(&self, typed: &Typed, address: IpAddr) -> Result<(), FleetError> {
-        for (who, free) in keys(typed, address) {
-            let (failures, last_s) = self.inner.database.sign_in_failures(&who)?;
+    pub(super) fn check_failures(&self, Failing(keys): &Failing) -> Result<(), FleetError> {
+        for (who, free) in keys {
+            let (failures, last_s) = self.inner.database.sign_in_failures(who)?;
             let wait_s = match failures - free {
                 ..0 => 0,
                 over => 1_i64.checked_shl(u32::try_from(over).unwrap_or(u32::MAX).min(20)).unwrap_or(MOST_WAIT_S),
@@ -114,25 +153,26 @@ impl Fleet {
         Ok(())
     }
 
-    /// Notes a failure, and says which error it is.
-    fn sign_in_failed(&self, typed: &Typed, address: IpAddr, act: &str) -> Result<FleetError, FleetError> {
+    pub(super) fn count_failure(&self, Failing(keys): &Failing) -> Result<(), FleetError> {
         let now_s = self.now_s();
-        for (who, _) in keys(typed, address) {
-            self.inner.database.sign_in_failed(&who, now_s, now_s - FORGOTTEN_S)?;
+        for (who, _) in keys {
+            self.inner.database.sign_in_failed(who, now_s, now_s - FORGOTTEN_S)?;
         }
+        Ok(())
+    }
+
+    /// Notes a failure, and says which error it is.
+    fn sign_in_failed(&self, failing: &Failing, address: IpAddr, act: &str) -> Result<FleetError, FleetError> {
+        self.count_failure(failing)?;
         let outcome = "name, password or code is wrong".to_owned();
-        self.record(&Happening { outcome, by: String::new(), ..happening("", act, address) })?;
+        self.record(&Happening { outcome, ..happening("", PASSWORD, act, address) })?;
         Ok(FleetError::SignIn)
     }
 }
 
-fn happening(by: &str, act: &str, address: IpAddr) -> Happening {
-    let (by, means, subject) = (by.to_owned(), "password".to_owned(), address.to_string());
+pub(super) fn happening(by: &str, means: &str, act: &str, address: IpAddr) -> Happening {
+    let (by, means, subject) = (by.to_owned(), means.to_owned(), address.to_string());
     Happening { by, means, subject, act: act.to_owned(), ..Happening::default() }
-}
-
-fn keys(typed: &Typed, address: IpAddr) -> [([u8; 32], i64); 2] {
-    [(key("name", &typed.name), FREE_OF_NAME), (key("address", &address.to_string()), FREE_OF_ADDRESS)]
 }
 
 fn key(kind: &str, who: &str) -> [u8; 32] {

@@ -1,0 +1,131 @@
+//! Sign-ins at a provider that are under way, and the people for whom it vouches.
+
+use super::sql::{OptionalExtension, params};
+
+use super::{Database, DbError};
+
+/// A sign-in that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    /// The nonce that the provider must repeat.
+    pub(crate) nonce: String,
+    /// What proves to the provider that who asks for the token is who began (RFC 7636).
+    pub(crate) verifier: String,
+    /// The hash of the session that the browser had when it began.
+    pub(crate) earlier: Option<[u8; 32]>,
+}
+
+/// What came of noting whom a provider vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Vouching {
+    /// The person of this name.
+    Person(String),
+    /// Nobody who is known, and without a role.
+    Stranger,
+    /// The name is another person's.
+    Taken,
+    /// They are let in no longer.
+    Disabled(String),
+}
+
+impl Database {
+    /// Notes that a browser begins; false if as many as may are under way, of this address or of all.
+    pub(crate) fn begin_login(
+        &self,
+        state: &[u8; 32],
+        browser: &[u8; 32],
+        login: &Login,
+        from: (&str, [i64; 2]),
+        times_s: [i64; 2],
+    ) -> Result<bool, DbError> {
+        let ((address, [most_of_address, most]), [now_s, expires_s]) = (from, times_s);
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM logins WHERE expires_s <= ?1", [now_s])?;
+            let count = |row: &super::sql::Row<'_>| row.get::<_, i64>(0);
+            let all = transaction.query_row("SELECT COUNT(*) FROM logins", [], count)?;
+            let sql = "SELECT COUNT(*) FROM logins WHERE address = ?1";
+            let of_address = transaction.query_row(sql, [address], count)?;
+            if all >= most || of_address >= most_of_address {
+                return Ok(false);
+            }
+            let sql = "INSERT INTO logins (state, browser, nonce, verifier, earlier, address, expires_s) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let Login { nonce, verifier, earlier } = login;
+            transaction.execute(sql, params![state, browser, nonce, verifier, earlier, address, expires_s])?;
+            Ok(true)
+        })
+    }
+
+    /// Takes what this browser began under this state, once.
+    pub(crate) fn take_login(
+        &self,
+        state: &[u8; 32],
+        browser: &[u8; 32],
+        now_s: i64,
+    ) -> Result<Option<Login>, DbError> {
+        // Strangers' inventions write nothing.
+        let found = self.read(|connection| {
+            let sql = "SELECT nonce, verifier, earlier FROM logins WHERE state = ?1 AND browser = ?2 AND expires_s > ?3";
+            let found = connection.query_row(sql, params![state, browser, now_s], |row| {
+                Ok(Login { nonce: row.get(0)?, verifier: row.get(1)?, earlier: row.get(2)? })
+            });
+            Ok(found.optional()?)
+        })?;
+        let Some(login) = found else { return Ok(None) };
+        // Of two who found it, one deletes it.
+        let sql = "DELETE FROM logins WHERE state = ?1 AND browser = ?2";
+        let is_first = self.write(|transaction| Ok(transaction.execute(sql, params![state, browser])? == 1))?;
+        Ok(is_first.then_some(login))
+    }
+
+    /// Gives whom a provider vouches for these roles: the person that they were before, or a new one called `name`. Nobody is
+    /// entered without a role.
+    pub(crate) fn vouch(
+        &self,
+        issuer: &str,
+        subject: &str,
+        name: &str,
+        roles: &[String],
+        now_s: i64,
+    ) -> Result<Vouching, DbError> {
+        self.write(|transaction| {
+            let sql = "SELECT person FROM vouched_people WHERE issuer = ?1 AND subject = ?2";
+            let known: Option<String> =
+                transaction.query_row(sql, params![issuer, subject], |row| row.get(0)).optional()?;
+            let roles = roles.join(" ");
+            if let Some(known) = known {
+                let sql = "UPDATE people SET roles = ?2 WHERE name = ?1 AND disabled_s IS NULL";
+                let is_let_in = transaction.execute(sql, params![known, roles])? == 1;
+                return Ok(if is_let_in { Vouching::Person(known) } else { Vouching::Disabled(known) });
+            }
+            if roles.is_empty() {
+                return Ok(Vouching::Stranger);
+            }
+            let sql = "INSERT INTO people (name, roles, totp_step, created_s) VALUES (?1, ?2, 0, ?3) \
+                       ON CONFLICT DO NOTHING";
+            if transaction.execute(sql, params![name, roles, now_s])? == 0 {
+                return Ok(Vouching::Taken);
+            }
+            let sql = "INSERT INTO vouched_people (issuer, subject, person) VALUES (?1, ?2, ?3)";
+            transaction.execute(sql, params![issuer, subject, name])?;
+            Ok(Vouching::Person(name.to_owned()))
+        })
+    }
+
+    /// Whether a provider vouches for a person, whose roles are then its word.
+    pub(crate) fn is_vouched_for(&self, name: &str) -> Result<bool, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT person FROM vouched_people WHERE person = ?1";
+            let found: Option<String> = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
+            Ok(found.is_some())
+        })
+    }
+
+    /// Names of all people for whom a provider vouches.
+    pub(crate) fn vouched_people(&self) -> Result<Vec<String>, DbError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT person FROM vouched_people ORDER BY person")?;
+            Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+    }
+}
