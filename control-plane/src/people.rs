@@ -31,8 +31,8 @@ use crate::fleet::{Fleet, FleetError};
 use crate::leader::Replica;
 pub(crate) use approvals::Approvable;
 pub(crate) use local::{check_name, check_roles};
-use oidc::Provider;
 pub use oidc::LoginError;
+use oidc::Provider;
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, IDLE_S, SESSION_S, Typed};
@@ -188,11 +188,7 @@ pub(crate) struct People {
 
 impl People {
     /// Opens what is there in the state directory; rules that cannot be used are an error, not the built-in ones.
-    pub(crate) fn open(
-        config: &Config,
-        database: Database,
-        replica: &Arc<Replica>,
-    ) -> Result<Self, FleetError> {
+    pub(crate) fn open(config: &Config, database: Database, replica: &Arc<Replica>) -> Result<Self, FleetError> {
         let state = config.state_dir.as_path();
         let path = state.join(RULES_FILE);
         let most = u64::try_from(outpost_policies::CONTROL_RULES_BYTES).unwrap_or(u64::MAX);

@@ -113,7 +113,9 @@ impl Fleet {
     /// Password, authenticator and roles of somebody for whom a provider vouches are the provider's.
     fn not_vouched_for(&self, name: &str) -> Result<(), FleetError> {
         if self.inner.database.is_vouched_for(name)? {
-            let message = format!("`{name}` signs in at the provider of `[login.oidc]`, which says their roles; change them there");
+            let message = format!(
+                "`{name}` signs in at the provider of `[login.oidc]`, which says their roles; change them there"
+            );
             return Err(FleetError::Person(message));
         }
         Ok(())

@@ -21,8 +21,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::sign_in::{Failing, happening};
 use super::Happening;
+use super::sign_in::{Failing, happening};
 use crate::db::{Login, Vouching};
 use crate::fleet::{Fleet, FleetError};
 use crate::tokens::{self, random};
@@ -79,7 +79,9 @@ impl LoginError {
     /// What somebody is told who may be a stranger.
     pub(crate) fn told(&self) -> String {
         match self {
-            Self::Provider(_) => "the provider cannot be reached as it should be; try again later, or sign in with a password".to_owned(),
+            Self::Provider(_) => {
+                "the provider cannot be reached as it should be; try again later, or sign in with a password".to_owned()
+            }
             told => told.to_string(),
         }
     }
@@ -237,11 +239,13 @@ impl Fleet {
             Vouching::Person(name) => self.begin_session(&name, MEANS, address, earlier),
             Vouching::Stranger => Err(LoginError::refused(format!("`{name}`: {NO_ROLE}")).into()),
             Vouching::Disabled(who) => {
-                Err(LoginError::Refused { who, why: "whoever administers this fleet has locked you out".to_owned() }.into())
+                Err(LoginError::Refused { who, why: "whoever administers this fleet has locked you out".to_owned() }
+                    .into())
             }
-            Vouching::Taken => {
-                Err(LoginError::refused(format!("`{name}` is somebody else's name here; ask whoever administers this fleet")).into())
-            }
+            Vouching::Taken => Err(LoginError::refused(format!(
+                "`{name}` is somebody else's name here; ask whoever administers this fleet"
+            ))
+            .into()),
         }
     }
 

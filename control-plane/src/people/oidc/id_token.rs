@@ -76,7 +76,12 @@ impl Header {
 }
 
 /// The claims of a token that says what it must.
-pub(super) fn verify(token: &str, header: &Header, keys: &Keys, expected: &Expected<'_>) -> Result<Claims, &'static str> {
+pub(super) fn verify(
+    token: &str,
+    header: &Header,
+    keys: &Keys,
+    expected: &Expected<'_>,
+) -> Result<Claims, &'static str> {
     if !keys.know(&header.key_id) {
         return Err("the token is signed by a key that is not the provider's");
     }

@@ -152,7 +152,8 @@ impl Provider {
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.to_string());
         let (status, bytes) = answer(request, ANSWER_BYTES).await.map_err(LoginError::Provider)?;
         if status != StatusCode::OK {
-            let why = serde_json::from_slice::<Refusal>(&bytes).map_or_else(|_| "no reason".to_owned(), |told| told.error);
+            let why =
+                serde_json::from_slice::<Refusal>(&bytes).map_or_else(|_| "no reason".to_owned(), |told| told.error);
             let why: String = why.chars().filter(char::is_ascii_graphic).take(80).collect();
             // `invalid_grant` is about the code, which came with the browser; everything else about us or the provider.
             return Err(match why.as_str() {
