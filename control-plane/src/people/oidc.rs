@@ -148,7 +148,7 @@ impl Fleet {
             .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())))
             .append_pair("code_challenge_method", "S256");
         let (state, browser) = (tokens::hash(&state), tokens::hash(&cookie));
-        let login = Login { nonce, verifier, earlier: earlier.map(|cookie| tokens::hash(cookie).to_vec()) };
+        let login = Login { nonce, verifier, earlier: earlier.map(tokens::hash) };
         let begin = move |fleet: &Self| {
             fleet.check_failures(&Failing::address(address))?;
             let (now_s, from) = (fleet.now_s(), address.to_string());
