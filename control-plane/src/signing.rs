@@ -139,13 +139,15 @@ impl Fleet {
     }
 
     /// Assigns to one device what its rollout orders, as a part of the caller's transaction; the first order of that makes the
-    /// signer. Returns the version.
+    /// signer. What is new to the device (`is_new`) must be allowed to be assigned; what it is given back need not. Returns the
+    /// version.
     pub(crate) fn order<'a>(
         &'a self,
         signer: &mut Option<Signer<'a>>,
         device: &DeviceId,
         assignment: &Assignment,
         pin: &Pin,
+        is_new: bool,
     ) -> Result<u64, FleetError> {
         let database = &self.inner.database;
         database.together(|| {
@@ -156,6 +158,7 @@ impl Fleet {
                 Some(signer) => signer,
                 None => signer.insert(self.signer()?),
             };
+            signer.gate.set_new(is_new);
             database.keep_pin(device, pin)?;
             let version = signer.sign(device, assignment)?;
             database.assign(device, assignment)?;

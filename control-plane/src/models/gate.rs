@@ -53,6 +53,11 @@ impl Gate {
         Self { is_new: true, ..self }
     }
 
+    /// Whether what is signed next is asked for now.
+    pub(crate) fn set_new(&mut self, is_new: bool) {
+        self.is_new = is_new;
+    }
+
     /// What devices are told of withdrawals.
     pub(crate) fn stated(&self) -> Vec<Withdrawal> {
         let mut newest: Vec<&StoredWithdrawal> = self.withdrawals.iter().collect();

@@ -57,13 +57,21 @@ impl Changed {
     }
 }
 
+/// What a device is to be told.
+struct Order {
+    number: u64,
+    to: Assignment,
+    /// Whether it brings something, or gives back what was before.
+    is_new: bool,
+}
+
 /// Rollouts within one transaction.
 pub(super) struct Ledger<'a> {
     fleet: &'a Fleet,
     now_s: i64,
     known: Known,
     /// The last order of each device, to be carried out.
-    orders: BTreeMap<(RolloutId, DeviceId), (u64, Assignment)>,
+    orders: BTreeMap<(RolloutId, DeviceId), Order>,
     notices: BTreeMap<RolloutId, Vec<Notice>>,
 }
 
@@ -123,8 +131,11 @@ impl<'a> Ledger<'a> {
         for (id, effects) in self.known.book.step(id, event, self.now_s)? {
             for effect in effects {
                 match effect {
-                    Effect::Assign { device, order, to } | Effect::RollBack { device, order, to } => {
-                        self.orders.insert((id.clone(), device), (order, to));
+                    Effect::Assign { device, order, to } => {
+                        self.orders.insert((id.clone(), device), Order { number: order, to, is_new: true });
+                    }
+                    Effect::RollBack { device, order, to } => {
+                        self.orders.insert((id.clone(), device), Order { number: order, to, is_new: false });
                     }
                     Effect::Tell(notice) => self.notices.entry(id.clone()).or_default().push(notice),
                 }
@@ -261,11 +272,12 @@ impl<'a> Ledger<'a> {
     fn carry_out(&mut self) -> Result<Vec<(RolloutId, DeviceId, u64)>, FleetError> {
         let fleet = self.fleet;
         let (mut signer, mut carried_out) = (None, Vec::new());
-        while let Some(((id, device), (order, to))) = self.orders.pop_first() {
+        while let Some(((id, device), ordered)) = self.orders.pop_first() {
+            let order = ordered.number;
             let current = self.known.book.get(&id).and_then(|state| state.devices().get(&device));
             let Some(current) = current.filter(|one| one.order == order && !one.status.has_left()) else { continue };
             let heard = current.heard;
-            match assign(fleet, &mut signer, &id, &device, to) {
+            match assign(fleet, &mut signer, &id, &device, ordered) {
                 Ok(version) => carried_out.push((id, device, version)),
                 Err(FleetError::Database(error)) => return Err(error.into()),
                 Err(error) => {
@@ -340,12 +352,12 @@ fn assign<'a>(
     signer: &mut Option<Signer<'a>>,
     id: &RolloutId,
     device: &DeviceId,
-    to: Assignment,
+    Order { to, is_new, .. }: Order,
 ) -> Result<u64, FleetError> {
     let minimum_context_tokens = to.model.as_ref().map_or(0, |model| model.minimum_context_tokens);
     let assignment = crate::db::Assignment { model: to.model.map(|model| model.model), minimum_context_tokens };
     let policy: Option<TargetName> = to.policy.map(|policy| policy.name);
-    fleet.order(signer, device, &assignment, &Pin { rollout: Some(id.0.clone()), policy })
+    fleet.order(signer, device, &assignment, &Pin { rollout: Some(id.0.clone()), policy }, is_new)
 }
 
 /// Reads a document of the database.
