@@ -8,12 +8,14 @@
 //! Looking at devices, the catalogue or rollouts is not recorded; reading records is, and so is every refusal. What cannot be
 //! recorded is not done.
 
+mod account;
 mod approvals;
 mod local;
 pub(crate) mod oidc;
 mod own_log;
 pub(crate) mod pages;
 mod password;
+pub(crate) mod sent;
 mod services;
 mod sign_in;
 pub(crate) mod together;
@@ -29,6 +31,7 @@ use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
 use crate::leader::Replica;
+pub(crate) use account::Offered;
 pub(crate) use approvals::Approvable;
 pub(crate) use local::{check_name, check_roles};
 pub use oidc::LoginError;

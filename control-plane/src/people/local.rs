@@ -81,7 +81,7 @@ impl Fleet {
         self.not_vouched_for(name)?;
         let secret = random::<20>().map_err(FleetError::Random)?;
         known(name, self.inner.database.set_totp(name, Some(&secret))?)?;
-        Ok(format!("otpauth://totp/outpost:{name}?secret={}&issuer=outpost", totp::base32(&secret)))
+        Ok(totp::address(name, &secret))
     }
 
     /// Asks a person for such codes no more.

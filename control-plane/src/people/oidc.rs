@@ -136,7 +136,7 @@ impl Fleet {
         let endpoints = provider.endpoints(self.now_s()).await?;
         let secret = || random::<32>().map(hex::encode).map_err(FleetError::Random);
         let (state, cookie, nonce, verifier) = (secret()?, secret()?, secret()?, secret()?);
-        let mut url = endpoints.authorization_endpoint;
+        let mut url = endpoints.authorization;
         let settings = provider.settings();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
@@ -204,7 +204,7 @@ impl Fleet {
     async fn vouched(&self, provider: &Provider, answer: Answer, login: &Login) -> Result<Vouched, LoginError> {
         let endpoints = provider.endpoints(self.now_s()).await?;
         let oidc = &provider.settings().oidc;
-        let must_say = endpoints.authorization_response_iss_parameter_supported;
+        let must_say = endpoints.says_who_it_is;
         if answer.issuer.as_ref().map_or(must_say, |issuer| *issuer != oidc.issuer) {
             return Err(LoginError::Answer("it comes from another provider"));
         }
