@@ -6,8 +6,8 @@
 //!                                      ── many, or another process wrote ──► all are read again
 //! ```
 //!
-//! Two kilobytes a device, as many as there are devices. The rows are what the database holds at the moment of the question: an
-//! open transaction of one's own, whose end is not known, is answered from the database.
+//! About four kilobytes a device, and as many as there are devices. The rows are what the database holds at the moment of the
+//! question: within an open transaction, whose end is not known, the database itself is asked.
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //
 //   node console.mjs PROGRAMS DEMO.gguf        CHROMIUM names the browser; OUTPOST_SHOTS is a folder for pictures
 
+import fs from "node:fs";
 import { chromium } from "playwright-core";
 import { House, totp, until } from "./house.mjs";
 import { HOSTILE, Watch } from "./watch.mjs";
@@ -204,12 +205,27 @@ async function stories() {
     await page.waitForSelector('#live-device td:has-text("done")', { timeout: 30_000 });
     await watch.look(page, "device");
   });
-  await story("a rollout goes wave by wave with a second person's word, stops at a failing gate and gives everything back", () => rollout(page));
+  const other = await visitor();
+  await story("a second person, who may approve and do nothing else, signs in and is offered nothing else", async () => {
+    const bob = house.person("bob", ["approver"]);
+    await setPassword(other, bob);
+    await type(other, bob);
+    await other.waitForURL(`${house.url}/console`);
+    await show(other, "/console/devices/till-1");
+    watch.hold((await other.locator("#content form").count()) === 0, "an approver is offered to change a device");
+  });
+  await story("a rollout goes wave by wave with a second person's word, stops at a failing gate and gives everything back", () => rollout(page, other));
+  if (await has(page, "/console/policies", 'form[action="/console/policies/drafts"]')) {
+    await story("a policy is written by one person and approved by another", () => policy(page, other));
+  }
   await story("the audit logs of the devices are mirrored, and the page follows", async () => {
     await show(page, "/console/audit");
-    await page.waitForSelector('a[href="/console/devices/till-1"]', { timeout: 60_000 });
+    await page.waitForSelector('#content a[href$="/till-1"]', { timeout: 60_000 });
     await watch.look(page, "audit");
   });
+  if (await has(page, "/console/audit", 'a[href="/console/report"]')) {
+    await story("the audit report is made and read", () => report(page));
+  }
   await story("presence: a device that is killed is told to be away", async () => {
     await show(side, "/console/devices");
     await mark(side);
@@ -251,18 +267,12 @@ async function stories() {
 }
 
 /** Three waves of one device each; the last box has no room for the change, so all get back what they had. */
-async function rollout(page) {
+async function rollout(page, other) {
   const named = (facts) => {
     facts.facts.model.model = "second";
     return facts;
   };
   house.control("catalogue", "release", "--keys", house.keys, "--model", house.variant(demo, "Q5_1", named));
-  const bob = house.person("bob", ["approver"]);
-  const other = await visitor();
-  await setPassword(other, bob);
-  await type(other, bob);
-  await other.waitForURL(`${house.url}/console`);
-
   await show(page, "/console/rollouts");
   await watch.look(page, "rollouts-none");
   await page.fill("#name", "second-everywhere");
@@ -295,7 +305,48 @@ async function rollout(page) {
   }
   await show(page, "/console/rollouts");
   await watch.look(page, "rollouts");
-  await other.context().close();
+}
+
+/** A draft of a policy that its author alone cannot release. */
+async function policy(page, other) {
+  await show(page, "/console/policies");
+  await watch.look(page, "policies-desk");
+  await page.fill("#name", "night");
+  await page.click('form[action="/console/policies/drafts"] button');
+  await page.waitForURL(/drafts\/night/);
+  await watch.look(page, "policy-draft");
+  await other.goto(page.url().split("?")[0]);
+  await other.waitForSelector(':text("waits for a second person")');
+  await other.click('form[action$="/approve"] button');
+  await other.waitForSelector("p.notice");
+  await watch.look(other, "policy-approved", ["light"]);
+  await page.reload();
+  await page.waitForSelector('.badge:text("can be released")');
+}
+
+/** What an auditor takes home is a page, too, and as easy to read. */
+async function report(page) {
+  await show(page, "/console/records");
+  await watch.look(page, "records");
+  await show(page, "/console/audit/till-1");
+  await watch.look(page, "audit-device");
+  await show(page, "/console/audit");
+  const coming = page.waitForEvent("download");
+  await page.click('a[href="/console/report"]');
+  const html = fs.readFileSync(await (await coming).path(), "utf8");
+  const open = await browser.newPage();
+  await open.setContent(html);
+  watch.hold(html.includes("till-1") && html.includes("ada"), "the report tells of no device or of no act");
+  await watch.look(open, "report");
+  await open.close();
+}
+
+/** True if a page of this build has something; it is said when not. */
+async function has(page, path, what) {
+  await page.goto(`${house.url}${path}`);
+  const found = (await page.locator(what).count()) > 0;
+  if (!found) console.log(`  – ${path} has no ${what}: not a part of this build`);
+  return found;
 }
 
 /** Hostile words through every form, then planted where no form and no device could bring them. */
