@@ -3,6 +3,7 @@
 pub mod bad_wire;
 pub mod fleet;
 pub mod hosts;
+pub mod postgres;
 pub mod process;
 pub mod question;
 pub mod tamper;
