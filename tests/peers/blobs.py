@@ -79,7 +79,7 @@ def story(programs, model, work, running):
     run(control, "--state", first, "keys", "create", "--keys", work / "keys")
     facts = work / "model.json"
     facts.write_text(run(agent, "model", "inspect", model, "--json"))
-    released = json.loads(facts.read_text())["model"]["model"]
+    released = json.loads(facts.read_text())["facts"]["model"]["model"]
     run(control, "--state", first, "catalogue", "release", "--keys", work / "keys", "--model", facts, "--default-policy")
     names = {item.key for item in bucket.objects.all()}
     assert names and all(name.startswith("fleet/") for name in names), names
