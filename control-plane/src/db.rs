@@ -40,7 +40,6 @@ mod withdrawals;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
@@ -278,11 +277,11 @@ impl Database {
         if is_outermost {
             let begun = Begun(Some(connection));
             let value = act()?;
-            begun.commit().map_err(failed)?;
-            if let Source::Postgres(pool) = &self.0 {
-                pool.own_changes.fetch_add(1, Ordering::Relaxed);
-            }
-            return Ok(value);
+            let committed = match &self.0 {
+                Source::Sqlite(_) => begun.commit(),
+                Source::Postgres(pool) => pool.commit(|| begun.commit()),
+            };
+            return committed.map(|()| value).map_err(failed);
         }
         connection.execute_batch("SAVEPOINT part").map_err(failed)?;
         let value = act();
@@ -301,12 +300,12 @@ impl Database {
 
     /// A number that changes when another process has written.
     pub(crate) fn foreign_changes(&self) -> Result<i64, DbError> {
-        // First our own: what is committed in between makes one look too many, never one too few.
-        let own = match &self.0 {
-            Source::Sqlite(_) => 0,
-            Source::Postgres(pool) => pool.own_changes.load(Ordering::Relaxed),
-        };
-        self.read(|connection| Ok(connection.changes()? - own))
+        self.read(|connection| {
+            Ok(match &self.0 {
+                Source::Sqlite(_) => connection.changes()?,
+                Source::Postgres(pool) => pool.foreign_changes(|| connection.changes())?,
+            })
+        })
     }
 
     /// A single value by name.
@@ -320,8 +319,9 @@ impl Database {
     /// Sets a single value.
     pub(crate) fn set(&self, name: &str, value: &[u8]) -> Result<(), DbError> {
         self.write(|transaction| {
-            transaction
-                .execute("INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", params![name, value])?;
+            let sql = "INSERT INTO settings (name, value) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+            transaction.execute(sql, params![name, value])?;
             Ok(())
         })
     }

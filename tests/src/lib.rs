@@ -4,6 +4,7 @@ pub mod bad_wire;
 pub mod centre;
 pub mod fleet;
 pub mod hosts;
+pub mod postgres;
 pub mod process;
 pub mod question;
 pub mod simulated;

@@ -253,6 +253,7 @@ mod tests {
             assert_eq!(due(1060).len(), 2, "it may have to be answered again");
             say(&database, TILL, &first, Answer::new(CommandState::Done, "yes"));
             assert_eq!(due(1060), [second]);
+            assert_eq!(database.unanswered(None, 1060).unwrap().len(), 1);
             database.revoke(&till, 5).unwrap();
             assert!(due(1060).is_empty());
         });

@@ -39,8 +39,17 @@ pub(super) struct Pool {
     freed: Condvar,
     /// Held while one writes: the writers of this process wait here, those of others at the database.
     writer: ReentrantMutex<()>,
-    /// Transactions of this process that were committed.
-    pub(super) own_changes: AtomicI64,
+    changes: Changes,
+}
+
+/// Tells the changes of other processes from our own.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Commits of this process that were begun, and those of them that were done.
+    begun: AtomicI64,
+    done: AtomicI64,
+    /// How many changes others had made when that was last known for certain, and the number that was told for it.
+    known: Mutex<(i64, i64)>,
 }
 
 impl Pool {
@@ -60,7 +69,7 @@ impl Pool {
             readers: Mutex::new(0),
             freed: Condvar::new(),
             writer: ReentrantMutex::new(()),
-            own_changes: AtomicI64::new(0),
+            changes: Changes::default(),
         })
     }
 
@@ -86,6 +95,34 @@ impl Pool {
             }),
             None => self.lend(None, Some(writer)),
         }
+    }
+
+    /// Commits; what is changed by it is our own.
+    pub(super) fn commit(&self, commit: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.changes.begun.fetch_add(1, Ordering::SeqCst);
+        let committed = commit();
+        match committed {
+            Ok(()) => self.changes.done.fetch_add(1, Ordering::SeqCst),
+            // If it was committed all the same, it counts as a change of others: one look too many.
+            Err(_) => self.changes.begun.fetch_sub(1, Ordering::SeqCst),
+        };
+        committed
+    }
+
+    /// A number that goes up when another process has written. While this one commits it is not known whether others have: then it
+    /// goes up, too.
+    pub(super) fn foreign_changes(&self, all: impl FnOnce() -> Result<i64>) -> Result<i64> {
+        let Changes { begun, done, known } = &self.changes;
+        let mut known = known.lock();
+        let own = begun.load(Ordering::SeqCst);
+        let is_quiet = own == done.load(Ordering::SeqCst);
+        let foreign = all()? - own;
+        if !is_quiet || own != begun.load(Ordering::SeqCst) {
+            known.1 += 1;
+        } else if foreign != known.0 {
+            *known = (foreign, known.1 + 1);
+        }
+        Ok(known.1)
     }
 
     fn borrowed(&self) -> Option<Rc<Connection>> {

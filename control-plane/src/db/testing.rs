@@ -7,7 +7,7 @@ use super::Database;
 use crate::config::DatabaseSettings;
 
 // The stories start theirs by the same code.
-#[expect(unreachable_pub, dead_code, reason = "it is a module of another crate, which uses all of it")]
+#[expect(unreachable_pub, reason = "it is a module of another crate, too")]
 #[path = "../../../tests/src/postgres.rs"]
 pub(crate) mod server;
 

@@ -128,6 +128,19 @@ impl House {
         self.run(server, arguments)
     }
 
+    /// Begins a command that is on record.
+    pub(crate) fn begin(&self, server: usize, arguments: &[&str]) -> Child {
+        *self.acts.borrow_mut() += 1;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outpost-control"));
+        command.arg("--state").arg(self.state(server)).args(arguments).stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Waits until it has done what it was to do.
+    pub(crate) async fn end(&self, mut command: Child) {
+        let ended = tokio::task::spawn_blocking(move || command.wait()).await.unwrap().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+
     /// The numbers that the acts have.
     pub(crate) fn acts(&self) -> BTreeSet<u64> {
         (1..=u64::try_from(*self.acts.borrow()).unwrap()).collect()

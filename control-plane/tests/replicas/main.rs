@@ -39,12 +39,14 @@ async fn nothing_is_lost_and_nothing_done_twice_when_one_of_two_servers_is_kille
     for round in 0..kills {
         let (victim, other) = (round % 2, (round + 1) % 2);
         // By either server's command line, while both serve: states are signed once.
-        house.ask(other, &["device", "assign", "--all", "--minimum-context", &(1000 + round).to_string()]);
+        let words = ["device", "assign", "--all", "--minimum-context", &(1000 + round).to_string()];
+        let assigning = house.begin(other, &words);
         let mut moment = [0; 2];
         getrandom::fill(&mut moment).unwrap();
-        tokio::time::sleep(Duration::from_millis(u64::from(u16::from_be_bytes(moment)) % 1500)).await;
+        tokio::time::sleep(Duration::from_millis(u64::from(u16::from_be_bytes(moment)) % 3000)).await;
         house.kill(victim);
         let killed = Instant::now();
+        house.end(assigning).await;
         let version = u64::try_from(round).unwrap() + 1;
         swarm.all_stored(version, &house).await;
         longest = longest.max(killed.elapsed());

@@ -119,3 +119,33 @@ fn servers_that_start_at_once_make_one_schema() {
     let database = Database::connect(&settings).unwrap();
     assert_eq!((database.read(rows).unwrap(), number(&database)), (Some(1), 4));
 }
+
+#[test]
+fn a_server_elsewhere_is_spoken_to_by_tls_with_its_own_authority_and_a_password_from_a_file() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _server = Postgres::start_over_tls(&made.cert.pem(), &made.signing_key.serialize_pem(), port);
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let settings = |word: &str, authority: &str| crate::config::DatabaseSettings {
+        url: format!("postgres://postgres@localhost:{port}/postgres"),
+        password_file: file("word", word),
+        authority: file("authority.pem", authority),
+    };
+    let database = Database::connect(&settings("word\n", &made.cert.pem())).unwrap();
+    count(&database).unwrap();
+    let is_secured = |connection: &Connection| {
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        Ok(connection.query_row(sql, [], |row| row.get::<_, bool>(0))?)
+    };
+    assert!(database.read(is_secured).unwrap());
+    let refused = Database::connect(&settings("wrong", &made.cert.pem())).unwrap_err().to_string();
+    assert!(refused.contains("password authentication failed"), "{refused}");
+    let refused = Database::connect(&settings("word", &other.cert.pem())).unwrap_err().to_string();
+    assert!(refused.contains("TLS"), "{refused}");
+}

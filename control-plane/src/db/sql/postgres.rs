@@ -16,6 +16,7 @@ use tokio_postgres::types::{self, IsNull, Type};
 use tokio_postgres::{Client, NoTls};
 
 use super::target::{Target, Tls};
+use super::value::Kind;
 use super::{Error, Result, Value, dialect};
 
 /// Statements that are kept prepared.
@@ -113,7 +114,7 @@ impl Session {
         wait(self.client.query(&statement, &parameters(values))).map_err(said)
     }
 
-    /// Types are those of the first values; where there was none, what the server makes of the place.
+    /// Types are those of the values, which are the same each time.
     fn prepare(&self, sql: &str, values: &[Value<'_>]) -> Result<tokio_postgres::Statement> {
         if let Some(statement) = self.statements.borrow().get(sql) {
             return Ok(statement.clone());
@@ -178,11 +179,11 @@ fn said(error: tokio_postgres::Error) -> Error {
 
 fn kind(value: &Value<'_>) -> Type {
     match value {
-        Value::Null => Type::UNKNOWN,
-        Value::Integer(_) => Type::INT8,
-        Value::Real(_) => Type::FLOAT8,
-        Value::Text(_) => Type::TEXT,
-        Value::Blob(_) => Type::BYTEA,
+        Value::Integer(_) | Value::Null(Kind::Integer) => Type::INT8,
+        Value::Real(_) | Value::Null(Kind::Real) => Type::FLOAT8,
+        Value::Text(_) | Value::Null(Kind::Text) => Type::TEXT,
+        Value::Blob(_) | Value::Null(Kind::Blob) => Type::BYTEA,
+        Value::Null(Kind::Unknown) => Type::UNKNOWN,
     }
 }
 
@@ -195,7 +196,7 @@ type AnyError = Box<dyn std::error::Error + Sync + Send>;
 impl types::ToSql for Value<'_> {
     fn to_sql(&self, kind: &Type, out: &mut bytes::BytesMut) -> std::result::Result<IsNull, AnyError> {
         match (*self, kind) {
-            (Value::Null, _) => Ok(IsNull::Yes),
+            (Value::Null(_), _) => Ok(IsNull::Yes),
             (Value::Integer(number), &Type::INT8) => number.to_sql(kind, out),
             (Value::Integer(number), &Type::INT4) => i32::try_from(number)?.to_sql(kind, out),
             (Value::Real(number), &Type::FLOAT8) => number.to_sql(kind, out),
@@ -239,7 +240,7 @@ impl<'a> types::FromSql<'a> for Column<'a> {
     }
 
     fn from_sql_null(_: &Type) -> std::result::Result<Self, AnyError> {
-        Ok(Self(Value::Null))
+        Ok(Self(Value::Null(Kind::Unknown)))
     }
 
     fn accepts(_: &Type) -> bool {

@@ -31,6 +31,24 @@ fn values_come_back_as_they_went() {
 }
 
 #[test]
+fn a_condition_that_may_be_left_out_is_understood_with_and_without_it() {
+    both(|database| {
+        make(&database);
+        let count = |connection: &Connection, name: Option<&str>, least: Option<i64>| {
+            let sql = "SELECT count(*) FROM things WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR number >= ?2)";
+            connection.query_row(sql, params![name, least], |row| row.get::<_, u64>(0))
+        };
+        let counted = database.write(|connection| {
+            for name in ["a", "b", "b"] {
+                connection.execute("INSERT INTO things (name) VALUES (?1)", [name])?;
+            }
+            Ok([count(connection, None, None)?, count(connection, Some("b"), None)?, count(connection, None, Some(3))?])
+        });
+        assert_eq!(counted.unwrap(), [3, 2, 1]);
+    });
+}
+
+#[test]
 fn texts_are_ordered_by_their_bytes_and_found_whatever_their_case() {
     both(|database| {
         make(&database);

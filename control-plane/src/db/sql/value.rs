@@ -5,18 +5,53 @@ use super::{Error, Result};
 /// A parameter or a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value<'a> {
-    Null,
+    /// Nothing, where this kind would be.
+    Null(Kind),
     Integer(i64),
     Real(f64),
     Text(&'a str),
     Blob(&'a [u8]),
 }
 
+/// What a parameter is even if there is none: PostgreSQL cannot tell it in `?1 IS NULL OR name = ?1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Integer,
+    Real,
+    Text,
+    Blob,
+    /// A column says nothing of it.
+    Unknown,
+}
+
+/// Types of one kind.
+pub(crate) trait OfKind {
+    const KIND: Kind;
+}
+
+macro_rules! kinds {
+    ($($type:ty: $kind:ident),*) => { $(
+        impl OfKind for $type {
+            const KIND: Kind = Kind::$kind;
+        }
+    )* };
+}
+kinds!(i64: Integer, i32: Integer, u8: Integer, u16: Integer, u32: Integer, u64: Integer, usize: Integer, bool: Integer,
+    f64: Real, str: Text, String: Text, [u8]: Blob, Vec<u8>: Blob);
+
+impl<const N: usize> OfKind for [u8; N] {
+    const KIND: Kind = Kind::Blob;
+}
+
+impl<T: OfKind + ?Sized> OfKind for &T {
+    const KIND: Kind = T::KIND;
+}
+
 impl<'a> Value<'a> {
     pub(super) fn from_sqlite(value: rusqlite::types::ValueRef<'a>) -> std::result::Result<Self, String> {
         use rusqlite::types::ValueRef as Stored;
         Ok(match value {
-            Stored::Null => Self::Null,
+            Stored::Null => Self::Null(Kind::Unknown),
             Stored::Integer(number) => Self::Integer(number),
             Stored::Real(number) => Self::Real(number),
             Stored::Text(bytes) => Self::Text(std::str::from_utf8(bytes).map_err(|error| error.to_string())?),
@@ -29,7 +64,7 @@ impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
         use rusqlite::types::{ToSqlOutput, ValueRef as Stored};
         Ok(ToSqlOutput::Borrowed(match *self {
-            Self::Null => Stored::Null,
+            Self::Null(_) => Stored::Null,
             Self::Integer(number) => Stored::Integer(number),
             Self::Real(number) => Stored::Real(number),
             Self::Text(text) => Stored::Text(text.as_bytes()),
@@ -50,7 +85,7 @@ pub(crate) trait FromSql: Sized {
 
 fn found(value: Value<'_>, expected: &str) -> String {
     let kind = match value {
-        Value::Null => "NULL",
+        Value::Null(_) => "NULL",
         Value::Integer(_) => "a number",
         Value::Real(_) => "a number with a fraction",
         Value::Text(_) => "a text",
@@ -172,15 +207,15 @@ impl<T: ToSql + ?Sized> ToSql for &T {
     }
 }
 
-impl<T: ToSql> ToSql for Option<T> {
+impl<T: ToSql + OfKind> ToSql for Option<T> {
     fn to_sql(&self) -> Result<Value<'_>> {
-        self.as_ref().map_or(Ok(Value::Null), ToSql::to_sql)
+        self.as_ref().map_or(Ok(Value::Null(T::KIND)), ToSql::to_sql)
     }
 }
 
 impl<T: FromSql> FromSql for Option<T> {
     fn from_sql(value: Value<'_>) -> std::result::Result<Self, String> {
-        if value == Value::Null { Ok(None) } else { T::from_sql(value).map(Some) }
+        if matches!(value, Value::Null(_)) { Ok(None) } else { T::from_sql(value).map(Some) }
     }
 }
 
