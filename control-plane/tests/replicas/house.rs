@@ -39,12 +39,12 @@ impl House {
             Self { directory, postgres, ports, servers: [None, None], mosquitto: None, acts: RefCell::default() };
         let files = house.path("mosquitto");
         fs::create_dir(&files).unwrap();
-        for server in 0..2 {
+        for (server, port) in ports.into_iter().enumerate() {
             fs::create_dir(house.state(server)).unwrap();
             let settings = format!(
                 "http_listen = \"127.0.0.1:{}\"\nexternal_broker = \"localhost:{broker}\"\nrevocation_list = \"{}/crl.pem\"\n\
                  [database]\nurl = \"{url}\"\n",
-                ports[server],
+                port,
                 files.display()
             );
             fs::write(house.state(server).join("outpost-control.toml"), settings).unwrap();

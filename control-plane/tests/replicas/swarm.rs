@@ -127,7 +127,7 @@ impl Device {
                 LinkEvent::Desired(envelope) => self.apply(&envelope),
                 LinkEvent::ReportStored { sequence } => {
                     let mut known = self.known.lock().unwrap();
-                    let newest = known.acknowledged.entry(name.clone()).or_insert(("start".to_owned(), 0));
+                    let newest = known.acknowledged.entry(name.clone()).or_insert_with(|| ("start".to_owned(), 0));
                     newest.1 = newest.1.max(sequence);
                 }
                 _ => {}

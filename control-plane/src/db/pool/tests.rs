@@ -39,7 +39,7 @@ fn a_thread_reads_what_it_wrote_and_others_do_not() {
         let whole: Result<(), DbError> = database.together(|| {
             count(&database)?;
             assert_eq!(number(&database), 1);
-            database.read(|_| Ok(assert_eq!(number(&database), 1)))?;
+            assert_eq!(database.read(|_| Ok(number(&database)))?, 1);
             if is_shared {
                 std::thread::scope(|scope| scope.spawn(|| assert_eq!(number(&other), 0)).join().unwrap());
             }
