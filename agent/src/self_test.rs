@@ -70,8 +70,9 @@ struct Answer {
 async fn ask(worker: &Worker, prompt: &str, limit: u32) -> Result<Answer> {
     let tokens = worker.model().tokenizer().encode(prompt, false, true);
     let request = Request { limit: Some(limit), ..Request::new(tokens) };
-    let mut events = worker.generate(request).await.context("the model refused the self-test")?;
+    // Before it is handed over: on a busy machine the worker may be done before this task has its turn again.
     let started = Instant::now();
+    let mut events = worker.generate(request).await.context("the model refused the self-test")?;
     let mut text = String::new();
     while let Some(event) = events.recv().await {
         match event {

@@ -14,6 +14,8 @@ impl Database {
         now_s: i64,
         seconds: i64,
     ) -> Result<Option<u64>, DbError> {
+        // Servers on several machines go by one clock.
+        let now_s = if self.is_shared() { self.read(|connection| Ok(connection.now_s()?))? } else { now_s };
         let held = |own: &super::sql::Connection| {
             let sql = "SELECT term, until_s FROM leases WHERE name = ?1 AND holder = ?2";
             let row = own.prepare_cached(sql)?.query_row([name, holder], |row| Ok((row.get(0)?, row.get(1)?)));

@@ -37,7 +37,8 @@ pub(crate) enum Touched {
 }
 
 impl Database {
-    /// From now on, [`touched`](Self::touched) knows; on PostgreSQL, where many servers write, it never does.
+    /// From now on, [`touched`](Self::touched) knows; on PostgreSQL it knows only
+    /// that somebody has written, this server included.
     pub(crate) fn follow_devices(&self) -> Result<(), DbError> {
         let mut sql = "PRAGMA temp_store = MEMORY;
              CREATE TEMP TABLE IF NOT EXISTS touched (device TEXT PRIMARY KEY) WITHOUT ROWID;"
@@ -62,8 +63,11 @@ impl Database {
     /// Whom was written about since the last time; it is forgotten with the answer.
     pub(crate) fn touched(&self) -> Result<Touched, DbError> {
         self.read(|connection| {
-            if connection.is_in_transaction() || matches!(connection, Connection::Postgres(_)) {
+            if connection.is_in_transaction() {
                 return Ok(Touched::NotKnown);
+            }
+            if matches!(connection, Connection::Postgres(_)) {
+                return Ok(Touched::Devices { foreign: connection.changes()?, devices: Vec::new() });
             }
             // Before the rows are read: what comes in between is seen the next time.
             let foreign = self.foreign_changes()?;
