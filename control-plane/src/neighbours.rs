@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use crate::db::sql::OptionalExtension as _;
 use outpost_contract::limits::{PEERS, REVOKED, SITE_BYTES};
 use outpost_contract::{DeviceId, Neighbour};
 
+use crate::db::sql::OptionalExtension as _;
 use crate::db::{Database, DbError};
 
 /// Devices that are remembered; more are served without hints.

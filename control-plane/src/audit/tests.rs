@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::db::sql::params;
 use outpost_audit::mirror::next_package;
 use outpost_audit::witness::AddCheckpoint;
 use outpost_audit::{
@@ -14,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::sql::params;
 use crate::fleet::{Fleet, FleetError};
 
 const NOW_S: i64 = 1_800_000_000;

@@ -4,7 +4,6 @@ mod page;
 
 use std::collections::BTreeSet;
 
-use crate::db::sql::params;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use outpost_audit::witness::Suspicion;
@@ -20,6 +19,7 @@ use crate::audit::{Incident, MirrorSummary};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Assignment;
+use crate::db::sql::params;
 use crate::fleet::FleetError;
 use crate::people::Actor;
 

@@ -1,8 +1,8 @@
 //! People, API tokens and sessions as the API shows them: in pages, and none with what proves who somebody is.
 
-use super::sql::{OptionalExtension, Row, params};
 use serde::Serialize;
 
+use super::sql::{OptionalExtension, Row, params};
 use super::{ApiToken, Database, DbError};
 
 /// Somebody who administers the fleet.

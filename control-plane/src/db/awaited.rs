@@ -1,9 +1,9 @@
 //! What a fleet file wants and what is not here yet: devices that have not enrolled, tokens that nobody has made. Beside them
 //! the lists that such a file is compared with, whole.
 
-use super::sql::{Result as Read, Row, ToSql, params};
 use outpost_contract::{DeviceId, Fingerprint, ModelId};
 
+use super::sql::{Result as Read, Row, ToSql, params};
 use super::{Assignment, Database, DbError};
 
 impl Database {

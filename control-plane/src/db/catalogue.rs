@@ -1,8 +1,8 @@
 //! Targets, published catalogues, and where the bytes of each chunk lie.
 
-use super::sql::{OptionalExtension, params};
 use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256, TargetKind, TargetName};
 
+use super::sql::{OptionalExtension, params};
 use super::{Database, DbError, document};
 
 /// A target as the next release will hold it.

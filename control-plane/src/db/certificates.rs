@@ -1,8 +1,8 @@
 //! The serial numbers of devices' certificates, and which of them are revoked.
 
-use super::sql::params;
 use outpost_contract::DeviceId;
 
+use super::sql::params;
 use super::{Database, DbError};
 
 /// A certificate that counts no more.

@@ -1,8 +1,8 @@
 //! One-time codes in the database: by hash, each for one device and one use.
 
-use super::sql::{OptionalExtension, params};
 use outpost_contract::DeviceId;
 
+use super::sql::{OptionalExtension, params};
 use super::{Database, DbError, Entered};
 
 /// Why a code does not open the door.

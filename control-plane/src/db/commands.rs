@@ -1,9 +1,9 @@
 //! Commands that devices were given, and the newest answer to each.
 
-use super::sql::{OptionalExtension, Row, params};
 use outpost_contract::{Answer, Command, CommandId, CommandState, DeviceId, Operation, Response};
 use serde::Serialize;
 
+use super::sql::{OptionalExtension, Row, params};
 use super::{Database, DbError, document};
 use crate::commands::Unanswered;
 

@@ -1,8 +1,8 @@
 //! Which certificates of a device count: one key's, and between a renewal and its first use the new key's as well.
 
-use super::sql::{Connection, OptionalExtension, params};
 use outpost_contract::DeviceId;
 
+use super::sql::{Connection, OptionalExtension, params};
 use super::{Database, DbError};
 use crate::ca::DeviceCertificate;
 use crate::certificate::ShownCertificate;

@@ -1,9 +1,9 @@
 //! Devices, what is assigned to them, and what was signed for them.
 
-use super::sql::{OptionalExtension, params};
 use outpost_contract::{DeviceId, ModelId, Reported};
 use serde::{Deserialize, Serialize};
 
+use super::sql::{OptionalExtension, params};
 use super::{Database, DbError, document};
 
 /// A device in a list.

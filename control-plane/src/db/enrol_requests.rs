@@ -1,9 +1,9 @@
 //! Keys that may enrol without a code, and the requests of those that may not yet.
 
-use super::sql::{Connection, OptionalExtension, Row, params};
 use outpost_contract::{DeviceId, Fingerprint};
 use serde::Serialize;
 
+use super::sql::{Connection, OptionalExtension, Row, params};
 use super::{Database, DbError, Entered};
 
 /// Requests that are kept; more must wait until an operator has decided.

@@ -1,9 +1,9 @@
 //! What happened on devices: each event once, the newest of each device.
 
-use super::sql::params;
 use outpost_contract::{DeviceId, Event};
 use serde::Serialize;
 
+use super::sql::params;
 use super::{Database, DbError};
 
 /// Events of a device that are kept.

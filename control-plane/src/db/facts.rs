@@ -2,9 +2,9 @@
 //!
 //! A device controls its report: texts are cut and cleaned here, numbers end at what the database can hold.
 
-use super::sql::{Connection, params};
 use outpost_contract::{Measurements, ReasonCode, Reported};
 
+use super::sql::{Connection, params};
 use super::{Database, DbError, document};
 use crate::inventory::words::clean;
 

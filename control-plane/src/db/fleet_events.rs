@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::sql::{Row, params};
 use serde::Serialize;
 
+use super::sql::{Row, params};
 use super::{Database, DbError, document};
 
 /// Events that are kept.

@@ -1,8 +1,8 @@
 //! The newest that a stick brought home from each device.
 
-use super::sql::{OptionalExtension, params};
 use outpost_contract::{DeviceId, LetterId};
 
+use super::sql::{OptionalExtension, params};
 use super::{Database, DbError, document};
 
 /// What a stick brought home.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sql::{self, OptionalExtension, params};
 use outpost_contract::DeviceId;
 
+use super::sql::{self, OptionalExtension, params};
 use super::{Database, DbError};
 
 /// What is known of a device, in columns.

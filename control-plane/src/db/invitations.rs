@@ -1,9 +1,9 @@
 //! Pages of who may enrol: codes that nobody has used, keys that were allowed, requests that wait for an answer.
 
-use super::sql::{Row, ToSql, params};
 use outpost_contract::{DeviceId, Fingerprint};
 use serde::Serialize;
 
+use super::sql::{Row, ToSql, params};
 use super::{Database, DbError, EnrolmentRequest};
 
 /// A one-time code that still opens the door. The code itself is nowhere: its hash names it.

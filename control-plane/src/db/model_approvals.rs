@@ -1,8 +1,8 @@
 //! Who approved which files of a model, for which devices, until when.
 
-use super::sql::params;
 use serde::{Deserialize, Serialize};
 
+use super::sql::params;
 use super::{Database, DbError};
 
 /// An approval, as it was given.

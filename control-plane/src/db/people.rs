@@ -1,8 +1,8 @@
 //! People, their sessions, API tokens, approvals, and the records that wait for the control plane's own log.
 
-use super::sql::{OptionalExtension, Row, params};
 use serde::Serialize;
 
+use super::sql::{OptionalExtension, Row, params};
 use super::{Database, DbError};
 
 /// Somebody who administers the fleet.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::sql::{OptionalExtension, Row, params};
 use outpost_contract::TargetName;
 use outpost_policies::BundleFiles;
 
+use super::sql::{OptionalExtension, Row, params};
 use super::{Database, DbError, document};
 
 /// A draft, without its files.

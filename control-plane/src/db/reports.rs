@@ -1,8 +1,8 @@
 //! What devices say: the order of their starts, who is connected, and every snapshot once.
 
-use super::sql::{Connection, OptionalExtension, params};
 use outpost_contract::{BootId, DeviceId, Reported};
 
+use super::sql::{Connection, OptionalExtension, params};
 use super::{Database, DbError};
 
 /// Starts of a device that are remembered.

@@ -1,8 +1,8 @@
 //! Rollouts as they are written down: each a document, and a row for each of its devices.
 
-use super::sql::{OptionalExtension, params};
 use outpost_contract::{DeviceId, TargetName};
 
+use super::sql::{OptionalExtension, params};
 use super::{Database, DbError};
 
 /// Notices of a rollout that are kept.

@@ -1,8 +1,8 @@
 //! Which site each device is at.
 
-use super::sql::{OptionalExtension, params};
 use outpost_contract::DeviceId;
 
+use super::sql::{OptionalExtension, params};
 use super::{Database, DbError};
 
 impl Database {

@@ -3,9 +3,9 @@
 //! SQLite tells it by triggers that live as long as the connection, and writes of other connections by a number. Both go back
 //! with a transaction that fails. A database that cannot tell is read whole by whoever asks.
 
-use super::sql::{Connection, OptionalExtension};
 use outpost_contract::{DeviceId, Measurements};
 
+use super::sql::{Connection, OptionalExtension};
 use super::{Database, DbError, document};
 
 /// What rows of the inventory are made of.

@@ -1,8 +1,8 @@
 //! Who is sent events, how far each has got, and what was given up.
 
-use super::sql::{OptionalExtension, Row, params};
 use serde::Serialize;
 
+use super::sql::{OptionalExtension, Row, params};
 use super::{Database, DbError};
 
 /// Attempts of a hook that are kept.

@@ -1,9 +1,9 @@
 //! Models that were withdrawn.
 
-use super::sql::params;
 use serde::{Deserialize, Serialize};
 
 use super::model_approvals::words;
+use super::sql::params;
 use super::{Database, DbError};
 
 /// A withdrawal, as it was ordered.

@@ -1,13 +1,14 @@
 //! A crowd of devices that are not there, for tests and measurements: what they say goes through the ingest code.
 
-use crate::db::sql::params;
+use std::ops::Range;
+
 use bytes::Bytes;
 use outpost_contract::{
     Activity, Blake3, BlobRef, DeviceId, GoldenPrompts, Installed, KernelSpeed, LinkHealth, Measurements, ModelFacts,
     Reason, ReasonCode, Reported, Sha256, TargetKind, VariantFacts,
 };
-use std::ops::Range;
 
+use crate::db::sql::params;
 use crate::db::{Assignment, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 

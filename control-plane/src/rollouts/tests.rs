@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::db::sql::params;
 use outpost_contract::{
     Activity, DeviceId, GoldenPrompts, Installed, LinkHealth, ModelFacts, Reason, ReasonCode, Reported, Sha256,
     VariantFacts,
@@ -15,6 +14,7 @@ use crate::catalogue::{ReleaseRequest, Variant};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Assignment;
+use crate::db::sql::params;
 
 const NOW_S: i64 = 1_800_000_000;
 

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::db::sql::params;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
@@ -17,6 +16,7 @@ use super::signature::Root;
 use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::sql::params;
 use crate::outgoing::Outgoing;
 
 const NOW_S: i64 = 1_800_000_000;
