@@ -1,12 +1,10 @@
-//! The table of what is known to go wrong with the MQTT library: all its points, and every test and file that it names exists.
+//! The tables of what is known to go wrong with the MQTT library, and of how the control plane is attacked: all their points, and
+//! every test and file that they name exists.
 
 use crate::source::{Source, sources};
 
-/// Where the table stands.
-const TABLE: &str = "agent/sync/README.md";
-
-/// Points that it answers.
-const POINTS: usize = 24;
+/// Where the tables stand, and how many points each answers.
+const TABLES: [(&str, usize); 2] = [("agent/sync/README.md", 24), ("control-plane/README.md", 13)];
 
 /// The last cell of each numbered row, with its number.
 fn rows(text: &str) -> Vec<(usize, &str)> {
@@ -58,18 +56,20 @@ fn wrong(cell: &str, known: &[String], paths: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_test_that_the_table_of_known_traps_names_exists() {
+fn every_test_that_a_table_names_exists() {
     let code = sources(&[".rs"]);
     let known: Vec<String> = code.iter().flat_map(tests).collect();
     let paths: Vec<&str> = code.iter().map(|source| source.path.as_str()).collect();
-    let table = sources(&[TABLE]).remove(0);
-    let rows = rows(&table.text);
-    let numbers: Vec<usize> = rows.iter().map(|(number, _)| *number).collect();
-    assert_eq!(numbers, (1..=POINTS).collect::<Vec<_>>(), "{TABLE} has a row for each point");
-    for (number, cell) in rows {
-        assert!(!cell.is_empty(), "point {number} has a test or a reason");
-        let wrong = wrong(cell, &known, &paths);
-        assert!(wrong.is_empty(), "point {number} names what does not exist: {}", wrong.join(", "));
+    for (name, points) in TABLES {
+        let table = sources(&[name]).remove(0);
+        let rows = rows(&table.text);
+        let numbers: Vec<usize> = rows.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, (1..=points).collect::<Vec<_>>(), "{name} has a row for each point");
+        for (number, cell) in rows {
+            assert!(!cell.is_empty(), "{name}: point {number} has a test or a reason");
+            let wrong = wrong(cell, &known, &paths);
+            assert!(wrong.is_empty(), "{name}: point {number} names what does not exist: {}", wrong.join(", "));
+        }
     }
 }
 
