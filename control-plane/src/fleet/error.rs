@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a fleet, each with its way out.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use outpost_contract::{CommandId, DeviceId, Fingerprint};
