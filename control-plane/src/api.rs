@@ -48,11 +48,12 @@ use crate::catalogue::TargetSummary;
 use crate::fleet::Fleet;
 use crate::metrics::measured;
 use crate::people::Act;
+use crate::people::sent::digested;
 use crate::shares::Shares;
 pub(crate) use audit::{incident_file, report_file};
 use condition::{Conditional, conditionally};
 pub(crate) use error::{ApiError, from_fleet};
-pub(crate) use identity::Operator;
+pub(crate) use identity::{Operator, cookie};
 use page::Listed;
 use routes::{Routes, delete, get, post};
 
@@ -168,6 +169,7 @@ pub(crate) fn router(fleet: Fleet, shares: Shares) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(conditional, conditionally))
+        .layer(middleware::from_fn(digested))
         .layer(middleware::from_fn_with_state(fleet.clone(), idempotency::once))
         .layer(DefaultBodyLimit::max(ENROL_BYTES))
         .layer(Extension(shares))

@@ -3,6 +3,7 @@
 //!
 //! Each page is a file with its view (a struct that one function fills) and its rendering (a function of the view alone).
 
+mod account;
 mod assets;
 mod audit;
 mod cached;
@@ -80,6 +81,13 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/records", get(audit::search::show))
         .route("/console/report", get(audit::search::report))
         .route("/console/people", get(people::show))
+        .route("/console/account", get(account::show))
+        .route("/console/account/password", post(account::change_password))
+        .route("/console/account/authenticator", post(account::offer_authenticator))
+        .route("/console/account/authenticator/confirm", post(account::confirm_authenticator))
+        .route("/console/account/authenticator/remove", post(account::drop_authenticator))
+        .route("/console/account/codes", post(account::renew_codes))
+        .route("/console/account/sessions/end", post(account::end_session))
         .route("/console/theme", post(layout::set_theme))
         .route("/console/live", get(live::follow))
         .route("/console/assets/{name}", get(assets::serve))

@@ -26,6 +26,7 @@ mod model_approvals;
 mod people;
 mod policy_drafts;
 mod pool;
+mod recovery;
 mod reports;
 mod rollouts;
 mod sites;

@@ -449,8 +449,8 @@ impl Fleet {
 
     /// Runs one of the blocking methods from async code, away from the async threads.
     pub async fn run<T: Send + 'static>(&self, act: impl FnOnce(&Self) -> T + Send + 'static) -> T {
-        let fleet = self.clone();
-        match tokio::task::spawn_blocking(move || act(&fleet)).await {
+        let (fleet, sent) = (self.clone(), crate::people::sent::current());
+        match tokio::task::spawn_blocking(move || crate::people::sent::acting(sent, || act(&fleet))).await {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }

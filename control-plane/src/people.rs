@@ -8,12 +8,14 @@
 //! Looking at devices, the catalogue or rollouts is not recorded; reading records is, and so is every refusal. What cannot be
 //! recorded is not done.
 
+mod account;
 mod approvals;
 mod local;
 pub(crate) mod oidc;
 mod own_log;
 pub(crate) mod pages;
 mod password;
+pub(crate) mod sent;
 mod services;
 mod sign_in;
 pub(crate) mod together;
@@ -29,10 +31,11 @@ use crate::db::Database;
 use crate::files;
 use crate::fleet::{Fleet, FleetError};
 use crate::leader::Replica;
+pub(crate) use account::Offered;
 pub(crate) use approvals::Approvable;
 pub(crate) use local::{check_name, check_roles};
-use oidc::Provider;
 pub use oidc::LoginError;
+use oidc::Provider;
 pub use own_log::OwnRecord;
 pub(crate) use own_log::{Happening, OwnLog, keep_record};
 pub(crate) use sign_in::{COOKIE, IDLE_S, SESSION_S, Typed};
@@ -188,11 +191,7 @@ pub(crate) struct People {
 
 impl People {
     /// Opens what is there in the state directory; rules that cannot be used are an error, not the built-in ones.
-    pub(crate) fn open(
-        config: &Config,
-        database: Database,
-        replica: &Arc<Replica>,
-    ) -> Result<Self, FleetError> {
+    pub(crate) fn open(config: &Config, database: Database, replica: &Arc<Replica>) -> Result<Self, FleetError> {
         let state = config.state_dir.as_path();
         let path = state.join(RULES_FILE);
         let most = u64::try_from(outpost_policies::CONTROL_RULES_BYTES).unwrap_or(u64::MAX);

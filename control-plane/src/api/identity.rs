@@ -53,7 +53,7 @@ impl FromRequestParts<Fleet> for Operator {
 }
 
 /// The session's cookie, if one of the right form was sent; more than one is none.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     cookie_named(headers, COOKIE)
 }
 

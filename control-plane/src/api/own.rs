@@ -57,17 +57,24 @@ pub(crate) async fn end_session(
     id: Result<Path<Fingerprint>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     // A session's name has the form of a fingerprint: 32 bytes.
-    let (Path(Fingerprint(hash)), person) = (id?, person(&actor)?);
-    let end = move |fleet: &Fleet| {
-        let id = hex::encode(hash);
-        fleet.record(&ending(&actor, &id))?;
-        match fleet.inner.database.end_session_of(&person, &hash)? {
+    let Path(Fingerprint(hash)) = id?;
+    fleet.run(move |fleet| fleet.end_own_session(&actor, &hash)).await?;
+    Ok(Json(json!({ "ended": 1 })))
+}
+
+impl Fleet {
+    /// Ends one session of a person, on record.
+    ///
+    /// # Errors
+    /// [`FleetError::NoSession`] if they have none of that name.
+    pub(crate) fn end_own_session(&self, actor: &Actor, hash: &[u8; 32]) -> Result<(), FleetError> {
+        let (person, id) = (person(actor)?, hex::encode(hash));
+        self.record(&ending(actor, &id))?;
+        match self.inner.database.end_session_of(&person, hash)? {
             true => Ok(()),
             false => Err(FleetError::NoSession(id)),
         }
-    };
-    fleet.run(end).await?;
-    Ok(Json(json!({ "ended": 1 })))
+    }
 }
 
 /// Nobody needs a permission for their own; that it happened is on record.

@@ -85,7 +85,12 @@ fn typed(body: &[u8]) -> Typed {
 }
 
 /// What somebody who signs in can act on stands on the page; everything else is an error as elsewhere.
-fn said(fleet: &Fleet, headers: &HeaderMap, error: FleetError, form: fn(Look<'_>) -> String) -> Result<Response, ApiError> {
+fn said(
+    fleet: &Fleet,
+    headers: &HeaderMap,
+    error: FleetError,
+    form: fn(Look<'_>) -> String,
+) -> Result<Response, ApiError> {
     let status = match &error {
         FleetError::SignIn => StatusCode::UNAUTHORIZED,
         FleetError::HeldBack(_) => StatusCode::TOO_MANY_REQUESTS,

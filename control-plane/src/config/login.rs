@@ -73,7 +73,11 @@ impl LoginSettings {
         let wrong = |key: &str, text: &str, advice: &str| Err(format!("`{key}` is `{text}`; {advice}"));
         let url = address(&self.url).filter(|url| url.scheme() == "https" && url.path() == "/");
         if url.is_none() {
-            return wrong("login.url", &self.url, "write the origin that browsers use, as in `https://fleet.example:8790`");
+            return wrong(
+                "login.url",
+                &self.url,
+                "write the origin that browsers use, as in `https://fleet.example:8790`",
+            );
         }
         let OidcSettings { issuer, client_id, scopes, roles, role_prefix, .. } = &self.oidc;
         if !address(issuer).is_some_and(|url| is_private(&url)) {
@@ -82,7 +86,9 @@ impl LoginSettings {
         if client_id.is_empty() || client_id.len() > 256 {
             return Err("`login.oidc.client_id` is empty or longer than 256 bytes".to_owned());
         }
-        if !scopes.iter().any(|scope| scope == "openid") || scopes.iter().any(|scope| scope.contains(char::is_whitespace)) {
+        if !scopes.iter().any(|scope| scope == "openid")
+            || scopes.iter().any(|scope| scope.contains(char::is_whitespace))
+        {
             return Err("`login.oidc.scopes` must hold `openid`, and single words".to_owned());
         }
         if roles.is_empty() && role_prefix.is_empty() {

@@ -23,6 +23,8 @@ pub(super) enum Section {
     Enrol,
     Audit,
     People,
+    /// Reached by one's own name.
+    Account,
 }
 
 const SECTIONS: [(Section, &str, &str); 8] = [
@@ -41,6 +43,9 @@ const SECTIONS: [(Section, &str, &str); 8] = [
 pub(super) enum Notice {
     Commanded,
     Assigned,
+    AuthenticatorRemoved,
+    PasswordChanged,
+    SessionEnded,
     Placed,
     Revoked,
     Accepted,
@@ -59,6 +64,9 @@ impl Notice {
     const ALL: &[(Self, &'static str, &'static str)] = &[
         (Self::Commanded, "commanded", "The command was signed; its answer appears below."),
         (Self::Assigned, "assigned", "The assignment was signed for the device."),
+        (Self::AuthenticatorRemoved, "authenticator-removed", "You are asked for your password alone from now on."),
+        (Self::PasswordChanged, "password-changed", "Your password was changed; your other sessions are over."),
+        (Self::SessionEnded, "session-ended", "The session was ended."),
         (Self::Placed, "placed", "The device's site was changed."),
         (Self::Revoked, "revoked", "The device was revoked: it is let in no longer."),
         (Self::Accepted, "accepted", "The key may enrol: the device gets its certificate when it asks again."),

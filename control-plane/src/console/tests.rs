@@ -151,6 +151,7 @@ const PAGES: &[&str] = &[
     "/console/records?who=%3Cscript%3Ealert(1)%3C%2Fscript%3E&effect=deny",
     "/console/records?device=till-1&since=2026-11-01&before=2026-12-01",
     "/console/people",
+    "/console/account",
 ];
 
 const FORMS: &[&str] = &[
@@ -167,6 +168,12 @@ const FORMS: &[&str] = &[
     "/console/enrol/accept",
     "/console/enrol/reject",
     "/console/theme",
+    "/console/account/password",
+    "/console/account/authenticator",
+    "/console/account/authenticator/confirm",
+    "/console/account/authenticator/remove",
+    "/console/account/codes",
+    "/console/account/sessions/end",
     "/console/policies/drafts",
     "/console/policies/drafts/night/file",
     "/console/policies/drafts/night/approve",

@@ -65,7 +65,8 @@ impl Database {
     ) -> Result<Option<Login>, DbError> {
         // Strangers' inventions write nothing.
         let found = self.read(|connection| {
-            let sql = "SELECT nonce, verifier, earlier FROM logins WHERE state = ?1 AND browser = ?2 AND expires_s > ?3";
+            let sql =
+                "SELECT nonce, verifier, earlier FROM logins WHERE state = ?1 AND browser = ?2 AND expires_s > ?3";
             let found = connection.query_row(sql, params![state, browser, now_s], |row| {
                 Ok(Login { nonce: row.get(0)?, verifier: row.get(1)?, earlier: row.get(2)? })
             });

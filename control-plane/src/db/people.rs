@@ -156,9 +156,12 @@ impl Database {
         })
     }
 
-    /// Sets the authenticator's secret, or takes it away.
+    /// Sets the authenticator's secret, or takes it away; recovery codes stand in for one authenticator, and go with it.
     pub(crate) fn set_totp(&self, name: &str, secret: Option<&[u8]>) -> Result<bool, DbError> {
         self.write(|transaction| {
+            for table in ["recovery_codes", "offered_authenticators"] {
+                transaction.execute(&format!("DELETE FROM {table} WHERE person = ?1"), [name])?;
+            }
             let sql = "UPDATE people SET totp = ?2, totp_step = 0 WHERE name = ?1";
             Ok(transaction.execute(sql, params![name, secret])? == 1)
         })

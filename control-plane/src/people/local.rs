@@ -81,7 +81,7 @@ impl Fleet {
         self.not_vouched_for(name)?;
         let secret = random::<20>().map_err(FleetError::Random)?;
         known(name, self.inner.database.set_totp(name, Some(&secret))?)?;
-        Ok(format!("otpauth://totp/outpost:{name}?secret={}&issuer=outpost", totp::base32(&secret)))
+        Ok(totp::address(name, &secret))
     }
 
     /// Asks a person for such codes no more.
@@ -113,7 +113,9 @@ impl Fleet {
     /// Password, authenticator and roles of somebody for whom a provider vouches are the provider's.
     fn not_vouched_for(&self, name: &str) -> Result<(), FleetError> {
         if self.inner.database.is_vouched_for(name)? {
-            let message = format!("`{name}` signs in at the provider of `[login.oidc]`, which says their roles; change them there");
+            let message = format!(
+                "`{name}` signs in at the provider of `[login.oidc]`, which says their roles; change them there"
+            );
             return Err(FleetError::Person(message));
         }
         Ok(())

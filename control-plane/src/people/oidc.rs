@@ -21,8 +21,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::sign_in::{Failing, happening};
 use super::Happening;
+use super::sign_in::{Failing, happening};
 use crate::db::{Login, Vouching};
 use crate::fleet::{Fleet, FleetError};
 use crate::tokens::{self, random};
@@ -79,7 +79,9 @@ impl LoginError {
     /// What somebody is told who may be a stranger.
     pub(crate) fn told(&self) -> String {
         match self {
-            Self::Provider(_) => "the provider cannot be reached as it should be; try again later, or sign in with a password".to_owned(),
+            Self::Provider(_) => {
+                "the provider cannot be reached as it should be; try again later, or sign in with a password".to_owned()
+            }
             told => told.to_string(),
         }
     }
@@ -134,7 +136,7 @@ impl Fleet {
         let endpoints = provider.endpoints(self.now_s()).await?;
         let secret = || random::<32>().map(hex::encode).map_err(FleetError::Random);
         let (state, cookie, nonce, verifier) = (secret()?, secret()?, secret()?, secret()?);
-        let mut url = endpoints.authorization_endpoint;
+        let mut url = endpoints.authorization;
         let settings = provider.settings();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
@@ -146,7 +148,7 @@ impl Fleet {
             .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())))
             .append_pair("code_challenge_method", "S256");
         let (state, browser) = (tokens::hash(&state), tokens::hash(&cookie));
-        let login = Login { nonce, verifier, earlier: earlier.map(|cookie| tokens::hash(cookie).to_vec()) };
+        let login = Login { nonce, verifier, earlier: earlier.map(tokens::hash) };
         let begin = move |fleet: &Self| {
             fleet.check_failures(&Failing::address(address))?;
             let (now_s, from) = (fleet.now_s(), address.to_string());
@@ -202,7 +204,7 @@ impl Fleet {
     async fn vouched(&self, provider: &Provider, answer: Answer, login: &Login) -> Result<Vouched, LoginError> {
         let endpoints = provider.endpoints(self.now_s()).await?;
         let oidc = &provider.settings().oidc;
-        let must_say = endpoints.authorization_response_iss_parameter_supported;
+        let must_say = endpoints.says_who_it_is;
         if answer.issuer.as_ref().map_or(must_say, |issuer| *issuer != oidc.issuer) {
             return Err(LoginError::Answer("it comes from another provider"));
         }
@@ -237,11 +239,13 @@ impl Fleet {
             Vouching::Person(name) => self.begin_session(&name, MEANS, address, earlier),
             Vouching::Stranger => Err(LoginError::refused(format!("`{name}`: {NO_ROLE}")).into()),
             Vouching::Disabled(who) => {
-                Err(LoginError::Refused { who, why: "whoever administers this fleet has locked you out".to_owned() }.into())
+                Err(LoginError::Refused { who, why: "whoever administers this fleet has locked you out".to_owned() }
+                    .into())
             }
-            Vouching::Taken => {
-                Err(LoginError::refused(format!("`{name}` is somebody else's name here; ask whoever administers this fleet")).into())
-            }
+            Vouching::Taken => Err(LoginError::refused(format!(
+                "`{name}` is somebody else's name here; ask whoever administers this fleet"
+            ))
+            .into()),
         }
     }
 

@@ -46,6 +46,9 @@ pub(crate) struct Happening {
     pub(crate) rules: Vec<String>,
     /// What went wrong; empty if nothing did.
     pub(crate) outcome: String,
+    /// SHA-256 of what was sent with it; empty if nothing was.
+    #[serde(default)]
+    pub(crate) sent: String,
 }
 
 impl Happening {
@@ -56,6 +59,7 @@ impl Happening {
             roles: actor.roles.clone(),
             act: act.name().to_owned(),
             subject: subject.to_owned(),
+            sent: super::sent::digest(),
             ..Self::default()
         }
     }
@@ -67,6 +71,7 @@ impl Happening {
             Record::new(kind).who(who).act(self.act).object(ObjectRef { model: self.subject, ..ObjectRef::default() });
         let decision = DecisionRef { effect: self.effect, rules: self.rules, ..DecisionRef::default() };
         let outcome = Outcome { err: self.outcome, ..Outcome::default() };
+        let record = if self.sent.is_empty() { record } else { record.detail("sent_sha256", self.sent) };
         record
             .decision(decision)
             .result(outcome)

@@ -41,7 +41,7 @@ pub(crate) fn sign_in(look: Look<'_>) -> String {
             input id="code" name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false" maxlength="64"
                 aria-describedby="code-hint";
             p.hint #code-hint { "Of your authenticator, or a recovery code, if you were given one." }
-            button.primary.whole[look.provider.is_none()] type="submit" { "Sign in" }
+            button.whole.primary[look.provider.is_none()] type="submit" { "Sign in" }
         }
         p.small.below { "New here? " a href="/login/first" { "Set your password with a one-time code" } "." }
     };
@@ -83,6 +83,13 @@ pub(crate) fn welcome(look: Look<'_>) -> String {
     framed("You are signed in", look, &head, &body)
 }
 
+/// An error's words as a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}
+
 fn page(title: &str, look: Look<'_>, body: &Markup) -> String {
     framed(title, look, &PreEscaped(String::new()), body)
 }
@@ -106,7 +113,7 @@ fn framed(title: &str, look: Look<'_>, head: &Markup, body: &Markup) -> String {
                     p.brand { (mark()) "Outpost" }
                     section.card {
                         h1 { (title) }
-                        @if !look.message.is_empty() { p.misread #problem role="alert" { (look.message) } }
+                        @if !look.message.is_empty() { p.misread #problem role="alert" { (sentence(look.message)) } }
                         (body)
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::account::recovery_hash;
 use super::{Actor, Happening, Means, password, totp};
 use crate::db::{Person, Session};
 use crate::fleet::{Fleet, FleetError};
@@ -26,6 +27,7 @@ const FORGOTTEN_S: i64 = 24 * 60 * 60;
 
 /// The means that stand in records.
 const PASSWORD: &str = "password";
+const RECOVERY: &str = "recovery-code";
 
 /// What somebody typed.
 #[derive(Clone, Default)]
@@ -67,13 +69,16 @@ impl Fleet {
         let person = self.inner.database.person(&typed.name)?.filter(|person| person.disabled_s.is_none());
         let kept = person.as_ref().and_then(|person| person.password.as_deref());
         let known = password::matches(&typed.password, kept)?;
-        let person = match person {
-            Some(person) if known && self.code_holds(&person, &typed.code)? => person,
-            _ => return Err(self.sign_in_failed(&failing, address, "sign_in")?),
+        let means = match &person {
+            Some(person) if known => self.code_holds(person, &typed.code)?,
+            _ => None,
+        };
+        let Some((person, means)) = person.zip(means) else {
+            return Err(self.sign_in_failed(&failing, address, "sign_in")?);
         };
         self.inner.database.forgive_sign_in(&key("name", &typed.name))?;
         let before = before.map(tokens::hash);
-        self.begin_session(&person.name, PASSWORD, address, before.as_ref())
+        self.begin_session(&person.name, means, address, before.as_ref())
     }
 
     /// Begins a session, on record, in the place of the one that the browser had; the answer is the cookie's value.
@@ -129,12 +134,13 @@ impl Fleet {
         Ok(self.inner.database.end_session(&tokens::hash(cookie))?)
     }
 
-    fn code_holds(&self, person: &Person, code: &str) -> Result<bool, FleetError> {
-        let Some(secret) = &person.totp else { return Ok(true) };
-        match totp::step_of(secret, code.trim(), self.now_s()) {
-            Some(step) => Ok(self.inner.database.use_totp_step(&person.name, step)?),
-            None => Ok(false),
+    /// By what means somebody signs in whose password is right: with a code, a recovery code, or none if none is asked for.
+    fn code_holds(&self, person: &Person, code: &str) -> Result<Option<&'static str>, FleetError> {
+        let Some(secret) = &person.totp else { return Ok(Some(PASSWORD)) };
+        if let Some(step) = totp::step_of(secret, code.trim(), self.now_s()) {
+            return Ok(self.inner.database.use_totp_step(&person.name, step)?.then_some(PASSWORD));
         }
+        Ok(self.inner.database.use_recovery_code(&person.name, &recovery_hash(code))?.then_some(RECOVERY))
     }
 
     pub(super) fn check_failures(&self, Failing(keys): &Failing) -> Result<(), FleetError> {

@@ -144,7 +144,9 @@ fn a_session_is_new_each_time_and_ends_by_idleness_age_and_sign_out() {
     let second = stage.fleet.sign_in(&typed, HERE, Some(&first)).unwrap();
     assert!(stage.fleet.session(&first).unwrap().is_none(), "the browser's earlier session is over");
     assert_eq!(stage.fleet.session(&second).unwrap().unwrap().name, "ada");
-    stage.fleet.sign_out(&second).unwrap();
+    let ada = stage.fleet.session(&second).unwrap().unwrap();
+    stage.fleet.sign_out(&ada, &second, HERE).unwrap();
+    assert!(stage.acts().contains(&"ada sign_out 127.0.0.1 - -".to_owned()));
     assert!(stage.fleet.session(&second).unwrap().is_none());
 
     let idle = stage.fleet.sign_in(&typed, HERE, None).unwrap();
@@ -248,4 +250,111 @@ fn whoever_wrote_it_does_not_approve_it() {
     approve(&person("cy", "approver")).unwrap();
     assert_eq!(stage.fleet.approvals(what).unwrap().len(), 1);
     assert!(stage.fleet.approvals(Approvable { digest: "d2", ..what }).unwrap().is_empty(), "of other words");
+}
+
+/// Ada with an authenticator that she set up herself: her session, its cookie, the secret, and her recovery codes.
+fn with_authenticator(stage: &Stage) -> (Actor, String, Vec<u8>, Vec<String>) {
+    let cookie = stage.sign_in("ada", PASSWORD, "").unwrap();
+    let ada = stage.fleet.session(&cookie).unwrap().unwrap();
+    let offered = stage.fleet.offer_authenticator(&ada, PASSWORD, HERE).unwrap();
+    let now_s = stage.clock.now_s();
+    let secret = stage.fleet.inner.database.offered_authenticator("ada", now_s).unwrap().unwrap();
+    assert_eq!(offered.secret, totp::base32(&secret));
+    stage.sign_in("ada", PASSWORD, "").expect("what was not confirmed is not asked for");
+    assert!(matches!(stage.fleet.confirm_authenticator(&ada, "000000", HERE), Err(FleetError::Person(_))));
+    let codes = stage.fleet.confirm_authenticator(&ada, &totp::code(&secret, now_s), HERE).unwrap();
+    assert!(matches!(
+        stage.fleet.confirm_authenticator(&ada, &totp::code(&secret, now_s), HERE),
+        Err(FleetError::Person(_))
+    ));
+    (ada, cookie, secret, codes)
+}
+
+#[test]
+fn a_recovery_code_stands_in_for_the_authenticator_once() {
+    let stage = Stage::new().with("ada", "operator").with("bo", "operator");
+    let (ada, _, secret, codes) = with_authenticator(&stage);
+    assert_eq!(codes.len(), 10);
+    assert!(codes.iter().all(|code| code.len() == 19), "{codes:?}");
+    let used = totp::code(&secret, stage.clock.now_s());
+    assert!(
+        matches!(stage.sign_in("ada", PASSWORD, &used), Err(FleetError::SignIn)),
+        "the code that confirmed it counted"
+    );
+    assert!(matches!(stage.sign_in("ada", "a wrong password", &codes[0]), Err(FleetError::SignIn)));
+    stage.sign_in("ada", PASSWORD, &codes[0]).unwrap();
+    assert!(matches!(stage.sign_in("ada", PASSWORD, &codes[0]), Err(FleetError::SignIn)), "once");
+    stage.sign_in("ada", PASSWORD, &codes[1].to_uppercase().replace('-', " ")).expect("however it is typed");
+    assert_eq!(stage.fleet.inner.database.recovery_codes_left("ada").unwrap(), 8);
+    let kept = std::fs::read(stage.fleet.config().state_dir.join("control.db")).unwrap();
+    let wal = std::fs::read(stage.fleet.config().state_dir.join("control.db-wal")).unwrap_or_default();
+    for code in &codes {
+        let is_there = |bytes: &[u8]| bytes.windows(code.len()).any(|window| window == code.as_bytes());
+        assert!(!is_there(&kept) && !is_there(&wal));
+    }
+    let renewed = stage.fleet.renew_recovery_codes(&ada, PASSWORD, HERE).unwrap();
+    assert!(matches!(stage.sign_in("ada", PASSWORD, &codes[2]), Err(FleetError::SignIn)), "those before count no more");
+    stage.fleet.drop_authenticator(&ada, PASSWORD, HERE).unwrap();
+    assert_eq!(stage.fleet.inner.database.recovery_codes_left("ada").unwrap(), 0);
+    assert!(!renewed.contains(&codes[0]));
+    assert!(matches!(stage.sign_in("bo", PASSWORD, &renewed[0]), Ok(_)), "who has no authenticator is not asked");
+    let records = stage.fleet.own_records(1000).unwrap();
+    let means = records
+        .iter()
+        .filter(|record| record.leaf["act"] == "sign_in" && record.leaf["who"]["auth"] == "recovery-code");
+    assert_eq!(means.count(), 2);
+    let acts = stage.acts();
+    for act in ["set_authenticator", "recovery_codes", "drop_authenticator"] {
+        assert!(acts.iter().any(|line| *line == format!("ada {act} 127.0.0.1 - -")), "{act}: {acts:?}");
+    }
+}
+
+#[test]
+fn a_password_is_changed_with_the_current_one_and_other_browsers_are_out() {
+    let stage = Stage::new().with("ada", "operator");
+    let (cookie, other) = (stage.sign_in("ada", PASSWORD, "").unwrap(), stage.sign_in("ada", PASSWORD, "").unwrap());
+    let ada = stage.fleet.session(&cookie).unwrap().unwrap();
+    let change = |passwords| stage.fleet.change_password(&ada, passwords, &cookie, HERE);
+    let new = "seven mild otters";
+    assert!(matches!(change(["a wrong password", new]), Err(FleetError::Person(why)) if why.contains("current")));
+    assert!(matches!(change([PASSWORD, "short"]), Err(FleetError::Person(why)) if why.contains("12")));
+    assert!(stage.fleet.session(&other).unwrap().is_some());
+    change([PASSWORD, new]).unwrap();
+    assert!(stage.fleet.session(&other).unwrap().is_none());
+    assert!(stage.fleet.session(&cookie).unwrap().is_some());
+    assert!(matches!(stage.sign_in("ada", PASSWORD, ""), Err(FleetError::SignIn)));
+    stage.sign_in("ada", new, "").unwrap();
+    let acts = stage.acts();
+    assert!(acts.contains(&"ada change_password 127.0.0.1 - the current password is wrong".to_owned()), "{acts:?}");
+    assert!(acts.contains(&"ada change_password 127.0.0.1 - -".to_owned()), "{acts:?}");
+    // Whoever sits at somebody's browser does not find the password there.
+    let guesses: Vec<_> = (0..8).map(|_| change(["a wrong password", PASSWORD]).unwrap_err()).collect();
+    assert!(guesses.iter().any(|error| matches!(error, FleetError::HeldBack(_))));
+}
+
+#[test]
+fn a_token_has_no_account_whatever_it_is_called() {
+    let stage = Stage::new().with("ada", "operator");
+    let token = stage.fleet.actor("ada", &["administrator".to_owned()], Means::ApiToken);
+    let forbidden = |outcome: Result<(), FleetError>| assert!(matches!(outcome, Err(FleetError::Forbidden(_))));
+    forbidden(stage.fleet.change_password(&token, [PASSWORD, "seven mild otters"], "", HERE));
+    forbidden(stage.fleet.offer_authenticator(&token, PASSWORD, HERE).map(drop));
+    forbidden(stage.fleet.confirm_authenticator(&token, "000000", HERE).map(drop));
+    forbidden(stage.fleet.drop_authenticator(&token, PASSWORD, HERE));
+    forbidden(stage.fleet.renew_recovery_codes(&token, PASSWORD, HERE).map(drop));
+    forbidden(stage.fleet.end_own_session(&token, &[0; 32]));
+}
+
+#[test]
+fn only_whoever_had_the_code_set_a_password_on_record() {
+    let stage = Stage::new();
+    let code = stage.fleet.add_person("ada", &["viewer".to_owned()]).unwrap();
+    let typed = |code: &str| Typed { name: "ada".to_owned(), password: PASSWORD.to_owned(), code: code.to_owned() };
+    assert!(matches!(stage.fleet.set_password(&typed("0000"), HERE), Err(FleetError::SignIn)));
+    assert!(
+        stage.acts().len() == 1
+            && stage.acts()[0].ends_with("set_password 127.0.0.1 - name, password or code is wrong")
+    );
+    stage.fleet.set_password(&typed(&code), HERE).unwrap();
+    assert_eq!(stage.acts()[1..], ["ada set_password 127.0.0.1 - -"]);
 }

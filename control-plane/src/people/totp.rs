@@ -11,12 +11,23 @@ pub(super) fn step_of(secret: &[u8], code: &str, now_s: i64) -> Option<i64> {
     let now = now_s / STEP_S;
     let mut found = None;
     for step in [now - 1, now, now + 1] {
-        let right = format!("{:06}", truncated(secret, step) % 1_000_000);
+        let right = code_at(secret, step);
         if verify_slices_are_equal(right.as_bytes(), code.as_bytes()).is_ok() {
             found = Some(step);
         }
     }
     found
+}
+
+/// The code of a step.
+fn code_at(secret: &[u8], step: i64) -> String {
+    format!("{:06}", truncated(secret, step) % 1_000_000)
+}
+
+/// The code at a time.
+#[cfg(test)]
+pub(super) fn code(secret: &[u8], now_s: i64) -> String {
+    code_at(secret, now_s / STEP_S)
 }
 
 /// RFC 4226, 5.3.
@@ -27,6 +38,11 @@ fn truncated(secret: &[u8], step: i64) -> u32 {
     let offset = tag.last().map_or(0, |last| usize::from(last & 0xf));
     let word = tag.iter().skip(offset).take(4).fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
     word & 0x7fff_ffff
+}
+
+/// What an authenticator reads: whose secret it is.
+pub(super) fn address(name: &str, secret: &[u8]) -> String {
+    format!("otpauth://totp/outpost:{name}?secret={}&issuer=outpost", base32(secret))
 }
 
 /// RFC 4648 base32 without padding, as authenticators want the secret.

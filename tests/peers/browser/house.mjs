@@ -19,7 +19,7 @@ export async function until(what, look, seconds = 60) {
   }
 }
 
-const freePort = () =>
+export const freePort = () =>
   new Promise((resolve) => {
     const server = net.createServer();
     server.listen(0, "127.0.0.1", () => {

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
 use crate::clock::Clock;
@@ -95,6 +96,35 @@ async fn signing_out_ends_the_session() {
     );
     assert_eq!(stage.ask("POST", "/logout", &ours, "").await.status(), StatusCode::SEE_OTHER);
     assert_eq!(stage.ask("GET", "/v1/devices", &ours, "").await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_record_of_an_act_holds_the_digest_of_what_was_sent() {
+    let stage = Stage::new();
+    let bearer = format!("Bearer {}", stage.admin_token);
+    let typed = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let with_key = [typed[0], typed[1], ("idempotency-key", "k")];
+    for headers in [&typed[..], &with_key] {
+        assert!(stage.ask("POST", "/v1/codes", headers, CODE).await.status().is_success());
+    }
+    assert!(stage.ask("GET", "/v1/people", &typed[..1], "").await.status().is_success());
+    let expected = hex::encode(Sha256::digest(CODE));
+    let records = stage.fleet.own_records(100).unwrap();
+    let of = |act: &str| -> Vec<_> {
+        let ours = records.iter().filter(|record| record.leaf["act"] == act);
+        ours.map(|record| record.leaf["detail"]["sent_sha256"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(of("enrol"), [expected.clone(), expected]);
+    assert_eq!(of("administer"), [""], "nothing was sent");
+    // What somebody signs in with is nowhere, not as a digest either.
+    stage.signed_in("viewer").await;
+    let records = stage.fleet.own_records(100).unwrap();
+    let signing =
+        records.iter().filter(|record| record.leaf["act"] == "sign_in" || record.leaf["act"] == "set_password");
+    assert!(
+        signing.clone().count() == 2
+            && signing.clone().all(|record| record.leaf["detail"].get("sent_sha256").is_none())
+    );
 }
 
 #[tokio::test]

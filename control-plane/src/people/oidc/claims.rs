@@ -30,7 +30,8 @@ impl Vouched {
         let OidcSettings { issuer, name_claim, .. } = settings;
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
         let name = find(claims, name_claim).and_then(Value::as_str);
-        let name = name.ok_or_else(|| format!("the token has no `{name_claim}` for a name; `name_claim` chooses another"))?;
+        let name =
+            name.ok_or_else(|| format!("the token has no `{name_claim}` for a name; `name_claim` chooses another"))?;
         // Whoever types an address themselves is not vouched for by it.
         if name_claim == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
             return Err("the provider has not verified the address (`email_verified`)".to_owned());
@@ -45,7 +46,9 @@ fn roles(claims: &Claims, settings: &OidcSettings) -> Result<Vec<String>, String
     let OidcSettings { roles_claim, role_prefix, roles: by_value, .. } = settings;
     let elsewhere = claims.get("_claim_names").and_then(Value::as_object);
     if elsewhere.is_some_and(|names| names.contains_key(roles_claim)) {
-        return Err("the token has more groups than fit, and names where to ask: use roles of the application".to_owned());
+        return Err(
+            "the token has more groups than fit, and names where to ask: use roles of the application".to_owned()
+        );
     }
     let mut roles: Vec<String> = Vec::new();
     for value in texts(find(claims, roles_claim)).take(MOST_VALUES) {
@@ -93,9 +96,11 @@ mod tests {
 
     #[test]
     fn roles_come_from_the_claim_by_the_table_or_by_the_prefix_and_from_nothing_else() {
-        let table = "roles_claim = \"realm.groups\"\nrole_prefix = \"op-\"\n[roles]\nadmins = [\"administrator\", \"auditor\"]";
+        let table =
+            "roles_claim = \"realm.groups\"\nrole_prefix = \"op-\"\n[roles]\nadmins = [\"administrator\", \"auditor\"]";
         let claims = |groups: Value| json!({ "sub": "1", "preferred_username": "Ada", "realm": { "groups": groups } });
-        let vouched = read(claims(json!(["admins", "op-viewer", "operator", "op-", "op-No", "admins", 7])), table).unwrap();
+        let vouched =
+            read(claims(json!(["admins", "op-viewer", "operator", "op-", "op-No", "admins", 7])), table).unwrap();
         assert_eq!((vouched.name.as_str(), vouched.subject.as_str()), ("ada", "1"));
         assert_eq!(vouched.roles, ["administrator", "auditor", "viewer"]);
         assert_eq!(read(claims(json!("op-viewer op-auditor")), table).unwrap().roles, ["viewer", "auditor"]);

@@ -76,7 +76,12 @@ impl Header {
 }
 
 /// The claims of a token that says what it must.
-pub(super) fn verify(token: &str, header: &Header, keys: &Keys, expected: &Expected<'_>) -> Result<Claims, &'static str> {
+pub(super) fn verify(
+    token: &str,
+    header: &Header,
+    keys: &Keys,
+    expected: &Expected<'_>,
+) -> Result<Claims, &'static str> {
     if !keys.know(&header.key_id) {
         return Err("the token is signed by a key that is not the provider's");
     }
@@ -153,4 +158,53 @@ fn check(claims: Claims, expected: &Expected<'_>) -> Result<Claims, &'static str
         _ => return Err("the token does not say whom it is about (`sub`)"),
     }
     Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const EXPECTED: Expected<'_> =
+        Expected { issuer: "https://a", client_id: "c", audiences: &[], nonce: "n", now_s: 1_800_000_000 };
+
+    fn claims() -> Value {
+        let now_s = EXPECTED.now_s;
+        json!({ "iss": "https://a", "aud": ["c"], "sub": "1", "nonce": "n", "exp": now_s + 60, "iat": now_s })
+    }
+
+    fn checked(claims: &Value) -> Result<Claims, &'static str> {
+        check(claims.as_object().cloned().unwrap_or_default(), &EXPECTED)
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_header_or_refused(text in "\\PC{0,200}|[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}") {
+            let _ = Header::read(&text);
+        }
+
+        #[test]
+        fn one_claim_that_is_another_is_refused(
+            name in "iss|aud|sub|nonce|exp|iat|nbf|azp",
+            value in prop_oneof![
+                Just(json!(null)), Just(json!([])), Just(json!({})), any::<bool>().prop_map(Value::from),
+                "\\PC{0,20}".prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<f64>().prop_map(Value::from),
+            ],
+        ) {
+            prop_assert!(checked(&claims()).is_ok());
+            let mut lie = claims();
+            lie[name.as_str()] = value;
+            // A subject is whatever the provider calls somebody, and what is not a lie here is not refused.
+            if let Ok(claims) = checked(&lie) {
+                prop_assert_eq!(&claims["iss"], "https://a");
+                prop_assert_eq!(&claims["nonce"], "n");
+                prop_assert!(claims["sub"].as_str().is_some_and(|subject| !subject.is_empty()));
+                prop_assert!(claims["exp"].as_i64().unwrap() > EXPECTED.now_s - 60 && claims["iat"].is_i64());
+                prop_assert!(name != "azp" || claims["azp"] == "c");
+                prop_assert!(name != "aud" || claims["aud"] == "c");
+            }
+        }
+    }
 }

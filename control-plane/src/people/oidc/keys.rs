@@ -101,7 +101,8 @@ impl Jwk {
     }
 
     fn decoding(&self) -> Option<DecodingKey> {
-        let is_long = |text: &str, bytes: usize| URL_SAFE_NO_PAD.decode(text).is_ok_and(|decoded| decoded.len() == bytes);
+        let is_long =
+            |text: &str, bytes: usize| URL_SAFE_NO_PAD.decode(text).is_ok_and(|decoded| decoded.len() == bytes);
         match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
                 let (modulus, exponent) = (self.n.as_deref()?, self.e.as_deref()?);

@@ -55,18 +55,52 @@ struct Known {
     failed: Option<(i64, String)>,
 }
 
-/// What a provider says of itself (OpenID Connect Discovery 1.0, section 3); only this is looked at.
-#[derive(Debug, Clone, Deserialize)]
+/// Where a provider is asked what.
+#[derive(Debug, Clone)]
 pub(super) struct Endpoints {
+    pub(super) authorization: Url,
+    token: Url,
+    keys: Url,
+    /// How it takes a client's secret; none is `client_secret_basic`.
+    secret_methods: Option<Vec<String>>,
+    /// Whether it says who it is when it answers (RFC 9207).
+    pub(super) says_who_it_is: bool,
+}
+
+/// What a provider says of itself (OpenID Connect Discovery 1.0, section 3); only this is looked at.
+#[derive(Deserialize)]
+struct Document {
     issuer: String,
-    pub(super) authorization_endpoint: Url,
-    token_endpoint: Url,
-    jwks_uri: Url,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
     code_challenge_methods_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    /// Whether it says who it is when it answers (RFC 9207).
     #[serde(default)]
-    pub(super) authorization_response_iss_parameter_supported: bool,
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl Document {
+    fn understand(self, issuer: &str) -> Result<Endpoints, String> {
+        if self.issuer != issuer {
+            let said: String = self.issuer.chars().take(200).collect();
+            return Err(format!("it says that it is `{}`, not `{issuer}`", said.escape_debug()));
+        }
+        let challenges = self.code_challenge_methods_supported;
+        if challenges.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
+            return Err("it does not know PKCE with S256".to_owned());
+        }
+        // As private as the issuer: nothing that was found over TLS leads out of it.
+        let fits = |url: &Url| is_private(url) && (url.scheme() == "https" || issuer.starts_with("http:"));
+        let address = |text: &str| Url::parse(text).ok().filter(fits).ok_or("one of its addresses is not `https`");
+        Ok(Endpoints {
+            authorization: address(&self.authorization_endpoint)?,
+            token: address(&self.token_endpoint)?,
+            keys: address(&self.jwks_uri)?,
+            secret_methods: self.token_endpoint_auth_methods_supported,
+            says_who_it_is: self.authorization_response_iss_parameter_supported,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -105,7 +139,7 @@ impl Provider {
         }
         let endpoints = self.look_up(&mut known, now_s).await?;
         let read = async {
-            let request = self.request(Method::GET, endpoints.jwks_uri)?;
+            let request = self.request(Method::GET, endpoints.keys)?;
             let (status, bytes) = answer(request, KEYS_BYTES).await?;
             if status != StatusCode::OK {
                 return Err(format!("its key set answers {status}"));
@@ -133,8 +167,8 @@ impl Provider {
             ("code_verifier", verifier),
         ];
         let secret = self.secret().await.map_err(LoginError::Provider)?;
-        let request = self.request(Method::POST, endpoints.token_endpoint.clone()).map_err(LoginError::Provider)?;
-        let methods = endpoints.token_endpoint_auth_methods_supported.as_ref();
+        let request = self.request(Method::POST, endpoints.token.clone()).map_err(LoginError::Provider)?;
+        let methods = endpoints.secret_methods.as_ref();
         let takes = |method: &str| methods.is_none_or(|methods| methods.iter().any(|one| one == method));
         let request = match &secret {
             None => {
@@ -152,7 +186,8 @@ impl Provider {
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.to_string());
         let (status, bytes) = answer(request, ANSWER_BYTES).await.map_err(LoginError::Provider)?;
         if status != StatusCode::OK {
-            let why = serde_json::from_slice::<Refusal>(&bytes).map_or_else(|_| "no reason".to_owned(), |told| told.error);
+            let why =
+                serde_json::from_slice::<Refusal>(&bytes).map_or_else(|_| "no reason".to_owned(), |told| told.error);
             let why: String = why.chars().filter(char::is_ascii_graphic).take(80).collect();
             // `invalid_grant` is about the code, which came with the browser; everything else about us or the provider.
             return Err(match why.as_str() {
@@ -189,23 +224,7 @@ impl Provider {
         if status != StatusCode::OK {
             return Err(format!("`{issuer}/.well-known/openid-configuration` answers {status}; is `issuer` right?"));
         }
-        let endpoints: Endpoints = parsed(&bytes)?;
-        if endpoints.issuer != *issuer {
-            let said: String = endpoints.issuer.chars().take(200).collect();
-            return Err(format!("it says that it is `{}`, not `{issuer}`", said.escape_debug()));
-        }
-        let Endpoints { authorization_endpoint, token_endpoint, jwks_uri, .. } = &endpoints;
-        let is_tls = issuer.starts_with("https:");
-        for url in [authorization_endpoint, token_endpoint, jwks_uri] {
-            if !is_private(url) || (is_tls && url.scheme() != "https") {
-                return Err("one of its addresses is not `https`".to_owned());
-            }
-        }
-        let challenges = endpoints.code_challenge_methods_supported.as_ref();
-        if challenges.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
-            return Err("it does not know PKCE with S256".to_owned());
-        }
-        Ok(endpoints)
+        parsed::<Document>(&bytes)?.understand(issuer)
     }
 
     async fn secret(&self) -> Result<Option<Zeroizing<String>>, String> {
