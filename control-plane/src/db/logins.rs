@@ -15,7 +15,7 @@ pub(crate) struct Login {
     pub(crate) earlier: Option<[u8; 32]>,
 }
 
-/// What came of noting whom a provider vouches for.
+/// Who somebody is for whom a provider vouches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Vouching {
     /// The person of this name.
@@ -79,37 +79,53 @@ impl Database {
         Ok(is_first.then_some(login))
     }
 
-    /// Gives whom a provider vouches for these roles: the person that they were before, or a new one called `name`. Nobody is
-    /// entered without a role.
-    pub(crate) fn vouch(
+    /// Who it is for whom a provider vouches: the person that they were before, or a new one called `name`. Changes nothing.
+    pub(crate) fn vouched_as(
         &self,
         issuer: &str,
         subject: &str,
         name: &str,
         roles: &[String],
-        now_s: i64,
     ) -> Result<Vouching, DbError> {
-        self.write(|transaction| {
+        let known: Option<String> = self.read(|connection| {
             let sql = "SELECT person FROM vouched_people WHERE issuer = ?1 AND subject = ?2";
-            let known: Option<String> =
-                transaction.query_row(sql, params![issuer, subject], |row| row.get(0)).optional()?;
+            Ok(connection.query_row(sql, params![issuer, subject], |row| row.get(0)).optional()?)
+        })?;
+        let person = self.person(known.as_deref().unwrap_or(name))?;
+        Ok(match (known, person) {
+            (Some(known), Some(person)) if person.disabled_s.is_none() => Vouching::Person(known),
+            (Some(known), _) => Vouching::Disabled(known),
+            (None, Some(_)) => Vouching::Taken,
+            (None, None) if roles.is_empty() => Vouching::Stranger,
+            (None, None) => Vouching::Person(name.to_owned()),
+        })
+    }
+
+    /// Gives somebody for whom a provider vouches these roles, as [`vouched_as`](Self::vouched_as) found them; false if they are
+    /// no longer who they were then.
+    pub(crate) fn vouch(
+        &self,
+        issuer: &str,
+        subject: &str,
+        person: &str,
+        roles: &[String],
+        now_s: i64,
+    ) -> Result<bool, DbError> {
+        self.write(|transaction| {
             let roles = roles.join(" ");
-            if let Some(known) = known {
-                let sql = "UPDATE people SET roles = ?2 WHERE name = ?1 AND disabled_s IS NULL";
-                let is_let_in = transaction.execute(sql, params![known, roles])? == 1;
-                return Ok(if is_let_in { Vouching::Person(known) } else { Vouching::Disabled(known) });
-            }
-            if roles.is_empty() {
-                return Ok(Vouching::Stranger);
+            let sql = "UPDATE people SET roles = ?2 WHERE name = ?1 AND disabled_s IS NULL \
+                       AND name IN (SELECT person FROM vouched_people WHERE issuer = ?3 AND subject = ?4)";
+            if transaction.execute(sql, params![person, roles, issuer, subject])? == 1 {
+                return Ok(true);
             }
             let sql = "INSERT INTO people (name, roles, totp_step, created_s) VALUES (?1, ?2, 0, ?3) \
                        ON CONFLICT DO NOTHING";
-            if transaction.execute(sql, params![name, roles, now_s])? == 0 {
-                return Ok(Vouching::Taken);
+            if transaction.execute(sql, params![person, roles, now_s])? == 0 {
+                return Ok(false);
             }
             let sql = "INSERT INTO vouched_people (issuer, subject, person) VALUES (?1, ?2, ?3)";
-            transaction.execute(sql, params![issuer, subject, name])?;
-            Ok(Vouching::Person(name.to_owned()))
+            transaction.execute(sql, params![issuer, subject, person])?;
+            Ok(true)
         })
     }
 

@@ -231,12 +231,21 @@ impl Fleet {
     fn let_in(&self, vouched: &Vouched, earlier: Option<&[u8; 32]>, address: IpAddr) -> Result<String, FleetError> {
         const NO_ROLE: &str = "the provider gives you no role here; ask whoever administers it";
         let Vouched { issuer, subject, name, roles } = vouched;
-        match self.inner.database.vouch(issuer, subject, name, roles, self.now_s())? {
+        let (database, now_s) = (&self.inner.database, self.now_s());
+        match database.vouched_as(issuer, subject, name, roles)? {
             Vouching::Person(who) if roles.is_empty() => {
-                self.inner.database.end_sessions(&who)?;
+                database.vouch(issuer, subject, &who, roles, now_s)?;
+                database.end_sessions(&who)?;
                 Err(LoginError::Refused { who, why: NO_ROLE.to_owned() }.into())
             }
-            Vouching::Person(name) => self.begin_session(&name, MEANS, address, earlier),
+            Vouching::Person(who) => {
+                // On record, with the roles, before they are theirs.
+                self.record(&Happening { roles: roles.clone(), ..happening(&who, MEANS, "sign_in", address) })?;
+                if !database.vouch(issuer, subject, &who, roles, now_s)? {
+                    return Err(LoginError::refused("somebody changed this account meanwhile; begin again").into());
+                }
+                self.open_session(&who, address, earlier)
+            }
             Vouching::Stranger => Err(LoginError::refused(format!("`{name}`: {NO_ROLE}")).into()),
             Vouching::Disabled(who) => {
                 Err(LoginError::Refused { who, why: "whoever administers this fleet has locked you out".to_owned() }

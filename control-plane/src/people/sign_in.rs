@@ -79,19 +79,20 @@ impl Fleet {
         self.inner.database.forgive_sign_in(&key("name", &typed.name))?;
         let before = before.map(tokens::hash);
         self.begin_session(&person.name, means, address, before.as_ref())
+        self.record(&happening(&person.name, means, "sign_in", address))?;
+        self.open_session(&person.name, address, before.as_ref())
     }
 
-    /// Begins a session, on record, in the place of the one that the browser had; the answer is the cookie's value.
-    pub(super) fn begin_session(
+    /// Begins a session, which is on record already, in the place of the one that the browser had; the answer is the cookie's
+    /// value.
+    pub(super) fn open_session(
         &self,
         name: &str,
-        means: &str,
         address: IpAddr,
         before: Option<&[u8; 32]>,
     ) -> Result<String, FleetError> {
         let secret = hex::encode(random::<32>().map_err(FleetError::Random)?);
         let now_s = self.now_s();
-        self.record(&happening(name, means, "sign_in", address))?;
         let session =
             Session { person: name.to_owned(), address: address.to_string(), started_s: now_s, seen_s: now_s };
         self.inner.database.begin_session(&tokens::hash(&secret), before, &session)?;

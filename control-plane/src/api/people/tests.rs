@@ -159,3 +159,36 @@ async fn the_pages_of_signing_in_are_strict_and_give_no_cookie_to_a_stranger() {
     assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
     assert!(!wrong.headers().contains_key("set-cookie"));
 }
+
+#[tokio::test]
+async fn a_person_looks_after_their_account_without_a_script() {
+    let stage = Stage::new();
+    let cookie = stage.signed_in("viewer").await;
+    let ours = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin"), FORM];
+    let text = async |response: Response<Body>| {
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    let page = text(stage.ask("GET", "/console/account", &ours[..1], "").await).await;
+    for shown in ["My account", "this browser", "/console/account/password", "/console/account/authenticator\""] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(!page.contains("/console/account/codes"), "no authenticator, no recovery codes");
+    let wrong = stage.ask("POST", "/console/account/authenticator", &ours, "current=wrong").await;
+    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+    let page = text(wrong).await;
+    assert!(
+        page.contains("aria-describedby=\"problem-authenticator\"") && page.contains("id=\"problem-authenticator\"")
+    );
+    let offered = stage.ask("POST", "/console/account/authenticator", &ours, &format!("current={PASSWORD}")).await;
+    assert!(text(offered).await.contains("otpauth://totp/outpost:ada?secret="));
+    let new = format!("current={PASSWORD}&new=seven mild otters");
+    let elsewhere = [ours[0], ("sec-fetch-site", "cross-site"), FORM];
+    assert_eq!(stage.ask("POST", "/console/account/password", &elsewhere, &new).await.status(), StatusCode::FORBIDDEN);
+    let changed = stage.ask("POST", "/console/account/password", &ours, &new).await;
+    assert_eq!(changed.headers()["location"], "/console/account?done=password-changed");
+    let none = format!("id={}", "0".repeat(64));
+    assert_eq!(stage.ask("POST", "/console/account/sessions/end", &ours, &none).await.status(), StatusCode::NOT_FOUND);
+}
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
