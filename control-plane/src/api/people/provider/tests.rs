@@ -352,7 +352,6 @@ async fn keys_are_read_again_for_a_new_one_but_not_whenever_somebody_asks() {
     session(&stage.sign_in(|way| next.sign(&stage.claims(way, &["guests"]))).await);
     assert_eq!(stage.issuer.says.lock().asked_for_keys, 2);
     refused(&stage.sign_in_as(&["guests"]).await, 400, "not the provider");
-    assert_eq!((stage.issuer.says.lock().asked_for_keys, stage.issuer.says.lock().asked_for_itself), (2, 1));
     let says = stage.issuer.says.lock();
     assert_eq!((says.asked_for_keys, says.asked_for_itself), (2, 1));
 }
