@@ -78,7 +78,8 @@ impl Fleet {
         };
         self.inner.database.forgive_sign_in(&key("name", &typed.name))?;
         let before = before.map(tokens::hash);
-        self.begin_session(&person.name, means, address, before.as_ref())
+        self.record(&happening(&person.name, means, "sign_in", address))?;
+        self.open_session(&person.name, address, before.as_ref())
     }
 
     /// Begins a session, which is on record already, in the place of the one that the browser had; the answer is the cookie's
