@@ -297,7 +297,7 @@ fn a_recovery_code_stands_in_for_the_authenticator_once() {
     stage.fleet.drop_authenticator(&ada, PASSWORD, HERE).unwrap();
     assert_eq!(stage.fleet.inner.database.recovery_codes_left("ada").unwrap(), 0);
     assert!(!renewed.contains(&codes[0]));
-    assert!(matches!(stage.sign_in("bo", PASSWORD, &renewed[0]), Ok(_)), "who has no authenticator is not asked");
+    assert!(stage.sign_in("bo", PASSWORD, &renewed[0]).is_ok(), "who has no authenticator is not asked");
     let records = stage.fleet.own_records(1000).unwrap();
     let means = records
         .iter()

@@ -124,7 +124,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_claimed_gives_roles_of_a_plain_form_or_none(groups in proptest::collection::vec("\\PC{0,40}|op-[a-z]{1,40}", 0..300)) {
+        fn whatever_is_claimed_gives_roles_of_a_plain_form_or_none(
+            groups in proptest::collection::vec("\\PC{0,40}|op-[a-z]{1,40}", 0..300),
+        ) {
             let claims = json!({ "sub": "1", "preferred_username": "ada", "roles": groups });
             let vouched = read(claims, "role_prefix = \"op-\"").unwrap();
             prop_assert!(vouched.roles.len() <= MOST_ROLES);
