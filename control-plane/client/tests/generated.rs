@@ -232,8 +232,8 @@ impl Writer<'_> {
 /// The entry of a page, if the schema is one.
 fn page(schema: &Value) -> Option<&Value> {
     let properties = schema["properties"].as_object()?;
-    let is_page = properties.len() == 2 && properties.contains_key("next") && properties["entries"]["type"] == "array";
-    is_page.then(|| &properties["entries"]["items"])
+    let entries = properties.get("entries").filter(|_| properties.len() == 2 && properties.contains_key("next"))?;
+    (entries["type"] == "array").then(|| &entries["items"])
 }
 
 /// `list_devices` as `ListDevices`.

@@ -29,6 +29,20 @@ pub struct Target {
     pub sha256: String,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CompareModels {
+    pub a: String,
+    pub b: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub c: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CatalogueModels {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<String>,
+}
+
 impl Client {
     /// What the newest catalogue holds.
     ///
@@ -36,5 +50,21 @@ impl Client {
     /// If the control plane refuses or cannot be asked.
     pub async fn list_catalogue(&self, query: &ListCatalogue, options: &Options) -> Result<Answer<Page<Target>>, ClientError> {
         self.send(self.request(Method::GET, &["v1", "catalogue"], query)?, options).await
+    }
+
+    /// Variants side by side.
+    ///
+    /// # Errors
+    /// If the control plane refuses or cannot be asked.
+    pub async fn compare_models(&self, query: &CompareModels, options: &Options) -> Result<Answer<Map<String, Value>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "catalogue", "compare"], query)?, options).await
+    }
+
+    /// Variants in the catalogue that a filter lets through.
+    ///
+    /// # Errors
+    /// If the control plane refuses or cannot be asked.
+    pub async fn catalogue_models(&self, query: &CatalogueModels, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "catalogue", "models"], query)?, options).await
     }
 }
