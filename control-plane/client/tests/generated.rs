@@ -209,7 +209,9 @@ impl Writer<'_> {
         let mut has_default = true;
         for (field, form) in fields(&schema["properties"]) {
             let kind = self.kind(form, &format!("{name}{}", camel(field)));
-            let spelled = if ["where", "type", "match", "ref"].contains(&field.as_str()) {
+            let spelled = if ["where", "type", "match", "ref", "for", "use", "in", "as", "move", "impl", "mod"]
+                .contains(&field.as_str())
+            {
                 format!("r#{field}")
             } else {
                 field.clone()

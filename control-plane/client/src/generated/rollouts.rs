@@ -28,7 +28,7 @@ pub struct RolloutRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_percent: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub for: Option<String>,
+    pub r#for: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
