@@ -1,3 +1,5 @@
+//! Threads and servers on one PostgreSQL: what is lent, what is waited for, and what is left of a connection that was lost.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::db::sql::{Connection, OptionalExtension};

@@ -1,3 +1,5 @@
+//! The same statements on both databases, and what differs put right.
+
 use super::*;
 use crate::db::testing::both;
 use crate::db::{Database, DbError};
