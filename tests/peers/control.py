@@ -140,9 +140,8 @@ def fuzz(control, name, description, token, checks, *options):
         folder / "openapi.json", "--url", control.url, "--checks", ",".join(checks), "--phases", "examples,coverage,fuzzing",
         "--request-timeout", "60", "--seed", "1", "--suppress-health-check", "all", "--tls-verify", control.authority, *options,
     ]
-    done = subprocess.run(
-        command, env={**os.environ, "PEER_TOKEN": token or "none"}, cwd=folder, capture_output=True, text=True
-    )
+    environment = {"PEER_TOKEN": token or "none", "SCHEMATHESIS_HOOKS": "control_hooks", "PYTHONPATH": str(HERE)}
+    done = subprocess.run(command, env={**os.environ, **environment}, cwd=folder, capture_output=True, text=True)
     words = done.stdout.strip() or done.stderr.strip()
     print(f"{name}:", words if done.returncode else "\n".join(words.splitlines()[-8:]), flush=True)
     return done.returncode == 0
