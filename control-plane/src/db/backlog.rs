@@ -22,8 +22,8 @@ pub(crate) struct Backlog {
     pub(crate) policies: BTreeMap<String, u64>,
     /// Devices by versions between what was signed and what is in force: `0`, `1`, `2`, `more`.
     pub(crate) behind: BTreeMap<String, u64>,
-    /// Rollouts by their state; none where there are no rollouts yet.
-    pub(crate) rollouts: Option<BTreeMap<String, u64>>,
+    /// Rollouts by their state.
+    pub(crate) rollouts: BTreeMap<String, u64>,
 }
 
 impl Database {
@@ -77,17 +77,11 @@ impl Database {
     }
 
     /// Rollouts by their state.
-    fn rollout_states(&self) -> Result<Option<BTreeMap<String, u64>>, DbError> {
-        let counted = self.read(|connection| {
+    fn rollout_states(&self) -> Result<BTreeMap<String, u64>, DbError> {
+        self.read(|connection| {
             let mut statement = connection.prepare_cached("SELECT state, count(*) FROM rollouts GROUP BY state")?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
             Ok(rows.collect::<Result<_, _>>()?)
-        });
-        match counted {
-            Ok(counted) => Ok(Some(counted)),
-            // A database that has no such table has no rollouts; any other failure is one.
-            Err(error) if error.to_string().contains("no such table") => Ok(None),
-            Err(error) => Err(error),
-        }
+        })
     }
 }

@@ -86,9 +86,7 @@ impl Gathered {
         let failures = hooks(|hook, _| hook.failures + i64::from(hook.disabled.is_some()));
         let help = "Attempts of a webhook that failed since the last one that did not.";
         page.gauges(names::HOOK_FAILURES, help, "webhook", &failures);
-        if let Some(rollouts) = &backlog.rollouts {
-            page.gauges(names::ROLLOUTS, "Rollouts, by their state.", "state", &labelled(rollouts));
-        }
+        page.gauges(names::ROLLOUTS, "Rollouts, by their state.", "state", &labelled(&backlog.rollouts));
     }
 
     fn write_devices(&self, page: &mut Page) {

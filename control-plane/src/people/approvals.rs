@@ -34,7 +34,6 @@ impl Fleet {
     }
 
     /// Who approved exactly this, and when (seconds), oldest first; never its author.
-    #[allow(dead_code, reason = "policies ask for it")]
     pub(crate) fn approvals(&self, what: Approvable<'_>) -> Result<Vec<(String, i64)>, FleetError> {
         let mut approvals = self.inner.database.approvals(what.kind, what.subject, what.digest)?;
         approvals.retain(|(person, _)| person != what.author);
