@@ -1,8 +1,10 @@
-//! Chunks over MQTT: asked for by id over a second connection, delivered at QoS 0, asked for again when they do not come.
+//! Chunks over MQTT: asked for by id over a second connection, delivered at QoS 0, asked for again when they do not come; in
+//! pieces once a connection has broken.
 //!
 //! A second connection, because chunks on the first one would starve everything else, and a clean one, because a broker must
 //! never queue them. What arrives is handed on unjudged: the receiver checks length and digest, and asks again.
 
+mod pieces;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -20,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::link::{BackOff, Connector, Message, Mqtt, NotSent, Opening, Subscription, Waits, Wire, WireEvent};
 use crate::{Identity, TlsError};
+use pieces::Assembly;
 use window::{Arrival, Window};
 
 /// Appended to the device's id: the client id of the second connection.
@@ -160,14 +163,17 @@ impl MqttChunks {
         let mut window = Window::new(wanted, Instant::now());
         let mut waits = Waits::new(self.options.back_off);
         let mut fruitless = 0;
+        // Whole chunks are faster, pieces lose less: nothing is assembled before a connection broke.
+        let mut assembly = None;
         while !window.is_done() {
-            let before = window.missing();
-            let reason = match self.run(&mut window, &deliver).await {
+            let before = (window.missing(), assembly.as_ref().map(Assembly::standing).unwrap_or_default());
+            let reason = match self.run(&mut window, &mut assembly, &deliver).await {
                 Ok(()) => continue,
                 Err(Stop::Final(error)) => return Err(error),
                 Err(Stop::Lost(reason)) => reason,
             };
-            if window.missing() < before {
+            let assembly = assembly.get_or_insert_default();
+            if window.missing() < before.0 || assembly.has_grown_since(&before.1) {
                 fruitless = 0;
                 waits.reset();
             }
@@ -185,7 +191,12 @@ impl MqttChunks {
     }
 
     /// One connection: until all chunks came, or it ends.
-    async fn run(&self, window: &mut Window, deliver: &mpsc::Sender<(Blake3, Bytes)>) -> Result<(), Stop> {
+    async fn run(
+        &self,
+        window: &mut Window,
+        assembly: &mut Option<Assembly>,
+        deliver: &mpsc::Sender<(Blake3, Bytes)>,
+    ) -> Result<(), Stop> {
         window.ask_all_again(Instant::now());
         let limit = self.options.connect_timeout + Duration::from_secs(5);
         let dialled = timeout(limit, self.connector.connect(&self.opening)).await;
@@ -196,7 +207,7 @@ impl MqttChunks {
         getrandom::fill(&mut number).map_err(|error| Stop::Lost(format!("no random number: {error}")))?;
         let transfer = u32::from_le_bytes(number);
         self.subscribe(wire.as_mut(), transfer).await?;
-        let outcome = self.turn(wire.as_mut(), transfer, window, deliver).await;
+        let outcome = self.turn(wire.as_mut(), transfer, (window, assembly), deliver).await;
         wire.close().await;
         outcome
     }
@@ -226,14 +237,14 @@ impl MqttChunks {
         &self,
         wire: &mut dyn Wire,
         transfer: u32,
-        window: &mut Window,
+        (window, assembly): (&mut Window, &mut Option<Assembly>),
         deliver: &mpsc::Sender<(Blake3, Bytes)>,
     ) -> Result<(), Stop> {
         let mut losses = 0;
         let mut resume_at = Instant::now();
         while !window.is_done() {
             if Instant::now() >= resume_at {
-                self.ask(wire, transfer, window)?;
+                self.ask(wire, transfer, window, assembly.as_ref())?;
             }
             // Nothing is on its way only during a pause that the control plane asked for.
             let wake_at = if window.is_waiting() { window.deadline() } else { resume_at };
@@ -254,7 +265,15 @@ impl MqttChunks {
             match event {
                 WireEvent::Message { payload, correlation, .. } => match correlation {
                     Some(correlation) => {
-                        let Some(id) = chunk_of(&correlation, transfer) else { continue };
+                        let Some((id, at)) = chunk_of(&correlation, transfer) else { continue };
+                        let payload = match (at, assembly.as_mut(), window.bytes_of(id)) {
+                            (None, ..) => payload,
+                            (Some(at), Some(assembly), Some(whole)) => match assembly.put(id, at, &payload, whole) {
+                                Some(chunk) => chunk,
+                                None => continue,
+                            },
+                            _ => continue,
+                        };
                         if payload.len() > CHUNK_BYTES || window.arrived(id, Instant::now()) == Arrival::Unwanted {
                             continue;
                         }
@@ -278,9 +297,18 @@ impl MqttChunks {
     }
 
     /// Sends as many requests as the window allows. A request that finds no room is lost, and noticed as such.
-    fn ask(&self, wire: &mut dyn Wire, transfer: u32, window: &mut Window) -> Result<(), Stop> {
+    fn ask(
+        &self,
+        wire: &mut dyn Wire,
+        transfer: u32,
+        window: &mut Window,
+        assembly: Option<&Assembly>,
+    ) -> Result<(), Stop> {
         while let Some(chunks) = window.next_request(Instant::now()) {
-            let request = serde_json::to_vec(&ChunkRequest { transfer, chunks });
+            let first = chunks.first().copied();
+            let arrived = assembly.zip(first).map(|(assembly, first)| assembly.arrived(first));
+            let pieces_from = arrived.and_then(|arrived| u32::try_from(arrived).ok());
+            let request = serde_json::to_vec(&ChunkRequest { transfer, chunks, pieces_from });
             let payload = request.map_err(|error| Stop::Lost(error.to_string()))?.into();
             let topic = self.request_topic.clone();
             match wire.publish(Message { topic, payload, retain: false, expiry_s: Some(REQUEST_EXPIRY_S) }) {
@@ -296,9 +324,10 @@ impl MqttChunks {
     }
 }
 
-/// The chunk that a message claims to be, if it belongs to this transfer.
-fn chunk_of(correlation: &[u8], transfer: u32) -> Option<Blake3> {
-    ChunkHeader::from_bytes(correlation).filter(|header| header.transfer == transfer).map(|header| header.chunk)
+/// The chunk that a message claims to be, or a piece of, if it belongs to this transfer.
+fn chunk_of(correlation: &[u8], transfer: u32) -> Option<(Blake3, Option<usize>)> {
+    let header = ChunkHeader::from_bytes(correlation).filter(|header| header.transfer == transfer)?;
+    Some((header.chunk, header.at.map(usize::try_from).transpose().ok()?))
 }
 
 /// A message that is no chunk: a pause, an end, or nothing that can be read.

@@ -159,6 +159,10 @@ pub struct ChunkRequest {
     pub transfer: u32,
     /// At most [`CHUNKS_PER_REQUEST`] ids; answered in this order.
     pub chunks: Vec<Blake3>,
+    /// On a line that breaks: the chunks in messages of [`PIECE_BYTES`], the first chunk from this byte on. None for whole
+    /// chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pieces_from: Option<u32>,
 }
 
 impl ChunkRequest {
@@ -169,31 +173,35 @@ impl ChunkRequest {
     }
 }
 
-/// What stands in the correlation data of a chunk's message: 36 bytes, transfer (big-endian) then chunk id.
+/// What stands in the correlation data of a chunk's message: 36 bytes, transfer (big-endian) then chunk id; for a piece of it 40,
+/// then where in the chunk the payload begins (big-endian).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkHeader {
     /// The transfer of the request.
     pub transfer: u32,
     /// The chunk that the payload claims to be.
     pub chunk: Blake3,
+    /// Of a piece: the byte of the chunk that it begins with.
+    pub at: Option<u32>,
 }
 
 impl ChunkHeader {
-    /// The 36 bytes on the wire.
+    /// The bytes on the wire.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; 36] {
-        let mut bytes = [0; 36];
-        bytes[..4].copy_from_slice(&self.transfer.to_be_bytes());
-        bytes[4..].copy_from_slice(&self.chunk.0);
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.transfer.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.chunk.0);
+        bytes.extend(self.at.into_iter().flat_map(u32::to_be_bytes));
         bytes
     }
 
-    /// Reads 36 bytes; `None` for any other length.
+    /// Reads 36 or 40 bytes; `None` for any other length.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; 36] = bytes.try_into().ok()?;
-        let (transfer, chunk) = bytes.split_at(4);
-        Some(Self { transfer: u32::from_be_bytes(transfer.try_into().ok()?), chunk: Blake3(chunk.try_into().ok()?) })
+        let (transfer, rest) = bytes.split_first_chunk()?;
+        let (chunk, rest) = rest.split_first_chunk()?;
+        let at = if rest.is_empty() { None } else { Some(u32::from_be_bytes(rest.try_into().ok()?)) };
+        Some(Self { transfer: u32::from_be_bytes(*transfer), chunk: Blake3(*chunk), at })
     }
 }
 
@@ -243,8 +251,13 @@ mod tests {
 
     #[test]
     fn a_chunk_header_survives_the_wire() {
-        let header = ChunkHeader { transfer: 7, chunk: Blake3([9; 32]) };
-        assert_eq!(ChunkHeader::from_bytes(&header.to_bytes()), Some(header));
-        assert_eq!(ChunkHeader::from_bytes(&[0; 35]), None);
+        for (at, bytes) in [(None, 36), (Some(65_536), 40)] {
+            let header = ChunkHeader { transfer: 7, chunk: Blake3([9; 32]), at };
+            assert_eq!(header.to_bytes().len(), bytes);
+            assert_eq!(ChunkHeader::from_bytes(&header.to_bytes()), Some(header));
+        }
+        for bytes in [0, 3, 35, 37, 39, 41] {
+            assert_eq!(ChunkHeader::from_bytes(&vec![0; bytes]), None);
+        }
     }
 }

@@ -3,6 +3,9 @@
 /// Bytes in one chunk of a blob. Below the 1 MiB packet limit of the strictest broker supported.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
+/// Bytes in one message of a chunk that is sent in pieces: what a line that breaks costs at the most.
+pub const PIECE_BYTES: usize = 32 * 1024;
+
 /// Chunks that one request may ask for: 4 MiB in flight at the most.
 pub const CHUNKS_PER_REQUEST: usize = 16;
 

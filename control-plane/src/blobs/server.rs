@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use outpost_contract::limits::CHUNKS_PER_REQUEST;
+use outpost_contract::limits::{CHUNKS_PER_REQUEST, PIECE_BYTES};
 use outpost_contract::topic::Topic;
 use outpost_contract::{Blake3, ChunkHeader, ChunkRefusal, ChunkRequest, DeviceId, Down, TenantId};
 use tokio::sync::mpsc;
@@ -64,6 +64,7 @@ struct Turn {
     device: DeviceId,
     transfer: u32,
     chunk: Blake3,
+    pieces_from: Option<u32>,
 }
 
 /// A chunk that waits.
@@ -71,6 +72,8 @@ struct Turn {
 struct Wanted {
     chunk: Blake3,
     weight: Weight,
+    /// In pieces, from this byte on.
+    pieces_from: Option<u32>,
 }
 
 /// What waits of the one transfer that a device has.
@@ -149,7 +152,8 @@ impl Queue {
         let transfer = waiting.transfer;
         let wanted = waiting.of(priority).pop_front()?;
         self.drop_if_empty(device);
-        Some((Turn { device: device.clone(), transfer, chunk: wanted.chunk }, wanted.weight.bytes))
+        let Wanted { chunk, weight, pieces_from } = wanted;
+        Some((Turn { device: device.clone(), transfer, chunk, pieces_from }, weight.bytes))
     }
 
     /// Forgets the rest of a transfer that was refused.
@@ -196,7 +200,7 @@ impl BlobServer {
         if !request.is_within_limits() {
             return self.refuse(&device, transfer, "rate_limited", "ask for 1 to 16 chunks at once", PAUSE_S).await;
         }
-        let wanted = match self.weigh(request.chunks).await {
+        let wanted = match self.weigh(request).await {
             Ok(wanted) => wanted,
             Err(detail) => {
                 self.queue.forget(&device, transfer);
@@ -214,18 +218,23 @@ impl BlobServer {
     }
 
     /// Size and priority of each, or what is wrong.
-    async fn weigh(&self, chunks: Vec<Blake3>) -> Result<Vec<Wanted>, String> {
+    async fn weigh(&self, ChunkRequest { chunks, pieces_from, .. }: ChunkRequest) -> Result<Vec<Wanted>, String> {
         let blobs = self.blobs.clone();
         let weighing = tokio::task::spawn_blocking(move || {
-            let weigh = |chunk| match blobs.weight(&chunk) {
-                Ok(Some(weight)) => Ok(Wanted { chunk, weight }),
+            let weigh = |(place, chunk)| match blobs.weight(&chunk) {
+                Ok(Some(Weight { bytes, priority })) => {
+                    // Where nothing would be left to send, all of it is.
+                    let arrived = pieces_from.filter(|from| place == 0 && *from < bytes).unwrap_or(0);
+                    let weight = Weight { bytes: bytes - arrived, priority };
+                    Ok(Wanted { chunk, weight, pieces_from: pieces_from.map(|_| arrived) })
+                }
                 Ok(None) => Err(format!("chunk {chunk} is in no catalogue here")),
                 Err(error) => {
                     tracing::error!(%chunk, %error, "a chunk cannot be looked up");
                     Err("the chunk cannot be read at the moment".to_owned())
                 }
             };
-            chunks.into_iter().map(weigh).collect()
+            chunks.into_iter().enumerate().map(weigh).collect()
         });
         weighing.await.unwrap_or_else(|_| Err("the chunk cannot be read at the moment".to_owned()))
     }
@@ -264,13 +273,18 @@ impl BlobServer {
         self.ask_for_turns(&device);
     }
 
-    async fn answer(&mut self, Turn { device, transfer, chunk }: Turn) {
+    async fn answer(&mut self, Turn { device, transfer, chunk, pieces_from }: Turn) {
         let blobs = self.blobs.clone();
         let read = tokio::task::spawn_blocking(move || blobs.chunk(&chunk)).await;
         match read {
             Ok(Ok(Some(bytes))) => {
-                let header = ChunkHeader { transfer, chunk };
-                self.send(&device, transfer, bytes, Some(Bytes::copy_from_slice(&header.to_bytes()))).await;
+                let header = |at| Some(ChunkHeader { transfer, chunk, at }.to_bytes().into());
+                let Some(from) = pieces_from else {
+                    return self.send(&device, transfer, bytes, header(None)).await;
+                };
+                for (at, piece) in pieces(&bytes, from) {
+                    self.send(&device, transfer, piece, header(Some(at))).await;
+                }
             }
             Ok(Ok(None)) => {
                 self.queue.forget(&device, transfer);
@@ -306,13 +320,21 @@ impl BlobServer {
     }
 }
 
+/// A chunk from one of its bytes on, in pieces, each with the byte that it begins with.
+fn pieces(chunk: &Bytes, from: u32) -> impl Iterator<Item = (u32, Bytes)> {
+    (from..).step_by(PIECE_BYTES).map_while(|at| {
+        let begin = usize::try_from(at).ok().filter(|begin| *begin < chunk.len())?;
+        Some((at, chunk.slice(begin..chunk.len().min(begin + PIECE_BYTES))))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn wanted(bytes: &[u8], priority: Priority) -> Vec<Wanted> {
         let weight = Weight { bytes: 1000, priority };
-        bytes.iter().map(|&byte| Wanted { chunk: Blake3([byte; 32]), weight }).collect()
+        bytes.iter().map(|&byte| Wanted { chunk: Blake3([byte; 32]), weight, pieces_from: None }).collect()
     }
 
     fn device(name: &str) -> DeviceId {
@@ -366,6 +388,20 @@ mod tests {
         assert!(!queue.put(&device("a"), 1, &wanted(&[most], Priority::Model)), "another transfer was meant");
         queue.forget(&device("a"), 1);
         assert!(queue.put(&device("a"), 1, &wanted(&[most], Priority::Model)));
+    }
+
+    #[test]
+    fn pieces_are_the_chunk_again_from_any_byte_on() {
+        let chunk = Bytes::from_iter((0..100_000_u32).map(|byte| byte as u8));
+        for from in [0, 1, 32_768, 99_999, 100_000, u32::MAX] {
+            let mut joined = Vec::new();
+            for (at, piece) in pieces(&chunk, from) {
+                assert_eq!(at as usize, from as usize + joined.len());
+                assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES);
+                joined.extend_from_slice(&piece);
+            }
+            assert!(joined == chunk[chunk.len().min(from as usize)..], "{from}");
+        }
     }
 
     #[test]

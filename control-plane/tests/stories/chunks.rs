@@ -15,6 +15,7 @@ const ROUND: Duration = Duration::from_secs(1);
 struct Fetch {
     link: Link,
     transfer: u32,
+    pieces_from: Option<u32>,
 }
 
 impl Fetch {
@@ -23,7 +24,8 @@ impl Fetch {
     async fn ask(&mut self, chunks: &[Blake3], answers: usize) -> Vec<Message> {
         for _ in 0..20 {
             self.transfer += 1;
-            let request = ChunkRequest { transfer: self.transfer, chunks: chunks.to_vec() };
+            let (transfer, pieces_from) = (self.transfer, self.pieces_from);
+            let request = ChunkRequest { transfer, chunks: chunks.to_vec(), pieces_from };
             let request = serde_json::to_vec(&request).unwrap();
             assert!(self.link.publish("op/1/acme/d/till-1/up/blob/req", request).await);
             let topic = format!("op/1/acme/d/till-1/down/blob/{}", self.transfer);
@@ -57,16 +59,30 @@ async fn chunks_arrive_as_they_were_asked_for_and_an_unknown_one_is_refused() {
     let mut link = site.connect_as(&till, "till-1.bulk").await.unwrap();
     assert!(link.subscribe("op/1/acme/d/till-1/down/blob/+").await);
 
-    let mut fetch = Fetch { link, transfer: 0 };
+    let mut fetch = Fetch { link, transfer: 0, pieces_from: None };
     let wanted = chunk_ids(&content);
     let arrived = fetch.ask(&wanted, wanted.len()).await;
     for (id, message) in wanted.iter().zip(&arrived) {
         assert_eq!(blake3::hash(&message.payload).as_bytes(), &id.0);
-        let header = ChunkHeader { transfer: fetch.transfer, chunk: *id };
+        let header = ChunkHeader { transfer: fetch.transfer, chunk: *id, at: None };
         assert_eq!(message.correlation.as_deref(), Some(&header.to_bytes()[..]));
     }
     let joined: Vec<u8> = arrived.into_iter().flat_map(|message| message.payload).collect();
     assert!(joined == content);
+
+    // On a line that breaks: the rest of a chunk, and the next one, in pieces.
+    fetch.pieces_from = Some(200_000);
+    let pieces = fetch.ask(&wanted[..2], 2 + 8).await;
+    let mut at: Vec<_> = Vec::new();
+    for message in &pieces {
+        let header = ChunkHeader::from_bytes(message.correlation.as_deref().unwrap()).unwrap();
+        at.push((usize::from(header.chunk == wanted[1]), header.at.unwrap()));
+    }
+    let second = (0..8).map(|piece| (1, piece * 32_768));
+    assert_eq!(at, [(0, 200_000), (0, 232_768)].into_iter().chain(second).collect::<Vec<_>>());
+    let joined: Vec<u8> = pieces.into_iter().flat_map(|message| message.payload).collect();
+    assert!(joined == content[200_000..2 * 262_144]);
+    fetch.pieces_from = None;
 
     let unknown = refusal(&fetch.ask(&[Blake3([7; 32])], 1).await[0]);
     assert_eq!((unknown.transfer, unknown.code.as_str()), (fetch.transfer, "not_found"));

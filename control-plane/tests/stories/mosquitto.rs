@@ -160,7 +160,9 @@ async fn a_fleet_works_over_mosquitto_and_a_revoked_device_gets_nothing() {
     // Chunks.
     let mut bulk = connected(&site, &till_1, "till-1.bulk").await;
     assert!(bulk.subscribe("op/1/acme/d/till-1/down/blob/+").await);
-    let request = |transfer| serde_json::to_vec(&ChunkRequest { transfer, chunks: chunk_ids(&content) }).unwrap();
+    let request = |transfer| {
+        serde_json::to_vec(&ChunkRequest { transfer, chunks: chunk_ids(&content), pieces_from: None }).unwrap()
+    };
     assert!(bulk.publish("op/1/acme/d/till-1/up/blob/req", request(1)).await);
     for _ in chunk_ids(&content) {
         assert!(told(&mut bulk, "op/1/acme/d/till-1/down/blob/1").await.correlation.is_some());

@@ -56,9 +56,15 @@ impl Attempt {
     }
 
     fn send(&self, transfer: u32, chunk: Blake3) {
-        let correlation = ChunkHeader { transfer, chunk }.to_bytes().to_vec();
+        let correlation = ChunkHeader { transfer, chunk, at: None }.to_bytes();
         let topic = format!("op/1/acme/d/till-7/down/blob/{transfer}");
         self.hear_message(&topic, vec![0; BYTES as usize], Some(correlation.into()));
+    }
+
+    fn send_piece(&self, transfer: u32, chunk: Blake3, at: u32, bytes: u32) {
+        let correlation = ChunkHeader { transfer, chunk, at: Some(at) }.to_bytes();
+        let topic = format!("op/1/acme/d/till-7/down/blob/{transfer}");
+        self.hear_message(&topic, vec![0; bytes as usize], Some(correlation.into()));
     }
 
     fn refuse(&self, transfer: u32, code: &str, retry_after_s: u32) {
@@ -113,7 +119,7 @@ async fn chunks_of_another_transfer_or_that_nobody_wants_are_not_handed_on() {
     broker.hear_message(
         "x",
         vec![0; 1_000_000],
-        Some(ChunkHeader { transfer, chunk: chunk(0).id }.to_bytes().to_vec().into()),
+        Some(ChunkHeader { transfer, chunk: chunk(0).id, at: None }.to_bytes().into()),
     );
     broker.hear_message("x", "short header", Some(Bytes::from_static(b"123")));
     broker.hear_message("x", "neither chunk nor refusal", None);
@@ -139,6 +145,37 @@ async fn a_cut_connection_is_made_again_and_only_what_is_missing_is_asked_for() 
             assert!(came.insert(id), "asked again for what had come");
             broker.send(transfer, id);
         }
+    }
+    assert_eq!(bench.fetch.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_a_connection_broke_chunks_come_in_pieces_and_each_goes_on_where_it_stopped() {
+    let mut bench = fetch(2);
+    let (mut broker, transfer) = bench.connection().await;
+    let request = broker.request().await;
+    assert_eq!(request.pieces_from, None, "whole as long as the line holds");
+    broker.send_piece(transfer, chunk(0).id, 0, BYTES);
+    broker.hear(WireEvent::Lost("cable pulled".into()));
+    // Never a whole chunk on one connection, and more connections than fruitless ones are tried.
+    let mut arrived = 0;
+    for _ in 0..8 {
+        let (mut broker, transfer) = bench.connection().await;
+        let request = broker.request().await;
+        assert_eq!((request.chunks[0], request.pieces_from), (chunk(0).id, Some(arrived)));
+        broker.send_piece(transfer, chunk(0).id, arrived, 10_000);
+        arrived += 10_000;
+        broker.hear(WireEvent::Lost("cable pulled again".into()));
+    }
+    let (mut broker, transfer) = bench.connection().await;
+    assert_eq!(broker.request().await.pieces_from, Some(80_000));
+    broker.send_piece(transfer, chunk(0).id, 80_000, 20_000);
+    for at in [0, 50_000] {
+        broker.send_piece(transfer, chunk(1).id, at, 50_000);
+    }
+    for number in 0..2 {
+        let (id, bytes) = bench.arrivals.recv().await.unwrap();
+        assert_eq!((id, bytes.len()), (chunk(number).id, BYTES as usize));
     }
     assert_eq!(bench.fetch.await.unwrap(), Ok(()));
 }

@@ -98,6 +98,11 @@ impl Window {
         self.missing.len()
     }
 
+    /// Size of a chunk that has not arrived.
+    pub(super) fn bytes_of(&self, id: Blake3) -> Option<usize> {
+        self.missing.get(&id).map(|missing| missing.chunk.bytes as usize)
+    }
+
     /// True while something asked for has not arrived.
     pub(super) fn is_waiting(&self) -> bool {
         self.asked_bytes > 0
