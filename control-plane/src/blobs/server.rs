@@ -322,9 +322,10 @@ impl BlobServer {
 
 /// A chunk from one of its bytes on, in pieces, each with the byte that it begins with.
 fn pieces(chunk: &Bytes, from: u32) -> impl Iterator<Item = (u32, Bytes)> {
-    (from..).step_by(PIECE_BYTES).map_while(|at| {
-        let begin = usize::try_from(at).ok().filter(|begin| *begin < chunk.len())?;
-        Some((at, chunk.slice(begin..chunk.len().min(begin + PIECE_BYTES))))
+    let begins = usize::try_from(from).unwrap_or(usize::MAX)..chunk.len();
+    begins.step_by(PIECE_BYTES).filter_map(|begin| {
+        let piece = chunk.slice(begin..chunk.len().min(begin + PIECE_BYTES));
+        Some((u32::try_from(begin).ok()?, piece))
     })
 }
 
