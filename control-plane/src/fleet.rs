@@ -249,6 +249,8 @@ impl Fleet {
         if self.inner.database.is_shared() {
             self.inner.database.set(&name, root)?;
         }
+        // Of the first server's files, another one has those alone that the database does not hold.
+        files::private_directory(&self.inner.config.state_dir.join("trust"))?;
         Ok(files::write(&self.inner.config.state_dir.join(name), root)?)
     }
 
@@ -475,3 +477,6 @@ fn nonce_key(database: &Database) -> Result<Vec<u8>, FleetError> {
         Ok(key.to_vec())
     })
 }
+
+#[cfg(test)]
+mod tests;
