@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use outpost_audit::mirror::{MAX_PACKAGE_BYTES, Package, Receipt};
+use outpost_audit::witness::split_origin;
 use outpost_audit::{Kind, Leaf};
 use outpost_contract::home::{
     EXPORT_ACT, EXPORT_DETAIL, HOME_BYTES, HOME_DIRECTORY, HOME_FILE, LETTERS_BYTES, LETTERS_FILE, package_file,
@@ -162,7 +163,7 @@ impl Fleet {
         let database = &self.inner.database;
         let before = database.homecoming(device).map_err(FleetError::from)?;
         // A device's logs follow each other by number, and the records of each by theirs.
-        let age = |origin: &str, record: u64| (number_of(origin), record);
+        let age = |origin: &str, record: u64| (split_origin(origin).map_or(0, |(_, number)| number), record);
         let this = age(&index.origin, index.record);
         let newest_log = self.inner.audit.mirrors(device)?.last().map_or(0, |(number, _)| *number);
         let is_older = newest_log > this.0 || before.is_some_and(|before| age(&before.origin, before.record) > this);
@@ -218,11 +219,6 @@ impl Fleet {
         };
         Ok(Some(outpost_trust::answer::sign(&answer, &self.inner.keys.directors())?.to_bytes()))
     }
-}
-
-/// The number at the end of a log's name.
-fn number_of(origin: &str) -> u64 {
-    origin.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Whether a record says that letters with this digest were exported.
