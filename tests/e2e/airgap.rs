@@ -174,7 +174,7 @@ async fn a_box_without_a_network_serves_what_a_stick_brings_and_refuses_older_an
 /// What the control plane took in of one device's stick, or why not.
 async fn come_home(fleet: &Fleet, stick: &Path) -> Result<Result<BroughtHome, String>> {
     let stick = stick.to_owned();
-    let mut outcomes = fleet.control.run(move |fleet| fleet.import_home(&stick)).await?;
+    let mut outcomes = fleet.control.run(move |fleet| fleet.import_home("tests", &stick)).await?;
     let (_, outcome) = outcomes.pop().context("nothing came home")?;
     ensure!(outcomes.is_empty(), "one device sent something");
     Ok(outcome.map_err(|error| error.to_string()))

@@ -24,6 +24,7 @@ use super::stick::read;
 use crate::db::Homecoming;
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::take_letters;
+use crate::people::Act;
 
 /// What one device's part of a stick brought.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,12 +84,18 @@ impl From<FleetError> for HomeError {
 
 impl Fleet {
     /// Takes in what the devices sent home in `directory`: for each that has finished its part, what was brought or why it is
-    /// not taken. Again, in any order, and of an older stick it does no harm: what is known counts once.
+    /// not taken. Again, in any order, and of an older stick it does no harm: what is known counts once. That `user`, an account of
+    /// this machine, does it is on record before anything is read.
     ///
     /// # Errors
-    /// [`HomeError::Nothing`] if no device has anything there, or if it cannot be read.
+    /// [`HomeError::Nothing`] if no device has anything there, or if it cannot be read; if it cannot be recorded.
     #[allow(clippy::type_complexity, reason = "one outcome for each device")]
-    pub fn import_home(&self, directory: &Path) -> Result<Vec<(DeviceId, Result<BroughtHome, HomeError>)>, HomeError> {
+    pub fn import_home(
+        &self,
+        user: &str,
+        directory: &Path,
+    ) -> Result<Vec<(DeviceId, Result<BroughtHome, HomeError>)>, HomeError> {
+        self.record_local(user, Act::Assign.name(), &format!("bundle import {}", directory.display()))?;
         let home = directory.join(HOME_DIRECTORY);
         let nothing = || HomeError::Nothing(directory.to_owned());
         let entries = std::fs::read_dir(&home).map_err(|_| nothing())?;
@@ -231,4 +238,33 @@ fn names(record: &[u8], letters: &[u8]) -> bool {
 
 fn load(part: &Path, name: &str, most: usize) -> Result<Vec<u8>, FleetError> {
     Ok(read(&part.join(name), most as u64)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    #[test]
+    fn a_stick_is_taken_in_on_record_or_not_at_all() {
+        let [state, stick] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let fleet = Fleet::init(Config::new(state.path()), Clock::fixed(1_800_000_000)).unwrap().fleet;
+        let part = stick.path().join(HOME_DIRECTORY).join("till-7");
+        std::fs::create_dir_all(&part).unwrap();
+        crate::files::write(&part.join(HOME_FILE), b"{}").unwrap();
+
+        let in_the_way = state.path().join("audit/self");
+        std::fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+        std::fs::File::create(&in_the_way).unwrap();
+        assert!(matches!(fleet.import_home("ada", stick.path()), Err(HomeError::Fleet(_))));
+        std::fs::remove_file(&in_the_way).unwrap();
+
+        let outcomes = fleet.import_home("ada", stick.path()).unwrap();
+        assert!(matches!(outcomes[..], [(_, Err(HomeError::Stranger))]), "{outcomes:?}");
+        let records = fleet.own_records(10).unwrap();
+        let leaf = &records.iter().find(|record| record.leaf["act"] == "assign").expect("it is on record").leaf;
+        let subject = format!("bundle import {}", stick.path().display());
+        assert_eq!((&leaf["detail"]["by"], &leaf["obj"]["model"]), (&"local:ada".into(), &subject.into()));
+    }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use outpost_control::{BroughtHome, BundleRequest, Config, Fleet};
 use serde_json::json;
 
-use super::{open, say, say_json};
+use super::{on_record, open, say, say_json};
 use crate::args::Bundle;
 
 /// Runs the command.
@@ -35,7 +35,7 @@ pub(super) fn run(config: Config, command: Bundle, as_json: bool) -> Result<()> 
 
 /// What one device's part is worth does not keep the others from being taken in.
 fn import(fleet: &Fleet, directory: &Path, as_json: bool) -> Result<()> {
-    let outcomes = fleet.import_home(directory)?;
+    let outcomes = fleet.import_home(&on_record::user(), directory)?;
     let refused: Vec<_> = outcomes
         .iter()
         .filter_map(|(device, outcome)| outcome.as_ref().err().map(|error| format!("`{device}`: {error}")))
