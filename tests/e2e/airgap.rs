@@ -256,10 +256,11 @@ async fn what_a_box_records_and_reports_comes_home_on_a_stick_and_the_answer_on_
     let sent = till.export(&stick("later"))?;
     ensure!(sent["first_record"].as_u64() == Some(brought.mirrored), "{sent}");
     let later = come_home(&fleet, &stick("later")).await?.map_err(anyhow::Error::msg)?;
-    ensure!(later.mirrored > brought.mirrored);
-    // Two sticks that cross: the older one changes nothing.
+    ensure!(later.mirrored > brought.mirrored && later.newer_made_at_s.is_none(), "{later:?}");
+    // Two sticks that cross: the older one changes nothing, and whoever brought it is told.
     let before = known().await?.reported;
-    come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;
+    let crossed = come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(crossed.newer_made_at_s.is_some(), "{crossed:?}");
     ensure!(known().await?.reported == before);
 
     // A forged answer, and another device's.

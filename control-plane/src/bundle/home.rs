@@ -37,6 +37,8 @@ pub struct BroughtHome {
     pub letters: usize,
     /// Those of them that are stored.
     pub stored: usize,
+    /// When the newest stick of the device was written, by its clock, if that was another one and came before.
+    pub newer_made_at_s: Option<i64>,
 }
 
 /// A device's part of a stick is not taken in, or not all of it.
@@ -146,19 +148,20 @@ impl Fleet {
         // A stick that was too small for all records brings its letters again.
         if record.is_none() && end <= index.record {
             let none = Letters { letters: Vec::new(), ..Letters::parse(&bytes, tenant, device)? };
-            self.keep_letters(device, tenant, &index, &none, true)?;
-            return Ok(BroughtHome { device: device.clone(), mirrored, letters: 0, stored: 0 });
+            let (_, newer_made_at_s) = self.keep_letters(device, tenant, &index, &none, true)?;
+            return Ok(BroughtHome { device: device.clone(), mirrored, letters: 0, stored: 0, newer_made_at_s });
         }
         if !record.is_some_and(|record| names(&record, &bytes)) {
             return Err(HomeError::NotExported(index.record));
         }
         let letters = Letters::parse(&bytes, tenant, device)?;
         // Records beyond the stick's came over the network, and with them a newer report.
-        let stored = self.keep_letters(device, tenant, &index, &letters, mirrored > end)?;
-        Ok(BroughtHome { device: device.clone(), mirrored, letters: letters.letters.len(), stored })
+        let (stored, newer_made_at_s) = self.keep_letters(device, tenant, &index, &letters, mirrored > end)?;
+        Ok(BroughtHome { device: device.clone(), mirrored, letters: letters.letters.len(), stored, newer_made_at_s })
     }
 
-    /// Takes letters in as if they had been heard over MQTT. A reported state that is older than what is known is none.
+    /// Takes letters in as if they had been heard over MQTT. A reported state that is older than what is known is none. How many
+    /// are stored, and when the newest stick was written, if this one is older.
     fn keep_letters(
         &self,
         device: &DeviceId,
@@ -166,14 +169,15 @@ impl Fleet {
         index: &HomeIndex,
         letters: &Letters,
         is_known_newer: bool,
-    ) -> Result<usize, HomeError> {
+    ) -> Result<(usize, Option<i64>), HomeError> {
         let database = &self.inner.database;
         let before = database.homecoming(device).map_err(FleetError::from)?;
         // A device's logs follow each other by number, and the records of each by theirs.
         let age = |origin: &str, record: u64| (split_origin(origin).map_or(0, |(_, number)| number), record);
         let this = age(&index.origin, index.record);
         let newest_log = self.inner.audit.mirrors(device)?.last().map_or(0, |(number, _)| *number);
-        let is_older = newest_log > this.0 || before.is_some_and(|before| age(&before.origin, before.record) > this);
+        let newer = before.filter(|before| age(&before.origin, before.record) > this);
+        let is_older = newest_log > this.0 || newer.is_some();
         let mut messages = Vec::new();
         for letter in &letters.letters {
             if letter.id.class == LetterClass::Reported && (is_older || is_known_newer) {
@@ -206,7 +210,7 @@ impl Fleet {
             Ok::<_, FleetError>(stored)
         })?;
         tracing::info!(%device, letters = letters.letters.len(), stored = stored.len(), "a stick came home");
-        Ok(stored.len())
+        Ok((stored.len(), newer.map(|newer| newer.made_at_s)))
     }
 
     /// What the next stick tells a device of what it sent home, signed; none if it sent nothing yet.
