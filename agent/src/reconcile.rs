@@ -1,15 +1,16 @@
 //! One desired state, from its bytes to what runs: checked, agreed, committed, enforced, installed, each step with its reason.
 
+mod apply;
+
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outpost_audit::{AuditLog, Kind, Record};
 use outpost_contract::limits::CATALOGUE_BYTES;
-use outpost_contract::{Authority, Desired, Manifest, ModelFacts, Reason, ReasonCode, TargetKind};
+use outpost_contract::{Authority, Desired, Reason, ReasonCode, TargetKind};
 use outpost_disk::Clock;
-use outpost_planner::Plan;
-use outpost_serve::{GovernanceError, Identities, TokenIssuer};
+use outpost_serve::Identities;
 use outpost_store::{Source, Store};
 use outpost_sync::{AcceptedSlot, Identity, SyncError};
 use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
@@ -19,11 +20,10 @@ use crate::active::Card;
 use crate::chunks::Nowhere;
 use crate::governance::Keepers;
 use crate::home::{Heard, Home, HomeError};
-use crate::install::{Installer, Offer, code_name};
+use crate::install::{Installer, code_name};
 use crate::measure::Measured;
 use crate::membership::Membership;
 use crate::progress::{Announcer, Progress};
-use crate::standalone::serve_again;
 
 /// How long after its expiry a catalogue that is already in force may be read again at a start: for ever. Expiry narrows what
 /// is accepted, and a clock that leapt ten years must not stop what runs.
@@ -291,142 +291,6 @@ impl Reconciler {
         self.record(record).await;
     }
 
-    async fn apply_agreed(&self, desired: &Desired, agreed: &Agreed, source: &dyn Source, moment: Moment) -> Standing {
-        let issuers: Vec<_> = agreed.authority.token_issuers.iter().map(issuer).collect();
-        let mut standing = Standing { desired_version: desired.version, ..Standing::default() };
-        let mut passed_over = Vec::new();
-        // First of all: it holds whatever else of the document cannot be put in force.
-        self.installer.withdrawn.say(&desired.withdrawn);
-        let stopped = self.stop_withdrawn().await;
-        if let Err(error) = self.identities.set_issuers(&issuers) {
-            standing.reasons.push(reason(ReasonCode::NotInCatalogue, "token issuers", error.to_string()));
-        }
-        let rules = self.keepers.policy.version();
-        if let Some(policy) = &agreed.policy
-            && let Err(reason) = self.enforce(&policy.bytes).await
-        {
-            // The bundle that was in force stays. Where there is only the built-in one, which nobody assigned, nothing is
-            // served rather than served under other rules.
-            if moment == Moment::Start && !self.keepers.policy.has_one() {
-                self.installer.withhold(&reason).await;
-                standing.reasons.push(reason);
-                return standing;
-            }
-            standing.reasons.push(reason);
-        }
-        if let Some(reason) = self.membership.stopped() {
-            self.installer.withhold(&reason).await;
-            standing.reasons.push(reason);
-            return standing;
-        }
-        if self.keepers.policy.version() != rules {
-            self.ruled.notify_one();
-        }
-        match &desired.model {
-            None => self.installer.unload().await,
-            Some(model) => {
-                let withdrawn = &self.installer.withdrawn;
-                let is_due = |facts: &ModelFacts, file: &Manifest| withdrawn.due(&facts.model, &file.sha256);
-                let due = agreed.variants.iter().find(|(_, facts, file)| is_due(&facts.model, file).is_some());
-                let offers: Vec<_> = agreed
-                    .variants
-                    .iter()
-                    .filter(|(_, facts, file)| is_due(&facts.model, file).is_none())
-                    .map(|(pin, facts, manifest)| Offer {
-                        target: pin.name.clone(),
-                        facts: facts.clone(),
-                        manifest: manifest.clone(),
-                    })
-                    .collect();
-                if let (true, Some((_, facts, file))) = (offers.is_empty(), due)
-                    && let Some(reason) = is_due(&facts.model, file)
-                {
-                    withdrawn.stop(&facts.model.model, &file.sha256);
-                    self.installer.withhold(&reason).await;
-                    standing.reasons.push(reason);
-                    return standing;
-                }
-                self.installer.housekeeper.want(offers.iter().map(|offer| offer.manifest.blake3));
-                if let Err(error) = self.installer.attempts.for_version(desired.version) {
-                    tracing::warn!(%error, "what failed before is not forgotten on disk");
-                }
-                let measurements = self.measured.get().await;
-                let minimum = model.minimum_context_tokens;
-                // Without a network, what served before is worth more than what would be better but is not here.
-                let last = match moment {
-                    Moment::Start => self.last_card.as_ref().and_then(|card| card.blake3),
-                    Moment::Service if self.settled.load(Ordering::Relaxed) == desired.version => {
-                        self.installer.active.current().and_then(|loaded| loaded.card.blake3)
-                    }
-                    Moment::Service => None,
-                };
-                let kept: Vec<_> = offers.iter().filter(|offer| Some(offer.manifest.blake3) == last).cloned().collect();
-                let mut outcome = None;
-                if !kept.is_empty() {
-                    outcome = self.installer.install(&model.model, &kept, minimum, &measurements, source).await.ok();
-                }
-                let outcome = match outcome {
-                    Some(installed) => Ok(installed),
-                    None => self.installer.install(&model.model, &offers, minimum, &measurements, source).await,
-                };
-                match outcome {
-                    Ok(installed) => {
-                        self.installer.withdrawn.serves();
-                        if moment == Moment::Service {
-                            // At a start the best may have been out of reach: it still has its turn.
-                            self.settled.store(desired.version, Ordering::Relaxed);
-                        }
-                        standing.plan = lines(&installed.plan);
-                        standing.plan.extend(installed.entrance.map(|entrance| format!("came in {entrance}")));
-                        passed_over = installed.passed_over;
-                    }
-                    Err((plan, reasons)) => {
-                        standing.reasons.extend(stopped);
-                        standing.plan = plan.as_ref().map(lines).unwrap_or_default();
-                        standing.reasons.extend(reasons);
-                        if moment == Moment::Start {
-                            self.bring_back().await;
-                        }
-                    }
-                }
-            }
-        }
-        let is_applied = standing.reasons.is_empty();
-        // Told although another allowed variant serves in their place: somebody released what does not work here.
-        standing.reasons.extend(passed_over);
-        if is_applied {
-            standing.applied_version = desired.version;
-        }
-        standing
-    }
-
-    /// At a start what is wanted cannot serve yet: what served before does, as it did while the device was running.
-    async fn bring_back(&self) {
-        let Some(card) = self.last_card.clone().filter(|_| self.installer.active.current().is_none()) else { return };
-        if self.installer.withdrawn.due(&card.model, &card.sha256).is_some() {
-            return;
-        }
-        if let Err(error) = serve_again(&self.installer, card).await {
-            tracing::warn!(error = format!("{error:#}"), "what served before cannot be brought back");
-        }
-    }
-
-    /// Puts a policy bundle in force, or keeps the old one and says why.
-    async fn enforce(&self, document: &[u8]) -> Result<(), Reason> {
-        let (keeper, signers) = (Arc::clone(&self.keepers.policy), self.keepers.signers.now());
-        let document = document.to_vec();
-        let taking = tokio::task::spawn_blocking(move || keeper.take_assigned(&document, &signers));
-        let taken = taking.await.unwrap_or_else(|error| Err(GovernanceError::Failed(error.to_string())));
-        taken.map_err(|refusal| {
-            let code = match refusal {
-                GovernanceError::NotApproved(_) => ReasonCode::BadSignature,
-                GovernanceError::Invalid(_) | GovernanceError::Conflict(_) => ReasonCode::PolicyInvalid,
-                GovernanceError::Failed(_) => ReasonCode::Unavailable,
-            };
-            reason(code, "policy", refusal.to_string())
-        })
-    }
-
     async fn record(&self, record: Record) {
         if let Err(error) = self.audit.append(record).await {
             tracing::error!(%error, "an event of the fleet could not be recorded");
@@ -439,19 +303,6 @@ fn authority_keys(catalogue: &outpost_trust::Catalogue) -> Vec<VerifyingKey> {
     let documents = catalogue.targets.values().filter(|target| matches!(target.kind, TargetKind::Authority { .. }));
     let authorities = documents.filter_map(|target| serde_json::from_slice::<Authority>(&target.bytes).ok());
     authorities.flat_map(|authority| authority.director_keys).filter_map(|key| key.parse().ok()).collect()
-}
-
-fn issuer(listed: &outpost_contract::TokenIssuer) -> TokenIssuer {
-    TokenIssuer {
-        issuer: listed.issuer.clone(),
-        audience: listed.audience.clone(),
-        key_id: listed.key_id.clone(),
-        public_key: listed.public_key.clone(),
-    }
-}
-
-fn lines(plan: &Plan) -> Vec<String> {
-    plan.verdicts.iter().map(|verdict| format!("{}: {}", verdict.target, verdict.because)).collect()
 }
 
 fn refused(desired_version: u64, reason: Reason) -> Standing {

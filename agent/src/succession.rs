@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use outpost_audit::cosignature::Cosigned;
-use outpost_audit::witness::{next_origin, succession};
+use outpost_audit::witness::{next_origin, split_origin, succession};
 use outpost_audit::{AuditLog, VerifierKey};
 use outpost_disk::atomic;
 
@@ -45,8 +45,9 @@ pub(crate) fn begin(state: &StateDir) -> Result<Option<Succession>> {
     let notice = state.audit_notice();
     let Some(text) = read_small(&notice, MOST_BYTES)? else { return Ok(None) };
     let ended: Ended = serde_json::from_str(&text).with_context(|| format!("`{}` cannot be read", notice.display()))?;
-    let origin = next_origin(&ended.origin).with_context(|| format!("`{}` has no number to follow", ended.origin))?;
-    let number = ended.origin.rsplit('/').next().unwrap_or_default();
+    let no_number = || format!("`{}` has no number to follow", ended.origin);
+    let origin = next_origin(&ended.origin).with_context(no_number)?;
+    let (_, number) = split_origin(&ended.origin).with_context(no_number)?;
     if is_of(&state.audit(), &ended.origin)? {
         // The vault first: the log says whether this was done.
         set_aside(&state.vault(), &state.ended_vault(), number)?;
@@ -71,8 +72,8 @@ impl Succession {
 }
 
 /// Moves a directory below another one, unless that was done before.
-fn set_aside(directory: &Path, below: &Path, number: &str) -> Result<()> {
-    let aside = below.join(number);
+fn set_aside(directory: &Path, below: &Path, number: u64) -> Result<()> {
+    let aside = below.join(number.to_string());
     if aside.exists() || !directory.exists() {
         return Ok(());
     }

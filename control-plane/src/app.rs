@@ -14,7 +14,7 @@ use crate::blobs::BlobServer;
 use crate::broker::{Admission, BULK_SUFFIX, Broker, CONTROL_PLANE, Entrant, Guard};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::Entrance;
+use crate::db::{Entrance, Lease};
 use crate::director::{Director, Doorkeeper};
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::{Ingest, hand_on_questions};
@@ -47,8 +47,8 @@ pub struct Running {
     http: JoinHandle<()>,
     tasks: JoinSet<()>,
     connections: watch::Receiver<u64>,
-    /// By which name it leads rollouts, if it does.
-    leads_as: String,
+    /// What it holds while it leads rollouts.
+    leads_as: Lease,
     /// Held as long as this server runs.
     _lock: std::fs::File,
 }
@@ -133,7 +133,7 @@ impl ControlPlane {
         tasks.spawn(signals::deliver(fleet.clone()));
         tasks.spawn(keep_leading(fleet.clone()));
         let driver = Driver::new(fleet.clone())?;
-        let leads_as = driver.holder().to_owned();
+        let leads_as = driver.lease().clone();
         tasks.spawn(driver.run());
 
         // Chunks have a connection of their own: on the first one they would keep everything else waiting.

@@ -196,7 +196,7 @@ impl RawReach {
 
     fn into_reach(self, section: &'static str) -> Reach {
         let allow = self.allow.iter().filter_map(|network| network.parse().ok()).collect();
-        Reach { section, allow, http: self.http }
+        Reach { section: Some(section), allow, http: self.http }
     }
 }
 
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn webhooks_go_where_a_network_is_named_and_a_network_that_is_none_is_refused() {
         let reach = parse("[webhooks]\nallow = [\"10.20.0.0/16\"]\nhttp = true").unwrap().webhooks;
-        assert_eq!((reach.allow.len(), reach.http, reach.section), (1, true, "webhooks"));
+        assert_eq!((reach.allow.len(), reach.http, reach.section), (1, true, Some("webhooks")));
         assert!(Config::new("state").webhooks.allow.is_empty() && !Config::new("state").webhooks.http);
         let refusal = parse("[webhooks]\nallow = [\"10.20.0.1/16\"]").unwrap_err().to_string();
         assert!(refusal.contains("`allow` of `[webhooks]`") && refusal.contains("names a host"), "{refusal}");

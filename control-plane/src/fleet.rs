@@ -3,16 +3,16 @@
 //! A server that runs on the same directory notices what another process changed and acts on it.
 
 mod error;
+mod roots;
+mod wait;
 
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use outpost_contract::{DeviceId, Reported};
-use outpost_trust::catalogue::RootPlan;
+use outpost_contract::DeviceId;
 use tokio::sync::watch;
 
 use crate::audit::Keeper;
@@ -26,7 +26,7 @@ use crate::db::{Database, DbError, DeviceSummary};
 use crate::enrol::Attempts;
 use crate::files;
 use crate::inventory::Index;
-use crate::keys::{OfflineKeys, OnlineKeys, Passphrase};
+use crate::keys::OnlineKeys;
 use crate::leader::Replica;
 use crate::metrics::Metrics;
 use crate::neighbours::Neighbours;
@@ -35,20 +35,18 @@ use crate::renewal::Nonces;
 use crate::signals::Throttle;
 use crate::tokens::{self, Issuer};
 pub use error::FleetError;
+pub(crate) use roots::ROOT_S;
 
 const ADMIN_TOKEN: &str = "admin_token_sha256";
 
 /// SHA-256 of the authority's certificate, where several servers share a database.
 const AUTHORITY: &str = "authority_sha256";
 
+/// Larger than any certificate of an authority.
+const CERTIFICATE_BYTES: u64 = 64 * 1024;
+
 /// The key by which servers that share a database know each other's numbers for renewals.
 const NONCE_KEY: &str = "nonce_key";
-
-/// Largest root that is kept.
-const ROOT_BYTES: u64 = 1024 * 1024;
-
-/// How long a root is good for, seconds: 5 years.
-pub(crate) const ROOT_S: i64 = 5 * 365 * 24 * 60 * 60;
 
 /// A fleet's state, opened. Clones share it. Its methods block on the disk for milliseconds (`release` for as long as the
 /// files take); from async code call them through [`Fleet::run`].
@@ -201,57 +199,6 @@ impl Fleet {
         }
     }
 
-    /// Makes the offline keys in `dir` (root and targets), without a passphrase, and signs the first root with them.
-    ///
-    /// # Errors
-    /// As [`create_locked_keys`](Self::create_locked_keys).
-    pub fn create_offline_keys(&self, dir: &Path) -> Result<OfflineKeys, FleetError> {
-        self.create_locked_keys(dir, None)
-    }
-
-    /// As [`create_offline_keys`](Self::create_offline_keys), with a passphrase.
-    ///
-    /// # Errors
-    /// If there are keys in `dir`, a root was signed already, or the passphrase is too short.
-    pub fn create_locked_keys(&self, dir: &Path, passphrase: Option<&Passphrase>) -> Result<OfflineKeys, FleetError> {
-        if !self.roots()?.is_empty() {
-            return Err(FleetError::RootExists);
-        }
-        let keys = OfflineKeys::create_locked(dir, passphrase)?;
-        let online = self.inner.keys.online.verifying_key();
-        let plan = RootPlan::single(keys.root.verifying_key(), keys.targets.verifying_key(), online);
-        let root = plan.sign(None, self.now_s() + ROOT_S, &[&keys.root])?;
-        self.keep_root(1, &root)?;
-        Ok(keys)
-    }
-
-    /// The roots, oldest first.
-    pub(crate) fn roots(&self) -> Result<Vec<Vec<u8>>, FleetError> {
-        let mut roots = Vec::new();
-        while let Some(root) = self.root(roots.len() + 1)? {
-            roots.push(root);
-        }
-        Ok(roots)
-    }
-
-    fn root(&self, version: usize) -> Result<Option<Vec<u8>>, FleetError> {
-        let name = root_name(version);
-        if self.inner.database.is_shared() {
-            return Ok(self.inner.database.setting(&name)?);
-        }
-        let path = self.inner.config.state_dir.join(name);
-        if path.exists() { Ok(Some(files::read(&path, ROOT_BYTES)?)) } else { Ok(None) }
-    }
-
-    /// Keeps a root as a file, and where several servers share a database, there.
-    pub(crate) fn keep_root(&self, version: usize, root: &[u8]) -> Result<(), FleetError> {
-        let name = root_name(version);
-        if self.inner.database.is_shared() {
-            self.inner.database.set(&name, root)?;
-        }
-        Ok(files::write(&self.inner.config.state_dir.join(name), root)?)
-    }
-
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -362,52 +309,6 @@ impl Fleet {
         Ok(kept.is_some_and(|kept| tokens::matches(token, &kept)))
     }
 
-    /// Waits until the newest report of a device satisfies `wanted`. `what` names it in the error.
-    ///
-    /// # Errors
-    /// [`FleetError::TimedOut`] after `patience`.
-    pub async fn wait_for_reported(
-        &self,
-        device: &DeviceId,
-        what: &'static str,
-        patience: Duration,
-        wanted: impl Fn(&Reported) -> bool,
-    ) -> Result<Reported, FleetError> {
-        let seen = self.wait_for(device, what, patience, |summary| summary.reported.as_ref().is_some_and(&wanted));
-        let reported = seen.await?.reported;
-        reported.ok_or_else(|| FleetError::UnknownDevice(device.clone()))
-    }
-
-    /// Waits until a device (with its report and presence) satisfies `wanted`.
-    ///
-    /// # Errors
-    /// [`FleetError::TimedOut`] after `patience`.
-    pub async fn wait_for(
-        &self,
-        device: &DeviceId,
-        what: &'static str,
-        patience: Duration,
-        wanted: impl Fn(&DeviceSummary) -> bool,
-    ) -> Result<DeviceSummary, FleetError> {
-        let mut news = self.inner.news.subscribe();
-        let found = async {
-            loop {
-                // Seen before it is looked at: what comes meanwhile wakes us again.
-                news.borrow_and_update();
-                let name = device.clone();
-                let summary = self.run(move |fleet| fleet.inner.database.device(&name)).await?;
-                if let Some(summary) = summary.filter(|summary| wanted(summary)) {
-                    return Ok(summary);
-                }
-                if news.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        let timed_out = FleetError::TimedOut { device: device.clone(), what, seconds: patience.as_secs() };
-        tokio::time::timeout(patience, found).await.unwrap_or(Err(timed_out))
-    }
-
     pub(crate) fn check_device_name(device: &DeviceId) -> Result<(), FleetError> {
         if device.as_str() == CONTROL_PLANE { Err(FleetError::ReservedName(device.clone())) } else { Ok(()) }
     }
@@ -455,12 +356,8 @@ impl Fleet {
     }
 }
 
-fn root_name(version: usize) -> String {
-    format!("trust/{version}.root.json")
-}
-
 fn authority_digest(dir: &Path) -> Result<Vec<u8>, FleetError> {
-    let certificate = files::read(&dir.join("tls/ca.pem"), ROOT_BYTES)?;
+    let certificate = files::read(&dir.join("tls/ca.pem"), CERTIFICATE_BYTES)?;
     Ok(tokens::hash(&String::from_utf8_lossy(&certificate)).to_vec())
 }
 
@@ -475,3 +372,6 @@ fn nonce_key(database: &Database) -> Result<Vec<u8>, FleetError> {
         Ok(key.to_vec())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ impl Replica {
     pub(crate) fn open(state: &Path, database: &Database) -> Result<Self, FleetError> {
         let random = |_| tokens::random::<8>().map(hex::encode).map_err(FleetError::Random);
         let name = if database.is_shared() { Some(name(&state.join(NAME_FILE), random)?) } else { None };
-        let lease = Lease { name: "leader".to_owned(), holder: random(())? };
+        let lease = Lease { name: "leader", holder: random(())?, seconds: LEASE_S };
         Ok(Self { name, lease, until: Mutex::new(None) })
     }
 
@@ -63,9 +63,10 @@ impl Replica {
     }
 
     /// Takes the lead if nobody has it, or keeps it; whether it leads.
-    fn hold(&self, database: &Database) -> Result<bool, FleetError> {
+    fn hold(&self, database: &Database, now_s: i64) -> Result<bool, FleetError> {
         let asked = Instant::now();
-        let term = database.hold_lease(&self.lease, LEASE_S)?;
+        // Not `keep_lease`: from now on it leads for nearly all of the lease's time.
+        let term = database.hold_lease(&self.lease, now_s)?;
         let leads = term.is_some();
         let before = std::mem::replace(&mut *self.until.lock(), leads.then_some(asked + LEADS));
         if leads && before.is_none() {
@@ -105,7 +106,7 @@ impl Fleet {
     pub(crate) async fn lead_alone(&self) -> Result<(), FleetError> {
         let until = Instant::now() + Duration::from_secs(LEASE_S.unsigned_abs() + 2);
         while self.inner.replica.name.is_some() {
-            if self.run(|fleet| fleet.inner.replica.hold(&fleet.inner.database)).await? {
+            if self.run(|fleet| fleet.inner.replica.hold(&fleet.inner.database, fleet.now_s())).await? {
                 break;
             }
             if Instant::now() >= until {
@@ -126,7 +127,7 @@ pub(crate) async fn keep_leading(fleet: Fleet) {
     loop {
         turn.tick().await;
         let did = fleet.leads();
-        match fleet.run(|fleet| fleet.inner.replica.hold(&fleet.inner.database)).await {
+        match fleet.run(|fleet| fleet.inner.replica.hold(&fleet.inner.database, fleet.now_s())).await {
             Ok(leads) if leads != did => fleet.touch(),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, leads = fleet.leads(), "the lead cannot be held for longer"),
@@ -147,12 +148,12 @@ mod tests {
         let [first, second] = [&first, &second].map(|state| Replica::open(state.path(), &database).unwrap());
         assert!(first.name().is_some() && first.name() != second.name());
         assert!(!first.leads(), "not before it has asked");
-        assert!(first.hold(&database).unwrap() && first.leads());
-        assert!(!second.hold(&database).unwrap() && !second.leads());
+        assert!(first.hold(&database, 0).unwrap() && first.leads());
+        assert!(!second.hold(&database, 0).unwrap() && !second.leads());
         first.let_go(&database).unwrap();
         assert!(!first.leads());
-        assert!(second.hold(&database).unwrap() && second.leads());
-        assert!(!first.hold(&database).unwrap() && !first.leads());
+        assert!(second.hold(&database, 0).unwrap() && second.leads());
+        assert!(!first.hold(&database, 0).unwrap() && !first.leads());
     }
 
     #[test]

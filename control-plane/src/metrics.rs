@@ -6,7 +6,6 @@
 
 mod gather;
 pub(crate) mod names;
-mod series;
 #[cfg(test)]
 mod tests;
 
@@ -16,12 +15,12 @@ use std::time::Duration;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use outpost_metrics::{Counters, Histograms, Page};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::fleet::{Fleet, FleetError};
 use gather::{Gathered, Mirrors};
-use series::{Counters, Histograms, Page};
 
 /// How long what was gathered counts at least, and how many times as long as it took.
 const FRESH: Duration = Duration::from_secs(5);

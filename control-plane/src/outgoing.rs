@@ -1,4 +1,4 @@
-//! Requests to addresses that people typed: they leave only for where they may go, whatever a name resolves to.
+//! Requests to addresses that people typed or strangers named: they leave only for where they may go, whatever a name resolves to.
 //!
 //! ```text
 //! url ──check──► https, a host, no user info, no literal address that is refused
@@ -14,7 +14,7 @@ mod tests;
 
 use std::error::Error as _;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ const MOST_BYTES: usize = 2048;
 /// Where requests may go, by configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
-    /// The section of the settings that says so, for errors.
-    pub section: &'static str,
+    /// The section of the settings that says so, for errors; none if no setting widens it.
+    pub section: Option<&'static str>,
     /// Networks that are allowed though they are not public.
     pub allow: Vec<Network>,
     /// Whether `http` is allowed, in clear.
@@ -57,24 +57,32 @@ pub enum OutgoingError {
         why: String,
     },
     /// It leads to where requests may not go.
-    #[error(
-        "`{host}` is at {address}, which is not a public address; if that is right, name its network in \
-         `[{section}] allow` of `outpost-control.toml`"
-    )]
+    #[error("`{host}` is at {address}, which is not a public address{}", how_to_allow(*section))]
     NotPublic {
         /// The host.
         host: String,
         /// Where it is.
         address: IpAddr,
-        /// The section of the settings.
-        section: &'static str,
+        /// The section of the settings, if one could allow it.
+        section: Option<&'static str>,
     },
     /// The name leads nowhere.
     #[error("the name `{0}` has no address")]
     NoAddress(String),
 }
 
+fn how_to_allow(section: Option<&str>) -> String {
+    let advice =
+        |section| format!("; if that is right, name its network in `[{section}] allow` of `outpost-control.toml`");
+    section.map(advice).unwrap_or_default()
+}
+
 impl Reach {
+    /// Public addresses and nothing else, whatever the settings say.
+    pub(crate) fn public() -> Self {
+        Self { section: None, allow: Vec::new(), http: false }
+    }
+
     /// Reads an address and refuses what can be refused before any name is looked up.
     ///
     /// # Errors
@@ -104,21 +112,33 @@ impl Reach {
         if url.fragment().is_some() {
             return wrong("take out what follows `#`: it would not be sent");
         }
-        // For https, the parser has made one form of decimal, octal, hexadecimal and shortened addresses.
-        match url.host() {
-            Some(Host::Ipv4(address)) => self.admit(&url, IpAddr::V4(address))?,
-            Some(Host::Ipv6(address)) => self.admit(&url, IpAddr::V6(address))?,
-            Some(Host::Domain(_)) => {}
-            None => return wrong("there is no host in it"),
+        if !url.has_host() {
+            return wrong("there is no host in it");
         }
+        self.admit(&url)?;
         Ok(url)
     }
 
-    fn admit(&self, url: &Url, address: IpAddr) -> Result<(), OutgoingError> {
-        if self.may_reach(address) {
+    /// Refuses a host that is an address where requests may not go, or a name for this machine if they may not go there. Any
+    /// other name is looked at by the [`resolver`](Self::resolver).
+    pub(crate) fn admit(&self, url: &Url) -> Result<(), OutgoingError> {
+        // For http and https, the parser has made one form of decimal, octal, hexadecimal and shortened addresses.
+        let addresses = match url.host() {
+            Some(Host::Ipv4(address)) => vec![address.into()],
+            Some(Host::Ipv6(address)) => vec![address.into()],
+            // Whatever a resolver makes of it (RFC 6761, section 6.3).
+            Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => HERE.to_vec(),
+            _ => return Ok(()),
+        };
+        if addresses.iter().any(|address| self.may_reach(*address)) {
             return Ok(());
         }
-        Err(self.not_public(url.host_str().unwrap_or_default(), address))
+        Err(self.not_public(url.host_str().unwrap_or_default(), addresses[0]))
+    }
+
+    /// What finds the addresses of a name for a client, and refuses the name if one of them is where requests may not go.
+    pub(crate) fn resolver(self: Arc<Self>) -> Arc<impl Resolve + 'static> {
+        Arc::new(Guard { reach: self, lookup: Arc::new(by_system) })
     }
 
     fn not_public(&self, host: &str, address: IpAddr) -> OutgoingError {
@@ -129,6 +149,19 @@ impl Reach {
     fn may_reach(&self, address: IpAddr) -> bool {
         let address = network::unmapped(address);
         is_public(address) || self.allow.iter().any(|network| network.contains(address))
+    }
+}
+
+/// This machine.
+const HERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Whether an address leads to this machine, by its number or as `localhost`.
+pub(crate) fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -185,14 +218,9 @@ impl Outgoing {
     }
 
     fn with_lookup(reach: &Reach, lookup: Arc<Lookup>) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let tls = tls.and_then(|tls| tls.with_platform_verifier()).map_err(|error| {
-            format!("this system has no list of authorities ({error}); install its `ca-certificates`")
-        })?;
         let reach = Arc::new(reach.clone());
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.with_no_client_auth())
+            .tls_backend_preconfigured(public_tls()?)
             .dns_resolver(Arc::new(Guard { reach: Arc::clone(&reach), lookup }))
             .https_only(!reach.http)
             .redirect(reqwest::redirect::Policy::none())
@@ -215,6 +243,18 @@ impl Outgoing {
     pub(crate) fn request(&self, method: reqwest::Method, url: &str) -> Result<reqwest::RequestBuilder, OutgoingError> {
         Ok(self.client.request(method, self.reach.check(url)?))
     }
+}
+
+/// TLS towards servers that the authorities of this system vouch for.
+///
+/// # Errors
+/// In words, if the system has none.
+pub(crate) fn public_tls() -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.and_then(|tls| tls.with_platform_verifier());
+    let failed = |error| format!("this system has no list of authorities ({error}); install its `ca-certificates`");
+    Ok(tls.map_err(failed)?.with_no_client_auth())
 }
 
 /// What lies at the bottom of a failed request, without its address.

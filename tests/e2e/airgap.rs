@@ -174,7 +174,7 @@ async fn a_box_without_a_network_serves_what_a_stick_brings_and_refuses_older_an
 /// What the control plane took in of one device's stick, or why not.
 async fn come_home(fleet: &Fleet, stick: &Path) -> Result<Result<BroughtHome, String>> {
     let stick = stick.to_owned();
-    let mut outcomes = fleet.control.run(move |fleet| fleet.import_home(&stick)).await?;
+    let mut outcomes = fleet.control.run(move |fleet| fleet.import_home("tests", &stick)).await?;
     let (_, outcome) = outcomes.pop().context("nothing came home")?;
     ensure!(outcomes.is_empty(), "one device sent something");
     Ok(outcome.map_err(|error| error.to_string()))
@@ -256,10 +256,11 @@ async fn what_a_box_records_and_reports_comes_home_on_a_stick_and_the_answer_on_
     let sent = till.export(&stick("later"))?;
     ensure!(sent["first_record"].as_u64() == Some(brought.mirrored), "{sent}");
     let later = come_home(&fleet, &stick("later")).await?.map_err(anyhow::Error::msg)?;
-    ensure!(later.mirrored > brought.mirrored);
-    // Two sticks that cross: the older one changes nothing.
+    ensure!(later.mirrored > brought.mirrored && later.newer_made_at_s.is_none(), "{later:?}");
+    // Two sticks that cross: the older one changes nothing, and whoever brought it is told.
     let before = known().await?.reported;
-    come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;
+    let crossed = come_home(&fleet, &stick("home")).await?.map_err(anyhow::Error::msg)?;
+    ensure!(crossed.newer_made_at_s.is_some(), "{crossed:?}");
     ensure!(known().await?.reported == before);
 
     // A forged answer, and another device's.

@@ -121,6 +121,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "outpost-audit",
             "outpost-contract",
+            "outpost-metrics",
             "outpost-planner",
             "outpost-policies",
             "outpost-rollout",
@@ -131,7 +132,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("outpost-planner", &["outpost-contract"]),
     ("outpost-probe", &["outpost-contract", "outpost-engine"]),
     ("outpost-rollout", &["outpost-contract"]),
-    ("outpost-serve", &["outpost-audit", "outpost-policies"]),
+    ("outpost-serve", &["outpost-audit", "outpost-metrics", "outpost-policies"]),
     ("outpost-store", &["outpost-contract", "outpost-disk"]),
     ("outpost-sync", &["outpost-contract", "outpost-disk", "outpost-trust"]),
     ("outpost-trust", &["outpost-contract"]),

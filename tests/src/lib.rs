@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod process;
 pub mod question;
 pub mod simulated;
+pub mod small;
 pub mod tamper;
 pub mod transfer;
 pub mod usage;

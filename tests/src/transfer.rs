@@ -1,18 +1,19 @@
 //! A file of noise that a control plane serves, a device that may fetch it, and the control plane as a source of chunks.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use outpost_contract::{Chunk, ChunkRun, GoldenPrompts, Manifest, ModelFacts, VariantFacts};
+use outpost_contract::{Chunk, ChunkRun, Manifest};
 use outpost_control::{OfflineKeys, ReleaseRequest, Variant};
 use outpost_disk::Clock;
 use outpost_store::{Deliver, Source, SourceError, manifest};
 use outpost_sync::{Enrolment, HttpsChunks, Identity, MqttChunks, TransferError, enrol};
 
 use crate::fleet::Fleet;
+use crate::small::small_variant;
 
 /// Makes a file of `header` bytes of metadata, so to speak, and `body`, and releases it as the one variant of a model, cut
 /// between the two. Makes the offline keys if there are none.
@@ -26,7 +27,8 @@ pub async fn release(fleet: &Fleet, folder: &Path, header: usize, body: &[u8]) -
     file.write_all(body)?;
     let cuts = vec![header as u64];
     let manifest = manifest::of_file(&path, &cuts)?;
-    let request = ReleaseRequest { variants: vec![variant(path, manifest.bytes, cuts)], ..ReleaseRequest::default() };
+    let variant = Variant { path, target: None, facts: small_variant("noise", manifest.bytes), cuts };
+    let request = ReleaseRequest { variants: vec![variant], ..ReleaseRequest::default() };
     let keys = folder.join("offline-keys");
     let released = fleet.control.run(move |fleet| -> Result<()> {
         let keys = if keys.exists() { OfflineKeys::load(&keys)? } else { fleet.create_offline_keys(&keys)? };
@@ -35,33 +37,6 @@ pub async fn release(fleet: &Fleet, folder: &Path, header: usize, body: &[u8]) -
     });
     released.await.context("the file cannot be released")?;
     Ok(manifest)
-}
-
-fn variant(path: PathBuf, bytes: u64, cuts: Vec<u64>) -> Variant {
-    let model = ModelFacts {
-        model: "noise".parse().expect("a model's name"),
-        architecture: "llama".to_owned(),
-        licence: "Apache-2.0".to_owned(),
-        parameters: bytes,
-        context_tokens: 512,
-        layers: 2,
-        embedding_length: 64,
-        vocabulary: 256,
-        kv_elements_per_layer: 64,
-        feed_forward_length: 128,
-        query_elements: 64,
-    };
-    let facts = VariantFacts {
-        release: 0,
-        model,
-        quantisation: "Q8_0".to_owned(),
-        file_bytes: bytes,
-        weight_bytes: bytes,
-        quality_milli: 8_500,
-        golden: GoldenPrompts::default(),
-        origin: None,
-    };
-    Variant { path, target: None, facts, cuts }
 }
 
 /// Enrols the device `till-1` at `url`, its identity in `dir`.

@@ -35,7 +35,7 @@ pub use self::policy::{Policy, PolicyError, Unmet};
 pub use self::quorum::Vouched;
 pub use self::request::{AddCheckpoint, BadRequest, MAX_REQUEST_BYTES};
 pub use self::state::{Evidence, MAX_EVIDENCE, MemoryState, StateError, Suspicion, Swap, WitnessState, Witnessed};
-pub use self::succession::{log_of, next_origin, succession};
+pub use self::succession::{log_of, next_origin, split_origin, succession};
 pub use self::timeline::{Bound, Bracket, Timeline};
 pub(crate) use self::{
     ledger::note_in,

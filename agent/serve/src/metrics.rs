@@ -1,18 +1,17 @@
 //! What is measured while serving. Labels are names of routes, models, rules and reasons, never what a caller wrote or is.
 
 pub(crate) mod names;
-mod series;
 mod trace;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use outpost_metrics::{Counters, Histograms, Page};
 use tokio::sync::mpsc;
 
 use crate::queue::Load;
 use crate::{Ending, FinishReason};
 
-use series::{Counters, Histograms, Page};
 pub use trace::{Part, Trace};
 
 const FIRST_TOKEN: &[f64] = &[

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use outpost_contract::{GoldenPrompts, Reason, ReasonCode};
+use outpost_contract::{GoldenPrompts, ModelId, Reason, ReasonCode};
 use outpost_planner::{Choice, Entrance, entrance};
 use outpost_sync::{BackOff, Waits};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 
 use super::{Installer, reason};
 use crate::activation::{Ended, Exchange, Wanted, Way, activate, restore};
@@ -35,21 +37,7 @@ impl Installer {
         choice: Option<&Choice>,
     ) -> Result<(Card, Option<Entrance>), Reason> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let old = match self.active.current() {
-            None => {
-                self.readiness.send_replace(Readiness::Preparing);
-                None
-            }
-            Some(loaded) => {
-                let card = loaded.card.clone();
-                let path = match (&card.path, card.blake3) {
-                    (Some(path), _) => Some(path.clone()),
-                    (None, Some(file)) => self.store.path(file).ok().flatten(),
-                    (None, None) => None,
-                };
-                path.map(|path| Wanted { card, path, golden: GoldenPrompts::default() })
-            }
-        };
+        let old = self.old();
         if let Some(old) = &old {
             let before = &old.card;
             new.card.previous = if before.blake3 == new.card.blake3 { before.previous } else { before.blake3 };
@@ -62,10 +50,9 @@ impl Installer {
             tracing::info!(model = %new.card.model, variant = new.card.variant, "the new model comes in {entrance}");
         }
         let way = if matches!(entrance, Some(Entrance::AfterDraining { .. })) { Way::Alone } else { Way::Beside };
-        let file = new.card.blake3;
         let model = new.card.model.clone();
         let unkept = |error: outpost_disk::DiskError| reason(ReasonCode::InsufficientSpace, &model, error.to_string());
-        if let Some(file) = file {
+        if let Some(file) = new.card.blake3 {
             self.attempts.begin(file).map_err(unkept)?;
         }
         let exchange = Exchange {
@@ -80,16 +67,50 @@ impl Installer {
             new,
             old,
         };
-        // In a task of its own: a newer desired state makes nobody wait for this one, which must not stop it halfway.
+        let interrupted = |error: tokio::task::JoinError| reason(ReasonCode::Unloadable, &model, error.to_string());
+        let failed = match self.begin(exchange, way, turn).await.map_err(interrupted)? {
+            Ended::New => None,
+            Ended::Old(failed) => Some(failed),
+            Ended::Neither { failed, lost } => {
+                let detail = format!("{}; and what served before does not come back: {}", failed.detail, lost.detail);
+                Some(Reason { detail, ..failed })
+            }
+        };
+        if let Some(failed) = failed {
+            self.reject(&model, &failed).await;
+            self.nothing_serves(&failed);
+            return Err(failed);
+        }
+        Ok((self.tell_serving(&model).await?, entrance))
+    }
+
+    /// What serves, as it can be brought back; if nothing does, says that something is on its way.
+    fn old(&self) -> Option<Wanted> {
+        let Some(loaded) = self.active.current() else {
+            self.readiness.send_replace(Readiness::Preparing);
+            return None;
+        };
+        let card = loaded.card.clone();
+        let path = match (&card.path, card.blake3) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Some(file)) => self.store.path(file).ok().flatten(),
+            (None, None) => None,
+        };
+        path.map(|path| Wanted { card, path, golden: GoldenPrompts::default() })
+    }
+
+    /// Begins an exchange, in a task of its own: a newer desired state makes nobody wait for this one, which must not stop it
+    /// halfway.
+    fn begin(&self, exchange: Exchange, way: Way, turn: OwnedMutexGuard<()>) -> JoinHandle<Ended> {
         let again = ComingBack {
             decision: self.decisions.fetch_add(1, Ordering::AcqRel) + 1,
             decisions: Arc::clone(&self.decisions),
             turn: Arc::clone(&self.turn),
         };
         let attempts = Arc::clone(&self.attempts);
-        let running = tokio::spawn(async move {
+        tokio::spawn(async move {
             let ended = activate(&exchange, way).await;
-            if let Some(file) = file
+            if let Some(file) = exchange.new.card.blake3
                 && let Err(error) = attempts.end(file, its_fault(&ended))
             {
                 tracing::warn!(%error, "how an attempt ended is not kept");
@@ -100,27 +121,14 @@ impl Installer {
             }
             drop(turn);
             ended
-        });
-        let interrupted = |error: tokio::task::JoinError| reason(ReasonCode::Unloadable, &model, error.to_string());
-        let ended = running.await.map_err(interrupted)?;
-        match ended {
-            Ended::New => {}
-            Ended::Old(failed) => {
-                self.reject(&model, &failed).await;
-                self.nothing_serves(&failed);
-                return Err(failed);
-            }
-            Ended::Neither { failed, lost } => {
-                let detail = format!("{}; and what served before does not come back: {}", failed.detail, lost.detail);
-                let failed = Reason { detail, ..failed };
-                self.reject(&model, &failed).await;
-                self.nothing_serves(&failed);
-                return Err(failed);
-            }
-        }
+        })
+    }
+
+    /// Says what serves now, and tidies up behind what it came after.
+    async fn tell_serving(&self, model: &ModelId) -> Result<Card, Reason> {
         *self.last_rejection.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let Some(serving) = self.active.current() else {
-            return Err(reason(ReasonCode::Unavailable, &model, "the model left as soon as it served".into()));
+            return Err(reason(ReasonCode::Unavailable, model, "the model left as soon as it served".into()));
         };
         let card = serving.card.clone();
         drop(serving);
@@ -132,7 +140,7 @@ impl Installer {
         self.housekeeper.serves(&card);
         self.housekeeper.note_use().await;
         self.housekeeper.tidy().await;
-        Ok((card, entrance))
+        Ok(card)
     }
 
     /// Tells why nothing serves, if nothing does.

@@ -8,7 +8,7 @@ use outpost_audit::cosignature::WitnessKey;
 use outpost_audit::mirror::{self, Mirror, Package, Receipt, Taken};
 use outpost_audit::reader::{self, Filter};
 use outpost_audit::witness::{
-    AddCheckpoint, DatabaseState, Evidence, Outcome, Suspicion, Witness, WitnessState, Witnessed, log_of,
+    AddCheckpoint, DatabaseState, Evidence, Outcome, Suspicion, Witness, WitnessState, Witnessed, log_of, split_origin,
 };
 use outpost_audit::{Checkpoint, VerifierKey};
 use outpost_contract::{DeviceId, TenantId};
@@ -241,10 +241,10 @@ impl Keeper {
         Ok(Some(format!("the log does not begin with the {} records that were cosigned", held.head.size)))
     }
 
-    /// Where the mirror of a log lies: by the device, and by the number at the end of the log's name.
+    /// Where the mirror of a log lies: by the device, and by the number of the log, which every log of a device has ([`key_of`]).
     fn directory_of(&self, device: &DeviceId, key: &VerifierKey) -> PathBuf {
-        let number = key.name().rsplit('/').next().unwrap_or_default();
-        self.directory.join(device.as_str()).join(number)
+        let number = split_origin(key.name()).map_or(0, |(_, number)| number);
+        self.directory.join(device.as_str()).join(number.to_string())
     }
 
     /// The mirrors of a device: the number of each log, and where it lies.
@@ -289,7 +289,7 @@ impl Keeper {
     /// What is held against the logs of a device that enrolled with this key, each with its number.
     pub(crate) fn evidence_of(&self, audit_key: &str) -> Result<Vec<(i64, Evidence)>, FleetError> {
         let Ok(key) = audit_key.parse::<VerifierKey>() else { return Ok(Vec::new()) };
-        let Some((stem, _)) = key.name().rsplit_once('/') else { return Ok(Vec::new()) };
+        let Some((stem, _)) = split_origin(key.name()) else { return Ok(Vec::new()) };
         Ok(self.witness.state().evidence_under(&format!("{stem}/"))?)
     }
 

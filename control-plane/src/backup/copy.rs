@@ -45,8 +45,7 @@ impl<'a> Taking<'a> {
         names.sort_by_key(|name| turn(name));
         let size = |name: &String| fs::metadata(state.join(name)).map_or(0, |found| found.len());
         let needed = names.iter().map(size).sum::<u64>() + ROOM_BYTES;
-        let room = rustix::fs::statvfs(directory).map_err(|error| failed("measure", directory)(error.into()))?;
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        let free = files::free_bytes(directory)?;
         if free < needed {
             return Err(BackupError::Space { directory: directory.to_owned(), needed, free });
         }
@@ -72,8 +71,7 @@ impl<'a> Taking<'a> {
             let (bytes, sha256) = digest(&to)?;
             taken.insert(name, BackedUp { bytes, sha256, public: mode & 0o004 != 0 });
         }
-        let directory = File::open(&self.target).map_err(failed("open", &self.target))?;
-        rustix::fs::syncfs(&directory).map_err(|error| failed("make durable", &self.target)(error.into()))?;
+        files::settle(&self.target)?;
         Ok(taken)
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use outpost_audit::mirror::{MAX_PACKAGE_BYTES, Package, Receipt};
+use outpost_audit::witness::split_origin;
 use outpost_audit::{Kind, Leaf};
 use outpost_contract::home::{
     EXPORT_ACT, EXPORT_DETAIL, HOME_BYTES, HOME_DIRECTORY, HOME_FILE, LETTERS_BYTES, LETTERS_FILE, package_file,
@@ -23,6 +24,7 @@ use super::stick::read;
 use crate::db::Homecoming;
 use crate::fleet::{Fleet, FleetError};
 use crate::ingest::take_letters;
+use crate::people::Act;
 
 /// What one device's part of a stick brought.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +37,8 @@ pub struct BroughtHome {
     pub letters: usize,
     /// Those of them that are stored.
     pub stored: usize,
+    /// When the newest stick of the device was written, by its clock, if that was another one and came before.
+    pub newer_made_at_s: Option<i64>,
 }
 
 /// A device's part of a stick is not taken in, or not all of it.
@@ -82,12 +86,18 @@ impl From<FleetError> for HomeError {
 
 impl Fleet {
     /// Takes in what the devices sent home in `directory`: for each that has finished its part, what was brought or why it is
-    /// not taken. Again, in any order, and of an older stick it does no harm: what is known counts once.
+    /// not taken. Again, in any order, and of an older stick it does no harm: what is known counts once. That `user`, an account of
+    /// this machine, does it is on record before anything is read.
     ///
     /// # Errors
-    /// [`HomeError::Nothing`] if no device has anything there, or if it cannot be read.
+    /// [`HomeError::Nothing`] if no device has anything there, or if it cannot be read; if it cannot be recorded.
     #[allow(clippy::type_complexity, reason = "one outcome for each device")]
-    pub fn import_home(&self, directory: &Path) -> Result<Vec<(DeviceId, Result<BroughtHome, HomeError>)>, HomeError> {
+    pub fn import_home(
+        &self,
+        user: &str,
+        directory: &Path,
+    ) -> Result<Vec<(DeviceId, Result<BroughtHome, HomeError>)>, HomeError> {
+        self.record_local(user, Act::Assign.name(), &format!("bundle import {}", directory.display()))?;
         let home = directory.join(HOME_DIRECTORY);
         let nothing = || HomeError::Nothing(directory.to_owned());
         let entries = std::fs::read_dir(&home).map_err(|_| nothing())?;
@@ -138,19 +148,20 @@ impl Fleet {
         // A stick that was too small for all records brings its letters again.
         if record.is_none() && end <= index.record {
             let none = Letters { letters: Vec::new(), ..Letters::parse(&bytes, tenant, device)? };
-            self.keep_letters(device, tenant, &index, &none, true)?;
-            return Ok(BroughtHome { device: device.clone(), mirrored, letters: 0, stored: 0 });
+            let (_, newer_made_at_s) = self.keep_letters(device, tenant, &index, &none, true)?;
+            return Ok(BroughtHome { device: device.clone(), mirrored, letters: 0, stored: 0, newer_made_at_s });
         }
         if !record.is_some_and(|record| names(&record, &bytes)) {
             return Err(HomeError::NotExported(index.record));
         }
         let letters = Letters::parse(&bytes, tenant, device)?;
         // Records beyond the stick's came over the network, and with them a newer report.
-        let stored = self.keep_letters(device, tenant, &index, &letters, mirrored > end)?;
-        Ok(BroughtHome { device: device.clone(), mirrored, letters: letters.letters.len(), stored })
+        let (stored, newer_made_at_s) = self.keep_letters(device, tenant, &index, &letters, mirrored > end)?;
+        Ok(BroughtHome { device: device.clone(), mirrored, letters: letters.letters.len(), stored, newer_made_at_s })
     }
 
-    /// Takes letters in as if they had been heard over MQTT. A reported state that is older than what is known is none.
+    /// Takes letters in as if they had been heard over MQTT. A reported state that is older than what is known is none. How many
+    /// are stored, and when the newest stick was written, if this one is older.
     fn keep_letters(
         &self,
         device: &DeviceId,
@@ -158,14 +169,15 @@ impl Fleet {
         index: &HomeIndex,
         letters: &Letters,
         is_known_newer: bool,
-    ) -> Result<usize, HomeError> {
+    ) -> Result<(usize, Option<i64>), HomeError> {
         let database = &self.inner.database;
         let before = database.homecoming(device).map_err(FleetError::from)?;
         // A device's logs follow each other by number, and the records of each by theirs.
-        let age = |origin: &str, record: u64| (number_of(origin), record);
+        let age = |origin: &str, record: u64| (split_origin(origin).map_or(0, |(_, number)| number), record);
         let this = age(&index.origin, index.record);
         let newest_log = self.inner.audit.mirrors(device)?.last().map_or(0, |(number, _)| *number);
-        let is_older = newest_log > this.0 || before.is_some_and(|before| age(&before.origin, before.record) > this);
+        let newer = before.filter(|before| age(&before.origin, before.record) > this);
+        let is_older = newest_log > this.0 || newer.is_some();
         let mut messages = Vec::new();
         for letter in &letters.letters {
             if letter.id.class == LetterClass::Reported && (is_older || is_known_newer) {
@@ -198,7 +210,7 @@ impl Fleet {
             Ok::<_, FleetError>(stored)
         })?;
         tracing::info!(%device, letters = letters.letters.len(), stored = stored.len(), "a stick came home");
-        Ok(stored.len())
+        Ok((stored.len(), newer.map(|newer| newer.made_at_s)))
     }
 
     /// What the next stick tells a device of what it sent home, signed; none if it sent nothing yet.
@@ -220,11 +232,6 @@ impl Fleet {
     }
 }
 
-/// The number at the end of a log's name.
-fn number_of(origin: &str) -> u64 {
-    origin.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 /// Whether a record says that letters with this digest were exported.
 fn names(record: &[u8], letters: &[u8]) -> bool {
     let Ok(leaf) = Leaf::parse(record) else { return false };
@@ -235,4 +242,33 @@ fn names(record: &[u8], letters: &[u8]) -> bool {
 
 fn load(part: &Path, name: &str, most: usize) -> Result<Vec<u8>, FleetError> {
     Ok(read(&part.join(name), most as u64)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    #[test]
+    fn a_stick_is_taken_in_on_record_or_not_at_all() {
+        let [state, stick] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let fleet = Fleet::init(Config::new(state.path()), Clock::fixed(1_800_000_000)).unwrap().fleet;
+        let part = stick.path().join(HOME_DIRECTORY).join("till-7");
+        std::fs::create_dir_all(&part).unwrap();
+        crate::files::write(&part.join(HOME_FILE), b"{}").unwrap();
+
+        let in_the_way = state.path().join("audit/self");
+        std::fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+        std::fs::File::create(&in_the_way).unwrap();
+        assert!(matches!(fleet.import_home("ada", stick.path()), Err(HomeError::Fleet(_))));
+        std::fs::remove_file(&in_the_way).unwrap();
+
+        let outcomes = fleet.import_home("ada", stick.path()).unwrap();
+        assert!(matches!(outcomes[..], [(_, Err(HomeError::Stranger))]), "{outcomes:?}");
+        let records = fleet.own_records(10).unwrap();
+        let leaf = &records.iter().find(|record| record.leaf["act"] == "assign").expect("it is on record").leaf;
+        let subject = format!("bundle import {}", stick.path().display());
+        assert_eq!((&leaf["detail"]["by"], &leaf["obj"]["model"]), (&"local:ada".into(), &subject.into()));
+    }
 }

@@ -1,6 +1,6 @@
 //! The directory of a bundle. What lies there before is read with care: a stick was in other hands.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,7 @@ impl Stick {
 
     /// Refuses before anything is written if it would not fit.
     pub(super) fn check_room(&self, needed: u64) -> Result<(), FleetError> {
-        let answer = rustix::fs::statvfs(&self.root).map_err(|error| failed("measure", &self.root)(error.into()))?;
-        let free = answer.f_bavail.saturating_mul(answer.f_frsize);
+        let free = files::free_bytes(&self.root)?;
         if free < needed {
             return Err(BundleError::Space { directory: self.root.display().to_string(), needed, free }.into());
         }
@@ -82,7 +81,7 @@ impl Stick {
         let path = self.root.join(INDEX_FILE);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", &path)(error).into()),
-            _ => Ok(self.settle()?),
+            _ => Ok(files::settle(&self.root)?),
         }
     }
 
@@ -108,15 +107,9 @@ impl Stick {
 
     /// Makes everything durable, then the table of contents.
     pub(super) fn finish(&self, index: &BundleIndex) -> Result<(), FleetError> {
-        self.settle()?;
+        files::settle(&self.root)?;
         files::write(&self.root.join(INDEX_FILE), &index.to_bytes())?;
-        Ok(self.settle()?)
-    }
-
-    /// One pass over the whole file system: an fsync for each of thousands of small files takes a stick minutes.
-    fn settle(&self) -> Result<(), FileError> {
-        let directory = File::open(&self.root).map_err(failed("open", &self.root))?;
-        rustix::fs::syncfs(&directory).map_err(|error| failed("make durable", &self.root)(error.into()))
+        Ok(files::settle(&self.root)?)
     }
 }
 

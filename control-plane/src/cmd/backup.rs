@@ -46,6 +46,7 @@ fn tell(index: &BackupIndex, directory: &Path, as_json: bool) -> Result<()> {
     ))
 }
 
-fn at(seconds: i64) -> String {
+/// A moment as people read it.
+pub(super) fn at(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("second {seconds}"), |time| time.to_string())
 }

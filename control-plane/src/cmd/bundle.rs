@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use outpost_control::{BroughtHome, BundleRequest, Config, Fleet};
 use serde_json::json;
 
-use super::{open, say, say_json};
+use super::backup::at;
+use super::{on_record, open, say, say_json};
 use crate::args::Bundle;
 
 /// Runs the command.
@@ -35,7 +36,7 @@ pub(super) fn run(config: Config, command: Bundle, as_json: bool) -> Result<()> 
 
 /// What one device's part is worth does not keep the others from being taken in.
 fn import(fleet: &Fleet, directory: &Path, as_json: bool) -> Result<()> {
-    let outcomes = fleet.import_home(directory)?;
+    let outcomes = fleet.import_home(&on_record::user(), directory)?;
     let refused: Vec<_> = outcomes
         .iter()
         .filter_map(|(device, outcome)| outcome.as_ref().err().map(|error| format!("`{device}`: {error}")))
@@ -44,9 +45,11 @@ fn import(fleet: &Fleet, directory: &Path, as_json: bool) -> Result<()> {
     if as_json {
         say_json(&json!({ "brought": brought, "refused": refused }))?;
     } else {
-        for BroughtHome { device, mirrored, letters, stored } in brought {
+        for BroughtHome { device, mirrored, letters, stored, newer_made_at_s } in brought {
+            let newer = newer_made_at_s.map(|at_s| format!("; a newer stick, of {}, was taken in before", at(at_s)));
             say(format!(
-                "`{device}`: {mirrored} audit records are mirrored, {stored} of {letters} messages are stored"
+                "`{device}`: {mirrored} audit records are mirrored, {stored} of {letters} messages are stored{}",
+                newer.unwrap_or_default()
             ))?;
         }
     }

@@ -58,7 +58,8 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Audit(Audit::Incidents { device, .. }) => plain("read_records", device),
         Command::Audit(_) => None,
         Command::Bundle(Bundle::Export { .. }) => plain("assign", "bundle export"),
-        Command::Bundle(Bundle::Import { .. }) => plain("assign", "bundle import"),
+        // It puts itself on record, with what it takes in.
+        Command::Bundle(Bundle::Import { .. }) => None,
         Command::Backup(Backup::Create { .. }) => plain("administer", "backup create"),
         Command::Group(Group::Create { name, .. } | Group::Rm { name }) => plain("assign", name),
         Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
+
+use crate::outgoing::is_this_machine;
 
 /// `[login]`: signing in by a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -115,13 +117,7 @@ fn address(text: &str) -> Option<Url> {
 
 /// Whether nobody on the way can read or change what is said there: TLS, or this machine itself.
 pub(crate) fn is_private(url: &Url) -> bool {
-    let is_here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && is_here))
+    url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && is_this_machine(url)))
 }
 
 #[cfg(test)]

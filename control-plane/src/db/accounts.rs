@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::people::{TOKEN, api_token, words};
 use super::sql::{OptionalExtension, Row, params};
 use super::{ApiToken, Database, DbError};
 
@@ -36,7 +37,6 @@ pub struct OpenSession {
 }
 
 const ACCOUNT: &str = "SELECT name, roles, password, totp, created_s, disabled_s FROM people";
-const TOKEN: &str = "SELECT name, roles, scope, created_s, expires_s, revoked_s, used_s FROM api_tokens";
 
 impl Database {
     /// People by name, after a name.
@@ -61,7 +61,7 @@ impl Database {
         self.read(|connection| {
             let sql = format!("{TOKEN} WHERE name > ?1 ORDER BY name LIMIT ?2");
             let mut statement = connection.prepare_cached(&sql)?;
-            Ok(statement.query_map(params![after, limit], token)?.collect::<Result<_, _>>()?)
+            Ok(statement.query_map(params![after, limit], api_token)?.collect::<Result<_, _>>()?)
         })
     }
 
@@ -69,7 +69,7 @@ impl Database {
     pub(crate) fn api_token(&self, name: &str) -> Result<Option<ApiToken>, DbError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&format!("{TOKEN} WHERE name = ?1"))?;
-            Ok(statement.query_row([name], token).optional()?)
+            Ok(statement.query_row([name], api_token).optional()?)
         })
     }
 
@@ -106,20 +106,4 @@ fn account(row: &Row<'_>) -> super::sql::Result<Account> {
         created_s: row.get(4)?,
         disabled_s: row.get(5)?,
     })
-}
-
-fn token(row: &Row<'_>) -> super::sql::Result<ApiToken> {
-    Ok(ApiToken {
-        name: row.get(0)?,
-        roles: words(&row.get::<_, String>(1)?),
-        scope: words(&row.get::<_, String>(2)?),
-        created_s: row.get(3)?,
-        expires_s: row.get(4)?,
-        revoked_s: row.get(5)?,
-        used_s: row.get(6)?,
-    })
-}
-
-fn words(joined: &str) -> Vec<String> {
-    joined.split_whitespace().map(str::to_owned).collect()
 }

@@ -60,7 +60,7 @@ pub struct Session {
 const SEEN_S: i64 = 60;
 
 const PERSON: &str = "SELECT name, roles, password, totp, disabled_s FROM people";
-const TOKEN: &str = "SELECT name, roles, scope, created_s, expires_s, revoked_s, used_s FROM api_tokens";
+pub(super) const TOKEN: &str = "SELECT name, roles, scope, created_s, expires_s, revoked_s, used_s FROM api_tokens";
 
 impl Database {
     /// Enters a person; false if the name is taken.
@@ -378,7 +378,7 @@ fn person(row: &Row<'_>) -> super::sql::Result<Person> {
     Ok(Person { name, roles, has_password, has_totp, disabled_s, password, totp })
 }
 
-fn api_token(row: &Row<'_>) -> super::sql::Result<ApiToken> {
+pub(super) fn api_token(row: &Row<'_>) -> super::sql::Result<ApiToken> {
     Ok(ApiToken {
         name: row.get(0)?,
         roles: words(&row.get::<_, String>(1)?),
@@ -390,6 +390,6 @@ fn api_token(row: &Row<'_>) -> super::sql::Result<ApiToken> {
     })
 }
 
-fn words(joined: &str) -> Vec<String> {
+pub(super) fn words(joined: &str) -> Vec<String> {
     joined.split_whitespace().map(str::to_owned).collect()
 }

@@ -30,8 +30,8 @@ pub enum FleetError {
     Initialised(PathBuf),
     /// There is one already, in the PostgreSQL.
     #[error(
-        "the database holds a fleet already; for one more server of it, copy `tls`, `keys`, `trust` and `outpost-control.toml` \
-         from the state directory of its first server (or restore a backup of that), then run `outpost-control serve`"
+        "the database holds a fleet already; for one more server of it, copy `tls`, `keys` and `outpost-control.toml` from the \
+         state directory of its first server (or restore a backup of that), then run `outpost-control serve`"
     )]
     InitialisedThere,
     /// The state directory is that of another fleet.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::HubError;
+use crate::outgoing::is_this_machine;
 
 /// The hub, if nothing else is said.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -73,15 +74,5 @@ impl HubAccess {
             return Err(HubError::Access("the token in `HF_TOKEN` or the token file is none".to_owned()));
         }
         Ok(Self { endpoint, token })
-    }
-}
-
-/// Whether an address is one of this machine, by its number or as `localhost`.
-pub(super) fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
     }
 }

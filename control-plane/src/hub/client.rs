@@ -1,18 +1,16 @@
 //! Asking a hub: redirects followed one by one, the token sent to the hub alone, every answer limited.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RANGE, USER_AGENT};
 use reqwest::{Response, StatusCode};
-use rustls_platform_verifier::BuilderVerifierExt;
-use url::{Host, Url};
+use url::Url;
 
-use super::access::{HubAccess, is_this_machine};
+use super::access::HubAccess;
 use super::listing::Listing;
 use super::{HubError, HubReference};
+use crate::outgoing::{Reach, is_this_machine, public_tls};
 
 /// Largest listing of a repository.
 const LISTING_BYTES: usize = 16 * 1024 * 1024;
@@ -29,20 +27,16 @@ pub(super) struct Client {
     access: HubAccess,
     of_hub: reqwest::Client,
     of_store: reqwest::Client,
+    /// Where the hub may send on to, which is its word alone; none if the hub is inside of this network itself.
+    reach: Option<Arc<Reach>>,
 }
 
 impl Client {
     pub(super) fn new(access: HubAccess) -> Result<Self, HubError> {
         let failed = |detail: String| HubError::Access(format!("cannot set up a client: {detail}"));
         let builder = || -> Result<reqwest::ClientBuilder, HubError> {
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let tls = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(|error| failed(error.to_string()))?
-                .with_platform_verifier()
-                .map_err(|error| failed(format!("this system has no list of authorities ({error})")))?
-                .with_no_client_auth();
             let redirects = reqwest::redirect::Policy::none();
+            let tls = public_tls().map_err(failed)?;
             let client = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(redirects);
             let client = client.connect_timeout(CONNECT).read_timeout(SILENCE);
             // Between this machine and itself nobody stands, and a token would go to whoever did in the clear.
@@ -50,10 +44,12 @@ impl Client {
         };
         let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| failed(error.to_string()));
         let of_hub = built(builder()?)?;
-        // Where the hub sends on to is the hub's word: from the open network it does not lead into this one.
-        let is_inside = host_is_inside(&access.endpoint);
-        let of_store = if is_inside { built(builder()?)? } else { built(builder()?.dns_resolver(Arc::new(Outside)))? };
-        Ok(Self { access, of_hub, of_store })
+        let reach = Some(Reach::public()).filter(|reach| reach.admit(&access.endpoint).is_ok()).map(Arc::new);
+        let of_store = match &reach {
+            Some(reach) => built(builder()?.dns_resolver(Arc::clone(reach).resolver()))?,
+            None => built(builder()?)?,
+        };
+        Ok(Self { access, of_hub, of_store, reach })
     }
 
     /// The repository's address, for people and provenance.
@@ -159,8 +155,8 @@ impl Client {
         if url.scheme() != "https" && !is_own {
             return Err(HubError::Redirect(format!("{}, which is not HTTPS", shown())));
         }
-        if host_is_inside(&url) && !host_is_inside(&self.access.endpoint) {
-            return Err(HubError::Redirect(format!("{}, which is inside of this network", shown())));
+        if self.reach.as_ref().is_some_and(|reach| reach.admit(&url).is_err()) {
+            return Err(HubError::Redirect(format!("{}, which is not a public address", shown())));
         }
         Ok(url)
     }
@@ -184,84 +180,9 @@ fn unreachable(host: &str, error: reqwest::Error) -> HubError {
     HubError::Unreachable { host: host.to_owned(), detail }
 }
 
-/// Whether the host is a number of this machine or network, or `localhost`.
-fn host_is_inside(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => is_inside(ip.into()),
-        Some(Host::Ipv6(ip)) => is_inside(ip.into()),
-        None => true,
-    }
-}
-
-/// Whether an address belongs to this machine or a private network.
-fn is_inside(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_loopback()
-                || ip.is_private()
-                || ip.is_link_local()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || ip.is_broadcast()
-                || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => {
-            let first = ip.segments()[0];
-            ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || (first & 0xfe00) == 0xfc00
-                || (first & 0xffc0) == 0xfe80
-        }
-    }
-}
-
-/// Finds only addresses that are not inside of this network, whatever a name resolves to.
-struct Outside;
-
-impl Resolve for Outside {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let outside: Vec<SocketAddr> = found.filter(|address| !is_inside(address.ip())).collect();
-            if outside.is_empty() {
-                return Err("the name leads into this network".into());
-            }
-            Ok(Box::new(outside.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_inside_of_a_network_is_known_by_every_spelling() {
-        for inside in [
-            "http://127.0.0.1",
-            "http://10.1.2.3",
-            "http://192.168.0.1",
-            "http://169.254.169.254",
-            "http://[::1]",
-            "http://[::ffff:10.0.0.1]",
-            "http://[fd00::1]",
-            "http://[fe80::1]",
-            "http://0.0.0.0",
-            "http://2130706433",
-            "http://100.64.0.1",
-            "http://localhost",
-            "http://a.localhost",
-            "http://0x7f.1",
-        ] {
-            assert!(host_is_inside(&inside.parse().unwrap()), "{inside}");
-        }
-        for outside in ["https://8.8.8.8", "https://[2606:4700::1]", "https://hub.example.org"] {
-            assert!(!host_is_inside(&outside.parse().unwrap()), "{outside}");
-        }
-    }
 
     #[test]
     fn a_hub_on_the_open_network_sends_on_over_https_to_the_open_network_only() {
@@ -280,6 +201,21 @@ mod tests {
         ] {
             let refusal = next(bad).unwrap_err().to_string();
             assert!(refusal.contains("not followed") && !refusal.contains("secret"), "{bad}: {refusal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_is_looked_at_when_its_name_is_resolved_unless_the_hub_is_inside() {
+        let client = |hub: &str| Client::new(HubAccess::new(hub, None).unwrap()).unwrap();
+        let ask = |client: Client| async move {
+            let refused = client.of_store.get("https://localhost:1/x").send().await.unwrap_err();
+            unreachable("localhost", refused).to_string()
+        };
+        let refused = ask(client("https://hub.example.org")).await;
+        assert!(refused.contains("`localhost` is at") && refused.contains("not a public address"), "{refused}");
+        for inside in ["https://10.0.0.1", "https://[fd00::1]", "http://localhost:9"] {
+            let refused = ask(client(inside)).await;
+            assert!(!refused.contains("not a public address"), "{inside}: {refused}");
         }
     }
 }

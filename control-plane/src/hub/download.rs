@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use outpost_contract::Sha256;
-use reqwest::StatusCode;
 use reqwest::header::CONTENT_RANGE;
+use reqwest::{Response, StatusCode};
 
 use super::client::Client;
 use super::listing::{Digest, RepositoryFile};
@@ -68,6 +68,98 @@ impl Hashing {
     }
 }
 
+/// What there is of a file until it is whole.
+struct Part<'a> {
+    of: &'a RepositoryFile,
+    path: PathBuf,
+    kept: File,
+    hashing: Hashing,
+}
+
+impl<'a> Part<'a> {
+    /// Opens what an earlier attempt left, and hashes it.
+    fn open(of: &'a RepositoryFile, path: &Path, tell: &mut impl FnMut(u64)) -> Result<Self, HubError> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(failed("create", parent))?;
+        }
+        let part = part_of(path);
+        let mut options = OpenOptions::new();
+        let mut kept =
+            options.read(true).write(true).create(true).truncate(false).open(&part).map_err(failed("open", &part))?;
+        let mut hashing = Hashing::new(of.bytes);
+        hashing.read(&mut kept, &part, of.bytes, tell)?;
+        // What lies behind the whole of it was left by something else.
+        kept.set_len(hashing.bytes).and_then(|()| kept.seek(SeekFrom::End(0))).map_err(failed("write", &part))?;
+        Ok(Self { of, path: part, kept, hashing })
+    }
+
+    /// Looks at the beginning of an answer that should go on where this ends.
+    fn begin(&mut self, answer: &Response) -> Result<(), HubError> {
+        if self.hashing.bytes > 0 {
+            if answer.status() == StatusCode::PARTIAL_CONTENT {
+                check_range(answer, self.of.path.as_str(), self.hashing.bytes, self.of.bytes)?;
+            } else {
+                // It knows no ranges: from the beginning.
+                self.hashing = Hashing::new(self.of.bytes);
+                self.kept.set_len(0).and_then(|()| self.kept.rewind()).map_err(failed("write", &self.path))?;
+            }
+        }
+        let expected = self.of.bytes - self.hashing.bytes;
+        match answer.content_length().filter(|length| *length != expected) {
+            Some(length) => Err(self.other(format!("{length} bytes are announced, {expected} are missing"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps what arrives, up to the end.
+    async fn receive(&mut self, mut answer: Response, tell: &mut impl FnMut(u64)) -> Result<(), HubError> {
+        self.begin(&answer)?;
+        loop {
+            let piece = match answer.chunk().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(error) => return Err(self.broke_off(error.without_url().to_string())?),
+            };
+            if self.hashing.bytes + piece.len() as u64 > self.of.bytes {
+                let _ = fs::remove_file(&self.path);
+                return Err(self.other(format!("it is longer than the {} bytes that the commit names", self.of.bytes)));
+            }
+            self.kept.write_all(&piece).map_err(failed("write", &self.path))?;
+            self.hashing.take(&piece);
+            tell(self.hashing.bytes);
+        }
+        if self.hashing.bytes < self.of.bytes {
+            return Err(self.broke_off("the answer ended".to_owned())?);
+        }
+        Ok(())
+    }
+
+    /// Gives it its name, if it is what was said.
+    fn finish(self, digest: Digest, path: &Path) -> Result<Sha256, HubError> {
+        let sha256 = match self.hashing.finish(self.of.path.as_str(), digest) {
+            Ok(sha256) => sha256,
+            Err(error) => {
+                fs::remove_file(&self.path).map_err(failed("remove", &self.path))?;
+                return Err(error);
+            }
+        };
+        self.kept.sync_all().map_err(failed("write", &self.path))?;
+        files::rename(&self.path, path)?;
+        Ok(sha256)
+    }
+
+    /// What is there stays: the next attempt goes on from here.
+    fn broke_off(&self, detail: String) -> Result<HubError, HubError> {
+        self.kept.sync_all().map_err(failed("write", &self.path))?;
+        let (path, done, bytes) = (self.of.path.as_str().to_owned(), self.hashing.bytes, self.of.bytes);
+        Ok(HubError::BrokeOff { path, done, bytes, detail })
+    }
+
+    fn other(&self, detail: String) -> HubError {
+        HubError::Other { path: self.of.path.as_str().to_owned(), detail }
+    }
+}
+
 /// Fetches a file to `path`, unless it is there. Its SHA-256, and how many bytes of it were there before.
 pub(super) async fn fetch(
     client: &Client,
@@ -82,69 +174,13 @@ pub(super) async fn fetch(
     if let Some(sha256) = already(file, digest, path, &mut tell)? {
         return Ok((sha256, file.bytes));
     }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(failed("create", parent))?;
-    }
-    let part = part_of(path);
-    let mut options = OpenOptions::new();
-    let mut kept =
-        options.read(true).write(true).create(true).truncate(false).open(&part).map_err(failed("open", &part))?;
-    let mut hashing = Hashing::new(file.bytes);
-    hashing.read(&mut kept, &part, file.bytes, &mut tell)?;
-    let resumed = hashing.bytes;
-    // What lies behind the whole of it was left by something else.
-    kept.set_len(resumed).and_then(|()| kept.seek(SeekFrom::End(0))).map_err(failed("write", &part))?;
+    let mut part = Part::open(file, path, &mut tell)?;
+    let resumed = part.hashing.bytes;
     if resumed < file.bytes {
-        let broke_off =
-            |done: u64, detail: String| HubError::BrokeOff { path: name.to_owned(), done, bytes: file.bytes, detail };
-        let mut answer = client.file(reference, commit, name, resumed).await?;
-        if resumed > 0 {
-            if answer.status() == StatusCode::PARTIAL_CONTENT {
-                check_range(&answer, name, resumed, file.bytes)?;
-            } else {
-                // It knows no ranges: from the beginning.
-                hashing = Hashing::new(file.bytes);
-                kept.set_len(0).and_then(|()| kept.rewind()).map_err(failed("write", &part))?;
-            }
-        }
-        let expected = file.bytes - hashing.bytes;
-        if let Some(length) = answer.content_length().filter(|length| *length != expected) {
-            let detail = format!("{length} bytes are announced, {expected} are missing");
-            return Err(HubError::Other { path: name.to_owned(), detail });
-        }
-        loop {
-            let piece = match answer.chunk().await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => break,
-                Err(error) => {
-                    kept.sync_all().map_err(failed("write", &part))?;
-                    return Err(broke_off(hashing.bytes, error.without_url().to_string()));
-                }
-            };
-            if hashing.bytes + piece.len() as u64 > file.bytes {
-                let _ = fs::remove_file(&part);
-                let detail = format!("it is longer than the {} bytes that the commit names", file.bytes);
-                return Err(HubError::Other { path: name.to_owned(), detail });
-            }
-            kept.write_all(&piece).map_err(failed("write", &part))?;
-            hashing.take(&piece);
-            tell(hashing.bytes);
-        }
-        if hashing.bytes < file.bytes {
-            kept.sync_all().map_err(failed("write", &part))?;
-            return Err(broke_off(hashing.bytes, "the answer ended".to_owned()));
-        }
+        let answer = client.file(reference, commit, name, resumed).await?;
+        part.receive(answer, &mut tell).await?;
     }
-    let sha256 = match hashing.finish(name, digest) {
-        Ok(sha256) => sha256,
-        Err(error) => {
-            fs::remove_file(&part).map_err(failed("remove", &part))?;
-            return Err(error);
-        }
-    };
-    kept.sync_all().map_err(failed("write", &part))?;
-    files::rename(&part, path)?;
-    Ok((sha256, resumed))
+    Ok((part.finish(digest, path)?, resumed))
 }
 
 /// The digest of what lies there, if it is the file.
@@ -174,7 +210,7 @@ fn part_of(path: &Path) -> PathBuf {
 }
 
 /// `bytes FROM-LAST/WHOLE`, exactly.
-fn check_range(answer: &reqwest::Response, path: &str, from: u64, whole: u64) -> Result<(), HubError> {
+fn check_range(answer: &Response, path: &str, from: u64, whole: u64) -> Result<(), HubError> {
     let said = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
     let expected = format!("bytes {from}-{}/{whole}", whole.saturating_sub(1));
     if said == expected {

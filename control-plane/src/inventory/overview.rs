@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::counted;
 use super::view::{CertificateState, certificate};
+use super::{Known, counted};
 use crate::fleet::{Fleet, FleetError};
 
 /// Names of which each is counted; what devices say beyond that is counted together.
@@ -91,72 +91,87 @@ impl Fleet {
     /// If the database fails.
     pub fn overview(&self) -> Result<Overview, FleetError> {
         let desk = self.desk()?;
+        let mut overview = Overview::of_nobody(self.inner.linked.load(Ordering::Relaxed));
+        let mut sites = BTreeMap::new();
+        for known in self.known(&desk)?.iter() {
+            if known.row.revoked_s.is_some() {
+                overview.revoked += 1;
+                continue;
+            }
+            overview.count(known, desk.now_s);
+            count_at_site(&mut sites, known);
+        }
+        overview.end(sites);
+        Ok(overview)
+    }
+}
+
+impl Overview {
+    fn of_nobody(is_linked: bool) -> Self {
         let ends = |ends: &[i64]| -> Vec<Bucket> {
             let ends = ends.iter().copied().map(Some).chain([None]);
             ends.map(|below| Bucket { below, devices: 0 }).collect()
         };
         let speeds: Vec<i64> = SPEEDS.iter().filter_map(|end| i64::try_from(*end).ok()).collect();
         let days = [&[0], CERTIFICATE_DAYS].concat();
-        let mut overview = Overview {
-            speeds: ends(&speeds),
-            certificates: ends(&days),
-            is_linked: self.inner.linked.load(Ordering::Relaxed),
-            ..Overview::default()
-        };
-        let mut sites: BTreeMap<String, SiteCount> = BTreeMap::new();
-        for known in self.known(&desk)?.iter() {
-            let (row, facts) = (&known.row, &known.facts);
-            if row.revoked_s.is_some() {
-                overview.revoked += 1;
-                continue;
-            }
-            let (online, drifting) = (u64::from(row.online), u64::from(facts.drift));
-            overview.devices += 1;
-            overview.online += online;
-            overview.drifting += drifting;
-            add(&mut overview.states, &facts.state);
-            add(&mut overview.agents, &row.agent);
-            let said = row.said.as_ref();
-            add(&mut overview.models, said.and_then(|said| said.model.as_deref()).unwrap_or("nothing"));
-            for reason in said.map(|said| said.reasons.as_str()).unwrap_or_default().split(',') {
-                if !reason.is_empty() {
-                    add(&mut overview.reasons, reason);
-                }
-            }
-            if let Some(target) = said.and_then(|said| said.target.as_deref()) {
-                add(&mut overview.variants, target);
-            }
-            if let Some(speed) = said.and_then(|said| said.speed_milli) {
-                put(&mut overview.speeds, i64::try_from(speed).unwrap_or(i64::MAX));
-            }
-            overview.never_measured += u64::from(said.is_none_or(|said| said.measured_at_s.is_none()));
-            overview.dead_letters = overview.dead_letters.saturating_add(said.map_or(0, |said| said.dead_letters));
-            let certificate = certificate(row, desk.now_s);
-            if let Some(not_after_s) = certificate.not_after_s {
-                // What ends within the day is not expired: days are counted up here.
-                let left_s = not_after_s - desk.now_s;
-                put(&mut overview.certificates, if left_s <= 0 { -1 } else { left_s / DAY_S });
-            }
-            overview.renewal_overdue += u64::from(certificate.state == CertificateState::RenewalOverdue);
-            let name = row.site.as_deref().unwrap_or_default();
-            if !sites.contains_key(name) {
-                sites.insert(name.to_owned(), SiteCount::default());
-            }
-            if let Some(site) = sites.get_mut(name) {
-                site.devices += 1;
-                site.online += online;
-                site.drifting += drifting;
+        Self { speeds: ends(&speeds), certificates: ends(&days), is_linked, ..Self::default() }
+    }
+
+    /// Counts one more device, but for its site.
+    fn count(&mut self, known: &Known, now_s: i64) {
+        let (row, facts) = (&known.row, &known.facts);
+        self.devices += 1;
+        self.online += u64::from(row.online);
+        self.drifting += u64::from(facts.drift);
+        add(&mut self.states, &facts.state);
+        add(&mut self.agents, &row.agent);
+        let said = row.said.as_ref();
+        add(&mut self.models, said.and_then(|said| said.model.as_deref()).unwrap_or("nothing"));
+        for reason in said.map(|said| said.reasons.as_str()).unwrap_or_default().split(',') {
+            if !reason.is_empty() {
+                add(&mut self.reasons, reason);
             }
         }
-        for names in [&mut overview.models, &mut overview.variants, &mut overview.agents, &mut overview.reasons] {
+        if let Some(target) = said.and_then(|said| said.target.as_deref()) {
+            add(&mut self.variants, target);
+        }
+        if let Some(speed) = said.and_then(|said| said.speed_milli) {
+            put(&mut self.speeds, i64::try_from(speed).unwrap_or(i64::MAX));
+        }
+        self.never_measured += u64::from(said.is_none_or(|said| said.measured_at_s.is_none()));
+        self.dead_letters = self.dead_letters.saturating_add(said.map_or(0, |said| said.dead_letters));
+        let certificate = certificate(row, now_s);
+        if let Some(not_after_s) = certificate.not_after_s {
+            // What ends within the day is not expired: days are counted up here.
+            let left_s = not_after_s - now_s;
+            put(&mut self.certificates, if left_s <= 0 { -1 } else { left_s / DAY_S });
+        }
+        self.renewal_overdue += u64::from(certificate.state == CertificateState::RenewalOverdue);
+    }
+
+    /// Leaves of each list what a page bears: the largest.
+    fn end(&mut self, sites: BTreeMap<String, SiteCount>) {
+        for names in [&mut self.models, &mut self.variants, &mut self.agents, &mut self.reasons] {
             *names = counted(std::mem::take(names), NAMES);
         }
         let named = |(name, site): (String, SiteCount)| SiteCount { site: name, ..site };
-        overview.sites = sites.into_iter().map(named).collect();
-        overview.sites.sort_by(|one, other| other.devices.cmp(&one.devices).then_with(|| one.site.cmp(&other.site)));
-        overview.other_sites = overview.sites.len().saturating_sub(SITES) as u64;
-        overview.sites.truncate(SITES);
-        Ok(overview)
+        self.sites = sites.into_iter().map(named).collect();
+        self.sites.sort_by(|one, other| other.devices.cmp(&one.devices).then_with(|| one.site.cmp(&other.site)));
+        self.other_sites = self.sites.len().saturating_sub(SITES) as u64;
+        self.sites.truncate(SITES);
+    }
+}
+
+fn count_at_site(sites: &mut BTreeMap<String, SiteCount>, known: &Known) {
+    let name = known.row.site.as_deref().unwrap_or_default();
+    // A name is copied once: most devices are at a site that another one was at.
+    if !sites.contains_key(name) {
+        sites.insert(name.to_owned(), SiteCount::default());
+    }
+    if let Some(site) = sites.get_mut(name) {
+        site.devices += 1;
+        site.online += u64::from(known.row.online);
+        site.drifting += u64::from(known.facts.drift);
     }
 }
 

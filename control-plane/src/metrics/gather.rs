@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use outpost_metrics::Page;
+
 use super::names;
-use super::series::Page;
 use crate::db::{Backlog, Webhook};
 use crate::fleet::{Fleet, FleetError};
 use crate::inventory::Overview;

@@ -11,7 +11,7 @@ use reqwest::Method;
 use super::*;
 
 fn reach(allow: &[&str], http: bool) -> Reach {
-    Reach { section: "webhooks", allow: allow.iter().map(|network| network.parse().unwrap()).collect(), http }
+    Reach { section: Some("webhooks"), allow: allow.iter().map(|network| network.parse().unwrap()).collect(), http }
 }
 
 #[test]
@@ -58,6 +58,33 @@ fn addresses_that_are_not_public_are_refused_in_every_spelling() {
     for host in ["example.org", "1.1.1.1", "[2606:4700::1111]", "[64:ff9b::101:101]", "172.32.0.1", "hook.example:8443"]
     {
         assert!(reach.check(&format!("https://{host}/hook")).is_ok(), "{host}");
+    }
+}
+
+#[test]
+fn what_is_inside_of_a_network_is_known_by_every_spelling() {
+    let reach = Reach::public();
+    for inside in [
+        "http://127.0.0.1",
+        "http://10.1.2.3",
+        "http://192.168.0.1",
+        "http://169.254.169.254",
+        "http://[::1]",
+        "http://[::ffff:10.0.0.1]",
+        "http://[fd00::1]",
+        "http://[fe80::1]",
+        "http://0.0.0.0",
+        "http://2130706433",
+        "http://100.64.0.1",
+        "http://localhost",
+        "http://a.localhost",
+        "http://0x7f.1",
+    ] {
+        let refused = reach.admit(&inside.parse().unwrap()).unwrap_err().to_string();
+        assert!(refused.ends_with("not a public address"), "no setting allows it: {refused}");
+    }
+    for outside in ["https://8.8.8.8", "https://[2606:4700::1]", "https://hub.example.org"] {
+        assert_eq!(reach.admit(&outside.parse().unwrap()), Ok(()), "{outside}");
     }
 }
 

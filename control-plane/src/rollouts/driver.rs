@@ -5,12 +5,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::ledger::{Known, Ledger};
-use crate::db::Database;
+use crate::db::{Database, Lease};
 use crate::fleet::{Fleet, FleetError};
 use crate::tokens::random;
-
-/// What the leader of several servers holds.
-const LEASE: &str = "rollouts";
 
 /// How long another server waits for a leader that died, seconds.
 pub(super) const LEASE_S: i64 = 10;
@@ -27,7 +24,8 @@ const LOOK_FOR_JOINERS_S: i64 = 30;
 /// Drives the rollouts of one server.
 pub(crate) struct Driver {
     fleet: Fleet,
-    holder: String,
+    /// What the leader of several servers holds.
+    lease: Lease,
     known: Known,
     /// When selectors were asked last, and how many devices were let in then.
     looked: Option<(i64, u64)>,
@@ -50,17 +48,18 @@ impl Driver {
     /// A driver that has not looked yet.
     pub(crate) fn new(fleet: Fleet) -> Result<Self, FleetError> {
         let holder = hex::encode(random::<16>().map_err(FleetError::Random)?);
-        Ok(Self { fleet, holder, known: Known::default(), looked: None })
+        let lease = Lease { name: "rollouts", holder, seconds: LEASE_S };
+        Ok(Self { fleet, lease, known: Known::default(), looked: None })
     }
 
-    /// By which name it holds the lease.
-    pub(crate) fn holder(&self) -> &str {
-        &self.holder
+    /// What it holds while it leads.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// Lets another server lead at once.
-    pub(crate) fn release(database: &Database, holder: &str) -> Result<(), FleetError> {
-        Ok(database.release_lease(LEASE, holder)?)
+    pub(crate) fn release(database: &Database, lease: &Lease) -> Result<(), FleetError> {
+        Ok(database.let_go(lease)?)
     }
 
     /// Runs until it is dropped.
@@ -107,7 +106,7 @@ impl Driver {
             .looked
             .is_none_or(|(at_s, count)| count != admitted || now_s - at_s >= LOOK_FOR_JOINERS_S || now_s < at_s);
         let led = database.together(|| {
-            if database.take_lease(LEASE, &self.holder, now_s, LEASE_S)?.is_none() {
+            if database.keep_lease(&self.lease, now_s)?.is_none() {
                 return Ok::<_, FleetError>(None);
             }
             let mut ledger = Ledger::open(&self.fleet, known)?;

@@ -1,11 +1,12 @@
 //! Rollouts in a database: stories with their ends, cuts at every write, several servers, and what one report costs.
 
+#[expect(unreachable_pub, reason = "it is a module of another crate, too")]
+#[path = "../../../tests/src/small.rs"]
+mod small;
+
 use std::collections::BTreeMap;
 
-use outpost_contract::{
-    Activity, DeviceId, GoldenPrompts, Installed, LinkHealth, ModelFacts, Reason, ReasonCode, Reported, Sha256,
-    VariantFacts,
-};
+use outpost_contract::{Activity, DeviceId, Installed, LinkHealth, Reason, ReasonCode, Reported, Sha256};
 use outpost_rollout::{Gates, OnFailure};
 
 use super::driver::{LEASE_S, Turn};
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Assignment;
 use crate::db::sql::params;
+use small::small_variant;
 
 const NOW_S: i64 = 1_800_000_000;
 
@@ -30,30 +32,7 @@ struct House {
 fn variant(dir: &std::path::Path, name: &str) -> Variant {
     let path = dir.join(name);
     std::fs::write(&path, name.repeat(64)).unwrap();
-    let bytes = 64 * name.len() as u64;
-    let model = ModelFacts {
-        model: name.parse().unwrap(),
-        architecture: "llama".to_owned(),
-        licence: "Apache-2.0".to_owned(),
-        parameters: bytes,
-        context_tokens: 512,
-        layers: 2,
-        embedding_length: 64,
-        vocabulary: 256,
-        kv_elements_per_layer: 64,
-        feed_forward_length: 128,
-        query_elements: 64,
-    };
-    let facts = VariantFacts {
-        release: 0,
-        model,
-        quantisation: "Q8_0".to_owned(),
-        file_bytes: bytes,
-        weight_bytes: bytes,
-        quality_milli: 8_500,
-        golden: GoldenPrompts::default(),
-        origin: None,
-    };
+    let facts = small_variant(name, 64 * name.len() as u64);
     Variant { path, target: None, facts, cuts: Vec::new() }
 }
 

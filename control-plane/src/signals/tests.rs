@@ -322,7 +322,7 @@ async fn a_test_says_what_came_of_it_and_disturbs_nothing() {
     assert!(matches!(round.desk.fleet.test_webhook("other").await, Err(FleetError::UnknownWebhook(_))));
     assert_eq!(round.desk.fleet.webhooks().unwrap()[0].delivered, 1);
     // Taken back from the settings, the network is refused also for a hook that is there.
-    let closed = Outgoing::new(&crate::Reach { section: "webhooks", allow: Vec::new(), http: true }).unwrap();
+    let closed = Outgoing::new(&crate::Reach { section: Some("webhooks"), allow: Vec::new(), http: true }).unwrap();
     round.desk.tell("device.lost");
     let hook = round.desk.fleet.webhooks().unwrap().remove(0);
     turn(&round.desk.fleet, &closed, hook).await.unwrap();

@@ -14,5 +14,8 @@ mod renewal;
 mod revocation;
 mod rollout;
 mod site;
+#[expect(unreachable_pub, reason = "it is a module of another crate, too")]
+#[path = "../../../tests/src/small.rs"]
+mod small;
 mod strangers;
 mod wills;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outpost_contract::{
-    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, Fingerprint, GoldenPrompts, LateRenewRequest,
-    ModelFacts, RenewNonce, RenewRequest, RenewResponse, VariantFacts, limits::CHUNK_BYTES,
+    Blake3, DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse, Fingerprint, LateRenewRequest, RenewNonce,
+    RenewRequest, RenewResponse, limits::CHUNK_BYTES,
 };
 use outpost_control::{Clock, Config, ControlPlane, Fleet, ReleaseRequest, Running, Variant};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _};
@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use sha2::Digest as _;
 
 use crate::link::{Link, Refused};
+use crate::small::small_variant;
 
 /// A running control plane with an empty catalogue.
 pub(crate) struct Site {
@@ -307,29 +308,6 @@ fn https(tls: &ClientConfig) -> reqwest::Client {
 #[expect(clippy::disallowed_methods, reason = "a test's file needs to survive no power cut")]
 fn variant(path: &Path, content: &[u8]) -> Variant {
     std::fs::write(path, content).unwrap();
-    let bytes = content.len() as u64;
-    let model = ModelFacts {
-        model: "demo".parse().unwrap(),
-        architecture: "llama".to_owned(),
-        licence: "Apache-2.0".to_owned(),
-        parameters: bytes,
-        context_tokens: 512,
-        layers: 2,
-        embedding_length: 64,
-        vocabulary: 256,
-        kv_elements_per_layer: 64,
-        feed_forward_length: 128,
-        query_elements: 64,
-    };
-    let facts = VariantFacts {
-        release: 0,
-        model,
-        quantisation: "Q8_0".to_owned(),
-        file_bytes: bytes,
-        weight_bytes: bytes,
-        quality_milli: 8_500,
-        golden: GoldenPrompts::default(),
-        origin: None,
-    };
+    let facts = small_variant("demo", content.len() as u64);
     Variant { path: path.to_owned(), target: None, facts, cuts: Vec::new() }
 }

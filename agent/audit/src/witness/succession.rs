@@ -8,23 +8,27 @@ use crate::{Kind, Record, VerifierKey};
 /// A log whose number is further from the first one's is nobody's: a device starts a new log for a reason, and rarely.
 const MOST_LOGS: u64 = 10_000;
 
+/// What the names of all logs of a device begin with, and the number of this one among them: `audit.example/dev-1` and 2 of
+/// `audit.example/dev-1/2`. `None` if it does not end in a number.
+#[must_use]
+pub fn split_origin(origin: &str) -> Option<(&str, u64)> {
+    let (device, number) = origin.rsplit_once('/')?;
+    Some((device, decimal(number)?))
+}
+
 /// The origin of the log after this one: `audit.example/dev-1/1` is followed by `audit.example/dev-1/2`. `None` if it
 /// does not end in a number.
 #[must_use]
 pub fn next_origin(origin: &str) -> Option<String> {
-    let (device, number) = origin.rsplit_once('/')?;
-    Some(format!("{device}/{}", decimal(number)?.checked_add(1)?))
+    let (device, number) = split_origin(origin)?;
+    Some(format!("{device}/{}", number.checked_add(1)?))
 }
 
 /// The key of the log of this name, if a device whose first known log is `first` can have such a log: that one, or one that
 /// follows it. `None` for any other name.
 #[must_use]
 pub fn log_of(first: &VerifierKey, origin: &str) -> Option<VerifierKey> {
-    let split = |name: &str| {
-        let (device, number) = name.rsplit_once('/')?;
-        Some((device.to_owned(), decimal(number)?))
-    };
-    let ((device, number), (named, offered)) = (split(first.name())?, split(origin)?);
+    let ((device, number), (named, offered)) = (split_origin(first.name())?, split_origin(origin)?);
     let follows = device == named && (number..number.saturating_add(MOST_LOGS)).contains(&offered);
     if follows { VerifierKey::new(origin, *first.public()).ok() } else { None }
 }
@@ -83,6 +87,10 @@ mod tests {
             ("1", None),
         ] {
             assert_eq!(next_origin(origin).as_deref(), next, "{origin}");
+        }
+        assert_eq!(split_origin("audit.example/dev-1/12"), Some(("audit.example/dev-1", 12)));
+        for none in ["audit.example/dev-1/012", "audit.example/dev-1/", "audit.example/dev-1", "12", ""] {
+            assert_eq!(split_origin(none), None, "{none}");
         }
     }
 }

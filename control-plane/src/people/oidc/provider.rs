@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -20,7 +19,7 @@ use zeroize::Zeroizing;
 use super::LoginError;
 use super::keys::{KEYS_BYTES, Keys};
 use crate::config::{LoginSettings, OidcSettings, is_private};
-use crate::outgoing::cause;
+use crate::outgoing::{cause, public_tls};
 
 /// Largest answers, bytes.
 const DOCUMENT_BYTES: usize = 256 * 1024;
@@ -242,13 +241,7 @@ impl Provider {
                 let tls = crate::tls::outgoing(authority).map_err(|error| error.to_string())?;
                 std::sync::Arc::unwrap_or_clone(tls)
             }
-            None => {
-                let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-                let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-                let tls = tls.and_then(|tls| tls.with_platform_verifier());
-                tls.map_err(|error| format!("this system has no list of authorities ({error}); set `authority`"))?
-                    .with_no_client_auth()
-            }
+            None => public_tls().map_err(|error| format!("{error}, or set `authority`"))?,
         };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

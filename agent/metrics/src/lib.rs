@@ -16,17 +16,18 @@ type Labels = Vec<String>;
 
 /// Counters of one name.
 #[derive(Debug, Default)]
-pub(crate) struct Counters(Mutex<BTreeMap<Labels, u64>>);
+pub struct Counters(Mutex<BTreeMap<Labels, u64>>);
 
 impl Counters {
-    pub(crate) fn add(&self, labels: &[&str], by: u64) {
+    /// Counts `by` more with these values of the family's labels.
+    pub fn add(&self, labels: &[&str], by: u64) {
         let mut series = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = known(&series, labels);
         *series.entry(labels).or_default() += by;
     }
 
     /// Writes the family.
-    pub(crate) fn write(&self, out: &mut Page, name: &str, help: &str, labels: &[&str]) {
+    pub fn write(&self, out: &mut Page, name: &str, help: &str, labels: &[&str]) {
         let series = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         out.family(name, help, "counter");
         for (values, count) in &*series {
@@ -37,7 +38,7 @@ impl Counters {
 
 /// Histograms of one name.
 #[derive(Debug)]
-pub(crate) struct Histograms {
+pub struct Histograms {
     bounds: &'static [f64],
     series: Mutex<BTreeMap<Labels, Histogram>>,
 }
@@ -50,11 +51,14 @@ struct Histogram {
 }
 
 impl Histograms {
-    pub(crate) fn new(bounds: &'static [f64]) -> Self {
+    /// Histograms whose buckets end at these bounds, which rise.
+    #[must_use]
+    pub fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, series: Mutex::default() }
     }
 
-    pub(crate) fn observe(&self, labels: &[&str], value: f64) {
+    /// Puts one observation into the histogram of these values of the family's labels.
+    pub fn observe(&self, labels: &[&str], value: f64) {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = known(&series, labels);
         let empty = || Histogram { counts: vec![0; self.bounds.len() + 1], sum: 0.0 };
@@ -64,12 +68,13 @@ impl Histograms {
         histogram.sum += value;
     }
 
-    pub(crate) fn time(&self, labels: &[&str], time: Duration) {
+    /// The same with how long something took, in seconds.
+    pub fn time(&self, labels: &[&str], time: Duration) {
         self.observe(labels, time.as_secs_f64());
     }
 
     /// Writes the family.
-    pub(crate) fn write(&self, out: &mut Page, name: &str, help: &str, labels: &[&str]) {
+    pub fn write(&self, out: &mut Page, name: &str, help: &str, labels: &[&str]) {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         out.family(name, help, "histogram");
         for (values, histogram) in &*series {
@@ -95,34 +100,37 @@ fn known<T>(series: &BTreeMap<Labels, T>, labels: &[&str]) -> Labels {
 
 /// A page for Prometheus.
 #[derive(Debug, Default)]
-pub(crate) struct Page(String);
+pub struct Page(String);
 
 impl Page {
     /// One number.
-    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: f64) {
+    pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.family(name, help, "gauge");
         self.sample(name, "", &[], &[], None, value);
     }
 
     /// One number that only grows.
-    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) {
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.family(name, help, "counter");
         self.sample(name, "", &[], &[], None, value as f64);
     }
 
     /// Gauges of one name.
-    pub(crate) fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(String, f64)]) {
+    pub fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(String, f64)]) {
         self.family(name, help, "gauge");
         for (labelled, value) in values {
             self.sample(name, "", &[label], std::slice::from_ref(labelled), None, *value);
         }
     }
 
-    pub(crate) fn into_text(self) -> String {
+    /// What there is to send.
+    #[must_use]
+    pub fn into_text(self) -> String {
         self.0
     }
 
     fn family(&mut self, name: &str, help: &str, kind: &str) {
+        let name = written(name);
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -136,16 +144,21 @@ impl Page {
         bound: Option<&str>,
         value: f64,
     ) {
-        self.0.push_str(name);
+        self.0.push_str(&written(name));
         self.0.push_str(suffix);
         let bound = bound.map(|bound| ("le".to_owned(), bound.to_owned()));
-        let pairs = labels.iter().zip(values).map(|(label, value)| ((*label).to_owned(), escaped(value)));
+        let pairs = labels.iter().zip(values).map(|(label, value)| (written(label), escaped(value)));
         let pairs: Vec<String> = pairs.chain(bound).map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         if !pairs.is_empty() {
             let _ = write!(self.0, "{{{}}}", pairs.join(","));
         }
         let _ = writeln!(self.0, " {value}");
     }
+}
+
+/// Prometheus knows no dots.
+fn written(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 fn escaped(value: &str) -> String {
@@ -164,7 +177,7 @@ mod tests {
             histograms.observe(&["m"], value);
         }
         let mut page = Page::default();
-        counters.write(&mut page, "x_y_total", "Some.", &["the_label"]);
+        counters.write(&mut page, "x.y_total", "Some.", &["the.label"]);
         histograms.write(&mut page, "h_seconds", "Times.", &["model"]);
         page.gauge("g", "One.", 1.5);
         assert_eq!(
