@@ -134,6 +134,14 @@ impl Database {
         })
     }
 
+    /// Sends a hook nothing more, for this reason or the one that there is already; false if there is none.
+    pub(crate) fn disable_webhook(&self, name: &str, why: &str) -> Result<bool, DbError> {
+        self.write(|transaction| {
+            let sql = "UPDATE webhooks SET disabled = coalesce(disabled, ?2) WHERE name = ?1";
+            Ok(transaction.execute(sql, params![name, why])? == 1)
+        })
+    }
+
     /// Lets a hook be tried at once, also one that was disabled; false if there is none.
     pub(crate) fn enable_webhook(&self, name: &str) -> Result<bool, DbError> {
         self.write(|transaction| {

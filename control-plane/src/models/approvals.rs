@@ -68,11 +68,18 @@ pub struct ApprovalView {
     pub approval: ModelApproval,
 }
 
+/// The last second of a day in UTC, as in `2027-06-30`: an approval until a day holds on that day.
+#[must_use]
+pub fn end_of_day_s(day: &str) -> Option<i64> {
+    let next = day.trim().parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+    Some(next.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second() - 1)
+}
+
 impl Fleet {
     /// `person` approves the variants of a model that are in the catalogue now.
     ///
     /// # Errors
-    /// [`FleetError::UnknownModel`]; [`ModelError::Invalid`] if the date is none; as [`selector`](Self::selector).
+    /// [`FleetError::UnknownModel`]; [`ModelError::Field`] if the date is none; as [`selector`](Self::selector).
     pub fn approve_model(
         &self,
         model: &ModelId,
@@ -81,10 +88,12 @@ impl Fleet {
     ) -> Result<ModelApproval, FleetError> {
         let now_s = self.now_s();
         if request.until_s <= now_s || request.until_s > now_s + MOST_S {
-            return Err(ModelError::Invalid("an approval ends within five years, and not before now".to_owned()).into());
+            let why = "an approval ends within five years, and not before now".to_owned();
+            return Err(ModelError::Field { field: "until_s", why }.into());
         }
         if request.note.len() > NOTE_BYTES {
-            return Err(ModelError::Invalid(format!("a note has {NOTE_BYTES} bytes at most")).into());
+            let why = format!("a note has {NOTE_BYTES} bytes at most");
+            return Err(ModelError::Field { field: "note", why }.into());
         }
         let selector = match &request.selector {
             // Read for its groups, kept as it was meant: a group may change what it holds.

@@ -1,4 +1,4 @@
-//! Webhooks as operators keep them: made, listed, tried, let go.
+//! Webhooks as operators keep them: made, listed, tried, paused, let go.
 
 use std::path::Path;
 
@@ -54,7 +54,7 @@ impl Fleet {
         if new.kinds.len() > MOST_KINDS || !new.kinds.iter().all(|kind| is_kind(kind)) {
             let why =
                 "kinds are written as `device.lost`, areas as `device.*`, 32 at most; see `outpost-control events`";
-            return Err(FleetError::Webhook(why.to_owned()));
+            return wrong("kinds", why.to_owned());
         }
         self.inner.config.webhooks.check(&new.url)?;
         if self.inner.database.webhooks()?.len() >= MOST_HOOKS {
@@ -78,7 +78,7 @@ impl Fleet {
         };
         match self.inner.database.add_webhook(&hook)? {
             true => Ok(secret.shown()),
-            false => Err(FleetError::Webhook(format!("there is a webhook `{}` already; remove it first", new.name))),
+            false => wrong("name", format!("there is a webhook `{}` already; remove it first", new.name)),
         }
     }
 
@@ -98,7 +98,15 @@ impl Fleet {
         known(name, self.inner.database.remove_webhook(name)?)
     }
 
-    /// Tries a webhook again at once, also one that was disabled.
+    /// Sends a webhook nothing more until it is tried again; what happens meanwhile waits for it.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownWebhook`] if there is none.
+    pub fn pause_webhook(&self, name: &str, person: &str) -> Result<(), FleetError> {
+        known(name, self.inner.database.disable_webhook(name, &format!("{person} paused it"))?)
+    }
+
+    /// Tries a webhook again at once, also one that was paused or disabled.
     ///
     /// # Errors
     /// [`FleetError::UnknownWebhook`] if there is none.
@@ -157,7 +165,11 @@ fn check_name(name: &str) -> Result<(), FleetError> {
     }
     let shown: String = name.chars().take(80).collect();
     let shown = shown.escape_debug();
-    Err(FleetError::Webhook(format!("`{shown}` is no name for a webhook: write 1 to 64 of a-z, 0-9 and `-`")))
+    wrong("name", format!("`{shown}` is no name for a webhook: write 1 to 64 of a-z, 0-9 and `-`"))
+}
+
+fn wrong<T>(field: &'static str, why: String) -> Result<T, FleetError> {
+    Err(FleetError::WebhookField { field, why })
 }
 
 /// `device.lost`, `device.*`.
