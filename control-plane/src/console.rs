@@ -10,6 +10,7 @@ mod cached;
 mod device;
 mod devices;
 mod enrol;
+mod form;
 mod format;
 mod groups;
 mod layout;
