@@ -62,6 +62,11 @@ pub(super) fn shown(text: &str, most: usize) -> String {
     short
 }
 
+/// A name as one part of a path.
+pub(super) fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

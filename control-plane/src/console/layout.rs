@@ -154,7 +154,7 @@ fn frame(
                 }
                 main id="content" tabindex="-1" {
                     h1 { (title) }
-                    @if let Some(notice) = notice { p.notice role="status" { (notice.text()) } }
+                    @if let Some(notice) = notice { p.notice #done role="status" { (notice.text()) } }
                     (body)
                 }
             }

@@ -376,7 +376,8 @@ fn rollouts_are_drawn_wave_by_wave_whatever_they_are_called() {
         reason: Some(HOSTILE.into()),
         began_s: NOW_S,
         waves: vec![wave("canary", 2, 0), wave(HOSTILE, 1, 1)],
-        acts: vec![("approve", "Approve the next wave"), ("abort", "Abort and roll back")],
+        awaits: Some(rollouts::Awaits { author: "ada".into(), agreed: vec![HOSTILE.into()] }),
+        acts: vec![("abort", "Abort and roll back")],
         failures: vec![(HOSTILE.into(), HOSTILE.into())],
         notices: vec![(NOW_S, HOSTILE.into())],
     };
