@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use outpost_contract::{ModelId, TargetKind};
 use outpost_selector::Selector;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::ModelError;
 use crate::db::{ModelApproval, StoredTarget};
@@ -117,6 +118,36 @@ impl Fleet {
         };
         self.inner.database.add_model_approval(&approval)?;
         Ok(approval)
+    }
+
+    /// One digest of what an approval of a model would cover now: a release that changes the model makes it another one.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownModel`].
+    pub(crate) fn model_digest(&self, model: &ModelId) -> Result<String, FleetError> {
+        let mut files: Vec<String> = self.variants_of(model)?.iter().map(|variant| variant.sha256.to_hex()).collect();
+        files.sort_unstable();
+        Ok(hex::encode(Sha256::digest(files.join("\n"))))
+    }
+
+    /// As [`approve_model`](Self::approve_model), if its files are still those whose digest `person` has seen.
+    ///
+    /// # Errors
+    /// As that; [`ModelError::Field`] if they are others.
+    pub(crate) fn approve_seen_model(
+        &self,
+        model: &ModelId,
+        request: &ApprovalRequest,
+        person: &str,
+        seen: &str,
+    ) -> Result<ModelApproval, FleetError> {
+        self.inner.database.together(|| {
+            if self.model_digest(model)? != seen {
+                let why = "the model was released anew since you looked; look at its variants again".to_owned();
+                return Err(ModelError::Field { field: "files", why }.into());
+            }
+            self.approve_model(model, request, person)
+        })
     }
 
     /// Takes an approval back: nothing is newly assigned by it; what runs goes on.
