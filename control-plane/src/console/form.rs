@@ -65,7 +65,11 @@ impl Beside {
         match mistake {
             Some(mistake) if mistake.field == field => {
                 let id = format!("problem-{field}");
-                let words = html! { p.misread id=(id) role="alert" { (format::shown(&mistake.message, WORDS)) } };
+                // A selector is shown with a mark below its fault, which wants letters of one width.
+                let is_drawn = mistake.message.contains('\n');
+                let words = html! {
+                    p.misread.code[is_drawn] id=(id) role="alert" { (format::shown(&mistake.message, WORDS)) }
+                };
                 Self { id: Some(id), words }
             }
             _ => Self { id: None, words: html! {} },

@@ -195,7 +195,11 @@ fn approve(view: &ModelPage, viewer: &Viewer) -> Markup {
             @if !viewer.may(Act::ApproveModel) {
                 p { "Somebody with the role approver approves models." }
             } @else {
-                p.small { "You approve exactly the " (view.entries.len()) " files above. What is released later asks anew." }
+                p.small {
+                    "You approve exactly what is above: "
+                    @if view.entries.len() == 1 { "1 variant" } @else { (view.entries.len()) " variants" }
+                    ". What is released later asks anew."
+                }
                 @if refused { p.notice.warn { "A licence of it is refused: no approval helps with that." } }
                 (files.words)
                 form method="post" action={"/console/models/" (view.model) "/approve"} {
