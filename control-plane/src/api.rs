@@ -138,6 +138,7 @@ fn routes() -> Routes {
         .route("/v1/webhooks", get(signals::webhooks).post(signals::add_webhook))
         .route("/v1/webhooks/{name}", delete(signals::remove_webhook))
         .route("/v1/webhooks/{name}/test", post(signals::test_webhook))
+        .route("/v1/webhooks/{name}/pause", post(signals::pause_webhook))
         .route("/v1/webhooks/{name}/retry", post(signals::retry_webhook))
         .route("/v1/webhooks/{name}/deliveries", get(signals::deliveries))
         .route("/v1/people", get(accounts::people).post(accounts::add_person))

@@ -10,6 +10,7 @@ mod cached;
 mod device;
 mod devices;
 mod enrol;
+mod form;
 mod format;
 mod groups;
 mod layout;
@@ -22,6 +23,7 @@ mod policies;
 mod rollouts;
 mod standing;
 mod viewer;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,12 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/groups", get(groups::show).post(groups::keep))
         .route("/console/groups/remove", post(groups::remove))
         .route("/console/models", get(models::show))
+        .route("/console/models/{model}", get(models::show_one))
+        // After a mistake the address is the form's: loaded again, it is the model's page.
+        .route("/console/models/{model}/approve", get(models::show_one).post(models::approve))
+        .route("/console/models/{model}/revoke", post(models::revoke))
+        .route("/console/models/{model}/withdraw", get(models::show_one).post(models::withdraw))
+        .route("/console/models/{model}/restore", post(models::restore))
         .route("/console/rollouts", get(rollouts::show).post(rollouts::start))
         .route("/console/rollouts/{name}", get(rollouts::show_one))
         .route("/console/rollouts/{name}/{act}", post(rollouts::steer))
@@ -81,6 +89,12 @@ pub(crate) fn router() -> Router<Fleet> {
         .route("/console/records", get(audit::search::show))
         .route("/console/report", get(audit::search::report))
         .route("/console/people", get(people::show))
+        .route("/console/webhooks", get(webhooks::show).post(webhooks::create))
+        .route("/console/webhooks/{name}", get(webhooks::show_one))
+        .route("/console/webhooks/{name}/test", get(webhooks::show_one).post(webhooks::test))
+        .route("/console/webhooks/{name}/pause", post(webhooks::pause))
+        .route("/console/webhooks/{name}/retry", post(webhooks::retry))
+        .route("/console/webhooks/{name}/remove", get(webhooks::show_one).post(webhooks::remove))
         .route("/console/account", get(account::show))
         .route("/console/account/password", post(account::change_password))
         .route("/console/account/authenticator", post(account::offer_authenticator))

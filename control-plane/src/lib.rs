@@ -80,7 +80,7 @@ pub use inventory::{
 pub use keys::{Holder, KeysError, OfflineKeys, Passphrase, Passphrases, ServerKey};
 pub use models::{
     ApprovalRequest, ApprovalState, ApprovalView, CatalogueEntry, ComparedFact, Comparison, Filter, MOST_COMPARED,
-    ModelError, SpeedOn, WithdrawalRequest, parameter_class,
+    ModelError, SpeedOn, WithdrawalRequest, end_of_day_s, parameter_class,
 };
 pub use mosquitto::MosquittoFiles;
 pub use onefile::{

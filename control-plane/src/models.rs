@@ -11,11 +11,12 @@ mod withdrawals;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use approvals::{ApprovalRequest, ApprovalState, ApprovalView};
+pub use approvals::{ApprovalRequest, ApprovalState, ApprovalView, end_of_day_s};
 pub use entry::{CatalogueEntry, ComparedFact, Comparison, MOST_COMPARED, SpeedOn};
 pub use error::ModelError;
 pub use filter::Filter;
 pub(crate) use gate::Gate;
+pub(crate) use withdrawals::MOST_DEADLINE_S;
 pub use withdrawals::WithdrawalRequest;
 
 /// The framework's class of a parameter count.

@@ -28,6 +28,7 @@ use crate::tokens::random;
 
 pub(crate) use deliver::deliver;
 pub use hooks::{Deliveries, NewWebhook};
+pub(crate) use hooks::{HookBoard, HookStanding};
 pub(crate) use observer::observe;
 use throttle::PER_HOUR;
 pub(crate) use throttle::Throttle;

@@ -12,9 +12,9 @@ use super::ApiError;
 use super::condition::Condition;
 use super::identity::Operator;
 use super::page::{self, Listed};
-use crate::db::{Account, ApiToken};
+use crate::db::{Account, ApiToken, Database, DbError};
 use crate::fleet::{Fleet, FleetError};
-use crate::people::Act;
+use crate::people::{Act, Actor};
 
 /// A person as they are entered.
 #[derive(Debug, Deserialize)]
@@ -65,15 +65,36 @@ pub(crate) struct MadeToken {
 
 type Name = Result<Path<String>, PathRejection>;
 
+/// A page of a list that is kept by name, for those who administer.
+async fn list<T: Send + 'static>(
+    (actor, fleet): (Actor, Fleet),
+    what: &'static str,
+    asked: page::Asked<String>,
+    read: fn(&Database, &str, u32) -> Result<Vec<T>, DbError>,
+    name: fn(&T) -> &String,
+) -> Result<Json<Listed<T>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let list = move |fleet: &Fleet| Ok(read(&fleet.inner.database, &after.unwrap_or_default(), limit + 1)?);
+    let found = fleet.run_as(actor, Act::Administer, what, list).await?;
+    Ok(Json(Listed::of(found, limit, |one| name(one).clone())))
+}
+
+/// Does something to whoever or whatever is called so, for those who administer; on record under that name.
+async fn to<T: Send + 'static>(
+    (actor, fleet): (Actor, Fleet),
+    name: String,
+    act: impl FnOnce(&Fleet, &str) -> Result<T, FleetError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let subject = shown(&name);
+    Ok(fleet.run_as(actor, Act::Administer, subject, move |fleet| act(fleet, &name)).await?)
+}
+
 pub(crate) async fn people(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     asked: page::Asked<String>,
 ) -> Result<Json<Listed<Account>>, ApiError> {
-    let (after, limit) = page::wanted(asked)?;
-    let list = move |fleet: &Fleet| Ok(fleet.inner.database.accounts(&after.unwrap_or_default(), limit + 1)?);
-    let found = fleet.run_as(actor, Act::Administer, "people", list).await?;
-    Ok(Json(Listed::of(found, limit, |account| account.name.clone())))
+    list((actor, fleet), "people", asked, Database::accounts, |account| &account.name).await
 }
 
 pub(crate) async fn add_person(
@@ -82,9 +103,9 @@ pub(crate) async fn add_person(
     person: Result<Json<NewPerson>, JsonRejection>,
 ) -> Result<(StatusCode, Json<PersonCode>), ApiError> {
     let Json(NewPerson { name, roles }) = person?;
-    let subject = shown(&name);
-    let add = move |fleet: &Fleet| Ok(PersonCode { code: fleet.add_person(&name, &roles)?, name });
-    Ok((StatusCode::CREATED, Json(fleet.run_as(actor, Act::Administer, subject, add).await?)))
+    let add = move |fleet: &Fleet, name: &str| fleet.add_person(name, &roles);
+    let code = to((actor, fleet), name.clone(), add).await?;
+    Ok((StatusCode::CREATED, Json(PersonCode { name, code })))
 }
 
 pub(crate) async fn person(
@@ -92,8 +113,7 @@ pub(crate) async fn person(
     State(fleet): State<Fleet>,
     name: Name,
 ) -> Result<Json<Account>, ApiError> {
-    let Path(name) = name?;
-    Ok(Json(fleet.run_as(actor, Act::Administer, shown(&name), move |fleet| account(fleet, &name)).await?))
+    Ok(Json(to((actor, fleet), name?.0, account).await?))
 }
 
 pub(crate) async fn change_person(
@@ -104,24 +124,23 @@ pub(crate) async fn change_person(
     change: Result<Json<Change>, JsonRejection>,
 ) -> Result<Json<Account>, ApiError> {
     let (Path(name), Json(wanted)) = (name?, change?);
-    let subject = shown(&name);
-    let change = move |fleet: &Fleet| {
+    let change = move |fleet: &Fleet, name: &str| {
         let change = |fleet: &Fleet| {
             fleet.inner.database.together(|| {
-                account(fleet, &name)?;
+                account(fleet, name)?;
                 if let Some(roles) = &wanted.roles {
-                    fleet.set_person_roles(&name, roles)?;
+                    fleet.set_person_roles(name, roles)?;
                 }
                 match wanted.disabled {
-                    Some(disabled) => fleet.disable_person(&name, disabled),
+                    Some(disabled) => fleet.disable_person(name, disabled),
                     None => Ok(()),
                 }
             })
         };
-        fleet.change_if(&condition, |fleet| account(fleet, &name), change)?;
-        account(fleet, &name)
+        fleet.change_if(&condition, |fleet| account(fleet, name), change)?;
+        account(fleet, name)
     };
-    Ok(Json(fleet.run_as(actor, Act::Administer, subject, change).await?))
+    Ok(Json(to((actor, fleet), name, change).await?))
 }
 
 pub(crate) async fn remove_person(
@@ -130,12 +149,10 @@ pub(crate) async fn remove_person(
     condition: Condition,
     name: Name,
 ) -> Result<Json<Value>, ApiError> {
-    let Path(name) = name?;
-    let subject = shown(&name);
-    let remove = move |fleet: &Fleet| {
-        fleet.change_if(&condition, |fleet| account(fleet, &name), |fleet| fleet.remove_person(&name))
+    let remove = move |fleet: &Fleet, name: &str| {
+        fleet.change_if(&condition, |fleet| account(fleet, name), |fleet| fleet.remove_person(name))
     };
-    fleet.run_as(actor, Act::Administer, subject, remove).await?;
+    to((actor, fleet), name?.0, remove).await?;
     Ok(Json(json!({ "removed": true })))
 }
 
@@ -146,9 +163,8 @@ pub(crate) async fn reset_person(
     name: Name,
 ) -> Result<(StatusCode, Json<PersonCode>), ApiError> {
     let Path(name) = name?;
-    let subject = shown(&name);
-    let reset = move |fleet: &Fleet| Ok(PersonCode { code: fleet.reset_person(&name)?, name });
-    Ok((StatusCode::CREATED, Json(fleet.run_as(actor, Act::Administer, subject, reset).await?)))
+    let code = to((actor, fleet), name.clone(), Fleet::reset_person).await?;
+    Ok((StatusCode::CREATED, Json(PersonCode { name, code })))
 }
 
 pub(crate) async fn tokens(
@@ -156,10 +172,7 @@ pub(crate) async fn tokens(
     State(fleet): State<Fleet>,
     asked: page::Asked<String>,
 ) -> Result<Json<Listed<ApiToken>>, ApiError> {
-    let (after, limit) = page::wanted(asked)?;
-    let list = move |fleet: &Fleet| Ok(fleet.inner.database.api_tokens_after(&after.unwrap_or_default(), limit + 1)?);
-    let found = fleet.run_as(actor, Act::Administer, "api-tokens", list).await?;
-    Ok(Json(Listed::of(found, limit, |token| token.name.clone())))
+    list((actor, fleet), "api-tokens", asked, Database::api_tokens_after, |token| &token.name).await
 }
 
 pub(crate) async fn make_token(
@@ -168,12 +181,11 @@ pub(crate) async fn make_token(
     token: Result<Json<NewToken>, JsonRejection>,
 ) -> Result<(StatusCode, Json<MadeToken>), ApiError> {
     let Json(NewToken { name, roles, scope, days }) = token?;
-    let subject = shown(&name);
-    let make = move |fleet: &Fleet| {
-        let token = fleet.create_api_token(&name, &roles, &scope, days)?;
-        Ok(MadeToken { token, kept: token_named(fleet, &name)? })
+    let make = move |fleet: &Fleet, name: &str| {
+        let token = fleet.create_api_token(name, &roles, &scope, days)?;
+        Ok(MadeToken { token, kept: token_named(fleet, name)? })
     };
-    Ok((StatusCode::CREATED, Json(fleet.run_as(actor, Act::Administer, subject, make).await?)))
+    Ok((StatusCode::CREATED, Json(to((actor, fleet), name, make).await?)))
 }
 
 pub(crate) async fn token(
@@ -181,8 +193,7 @@ pub(crate) async fn token(
     State(fleet): State<Fleet>,
     name: Name,
 ) -> Result<Json<ApiToken>, ApiError> {
-    let Path(name) = name?;
-    Ok(Json(fleet.run_as(actor, Act::Administer, shown(&name), move |fleet| token_named(fleet, &name)).await?))
+    Ok(Json(to((actor, fleet), name?.0, token_named).await?))
 }
 
 pub(crate) async fn revoke_token(
@@ -191,12 +202,10 @@ pub(crate) async fn revoke_token(
     condition: Condition,
     name: Name,
 ) -> Result<Json<Value>, ApiError> {
-    let Path(name) = name?;
-    let subject = shown(&name);
-    let revoke = move |fleet: &Fleet| {
-        fleet.change_if(&condition, |fleet| token_named(fleet, &name), |fleet| fleet.revoke_api_token(&name))
+    let revoke = move |fleet: &Fleet, name: &str| {
+        fleet.change_if(&condition, |fleet| token_named(fleet, name), |fleet| fleet.revoke_api_token(name))
     };
-    fleet.run_as(actor, Act::Administer, subject, revoke).await?;
+    to((actor, fleet), name?.0, revoke).await?;
     Ok(Json(json!({ "revoked": true })))
 }
 

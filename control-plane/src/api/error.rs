@@ -144,7 +144,7 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::Groups(_) | FleetError::Inventory(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         FleetError::UnknownIncident(..) => (StatusCode::NOT_FOUND, "unknown_incident"),
         FleetError::Search(_) => (StatusCode::BAD_REQUEST, "bad_search"),
-        FleetError::Webhook(_) => (StatusCode::BAD_REQUEST, "bad_webhook"),
+        FleetError::Webhook(_) | FleetError::WebhookField { .. } => (StatusCode::BAD_REQUEST, "bad_webhook"),
         FleetError::UnknownWebhook(_) => (StatusCode::NOT_FOUND, "unknown_webhook"),
         FleetError::Outgoing(_) => (StatusCode::BAD_REQUEST, "bad_address"),
         FleetError::NoAllowedKey(_) => (StatusCode::NOT_FOUND, "unknown_key"),

@@ -21,19 +21,13 @@ fn person(actor: &Actor) -> Result<String, FleetError> {
     Err(FleetError::Forbidden("a token has no sessions; sign in at `/login`".to_owned()))
 }
 
-fn own_sessions(fleet: &Fleet, person: &str) -> Result<Vec<OpenSession>, FleetError> {
-    let now_s = fleet.now_s();
-    Ok(fleet.inner.database.sessions_of(person, now_s - SESSION_S, now_s - IDLE_S)?)
-}
-
 pub(crate) async fn sessions(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     asked: page::Asked<String>,
 ) -> Result<Json<Listed<OpenSession>>, ApiError> {
     let (after, limit) = page::wanted(asked)?;
-    let person = person(&actor)?;
-    let found = fleet.run(move |fleet| own_sessions(fleet, &person)).await?;
+    let found = fleet.run(move |fleet| fleet.own_sessions(&actor)).await?;
     Ok(Json(Listed::cut(found, after.as_deref(), limit, |session| session.id.clone())))
 }
 
@@ -63,6 +57,15 @@ pub(crate) async fn end_session(
 }
 
 impl Fleet {
+    /// The browsers in which a person is signed in.
+    ///
+    /// # Errors
+    /// [`FleetError::Forbidden`] for a token, which has none.
+    pub(crate) fn own_sessions(&self, actor: &Actor) -> Result<Vec<OpenSession>, FleetError> {
+        let (person, now_s) = (person(actor)?, self.now_s());
+        Ok(self.inner.database.sessions_of(&person, now_s - SESSION_S, now_s - IDLE_S)?)
+    }
+
     /// Ends one session of a person, on record.
     ///
     /// # Errors

@@ -80,6 +80,21 @@ pub(crate) async fn remove_webhook(
     Ok(Json(json!({ "removed": true })))
 }
 
+pub(crate) async fn pause_webhook(
+    Operator(actor): Operator,
+    State(fleet): State<Fleet>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(name) = name?;
+    let person = actor.name.clone();
+    let pause = {
+        let name = name.clone();
+        move |fleet: &Fleet| fleet.pause_webhook(&name, &person)
+    };
+    fleet.run_as(actor, Act::Administer, name, pause).await?;
+    Ok(Json(json!({ "paused": true })))
+}
+
 pub(crate) async fn retry_webhook(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,

@@ -48,7 +48,13 @@ pub(crate) enum Webhook {
         /// Its name
         name: String,
     },
-    /// Try a webhook again at once, also one that answered `410 Gone`
+    /// Send a webhook nothing more until `webhook retry`; what happens meanwhile waits for it
+    #[command(after_help = "Example: outpost-control webhook pause pager")]
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Try a webhook again at once, also one that was paused or answered `410 Gone`
     #[command(after_help = "Example: outpost-control webhook retry pager")]
     Retry {
         /// Its name

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use outpost_contract::ModelId;
-use outpost_control::{ApprovalRequest, Clock, Config, Fleet, WithdrawalRequest, clean};
+use outpost_control::{ApprovalRequest, Clock, Config, Fleet, WithdrawalRequest, clean, end_of_day_s};
 use serde_json::json;
 
 use super::{on_record, open, say, say_json};
@@ -77,9 +77,8 @@ fn approvals(fleet: &Fleet, model: Option<&str>, as_json: bool) -> Result<()> {
 
 /// A day's end, or a time from now.
 fn until_s(text: &str, now_s: i64) -> Result<i64> {
-    if let Ok(day) = text.parse::<jiff::civil::Date>() {
-        let next = day.tomorrow().context("there is no such day")?;
-        return Ok(next.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_second() - 1);
+    if let Some(end_s) = end_of_day_s(text) {
+        return Ok(end_s);
     }
     Ok(now_s
         + span_s(text)

@@ -65,7 +65,11 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::Backup(_) | Command::Group(_) | Command::Plan(_) => None,
         Command::Webhook(Webhook::Ls | Webhook::Deliveries { .. }) | Command::Events(_) => None,
         Command::Webhook(
-            Webhook::Add { name, .. } | Webhook::Rm { name } | Webhook::Test { name } | Webhook::Retry { name },
+            Webhook::Add { name, .. }
+            | Webhook::Rm { name }
+            | Webhook::Test { name }
+            | Webhook::Pause { name }
+            | Webhook::Retry { name },
         ) => plain("administer", name),
         // Approving is on record with its verdict.
         Command::Rollout(

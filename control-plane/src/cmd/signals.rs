@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use outpost_control::{Config, Delivery, NewWebhook, clean};
 use serde_json::json;
 
-use super::{open, say, say_json};
+use super::{on_record, open, say, say_json};
 use crate::args::{Events, Webhook};
 
 /// Longest words of an event on one line, characters.
@@ -48,6 +48,14 @@ pub(super) async fn webhook(config: Config, command: Webhook, as_json: bool) -> 
                 say_json(&json!({"removed": name}))
             } else {
                 say(format!("`{name}` is sent nothing any more"))
+            }
+        }
+        Webhook::Pause { name } => {
+            fleet.pause_webhook(&name, &on_record::who())?;
+            if as_json {
+                say_json(&json!({"paused": name}))
+            } else {
+                say(format!("`{name}` is sent nothing until `outpost-control webhook retry {name}`"))
             }
         }
         Webhook::Retry { name } => {

@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use axum::extract::State;
-use axum::extract::rejection::FormRejection;
+use axum::Extension;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::form::{Beside, Mistake, Sent};
 use super::format;
 use super::layout::{self, Notice, Section, badge, done};
 use super::viewer::{PageError, Viewer};
@@ -17,19 +18,16 @@ use crate::api::cookie;
 use crate::db::OpenSession;
 use crate::fleet::{Fleet, FleetError};
 use crate::http::Peer;
-use crate::people::{IDLE_S, Means, Offered, SESSION_S};
+use crate::people::{Means, Offered};
 use crate::tokens;
 
 const PATH: &str = "/console/account";
 
-/// The forms of the page, each with what went wrong in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Password,
-    Authenticator,
-    Confirm,
-    Codes,
-}
+/// What a mistake is about: each form of the page has one.
+const PASSWORD: &str = "password";
+const AUTHENTICATOR: &str = "authenticator";
+const CONFIRM: &str = "confirm";
+const CODES: &str = "codes";
 
 /// What came of a form.
 #[derive(Debug, Default)]
@@ -62,19 +60,19 @@ struct View {
     current: Option<String>,
     now_s: i64,
     made: Made,
-    problem: Option<(Field, String)>,
+    mistake: Option<Mistake>,
 }
 
 fn view(fleet: &Fleet, viewer: &Viewer, current: Option<&str>) -> Result<View, FleetError> {
     let (database, name, now_s) = (&fleet.inner.database, &viewer.actor.name, fleet.now_s());
     let nothing = |way, sessions| {
         let current = current.map(|cookie| hex::encode(tokens::hash(cookie)));
-        View { way, sessions, current, now_s, made: Made::Nothing, problem: None }
+        View { way, sessions, current, now_s, made: Made::Nothing, mistake: None }
     };
     if viewer.actor.means != Means::Session {
         return Ok(nothing(Way::Token, Vec::new()));
     }
-    let sessions = database.sessions_of(name, now_s - SESSION_S, now_s - IDLE_S)?;
+    let sessions = fleet.own_sessions(&viewer.actor)?;
     if database.is_vouched_for(name)? {
         return Ok(nothing(Way::Provider, sessions));
     }
@@ -145,48 +143,37 @@ fn made(made: &Made, view: &View) -> Markup {
     }
 }
 
-/// Says what went wrong in a form, for whoever sees it and whoever hears it.
-fn problem(view: &View, field: Field) -> (Markup, Option<String>) {
-    match &view.problem {
-        Some((of, message)) if *of == field => {
-            let id = format!("problem-{field:?}").to_lowercase();
-            (html! { p.misread id=(id) role="alert" { (message) } }, Some(id))
-        }
-        _ => (html! {}, None),
-    }
-}
-
 fn confirm(view: &View) -> Markup {
-    let (message, told) = problem(view, Field::Confirm);
+    let beside = Beside::of(view.mistake.as_ref(), CONFIRM);
     html! {
-        (message)
+        (beside.words)
         label for="confirm-code" { "Code that it shows now" }
         input id="confirm-code" name="code" inputmode="numeric" autocomplete="one-time-code" required maxlength="16"
-            aria-describedby=[told.as_deref()] aria-invalid=[told.as_ref().map(|_| "true")];
+            aria-describedby=[beside.described(None)] aria-invalid=[beside.invalid()];
         button.primary type="submit" { "Put it in force" }
     }
 }
 
 /// The field that asks for the password again.
-fn current(id: &str, told: Option<&str>) -> Markup {
+fn current(id: &str, beside: &Beside) -> Markup {
     html! {
         label for=(id) { "Current password" }
         input id=(id) name="current" type="password" autocomplete="current-password" required maxlength="256"
-            aria-describedby=[told] aria-invalid=[told.map(|_| "true")];
+            aria-describedby=[beside.described(None)] aria-invalid=[beside.invalid()];
     }
 }
 
 fn password(view: &View) -> Markup {
-    let (message, told) = problem(view, Field::Password);
+    let beside = Beside::of(view.mistake.as_ref(), PASSWORD);
     html! {
         section.card {
             h2 { "Password" }
-            (message)
+            (beside.words)
             form method="post" action="/console/account/password" {
-                (current("password-current", told.as_deref()))
+                (current("password-current", &beside))
                 label for="password-new" { "New password" }
                 input id="password-new" name="new" type="password" autocomplete="new-password" required minlength="12"
-                    maxlength="256" aria-describedby="password-hint" aria-invalid=[told.as_ref().map(|_| "true")];
+                    maxlength="256" aria-describedby="password-hint" aria-invalid=[beside.invalid()];
                 p.hint id="password-hint" { "12 characters or more, without your name. Your other sessions end." }
                 button.primary type="submit" { "Change" }
             }
@@ -195,7 +182,7 @@ fn password(view: &View) -> Markup {
 }
 
 fn authenticator(view: &View, has_totp: bool) -> Markup {
-    let (message, told) = problem(view, Field::Authenticator);
+    let beside = Beside::of(view.mistake.as_ref(), AUTHENTICATOR);
     let (action, word) = if has_totp {
         ("/console/account/authenticator/remove", "Remove")
     } else {
@@ -205,13 +192,13 @@ fn authenticator(view: &View, has_totp: bool) -> Markup {
         section.card {
             h2 { "Authenticator " @if has_totp { (badge("good", "in force")) } @else { (badge("warn", "none")) } }
             p.small { "An app that shows a code every 30 seconds, asked for beside your password." }
-            (message)
+            (beside.words)
             form method="post" action=(action) {
-                (current("authenticator-current", told.as_deref()))
+                (current("authenticator-current", &beside))
                 button.primary[!has_totp].danger[has_totp] type="submit" { (word) }
             }
             // A wrong first code does not make the secret another one.
-            @if view.problem.as_ref().is_some_and(|(field, _)| *field == Field::Confirm) {
+            @if view.mistake.as_ref().is_some_and(|mistake| mistake.field == CONFIRM) {
                 form method="post" action="/console/account/authenticator/confirm" { (confirm(view)) }
             }
         }
@@ -219,14 +206,14 @@ fn authenticator(view: &View, has_totp: bool) -> Markup {
 }
 
 fn codes(view: &View, left: u32) -> Markup {
-    let (message, told) = problem(view, Field::Codes);
+    let beside = Beside::of(view.mistake.as_ref(), CODES);
     html! {
         section.card {
             h2 { "Recovery codes " (badge(if left > 2 { "good" } else { "warn" }, &format!("{left} left"))) }
             p.small { "For when your authenticator is lost. New ones take the place of those before." }
-            (message)
+            (beside.words)
             form method="post" action="/console/account/codes" {
-                (current("codes-current", told.as_deref()))
+                (current("codes-current", &beside))
                 button type="submit" { "Make 10 new codes" }
             }
         }
@@ -281,123 +268,95 @@ pub(super) struct EndForm {
     id: outpost_contract::Fingerprint,
 }
 
-/// Does something about the account; a mistake stands on the page again, in its form.
-async fn act(
+/// Who acts, and from where.
+pub(super) struct Caller {
     viewer: Viewer,
-    fleet: Fleet,
-    headers: &HeaderMap,
-    field: Field,
-    act: impl FnOnce(&Fleet, &Viewer, &str) -> Result<Made, FleetError> + Send + 'static,
-) -> Result<(Viewer, View), PageError> {
-    let session = cookie(headers).unwrap_or_default().to_owned();
-    let looks = viewer.clone();
+    /// The cookie of the session, if there is one.
+    session: String,
+    address: IpAddr,
+}
+
+impl FromRequestParts<Fleet> for Caller {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, fleet: &Fleet) -> Result<Self, PageError> {
+        let viewer = Viewer::from_request_parts(parts, fleet).await?;
+        let session = cookie(&parts.headers).unwrap_or_default().to_owned();
+        // The listener says of every connection where it comes from.
+        let Extension(peer) = Extension::<Peer>::from_request_parts(parts, fleet).await?;
+        Ok(Self { viewer, session, address: peer.address.ip() })
+    }
+}
+
+/// Does something about the account and shows what came of it: what was made, the page again with what is wrong in the form
+/// `field`, or, if there is nothing to show, the page as it is now.
+async fn act<F: Send + 'static>(
+    sent: Sent<F, Caller>,
+    field: &'static str,
+    act: impl FnOnce(&Fleet, &Caller, F) -> Result<Made, FleetError> + Send + 'static,
+) -> Result<Response, PageError> {
+    let Sent { by, fleet, form } = sent;
+    let viewer = by.viewer.clone();
     let tried = move |fleet: &Fleet| {
-        let outcome = act(fleet, &looks, &session);
-        let view = view(fleet, &looks, Some(&session))?;
+        let outcome = act(fleet, &by, form);
+        let view = view(fleet, &by.viewer, Some(&by.session))?;
         match outcome {
             Ok(made) => Ok(View { made, ..view }),
             Err(error @ (FleetError::Person(_) | FleetError::HeldBack(_))) => {
-                Ok(View { problem: Some((field, error.to_string())), ..view })
+                Ok(View { mistake: Some(Mistake::new(field, error)), ..view })
             }
             Err(error) => Err(error),
         }
     };
-    Ok((viewer, fleet.run(tried).await?))
-}
-
-/// What was made, or what went wrong; or, if there is nothing to show, the page again.
-fn told((viewer, view): (Viewer, View)) -> Response {
-    match (&view.problem, &view.made) {
+    let view = fleet.run(tried).await?;
+    Ok(match (&view.mistake, &view.made) {
         (Some(_), _) => (StatusCode::BAD_REQUEST, page(&viewer, &view)).into_response(),
         (None, Made::Done(notice)) => done(PATH, *notice),
         (None, _) => page(&viewer, &view).into_response(),
-    }
+    })
 }
 
-fn from(peer: &Peer) -> IpAddr {
-    peer.address.ip()
-}
+type Answer = Result<Response, PageError>;
 
-pub(super) async fn change_password(
-    viewer: Viewer,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    form: Result<Form<PasswordForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let Form(PasswordForm { current, new }) = form?;
-    let change = move |fleet: &Fleet, viewer: &Viewer, session: &str| {
-        fleet
-            .change_password(&viewer.actor, [&current, &new], session, from(&peer))
-            .map(|()| Made::Done(Notice::PasswordChanged))
+pub(super) async fn change_password(sent: Sent<PasswordForm, Caller>) -> Answer {
+    let change = |fleet: &Fleet, by: &Caller, PasswordForm { current, new }| {
+        fleet.change_password(&by.viewer.actor, [&current, &new], &by.session, by.address)?;
+        Ok(Made::Done(Notice::PasswordChanged))
     };
-    Ok(told(act(viewer, fleet, &headers, Field::Password, change).await?))
+    act(sent, PASSWORD, change).await
 }
 
-pub(super) async fn offer_authenticator(
-    viewer: Viewer,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    form: Result<Form<CurrentForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let Form(CurrentForm { current }) = form?;
-    let offer = move |fleet: &Fleet, viewer: &Viewer, _: &str| {
-        fleet.offer_authenticator(&viewer.actor, &current, from(&peer)).map(Made::Secret)
+pub(super) async fn offer_authenticator(sent: Sent<CurrentForm, Caller>) -> Answer {
+    let offer = |fleet: &Fleet, by: &Caller, CurrentForm { current }| {
+        fleet.offer_authenticator(&by.viewer.actor, &current, by.address).map(Made::Secret)
     };
-    Ok(told(act(viewer, fleet, &headers, Field::Authenticator, offer).await?))
+    act(sent, AUTHENTICATOR, offer).await
 }
 
-pub(super) async fn confirm_authenticator(
-    viewer: Viewer,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    form: Result<Form<ConfirmForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let Form(ConfirmForm { code }) = form?;
-    let confirm = move |fleet: &Fleet, viewer: &Viewer, _: &str| {
-        fleet.confirm_authenticator(&viewer.actor, &code, from(&peer)).map(Made::Codes)
+pub(super) async fn confirm_authenticator(sent: Sent<ConfirmForm, Caller>) -> Answer {
+    let confirm = |fleet: &Fleet, by: &Caller, ConfirmForm { code }| {
+        fleet.confirm_authenticator(&by.viewer.actor, &code, by.address).map(Made::Codes)
     };
-    Ok(told(act(viewer, fleet, &headers, Field::Confirm, confirm).await?))
+    act(sent, CONFIRM, confirm).await
 }
 
-pub(super) async fn drop_authenticator(
-    viewer: Viewer,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    form: Result<Form<CurrentForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let Form(CurrentForm { current }) = form?;
-    let remove = move |fleet: &Fleet, viewer: &Viewer, _: &str| {
-        fleet
-            .drop_authenticator(&viewer.actor, &current, from(&peer))
-            .map(|()| Made::Done(Notice::AuthenticatorRemoved))
+pub(super) async fn drop_authenticator(sent: Sent<CurrentForm, Caller>) -> Answer {
+    let remove = |fleet: &Fleet, by: &Caller, CurrentForm { current }| {
+        fleet.drop_authenticator(&by.viewer.actor, &current, by.address)?;
+        Ok(Made::Done(Notice::AuthenticatorRemoved))
     };
-    Ok(told(act(viewer, fleet, &headers, Field::Authenticator, remove).await?))
+    act(sent, AUTHENTICATOR, remove).await
 }
 
-pub(super) async fn renew_codes(
-    viewer: Viewer,
-    State(fleet): State<Fleet>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    form: Result<Form<CurrentForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let Form(CurrentForm { current }) = form?;
-    let renew = move |fleet: &Fleet, viewer: &Viewer, _: &str| {
-        fleet.renew_recovery_codes(&viewer.actor, &current, from(&peer)).map(Made::Codes)
+pub(super) async fn renew_codes(sent: Sent<CurrentForm, Caller>) -> Answer {
+    let renew = |fleet: &Fleet, by: &Caller, CurrentForm { current }| {
+        fleet.renew_recovery_codes(&by.viewer.actor, &current, by.address).map(Made::Codes)
     };
-    Ok(told(act(viewer, fleet, &headers, Field::Codes, renew).await?))
+    act(sent, CODES, renew).await
 }
 
-pub(super) async fn end_session(
-    viewer: Viewer,
-    State(fleet): State<Fleet>,
-    form: Result<Form<EndForm>, FormRejection>,
-) -> Result<Response, PageError> {
-    let Form(EndForm { id }) = form?;
-    fleet.run(move |fleet| fleet.end_own_session(&viewer.actor, &id.0)).await?;
+pub(super) async fn end_session(sent: Sent<EndForm>) -> Answer {
+    let Sent { by, fleet, form } = sent;
+    fleet.run(move |fleet| fleet.end_own_session(&by.actor, &form.id.0)).await?;
     Ok(done(PATH, Notice::SessionEnded))
 }

@@ -37,6 +37,11 @@ pub(super) fn time(at_s: i64) -> String {
     }
 }
 
+/// `2026-11-27`, in UTC; empty for a time that has no date.
+pub(super) fn day(at_s: i64) -> String {
+    Timestamp::from_second(at_s).map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
 /// `3 min ago`, `in 12 days`, `now`.
 pub(super) fn from_now(at_s: i64, now_s: i64) -> String {
     let seconds = at_s.saturating_sub(now_s);
@@ -62,6 +67,11 @@ pub(super) fn shown(text: &str, most: usize) -> String {
     short
 }
 
+/// A name as one part of a path.
+pub(super) fn segment(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +91,7 @@ mod tests {
     #[test]
     fn times_are_told_from_now_whatever_a_clock_claims() {
         assert_eq!(time(1_800_000_000), "2027-01-15 08:00 UTC");
+        assert_eq!((day(1_800_000_000).as_str(), day(i64::MAX).as_str()), ("2027-01-15", ""));
         assert_eq!(time(i64::MAX), "9223372036854775807 s since 1970");
         assert_eq!(from_now(100, 100), "now");
         assert_eq!(from_now(0, 600), "10 min ago");

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::assets::{SCRIPT_PATH, STYLE_PATH};
 use super::format;
 use super::viewer::{PageError, Theme, Viewer};
+use crate::people::Act;
 
 /// The pages one gets to from everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +24,13 @@ pub(super) enum Section {
     Enrol,
     Audit,
     People,
+    /// For those who administer: an address can hold a secret of its receiver.
+    Webhooks,
     /// Reached by one's own name.
     Account,
 }
 
-const SECTIONS: [(Section, &str, &str); 8] = [
+const SECTIONS: [(Section, &str, &str); 9] = [
     (Section::Overview, "Overview", "/console"),
     (Section::Devices, "Devices", "/console/devices"),
     (Section::Models, "Models", "/console/models"),
@@ -36,6 +39,7 @@ const SECTIONS: [(Section, &str, &str); 8] = [
     (Section::Enrol, "Enrol", "/console/enrol"),
     (Section::Audit, "Audit", "/console/audit"),
     (Section::People, "People", "/console/people"),
+    (Section::Webhooks, "Webhooks", "/console/webhooks"),
 ];
 
 /// What was just done, told once at the head of the page.
@@ -55,7 +59,14 @@ pub(super) enum Notice {
     DraftSaved,
     GroupKept,
     GroupRemoved,
+    HookGoesOn,
+    HookPaused,
+    HookRemoved,
     Labelled,
+    ModelApproved,
+    ModelApprovalRevoked,
+    ModelRestored,
+    ModelWithdrawn,
     RolloutStarted,
     RolloutSteered,
 }
@@ -77,6 +88,17 @@ impl Notice {
         (Self::Labelled, "labelled", "The device's labels were changed."),
         (Self::GroupKept, "group-kept", "The group was kept."),
         (Self::GroupRemoved, "group-removed", "The group was removed; its devices stay as they are."),
+        (Self::HookPaused, "hook-paused", "It is sent nothing; what happens meanwhile waits for it."),
+        (Self::HookGoesOn, "hook-goes-on", "It is tried at once."),
+        (Self::HookRemoved, "hook-removed", "The webhook was removed, and with it what it had not got yet."),
+        (Self::ModelApproved, "model-approved", "The model is approved, for exactly the files that it has now."),
+        (Self::ModelApprovalRevoked, "approval-revoked", "The approval counts no more; what runs goes on."),
+        (
+            Self::ModelWithdrawn,
+            "withdrawn",
+            "The model was withdrawn; every device is told until when it may serve it.",
+        ),
+        (Self::ModelRestored, "restored", "The model may be assigned again, and devices are told so."),
         (Self::RolloutStarted, "started", "The rollout was started."),
         (Self::RolloutSteered, "steered", "It was done; the waves show what follows."),
     ];
@@ -96,23 +118,18 @@ impl Notice {
 
 /// A whole page for a viewer.
 pub(super) fn page(viewer: &Viewer, title: &str, section: Section, body: Markup) -> Html<String> {
-    frame(title, section, viewer.theme, Some(&viewer.actor.name), viewer.notice, body)
+    frame(title, section, viewer.theme, Some(viewer), body)
 }
 
 /// A page for somebody who is not known, or when something failed.
 pub(super) fn bare(title: &str, section: Section, body: Markup) -> Html<String> {
-    frame(title, section, Theme::System, None, None, body)
+    frame(title, section, Theme::System, None, body)
 }
 
-fn frame(
-    title: &str,
-    section: Section,
-    theme: Theme,
-    name: Option<&str>,
-    notice: Option<Notice>,
-    body: Markup,
-) -> Html<String> {
+fn frame(title: &str, section: Section, theme: Theme, viewer: Option<&Viewer>, body: Markup) -> Html<String> {
     let title = format::shown(title, 120);
+    let administers = viewer.is_some_and(|viewer| viewer.may(Act::Administer));
+    let notice = viewer.and_then(|viewer| viewer.notice);
     let page = html! {
         (DOCTYPE)
         html lang="en" data-theme=(theme.name()) {
@@ -131,7 +148,7 @@ fn frame(
                     p.brand { a href="/console" { (mark()) "Outpost" } }
                     nav aria-label="Pages" {
                         ul {
-                            @for (of, label, path) in SECTIONS {
+                            @for (of, label, path) in SECTIONS.into_iter().filter(|(of, ..)| *of != Section::Webhooks || administers) {
                                 li { a href=(path) aria-current=[(of == section).then_some("page")] { (label) } }
                             }
                         }
@@ -146,15 +163,15 @@ fn frame(
                             }
                             button.quiet type="submit" { "Set" }
                         }
-                        @if let Some(name) = name {
-                            p.who { "Signed in as " a href="/console/account" { strong { (format::shown(name, 80)) } } }
+                        @if let Some(viewer) = viewer {
+                            p.who { "Signed in as " a href="/console/account" { strong { (format::shown(&viewer.actor.name, 80)) } } }
                             form.out method="post" action="/logout" { button.quiet type="submit" { "Sign out" } }
                         }
                     }
                 }
                 main id="content" tabindex="-1" {
                     h1 { (title) }
-                    @if let Some(notice) = notice { p.notice role="status" { (notice.text()) } }
+                    @if let Some(notice) = notice { p.notice #done role="status" { (notice.text()) } }
                     (body)
                 }
             }

@@ -1,4 +1,9 @@
-//! The catalogue: the variants that a filter means, with what the fleet measured of them, and two or three side by side.
+//! The catalogue: the variants that a filter means, with what the fleet measured of them, and two or three side by side; what
+//! people decided about models. Each model has a page of its own.
+
+mod act;
+mod decisions;
+mod one;
 
 use std::collections::BTreeSet;
 
@@ -13,9 +18,13 @@ use super::format;
 use super::layout::{self, Section, badge};
 use super::viewer::{PageError, Viewer};
 use crate::catalogue::TargetSummary;
+use crate::config::ModelRules;
+use crate::db::StoredWithdrawal;
 use crate::fleet::{Fleet, FleetError};
 use crate::models::{ApprovalState, ApprovalView, CatalogueEntry, Comparison, Filter};
 use crate::people::Act;
+pub(super) use act::{approve, restore, revoke, withdraw};
+pub(super) use one::show as show_one;
 
 /// Approvals that the page shows.
 const MOST_APPROVALS: usize = 100;
@@ -68,7 +77,9 @@ pub(super) struct ModelsView {
     licences: BTreeSet<String>,
     families: BTreeSet<String>,
     comparison: Option<Comparison>,
+    rules: ModelRules,
     approvals: Vec<ApprovalView>,
+    withdrawals: Vec<StoredWithdrawal>,
     now_s: i64,
 }
 
@@ -87,12 +98,22 @@ fn view(fleet: &Fleet, asked: &Asked) -> Result<ModelsView, FleetError> {
     let of = all.len();
     all.retain(|entry| filter.means(entry));
     let mut approvals = fleet.model_approvals(None)?;
-    // The newest first; what was revoked is told by the command line.
+    // The newest first; what was revoked is told on the model's page.
     approvals.retain(|view| view.state != ApprovalState::Revoked);
     approvals.reverse();
     approvals.truncate(MOST_APPROVALS);
-    let now_s = fleet.now_s();
-    Ok(ModelsView { entries: all, of, classes, licences, families, comparison, approvals, now_s })
+    Ok(ModelsView {
+        entries: all,
+        of,
+        classes,
+        licences,
+        families,
+        comparison,
+        rules: fleet.config().models.clone(),
+        approvals,
+        withdrawals: fleet.withdrawals()?,
+        now_s: fleet.now_s(),
+    })
 }
 
 /// The models that there are variants of.
@@ -137,42 +158,9 @@ pub(super) fn render(view: &ModelsView, asked: &Asked) -> Markup {
             }
         }
         @if let Some(comparison) = &view.comparison { (side_by_side(comparison)) }
-        @if !view.approvals.is_empty() { (approvals(view)) }
-    }
-}
-
-fn approvals(view: &ModelsView) -> Markup {
-    html! {
-        section.card {
-            h2 { "Approvals" }
-            p.small { "One that has ended stops nothing that runs; nothing is newly assigned by it." }
-            div.scroll tabindex="0" role="group" aria-label="Table of approvals" {
-                table {
-                    thead {
-                        tr {
-                            @for head in ["Model", "State", "Ends", "By", "For", "Licence", "Note", "Name"] {
-                                th scope="col" { (head) }
-                            }
-                        }
-                    }
-                    tbody {
-                        @for ApprovalView { state, approval } in &view.approvals {
-                            @let tone = if *state == ApprovalState::Counts { "good" } else { "bad" };
-                            tr {
-                                th scope="row" { (format::shown(&approval.model, 64)) }
-                                td { (badge(tone, state.name())) }
-                                td { (format::from_now(approval.until_s, view.now_s)) }
-                                td { (format::shown(&approval.person, 60)) }
-                                td { (format::shown(&approval.selector, 120)) }
-                                td { (format::shown(&approval.licence, 60)) }
-                                td { (format::shown(&approval.note, 120)) }
-                                td.code { (approval.id) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        @if !view.withdrawals.is_empty() { (decisions::withdrawals(&view.withdrawals, view.now_s)) }
+        @if !view.approvals.is_empty() { (decisions::approvals(&view.approvals, view.now_s, false)) }
+        @if view.of > 0 { (decisions::rules(&view.rules)) }
     }
 }
 
@@ -239,14 +227,14 @@ fn table(view: &ModelsView, asked: &Asked) -> Markup {
                 @for entry in &view.entries {
                     tr {
                         th scope="row" {
-                            (entry.model)
+                            a href={"/console/models/" (entry.model)} data-row { (entry.model) }
                             @if let Some(reason) = &entry.withdrawn {
                                 " " span title=(format::shown(reason, 200)) { (badge("bad", "withdrawn")) }
                             }
                         }
                         td { (badge("dim", &entry.class)) }
                         td.number { (format::weights(entry.parameters)) }
-                        td { (if entry.licence.is_empty() { "unknown".to_owned() } else { format::shown(&entry.licence, 60) }) }
+                        td { (decisions::licence(&view.rules, &entry.licence)) }
                         td { (format::shown(&entry.quantisation, 40)) }
                         td.number { (format::milli(entry.bits_per_weight_milli.into())) }
                         td.number { (format::bytes(entry.file_bytes)) }

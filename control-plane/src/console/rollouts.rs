@@ -10,7 +10,7 @@ use outpost_contract::TargetKind;
 use outpost_rollout::OnFailure;
 use serde::Deserialize;
 
-use super::format;
+use super::format::{self, segment};
 use super::layout::{self, Notice, Section, badge, done};
 use super::models;
 use super::picture::{self, Part};
@@ -46,12 +46,23 @@ pub(crate) struct RolloutView {
     pub(crate) began_s: i64,
     /// The waves in their order.
     pub(crate) waves: Vec<WaveView>,
-    /// What can be done with it now: its name in the address, and on the button.
+    /// The wave that people are to agree to.
+    pub(crate) awaits: Option<Awaits>,
+    /// What else can be done with it now: its name in the address, and on the button.
     pub(crate) acts: Vec<(&'static str, &'static str)>,
     /// Devices that failed, with the reason.
     pub(crate) failures: Vec<(String, String)>,
     /// What happened last, the newest first.
     pub(crate) notices: Vec<(i64, String)>,
+}
+
+/// Whose word a wave waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Awaits {
+    /// Who started the rollout, and never approves it.
+    pub(crate) author: String,
+    /// Who agreed.
+    pub(crate) agreed: Vec<String>,
 }
 
 /// A wave of a rollout: how many devices stand where.
@@ -104,17 +115,21 @@ fn drawn(rollout: rollouts::RolloutView) -> RolloutView {
         "paused" => &[("resume", "Resume"), ("retry", "Retry failed"), ("abort", "Abort and roll back")],
         _ => &[],
     };
-    let approve = rollout.awaits_approval_of.map(|_| ("approve", "Approve the next wave"));
+    // While it goes back, nobody is asked any more.
+    let asked = rollout.awaits_approval_of.filter(|_| ["running", "paused"].contains(&rollout.state.as_str()));
+    let awaits = asked.and_then(|number| rollout.waves.iter().find(|wave| wave.number == number));
+    let awaits = awaits.map(|wave| Awaits { author: rollout.author.clone(), agreed: wave.approved_by.clone() });
     let has_failed = rollout.waves.iter().any(|wave| wave.parts()[2].1 > 0);
     let offered = |act: &&(&str, &str)| act.0 != "retry" || has_failed;
     RolloutView {
         change: format!("{} for {}, by {}", rollout.change, rollout.request.selector, rollout.author),
+        waves: rollout.waves.iter().map(|of| wave(of, &rollout)).collect(),
         state: rollout.state.replace('_', " "),
         tone,
         reason: rollout.reason,
         began_s: rollout.created_s,
-        waves: rollout.waves.iter().map(wave).collect(),
-        acts: approve.into_iter().chain(acts.iter().filter(offered).copied()).collect(),
+        awaits,
+        acts: acts.iter().filter(offered).copied().collect(),
         failures: rollout
             .failures
             .into_iter()
@@ -125,16 +140,21 @@ fn drawn(rollout: rollouts::RolloutView) -> RolloutView {
     }
 }
 
-fn wave(wave: &rollouts::WaveView) -> WaveView {
+fn wave(wave: &rollouts::WaveView, of: &rollouts::RolloutView) -> WaveView {
     let [(_, done), (_, under_way), (_, failed), (_, waiting)] = wave.parts();
     let approvals = format!("{} of {} people agreed", wave.approved_by.len(), wave.approvals_needed);
+    let (runs, ended) = (of.state == "running", !["running", "paused"].contains(&of.state.as_str()));
     let gate = match (wave.state, wave.soaks_for_s) {
+        ("passed", _) => "the gate passed".to_owned(),
+        ("failed", _) => format!("failed: {}", of.reason.as_deref().unwrap_or("too few devices do well")),
+        ("open" | "soaking", _) if ended => "was open when the rollout ended".to_owned(),
+        ("open" | "soaking", _) if !runs => "open, while the rollout stands still".to_owned(),
         ("soaking", Some(seconds)) => {
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
             format!("does well; the gate passes {}", format::from_now(seconds, 0))
         }
-        ("passed", _) => "the gate passed".to_owned(),
         ("open", _) => "open: not enough devices do well yet".to_owned(),
+        _ if ended => "was never open".to_owned(),
         ("awaits_approval", _) => format!("waits for people: {approvals}"),
         _ if wave.approvals_needed > 0 => format!("not open; {approvals}"),
         _ => "not open".to_owned(),
@@ -232,14 +252,32 @@ pub(super) fn render(rollout: &RolloutView, viewer: &Viewer) -> Markup {
 
 /// A live part of its own: while waves move, a button keeps its focus.
 fn buttons(rollout: &RolloutView, viewer: &Viewer) -> Markup {
-    let may = |act: &str| viewer.may(if act == "approve" { Act::ApproveRollout } else { Act::Rollout });
+    let here = format!("/console/rollouts/{}", segment(&rollout.name));
     html! {
         div #live-rollout-acts data-live {
-            @for (act, label) in rollout.acts.iter().filter(|(act, _)| may(act)) {
-                form.inline method="post" action={"/console/rollouts/" (segment(&rollout.name)) "/" (act)} {
-                    button.primary[*act == "approve"].danger[*act == "abort"] type="submit" { (label) }
+            @if let Some(awaits) = &rollout.awaits { (approval(awaits, &here, viewer)) }
+            @if viewer.may(Act::Rollout) {
+                @for (act, label) in &rollout.acts {
+                    form.inline method="post" action={(here) "/" (act)} {
+                        button.danger[*act == "abort"] type="submit" { (label) }
+                    }
                 }
             }
+        }
+    }
+}
+
+/// The button for whoever may agree; for the others, why there is none.
+fn approval(awaits: &Awaits, here: &str, viewer: &Viewer) -> Markup {
+    let who = &viewer.actor.name;
+    html! {
+        @match viewer.may(Act::ApproveRollout) {
+            true if awaits.author == *who => p.small { "You started it: a second person approves the next wave." },
+            true if awaits.agreed.contains(who) => p.small { "You agreed to the next wave; it waits for others." },
+            true => form.inline method="post" action={(here) "/approve"} {
+                button.primary type="submit" { "Approve the next wave" }
+            },
+            false => p.small { "Somebody with the role approver approves the next wave." },
         }
     }
 }
@@ -402,7 +440,72 @@ fn all_waves(rollout: &RolloutView) -> Vec<Part> {
     })
 }
 
-/// A name as one part of a path.
-fn segment(name: &str) -> String {
-    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(state: &str, wave_state: &'static str, author: &str) -> RolloutView {
+        let wave = rollouts::WaveView {
+            number: 1,
+            name: "canary".into(),
+            state: wave_state,
+            devices: 1,
+            counts: [("assigned".to_owned(), 1)].into(),
+            approvals_needed: 2,
+            approved_by: vec!["bo".into()],
+            soaks_for_s: (wave_state == "soaking").then_some(60),
+        };
+        drawn(rollouts::RolloutView {
+            name: "march".into(),
+            author: author.into(),
+            created_s: 1,
+            change: "a model".into(),
+            state: state.into(),
+            is_active: state != "rolled_back",
+            reason: (wave_state == "failed").then(|| "too many devices of wave 1 (`canary`) failed".into()),
+            awaits_approval_of: (wave_state == "awaits_approval").then_some(1),
+            revision: 1,
+            request: RolloutRequest::named("march"),
+            waves: vec![wave],
+            failures: Vec::new(),
+            notices: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_wave_says_what_it_waits_for_only_as_long_as_it_waits() {
+        for (state, wave, gate) in [
+            ("running", "open", "open: not enough devices do well yet"),
+            ("running", "soaking", "does well; the gate passes in 60 s"),
+            ("running", "awaits_approval", "waits for people: 1 of 2 people agreed"),
+            ("running", "waiting", "not open; 1 of 2 people agreed"),
+            ("running", "passed", "the gate passed"),
+            ("paused", "soaking", "open, while the rollout stands still"),
+            ("paused", "failed", "failed: too many devices of wave 1 (`canary`) failed"),
+            ("rolled_back", "failed", "failed: too many devices of wave 1 (`canary`) failed"),
+            ("rolling_back", "open", "was open when the rollout ended"),
+            ("aborted", "soaking", "was open when the rollout ended"),
+            ("aborted", "awaits_approval", "was never open"),
+            ("rolled_back", "waiting", "was never open"),
+        ] {
+            assert_eq!(shown(state, wave, "ada").waves[0].gate, gate, "{state} {wave}");
+        }
+    }
+
+    #[test]
+    fn who_would_be_refused_is_told_why_and_offered_no_approval() {
+        let viewer = |name: &str| {
+            let actor = crate::people::Actor::named(name);
+            Viewer { actor, theme: crate::console::viewer::Theme::System, notice: None }
+        };
+        let page = |state, wave, who| render(&shown(state, wave, "ada"), &viewer(who)).into_string();
+        let asked = page("running", "awaits_approval", "cy");
+        assert!(asked.contains("/console/rollouts/march/approve\""), "{asked}");
+        for (who, words) in [("ada", "You started it: a second person"), ("bo", "You agreed to the next wave")] {
+            let page = page("running", "awaits_approval", who);
+            assert!(page.contains(words) && !page.contains("/approve\"") && page.contains("/abort\""), "{page}");
+        }
+        let back = page("rolling_back", "awaits_approval", "cy");
+        assert!(!back.contains("/approve\"") && !back.contains("next wave"), "nobody is asked while it goes back");
+    }
 }

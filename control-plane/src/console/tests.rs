@@ -1,7 +1,10 @@
 //! Every page as a browser gets it: well formed, usable without a mouse or a script, and blind to what hostile names contain.
 
+mod decisions;
+mod hooks;
 mod page;
 
+use std::any::Any;
 use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
@@ -21,7 +24,7 @@ use crate::config::Config;
 use crate::db::Assignment;
 use crate::db::sql::params;
 use crate::fleet::FleetError;
-use crate::people::Actor;
+use crate::people::{Actor, COOKIE, Typed};
 
 const NOW_S: i64 = 1_800_000_000;
 
@@ -32,15 +35,43 @@ struct Console {
     router: axum::Router,
     fleet: Fleet,
     token: String,
-    _directory: tempfile::TempDir,
+    /// What is there for as long as the console is.
+    _kept: Box<dyn Any>,
 }
 
 impl Console {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// With other settings.
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let made = Fleet::init(Config::new(directory.path()), Clock::fixed(NOW_S)).unwrap();
-        let router = router().with_state(made.fleet.clone());
-        Self { router, fleet: made.fleet, token: made.admin_token, _directory: directory }
+        let mut config = Config::new(directory.path());
+        change(&mut config);
+        let made = Fleet::init(config, Clock::fixed(NOW_S)).unwrap();
+        Self::of(made.fleet, made.admin_token, directory)
+    }
+
+    fn of(fleet: Fleet, token: String, kept: impl Any) -> Self {
+        Self { router: router().with_state(fleet.clone()), fleet, token, _kept: Box::new(kept) }
+    }
+
+    /// The same, looked at by somebody with this role.
+    fn seen_by(&self, role: &str) -> Self {
+        let token = self.fleet.create_api_token(&format!("a-{role}"), &[role.to_owned()], &[], 1).unwrap();
+        Self::of(self.fleet.clone(), token, ())
+    }
+
+    /// The cookie of a person who signed in and may do everything.
+    fn signed_in(&self) -> String {
+        let roles = ["administrator", "operator", "approver", "auditor"].map(str::to_owned);
+        let code = self.fleet.add_person("ada", &roles).unwrap();
+        let address = "192.0.2.7".parse().unwrap();
+        let (name, password) = ("ada".to_owned(), "correct horse battery".to_owned());
+        self.fleet.set_password(&Typed { name: name.clone(), password: password.clone(), code }, address).unwrap();
+        let secret = self.fleet.sign_in(&Typed { name, password, code: String::new() }, address, None).unwrap();
+        format!("{COOKIE}={secret}")
     }
 
     /// A device that has reported hostile words wherever it can, and runs something else than it should.
@@ -155,6 +186,8 @@ const PAGES: &[&str] = &[
     "/console/records?who=%3Cscript%3Ealert(1)%3C%2Fscript%3E&effect=deny",
     "/console/records?device=till-1&since=2026-11-01&before=2026-12-01",
     "/console/people",
+    "/console/webhooks",
+    "/console/webhooks?done=hook-removed",
     "/console/account",
 ];
 
@@ -178,6 +211,15 @@ const FORMS: &[&str] = &[
     "/console/account/authenticator/remove",
     "/console/account/codes",
     "/console/account/sessions/end",
+    "/console/models/alpha/approve",
+    "/console/models/alpha/revoke",
+    "/console/models/alpha/withdraw",
+    "/console/models/alpha/restore",
+    "/console/webhooks",
+    "/console/webhooks/pager/test",
+    "/console/webhooks/pager/pause",
+    "/console/webhooks/pager/retry",
+    "/console/webhooks/pager/remove",
     "/console/policies/drafts",
     "/console/policies/drafts/night/file",
     "/console/policies/drafts/night/approve",
@@ -224,6 +266,8 @@ async fn without_an_identity_there_is_a_way_to_log_in_and_nothing_else() {
         "/",
         "/console/live",
         "/console/rollouts/x",
+        "/console/models/alpha",
+        "/console/webhooks/pager",
         "/console/report",
         "/console/audit/till-1/incident/1",
         "/console/audit/till-1/incident/1/held.note",
@@ -239,6 +283,30 @@ async fn without_an_identity_there_is_a_way_to_log_in_and_nothing_else() {
         assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer", "{path}");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{path}");
     }
+}
+
+#[tokio::test]
+async fn no_form_takes_what_another_site_made_a_signed_in_browser_send() {
+    let console = Console::new();
+    let cookie = console.signed_in();
+    let send = |path: &'static str, site: Option<&'static str>| {
+        let request = Request::post(path).header(header::COOKIE, cookie.as_str());
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        match site {
+            Some(site) => console.ask(request.header("sec-fetch-site", site), ""),
+            None => console.ask(request, ""),
+        }
+    };
+    for path in FORMS.iter().copied() {
+        for site in [Some("cross-site"), Some("same-site"), Some("none"), None] {
+            let refused = send(path, site).await;
+            assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path} from {site:?}");
+            assert!(text(refused).await.contains("comes from another site"), "{path}");
+        }
+    }
+    // From its own pages the same browser gets as far as the form.
+    let ours = send("/console/models/alpha/withdraw", Some("same-origin")).await;
+    assert_eq!(ours.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]
@@ -376,7 +444,8 @@ fn rollouts_are_drawn_wave_by_wave_whatever_they_are_called() {
         reason: Some(HOSTILE.into()),
         began_s: NOW_S,
         waves: vec![wave("canary", 2, 0), wave(HOSTILE, 1, 1)],
-        acts: vec![("approve", "Approve the next wave"), ("abort", "Abort and roll back")],
+        awaits: Some(rollouts::Awaits { author: "ada".into(), agreed: vec![HOSTILE.into()] }),
+        acts: vec![("abort", "Abort and roll back")],
         failures: vec![(HOSTILE.into(), HOSTILE.into())],
         notices: vec![(NOW_S, HOSTILE.into())],
     };

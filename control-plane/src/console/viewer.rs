@@ -1,17 +1,21 @@
 //! Who looks at a page, in which colours, and what a page says when it cannot be shown.
 
 use axum::extract::FromRequestParts;
-use axum::extract::rejection::{FormRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{ExtensionRejection, FormRejection, PathRejection, QueryRejection};
 use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 
+use super::format;
 use super::layout::{self, Notice, Section};
 use crate::api::{ApiError, Operator, from_fleet};
 use crate::fleet::{Fleet, FleetError};
 use crate::people::{Act, Actor};
+
+/// Longest words about why there is no page, characters.
+const MOST_WORDS: usize = 2000;
 
 /// The person before the page.
 #[derive(Debug, Clone)]
@@ -97,7 +101,7 @@ macro_rules! unreadable {
     )+};
 }
 
-unreadable!(FormRejection, PathRejection, QueryRejection);
+unreadable!(ExtensionRejection, FormRejection, PathRejection, QueryRejection);
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
@@ -112,7 +116,7 @@ impl IntoResponse for PageError {
         };
         let body = html! {
             section.card {
-                p.lead { (message) }
+                p.lead { (format::shown(&message, MOST_WORDS)) }
                 p { a href="/console" { "Back to the overview" } }
             }
         };

@@ -1,5 +1,7 @@
 //! Who is sent events, how far each has got, and what was given up.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::sql::{OptionalExtension, Row, params};
@@ -134,6 +136,14 @@ impl Database {
         })
     }
 
+    /// Sends a hook nothing more, for this reason or the one that there is already; false if there is none.
+    pub(crate) fn disable_webhook(&self, name: &str, why: &str) -> Result<bool, DbError> {
+        self.write(|transaction| {
+            let sql = "UPDATE webhooks SET disabled = coalesce(disabled, ?2) WHERE name = ?1";
+            Ok(transaction.execute(sql, params![name, why])? == 1)
+        })
+    }
+
     /// Lets a hook be tried at once, also one that was disabled; false if there is none.
     pub(crate) fn enable_webhook(&self, name: &str) -> Result<bool, DbError> {
         self.write(|transaction| {
@@ -199,6 +209,14 @@ impl Database {
                 Ok(DeadEvent { number: row.get(0)?, at_s: row.get(1)?, why: row.get(2)? })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// How many events were given up for each hook and are remembered; hooks without any are not there.
+    pub(crate) fn dead_events_by_hook(&self) -> Result<BTreeMap<String, i64>, DbError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT hook, count(*) FROM webhook_dead GROUP BY hook")?;
+            Ok(statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
         })
     }
 

@@ -256,6 +256,14 @@ pub enum FleetError {
     /// A webhook that cannot be.
     #[error("{0}")]
     Webhook(String),
+    /// A field of a webhook that is to be made is written wrongly.
+    #[error("{why}")]
+    WebhookField {
+        /// The field, as [`NewWebhook`](crate::NewWebhook) names it.
+        field: &'static str,
+        /// What is wrong with it, and the way out.
+        why: String,
+    },
     /// There is no such webhook.
     #[error("there is no webhook `{}`; `outpost-control webhook ls` shows those that are", .0.escape_debug())]
     UnknownWebhook(String),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use outpost_contract::{ModelId, TargetKind};
 use outpost_selector::Selector;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::ModelError;
 use crate::db::{ModelApproval, StoredTarget};
@@ -68,11 +69,18 @@ pub struct ApprovalView {
     pub approval: ModelApproval,
 }
 
+/// The last second of a day in UTC, as in `2027-06-30`: an approval until a day holds on that day.
+#[must_use]
+pub fn end_of_day_s(day: &str) -> Option<i64> {
+    let next = day.trim().parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+    Some(next.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second() - 1)
+}
+
 impl Fleet {
     /// `person` approves the variants of a model that are in the catalogue now.
     ///
     /// # Errors
-    /// [`FleetError::UnknownModel`]; [`ModelError::Invalid`] if the date is none; as [`selector`](Self::selector).
+    /// [`FleetError::UnknownModel`]; [`ModelError::Field`] if the date is none; as [`selector`](Self::selector).
     pub fn approve_model(
         &self,
         model: &ModelId,
@@ -81,10 +89,12 @@ impl Fleet {
     ) -> Result<ModelApproval, FleetError> {
         let now_s = self.now_s();
         if request.until_s <= now_s || request.until_s > now_s + MOST_S {
-            return Err(ModelError::Invalid("an approval ends within five years, and not before now".to_owned()).into());
+            let why = "an approval ends within five years, and not before now".to_owned();
+            return Err(ModelError::Field { field: "until_s", why }.into());
         }
         if request.note.len() > NOTE_BYTES {
-            return Err(ModelError::Invalid(format!("a note has {NOTE_BYTES} bytes at most")).into());
+            let why = format!("a note has {NOTE_BYTES} bytes at most");
+            return Err(ModelError::Field { field: "note", why }.into());
         }
         let selector = match &request.selector {
             // Read for its groups, kept as it was meant: a group may change what it holds.
@@ -108,6 +118,36 @@ impl Fleet {
         };
         self.inner.database.add_model_approval(&approval)?;
         Ok(approval)
+    }
+
+    /// One digest of what an approval of a model would cover now: a release that changes the model makes it another one.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownModel`].
+    pub(crate) fn model_digest(&self, model: &ModelId) -> Result<String, FleetError> {
+        let mut files: Vec<String> = self.variants_of(model)?.iter().map(|variant| variant.sha256.to_hex()).collect();
+        files.sort_unstable();
+        Ok(hex::encode(Sha256::digest(files.join("\n"))))
+    }
+
+    /// As [`approve_model`](Self::approve_model), if its files are still those whose digest `person` has seen.
+    ///
+    /// # Errors
+    /// As that; [`ModelError::Field`] if they are others.
+    pub(crate) fn approve_seen_model(
+        &self,
+        model: &ModelId,
+        request: &ApprovalRequest,
+        person: &str,
+        seen: &str,
+    ) -> Result<ModelApproval, FleetError> {
+        self.inner.database.together(|| {
+            if self.model_digest(model)? != seen {
+                let why = "the model was released anew since you looked; look at its variants again".to_owned();
+                return Err(ModelError::Field { field: "files", why }.into());
+            }
+            self.approve_model(model, request, person)
+        })
     }
 
     /// Takes an approval back: nothing is newly assigned by it; what runs goes on.

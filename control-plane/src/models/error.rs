@@ -43,9 +43,17 @@ pub enum ModelError {
         /// Why.
         reason: String,
     },
-    /// An approval or a withdrawal is written wrongly.
+    /// A filter, an approval or a withdrawal is written wrongly.
     #[error("{0}")]
     Invalid(String),
+    /// One field of an approval or a withdrawal is written wrongly.
+    #[error("{why}")]
+    Field {
+        /// The field, as the request names it.
+        field: &'static str,
+        /// What is wrong with it, and the way out.
+        why: String,
+    },
     /// There is no such approval that counts.
     #[error("there is no approval `{}` that counts; `outpost-control model approvals` shows those that are", .0.escape_debug())]
     NoApproval(String),
@@ -61,7 +69,7 @@ impl ModelError {
             Self::NotApproved { .. } => (StatusCode::FORBIDDEN, "not_approved"),
             Self::LicenceDenied { .. } => (StatusCode::FORBIDDEN, "licence_denied"),
             Self::Withdrawn { .. } => (StatusCode::CONFLICT, "withdrawn"),
-            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Invalid(_) | Self::Field { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::NoApproval(_) => (StatusCode::NOT_FOUND, "unknown_approval"),
             Self::NotWithdrawn(_) => (StatusCode::NOT_FOUND, "not_withdrawn"),
         }

@@ -14,7 +14,7 @@ use crate::db::StoredWithdrawal;
 use crate::fleet::{Fleet, FleetError};
 
 /// Longest time until the deadline, seconds: 90 days.
-const MOST_DEADLINE_S: i64 = 90 * 24 * 60 * 60;
+pub(crate) const MOST_DEADLINE_S: i64 = 90 * 24 * 60 * 60;
 
 /// Longest reason, bytes: every desired state carries it.
 const REASON_BYTES: usize = 200;
@@ -41,33 +41,32 @@ impl Fleet {
     /// has an assignment.
     ///
     /// # Errors
-    /// [`FleetError::UnknownModel`]; [`ModelError::Invalid`] if reason or deadline are none.
+    /// [`FleetError::UnknownModel`]; [`ModelError::Field`] if reason or deadline are none.
     pub fn withdraw_model(
         &self,
         model: &ModelId,
         request: &WithdrawalRequest,
         person: &str,
     ) -> Result<StoredWithdrawal, FleetError> {
-        let invalid = |why: String| Err(FleetError::from(ModelError::Invalid(why)));
+        let wrong = |field, why: String| Err(FleetError::from(ModelError::Field { field, why }));
         let reason = request.reason.trim();
         if reason.is_empty() || reason.len() > REASON_BYTES || reason.chars().any(char::is_control) {
-            return invalid(format!("a withdrawal needs a reason, one line of {REASON_BYTES} bytes at most"));
+            return wrong("reason", format!("a withdrawal needs a reason, one line of {REASON_BYTES} bytes at most"));
         }
         if !(0..=MOST_DEADLINE_S).contains(&request.deadline_s) {
-            return invalid("the deadline of a withdrawal is now or within 90 days".to_owned());
+            return wrong("deadline_s", "the deadline of a withdrawal is now or within 90 days".to_owned());
         }
         let mut variants = self.variants_of(model)?;
         if let Some(target) = &request.target {
             variants.retain(|variant| variant.name == *target);
             if variants.is_empty() {
-                return invalid(format!(
-                    "`{target}` is no variant of `{model}`; `outpost-control catalogue ls` lists them"
-                ));
+                let why = format!("`{target}` is no variant of `{model}`; `outpost-control catalogue ls` lists them");
+                return wrong("target", why);
             }
         }
         let files: Vec<String> = variants.iter().filter_map(|one| Some(one.model_file()?.to_hex())).collect();
         if files.is_empty() {
-            return invalid(format!("the catalogue does not say which file `{model}` is; release it again"));
+            return wrong("target", format!("the catalogue does not say which file `{model}` is; release it again"));
         }
         let now_s = self.now_s();
         let withdrawal = StoredWithdrawal {
@@ -84,9 +83,8 @@ impl Fleet {
         let named: usize = others.iter().map(|one| one.files.len()).sum();
         if others.len() >= MOST_STATED || named + withdrawal.files.len() > MOST_FILES {
             let why = format!("{MOST_STATED} withdrawals of {MOST_FILES} files can be in force at once");
-            return invalid(format!(
-                "{why}; take back what no device has any more, with `outpost-control model restore`"
-            ));
+            let why = format!("{why}; take back what no device has any more, with `outpost-control model restore`");
+            return wrong("target", why);
         }
         self.inner.database.keep_withdrawal(&withdrawal)?;
         self.sign_all()?;

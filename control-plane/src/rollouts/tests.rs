@@ -207,6 +207,7 @@ fn what_fails_in_the_second_wave_gives_everybody_back_what_they_had() {
     assert_eq!(ended.state, "rolled_back");
     assert_eq!(ended.reason.as_deref(), Some("too many devices of wave 2 (`rest`) failed"));
     assert_eq!(ended.waves.iter().map(WaveView::rolled_back).sum::<u64>(), 4);
+    assert_eq!(ended.waves.iter().map(|wave| wave.state).collect::<Vec<_>>(), ["passed", "failed"]);
     assert!(ended.notices.iter().any(|notice| notice.text == "c failed: it refuses: does_not_fit"));
     let shown = picture(&ended);
     assert!(shown.contains("[<<<<<<<<<<<<<<<<<<<<<<<<]"), "{shown}");
@@ -281,9 +282,11 @@ fn a_second_person_approves_and_people_pause_resume_retry_and_abort() {
     house.refuse("a");
     driver.turn().unwrap();
     assert_eq!(house.state("march"), "paused");
+    assert_eq!(house.fleet.rollout("march").unwrap().waves[0].state, "failed");
     let still = house.fleet.resume_rollout("march").unwrap_err();
     assert!(matches!(still, FleetError::Rollout(Refusal::StoppedAtFailure)), "{still}");
-    assert_eq!(house.fleet.retry_rollout("march").unwrap().state, "running");
+    let again = house.fleet.retry_rollout("march").unwrap();
+    assert_eq!((again.state.as_str(), again.waves[0].state), ("running", "open"));
     assert_eq!(house.version("a"), 3, "ordered once more");
     assert_eq!(house.fleet.pause_rollout("march").unwrap().state, "paused");
     assert_eq!(house.fleet.resume_rollout("march").unwrap().state, "running");

@@ -57,7 +57,7 @@ pub struct WaveView {
     pub number: usize,
     /// What people call it.
     pub name: String,
-    /// `waiting` for the wave before, `awaits_approval`, `open`, `soaking`, `passed`.
+    /// `waiting` for the wave before, `awaits_approval`, `open`, `soaking`, `passed`, or `failed` if the rollout stopped at it.
     pub state: &'static str,
     /// Its devices, those that left included.
     pub devices: u64,
@@ -200,6 +200,7 @@ fn wave(state: &State, at: usize, counts: BTreeMap<String, u64>) -> WaveView {
         number: at + 1,
         name: wave.name.clone(),
         state: match () {
+            () if failed_at(state) == Some(at) => "failed",
             () if wave.passed => "passed",
             () if soaks_for_s.is_some() => "soaking",
             () if wave.opened_s.is_some() => "open",
@@ -211,6 +212,19 @@ fn wave(state: &State, at: usize, counts: BTreeMap<String, u64>) -> WaveView {
         approvals_needed: wave.approval.as_ref().map_or(0, |approval| approval.people),
         approved_by: wave.approved_by.iter().cloned().collect(),
         soaks_for_s,
+    }
+}
+
+/// The wave that a rollout stopped at, unless a person stopped it.
+fn failed_at(state: &State) -> Option<usize> {
+    match state.phase() {
+        Phase::Paused(stop) | Phase::RollingBack(End::RolledBack(stop)) | Phase::Ended(End::RolledBack(stop)) => {
+            match stop {
+                Stop::GateFailed(at) | Stop::Errors(at) | Stop::NoEvidence(at) => Some(*at),
+                Stop::Operator => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::hooks::wants;
 use super::signature::{Root, Secret};
-use crate::db::{DeadEvent, Delivery, FleetEvent, Webhook};
+use crate::db::{DbError, DeadEvent, Delivery, FleetEvent, Webhook};
 use crate::fleet::{Fleet, FleetError};
 use crate::outgoing::{Outgoing, cause};
 
@@ -185,8 +185,8 @@ async fn serve(fleet: &Fleet, outgoing: &Outgoing, hook: &Webhook) -> Result<(),
             let message = Message::of(&event, fleet.inner.config.tenant.as_str());
             let attempt = attempt(outgoing, hook, &secret, &message, fleet.now_s()).await;
             let (name, is_ok) = (hook.name.clone(), attempt.is_ok());
-            fleet.run(move |fleet| note(fleet, &name, &event, &attempt)).await?;
-            if !is_ok {
+            let goes_on = fleet.run(move |fleet| note(fleet, &name, &event, &attempt)).await?;
+            if !(is_ok && goes_on) {
                 return Ok(());
             }
         }
@@ -198,12 +198,12 @@ async fn serve(fleet: &Fleet, outgoing: &Outgoing, hook: &Webhook) -> Result<(),
 /// What a hook has not got yet, as it stands now; what is not kept any more is given up.
 fn waiting(fleet: &Fleet, name: &str) -> Result<Vec<FleetEvent>, FleetError> {
     let database = &fleet.inner.database;
-    let Some(hook) = database.webhook(name)? else { return Ok(Vec::new()) };
+    let Some(hook) = database.webhook(name)?.filter(|hook| hook.disabled.is_none()) else { return Ok(Vec::new()) };
     let (oldest, _) = database.fleet_event_span()?;
     let mut delivered = hook.delivered;
     if delivered + 1 < oldest {
         let why = format!(
-            "events {} to {} came while the receiver failed, and are not kept any more",
+            "events {} to {} came while none could be delivered, and are not kept any more",
             delivered + 1,
             oldest - 1
         );
@@ -216,41 +216,48 @@ fn waiting(fleet: &Fleet, name: &str) -> Result<Vec<FleetEvent>, FleetError> {
     Ok(database.fleet_events(delivered, "", BATCH)?)
 }
 
-/// Keeps what came of an attempt, and decides what is next.
-fn note(fleet: &Fleet, name: &str, event: &FleetEvent, attempt: &Attempt) -> Result<(), FleetError> {
-    let (database, now_s) = (&fleet.inner.database, fleet.now_s());
-    Ok(database.together(|| {
-        let Some(hook) = database.webhook(name)? else { return Ok(()) };
+/// Keeps what came of an attempt; false if the hook was removed or paused meanwhile.
+fn note(fleet: &Fleet, name: &str, event: &FleetEvent, attempt: &Attempt) -> Result<bool, FleetError> {
+    let database = &fleet.inner.database;
+    database.together(|| {
+        let Some(hook) = database.webhook(name)? else { return Ok(false) };
         database.note_delivery(name, &attempt.delivery)?;
-        if attempt.is_ok() {
-            return database.advance_webhook(name, event.number);
+        match attempt.is_ok() {
+            true => database.advance_webhook(name, event.number)?,
+            false => failed(fleet, &hook, event, attempt)?,
         }
-        let error = &attempt.delivery.error;
-        let gone = (attempt.delivery.status == Some(410)).then_some("the receiver answered 410 Gone");
-        let is_refused = gone.is_none() && attempt.is_refusal() && hook.failures + 1 >= REFUSALS;
-        if gone.is_none() && (is_refused || now_s - event.at_s >= PATIENCE_S) {
-            tracing::warn!(webhook = name, number = event.number, error, "an event is given up");
-            let dead = |number| DeadEvent { number, at_s: now_s, why: error.clone() };
-            database.bury(name, &dead(event.number))?;
-            database.advance_webhook(name, event.number)?;
-            if is_refused {
-                return Ok(());
-            }
-            // The receiver is not there: what is as old need not be tried one by one.
-            let next = database.fleet_events(event.number, "", AGED)?;
-            for aged in next.into_iter().take_while(|next| now_s - next.at_s >= PATIENCE_S) {
-                if wants(&hook.kinds, &aged.kind) {
-                    database.bury(name, &dead(aged.number))?;
-                }
-                database.advance_webhook(name, aged.number)?;
-            }
-            return database.webhook_failed(name, now_s + LONGEST_PAUSE_S, None);
+        Ok(hook.disabled.is_none())
+    })
+}
+
+/// Decides what is next after an attempt that failed.
+fn failed(fleet: &Fleet, hook: &Webhook, event: &FleetEvent, attempt: &Attempt) -> Result<(), DbError> {
+    let (database, name, now_s) = (&fleet.inner.database, hook.name.as_str(), fleet.now_s());
+    let error = &attempt.delivery.error;
+    let gone = (attempt.delivery.status == Some(410)).then_some("the receiver answered 410 Gone");
+    let is_refused = gone.is_none() && attempt.is_refusal() && hook.failures + 1 >= REFUSALS;
+    if gone.is_none() && (is_refused || now_s - event.at_s >= PATIENCE_S) {
+        tracing::warn!(webhook = name, number = event.number, error, "an event is given up");
+        let dead = |number| DeadEvent { number, at_s: now_s, why: error.clone() };
+        database.bury(name, &dead(event.number))?;
+        database.advance_webhook(name, event.number)?;
+        if is_refused {
+            return Ok(());
         }
-        let doubled = u32::try_from(hook.failures).unwrap_or(u32::MAX);
-        let pause_s = FIRST_PAUSE_S.saturating_mul(2_i64.saturating_pow(doubled)).min(LONGEST_PAUSE_S);
-        let pause_s = pause_s.max(attempt.retry_after_s.unwrap_or(0).min(LONGEST_PAUSE_S));
-        database.webhook_failed(name, now_s + pause_s, gone)
-    })?)
+        // The receiver is not there: what is as old need not be tried one by one.
+        let next = database.fleet_events(event.number, "", AGED)?;
+        for aged in next.into_iter().take_while(|next| now_s - next.at_s >= PATIENCE_S) {
+            if wants(&hook.kinds, &aged.kind) {
+                database.bury(name, &dead(aged.number))?;
+            }
+            database.advance_webhook(name, aged.number)?;
+        }
+        return database.webhook_failed(name, now_s + LONGEST_PAUSE_S, None);
+    }
+    let doubled = u32::try_from(hook.failures).unwrap_or(u32::MAX);
+    let pause_s = FIRST_PAUSE_S.saturating_mul(2_i64.saturating_pow(doubled)).min(LONGEST_PAUSE_S);
+    let pause_s = pause_s.max(attempt.retry_after_s.unwrap_or(0).min(LONGEST_PAUSE_S));
+    database.webhook_failed(name, now_s + pause_s, gone)
 }
 
 /// Sends a message once. What the receiver says beside its status is not looked at.

@@ -1,4 +1,4 @@
-//! Webhooks as operators keep them: made, listed, tried, let go.
+//! Webhooks as operators keep them: made, listed, tried, paused, let go.
 
 use std::path::Path;
 
@@ -44,7 +44,49 @@ pub struct Deliveries {
     pub dead: Vec<DeadEvent>,
 }
 
+/// A webhook, and how it does.
+#[derive(Debug, Clone)]
+pub(crate) struct HookStanding {
+    pub(crate) hook: Webhook,
+    /// The last attempt.
+    pub(crate) last: Option<Delivery>,
+    /// Events that were given up for it and are remembered.
+    pub(crate) given_up: i64,
+}
+
+/// All webhooks, and how far events have come.
+#[derive(Debug, Clone)]
+pub(crate) struct HookBoard {
+    pub(crate) hooks: Vec<HookStanding>,
+    /// Number of the newest event.
+    pub(crate) newest: i64,
+}
+
 impl Fleet {
+    /// How each webhook does.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) fn webhook_board(&self) -> Result<HookBoard, FleetError> {
+        let database = &self.inner.database;
+        let mut given_up = database.dead_events_by_hook()?;
+        let standing = |hook: Webhook| {
+            let last = database.deliveries(&hook.name, 1)?.pop();
+            let given_up = given_up.remove(&hook.name).unwrap_or(0);
+            Ok(HookStanding { hook, last, given_up })
+        };
+        let hooks = database.webhooks()?.into_iter().map(standing).collect::<Result<_, FleetError>>()?;
+        Ok(HookBoard { hooks, newest: database.fleet_event_span()?.1 })
+    }
+
+    /// One webhook.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownWebhook`] if there is none.
+    pub(crate) fn webhook(&self, name: &str) -> Result<Webhook, FleetError> {
+        self.inner.database.webhook(name)?.ok_or_else(|| FleetError::UnknownWebhook(name.to_owned()))
+    }
+
     /// Makes a webhook, which is sent what happens from now on. Returns the secret that signs: it can be read this once.
     ///
     /// # Errors
@@ -54,7 +96,7 @@ impl Fleet {
         if new.kinds.len() > MOST_KINDS || !new.kinds.iter().all(|kind| is_kind(kind)) {
             let why =
                 "kinds are written as `device.lost`, areas as `device.*`, 32 at most; see `outpost-control events`";
-            return Err(FleetError::Webhook(why.to_owned()));
+            return wrong("kinds", why.to_owned());
         }
         self.inner.config.webhooks.check(&new.url)?;
         if self.inner.database.webhooks()?.len() >= MOST_HOOKS {
@@ -78,7 +120,7 @@ impl Fleet {
         };
         match self.inner.database.add_webhook(&hook)? {
             true => Ok(secret.shown()),
-            false => Err(FleetError::Webhook(format!("there is a webhook `{}` already; remove it first", new.name))),
+            false => wrong("name", format!("there is a webhook `{}` already; remove it first", new.name)),
         }
     }
 
@@ -98,7 +140,15 @@ impl Fleet {
         known(name, self.inner.database.remove_webhook(name)?)
     }
 
-    /// Tries a webhook again at once, also one that was disabled.
+    /// Sends a webhook nothing more until it is tried again; what happens meanwhile waits for it.
+    ///
+    /// # Errors
+    /// [`FleetError::UnknownWebhook`] if there is none.
+    pub fn pause_webhook(&self, name: &str, person: &str) -> Result<(), FleetError> {
+        known(name, self.inner.database.disable_webhook(name, &format!("{person} paused it"))?)
+    }
+
+    /// Tries a webhook again at once, also one that was paused or disabled.
     ///
     /// # Errors
     /// [`FleetError::UnknownWebhook`] if there is none.
@@ -112,7 +162,7 @@ impl Fleet {
     /// [`FleetError::UnknownWebhook`] if there is none.
     pub fn webhook_deliveries(&self, name: &str) -> Result<Deliveries, FleetError> {
         let database = &self.inner.database;
-        self.known_webhook(name)?;
+        self.webhook(name)?;
         Ok(Deliveries { attempts: database.deliveries(name, SHOWN)?, dead: database.dead_events(name, SHOWN)? })
     }
 
@@ -131,14 +181,10 @@ impl Fleet {
     }
 
     fn to_be_tested(&self, name: &str) -> Result<(Webhook, Secret, Outgoing), FleetError> {
-        let hook = self.known_webhook(name)?;
+        let hook = self.webhook(name)?;
         let secret = Root::open(self.state())?.secret(name, &hook.salt)?;
         let outgoing = Outgoing::new(&self.inner.config.webhooks).map_err(FleetError::Webhook)?;
         Ok((hook, secret, outgoing))
-    }
-
-    fn known_webhook(&self, name: &str) -> Result<Webhook, FleetError> {
-        self.inner.database.webhook(name)?.ok_or_else(|| FleetError::UnknownWebhook(name.to_owned()))
     }
 
     pub(super) fn state(&self) -> &Path {
@@ -157,7 +203,11 @@ fn check_name(name: &str) -> Result<(), FleetError> {
     }
     let shown: String = name.chars().take(80).collect();
     let shown = shown.escape_debug();
-    Err(FleetError::Webhook(format!("`{shown}` is no name for a webhook: write 1 to 64 of a-z, 0-9 and `-`")))
+    wrong("name", format!("`{shown}` is no name for a webhook: write 1 to 64 of a-z, 0-9 and `-`"))
+}
+
+fn wrong<T>(field: &'static str, why: String) -> Result<T, FleetError> {
+    Err(FleetError::WebhookField { field, why })
 }
 
 /// `device.lost`, `device.*`.

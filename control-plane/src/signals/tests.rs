@@ -177,6 +177,8 @@ struct Receiver {
     came: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     /// Taken from the end; empty is 200.
     answers: Arc<Mutex<Vec<u16>>>,
+    /// Somebody pauses the hook while the next event is on its way.
+    paused_in: Arc<Mutex<Option<Fleet>>>,
 }
 
 impl Receiver {
@@ -185,6 +187,9 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let take = |State(receiver): State<Self>, headers: HeaderMap, body: String| async move {
             receiver.came.lock().push((headers, body));
+            if let Some(fleet) = receiver.paused_in.lock().take() {
+                fleet.pause_webhook("pager", "ada").unwrap();
+            }
             StatusCode::from_u16(receiver.answers.lock().pop().unwrap_or(200)).unwrap()
         };
         let router = axum::Router::new().route("/hook", axum::routing::post(take)).with_state(self.clone());
@@ -281,6 +286,25 @@ async fn who_is_gone_is_not_asked_again_until_somebody_says_so() {
     round.desk.fleet.retry_webhook("pager").unwrap();
     assert_eq!(round.turn().await.delivered, 2);
     assert_eq!(round.receiver.numbers(), [2, 2]);
+}
+
+#[tokio::test]
+async fn a_hook_that_is_paused_gets_nothing_until_it_is_tried_again_and_then_everything_in_its_order() {
+    let round = Round::new(&[]).await;
+    for kind in ["device.lost", "device.seen", "device.drift"] {
+        round.desk.tell(kind);
+    }
+    *round.receiver.paused_in.lock() = Some(round.desk.fleet.clone());
+    let hook = round.turn().await;
+    assert_eq!((hook.delivered, hook.disabled.as_deref()), (2, Some("ada paused it")), "it ends within the turn");
+    assert_eq!(round.turn().await.delivered, 2);
+    round.desk.fleet.pause_webhook("pager", "bo").unwrap();
+    assert_eq!(round.turn().await.disabled.as_deref(), Some("ada paused it"), "who came first stands there");
+    round.desk.fleet.retry_webhook("pager").unwrap();
+    assert_eq!(round.turn().await.delivered, 4);
+    assert_eq!(round.receiver.numbers(), [2, 3, 4]);
+    round.desk.fleet.remove_webhook("pager").unwrap();
+    assert!(matches!(round.desk.fleet.pause_webhook("pager", "bo"), Err(FleetError::UnknownWebhook(_))));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 import fs from "node:fs";
 import { chromium } from "playwright-core";
+import { decideOnModel, sendEvents } from "./decide.mjs";
 import { House, totp, until } from "./house.mjs";
 import { HOSTILE, Watch } from "./watch.mjs";
 
@@ -115,7 +116,7 @@ async function stories() {
   });
   await side.context().addCookies(await page.context().cookies());
   await story("empty pages say what comes there", async () => {
-    for (const name of ["devices", "groups", "models", "rollouts", "policies", "enrol", "audit", "people"]) {
+    for (const name of ["devices", "groups", "models", "rollouts", "policies", "enrol", "audit", "people", "webhooks"]) {
       await show(page, `/console/${name}`);
       await watch.look(page, `${name}-empty`);
     }
@@ -216,6 +217,9 @@ async function stories() {
   });
   await story("a rollout goes wave by wave with a second person's word, stops at a failing gate and gives everything back", () => rollout(page, other));
   await story("a policy is written by one person and approved by another", () => policy(page, other));
+  const walk = { house, watch, show, text, assign };
+  await story("a model of a licence that nobody allowed is approved by a second person, withdrawn at once and taken back", () => decideOnModel(walk, page, other, demo));
+  await story("a webhook is made, tried, follows the fleet, fails, goes on and is removed", () => sendEvents(walk, page, other, enrolByPage));
   await story("the audit logs of the devices are mirrored, and the page follows", async () => {
     await show(page, "/console/audit");
     await page.waitForSelector('#content a[href$="/till-1"]', { timeout: 60_000 });
@@ -247,7 +251,7 @@ async function stories() {
   });
   await story("whatever anything is called, nothing of it runs", () => probes(page));
   await story("every page works by keyboard alone", async () => {
-    for (const path of ["", "/devices", "/devices/till-1", "/groups", "/models", "/enrol", "/audit"]) {
+    for (const path of ["", "/devices", "/devices/till-1", "/groups", "/models", "/models/third", "/webhooks", "/webhooks/planted", "/enrol", "/audit"]) {
       await show(page, `/console${path}`);
       await watch.byKeyboard(page, `/console${path}`);
     }
@@ -280,7 +284,10 @@ async function rollout(page, other) {
   await page.click('form[action="/console/rollouts"] button');
   await page.waitForURL(/second-everywhere/);
   await mark(page);
-  await other.goto(page.url().split("?")[0]);
+  await page.waitForSelector('#live-rollout-acts:has-text("You started it: a second person approves the next wave.")');
+  watch.hold((await page.locator('form[action$="/approve"]').count()) === 0, "the author is offered an approval that is refused");
+  watch.hold(!page.url().includes("done="), "the page loaded again would tell again that the rollout was started");
+  await other.goto(page.url());
   for (let wave = 1; wave <= 3; wave += 1) {
     await other.waitForSelector('form[action$="/approve"] button', { timeout: 120_000 });
     await other.click('form[action$="/approve"] button');
@@ -293,6 +300,10 @@ async function rollout(page, other) {
   await page.waitForSelector('#live-rollout .badge:text("rolled back")', { timeout: 180_000 });
   watch.hold(await isMarked(page), "the rollout's page was loaded again");
   watch.hold((await text(page, "#live-rollout")).includes("yard-3"), "the page does not say who failed");
+  const waves = await page.locator("#live-rollout .waves li").allTextContents();
+  watch.hold(waves[2].includes("failed: too many devices of wave 3"), `the wave that failed says ${waves[2]}`);
+  watch.hold(!waves.some((wave) => wave.includes("not enough devices do well yet")), "a wave waits though the rollout is over");
+  watch.hold((await page.locator("#done").count()) === 0, "the page still says that the rollout was started");
   await watch.look(page, "rollout-back");
   for (const name of ["till-1", "till-2"]) {
     await show(page, `/console/devices/${name}`);
@@ -358,7 +369,12 @@ async function probes(page) {
   await submit("/console/groups", { name: "hostile", selector: "all", description: HOSTILE.slice(0, 120) }, 'form[action="/console/groups"] button');
   await submit("/console/groups", { name: HOSTILE, selector: HOSTILE }, 'form[action="/console/groups"] button');
   await submit("/console/devices", { filter: HOSTILE }, "form.filter button");
-  for (const query of ["devices?filter=", "devices?after=", "groups?name=", "groups?selector=", "models?a=", "enrol?done=", "devices/"]) {
+  await submit("/console/models/third", { selector: HOSTILE, note: HOSTILE }, 'form[action$="/approve"] button');
+  await submit("/console/models/third", { reason: HOSTILE, confirm: HOSTILE }, 'form[action$="/withdraw"] button');
+  await submit("/console/webhooks", { name: HOSTILE, url: HOSTILE, kinds: HOSTILE }, 'form[action="/console/webhooks"] button');
+  await submit("/console/webhooks", { name: "other", url: HOSTILE, kinds: HOSTILE }, 'form[action="/console/webhooks"] button');
+  await submit("/console/webhooks/planted", { confirm: HOSTILE }, 'form[action$="/remove"] button');
+  for (const query of ["devices?filter=", "devices?after=", "groups?name=", "groups?selector=", "models?a=", "models/", "webhooks/", "enrol?done=", "devices/"]) {
     await page.goto(`${house.url}/console/${query}${encodeURIComponent(HOSTILE)}`);
     watch.hold(!(await page.evaluate(() => window.hit)), `${query} runs`);
   }
@@ -373,9 +389,18 @@ async function probes(page) {
   house.plant("UPDATE commands SET asked_by = ?", [HOSTILE]);
   const asks = "INSERT INTO enrol_requests (key_sha256, wished_name, address, agent, first_s, seen_s) VALUES (zeroblob(32), ?, ?, ?, 1, 1)";
   house.plant(asks, [HOSTILE, HOSTILE, HOSTILE]);
+  house.plant("UPDATE model_approvals SET selector = ?, licence = ?, person = ?, note = ?, revoked_by = ?", Array(5).fill(HOSTILE));
+  house.plant("UPDATE withdrawals SET target = ?, reason = ?, person = ?", Array(3).fill(HOSTILE));
+  house.plant("UPDATE webhooks SET url = ?, kinds = ?, disabled = ?", Array(3).fill(HOSTILE));
+  const sent = "INSERT INTO webhook_deliveries (hook, attempt, number, at_s, status, took_ms, error) VALUES ('planted', 1000, 7, 1, 500, 3, ?)";
+  house.plant(sent, [HOSTILE]);
+  house.plant("INSERT INTO webhook_dead (hook, number, at_s, why) VALUES ('planted', 6, 1, ?)", [HOSTILE]);
+  const hook = "INSERT INTO webhooks (name, url, kinds, salt, created_s, disabled, delivered, failures, due_s, claimed_s) VALUES (?, ?, '', zeroblob(8), 1, ?, 0, 0, 0, 0)";
+  house.plant(hook, Array(3).fill(HOSTILE));
   watch.expected.delete(400);
   watch.expected.delete(404);
   for (const [name, path] of [
+    ["model", "/models/third"], ["webhooks", "/webhooks"], ["webhook", "/webhooks/planted"],
     ["overview", ""], ["devices", "/devices"], ["device", "/devices/till-1"], ["groups", "/groups"], ["enrol", "/enrol"],
     ["models", "/models"], ["policies", "/policies"], ["rollouts", "/rollouts"], ["audit", "/audit"], ["people", "/people"],
   ]) {

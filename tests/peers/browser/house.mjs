@@ -62,7 +62,15 @@ export class House {
   async start(demo) {
     this.port = await freePort();
     this.url = `https://localhost:${this.port}`;
-    const settings = `http_listen = "127.0.0.1:${this.port}"\nmqtt_listen = "127.0.0.1:${await freePort()}"\naccept_requests = true\n`;
+    const settings = `http_listen = "127.0.0.1:${this.port}"
+mqtt_listen = "127.0.0.1:${await freePort()}"
+accept_requests = true
+[licences]
+allow = ["apache-2.0"]
+[webhooks]
+allow = ["127.0.0.0/8"]
+http = true
+`;
     fs.mkdirSync(this.state, { mode: 0o700 });
     fs.writeFileSync(path.join(this.state, "outpost-control.toml"), settings);
     this.token = this.control("init").admin_token;

@@ -33,6 +33,11 @@ pub struct RemoveWebhookAnswer {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PauseWebhookAnswer {
+    pub paused: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RetryWebhookAnswer {
     pub retried: bool,
 }
@@ -70,7 +75,15 @@ impl Client {
         self.send(self.request(Method::GET, &["v1", "webhooks", name, "deliveries"], &())?, options).await
     }
 
-    /// Sends what was given up once more.
+    /// Sends nothing there until it is tried again.
+    ///
+    /// # Errors
+    /// If the control plane refuses or cannot be asked.
+    pub async fn pause_webhook(&self, name: &str, options: &Options) -> Result<Answer<PauseWebhookAnswer>, ClientError> {
+        self.send(self.request(Method::POST, &["v1", "webhooks", name, "pause"], &())?, options).await
+    }
+
+    /// Tries it again at once, also if it was paused.
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.

@@ -12,13 +12,14 @@ use crate::fleet::Fleet;
 use crate::shares::{Rates, Shares};
 
 /// Method, path, and whether somebody who may only `see` gets past the rules.
-const ROUTES: [(Method, &str, bool); 16] = [
+const ROUTES: [(Method, &str, bool); 17] = [
     (Method::GET, "/metrics", true),
     (Method::GET, "/v1/events", true),
     (Method::GET, "/v1/webhooks", false),
     (Method::POST, "/v1/webhooks", false),
     (Method::DELETE, "/v1/webhooks/pager", false),
     (Method::POST, "/v1/webhooks/pager/test", false),
+    (Method::POST, "/v1/webhooks/pager/pause", false),
     (Method::POST, "/v1/webhooks/pager/retry", false),
     (Method::GET, "/v1/webhooks/pager/deliveries", false),
     (Method::GET, "/v1/audit", true),

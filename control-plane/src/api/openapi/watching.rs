@@ -31,7 +31,9 @@ fn events() -> Vec<Described> {
             .answers(answer(vec![("removed", flag())])),
         Described::post("/v1/webhooks/{name}/test", "test_webhook", "Sends an event that says so.")
             .answers(any_object()),
-        Described::post("/v1/webhooks/{name}/retry", "retry_webhook", "Sends what was given up once more.")
+        Described::post("/v1/webhooks/{name}/pause", "pause_webhook", "Sends nothing there until it is tried again.")
+            .answers(answer(vec![("paused", flag())])),
+        Described::post("/v1/webhooks/{name}/retry", "retry_webhook", "Tries it again at once, also if it was paused.")
             .answers(answer(vec![("retried", flag())])),
         Described::get("/v1/webhooks/{name}/deliveries", "webhook_deliveries", "What was sent, and what waits.")
             .answers(any_object()),

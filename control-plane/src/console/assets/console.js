@@ -21,13 +21,24 @@
     }
   };
 
+  // What was just done is told once: the page loaded again does not tell it again, and where the page goes on by itself, it makes
+  // way for what follows once it could be read.
+  const address = new URL(location.href);
+  if (address.searchParams.has("done")) {
+    address.searchParams.delete("done");
+    history.replaceState(null, "", address);
+  }
+  const READ_MS = 10_000;
+  const loaded = Date.now();
+  const settle = () => { if (Date.now() - loaded > READ_MS) document.getElementById("done")?.remove(); };
+
   // One fetch at a time; what changed meanwhile is fetched after it. A hidden page fetches when it is looked at again.
   let fetching = false, stale = false;
   const refresh = async () => {
     if (fetching || document.hidden) { stale = true; return; }
     fetching = true;
     stale = false;
-    try { await take(location.href); } catch { /* the next event tries again */ }
+    try { await take(location.href); settle(); } catch { /* the next event tries again */ }
     fetching = false;
     if (stale) setTimeout(refresh, 1000);
   };
