@@ -15,7 +15,7 @@ pub use approvals::{ApprovalRequest, ApprovalState, ApprovalView};
 pub use entry::{CatalogueEntry, ComparedFact, Comparison, MOST_COMPARED, SpeedOn};
 pub use error::ModelError;
 pub use filter::Filter;
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, Subject};
 pub use withdrawals::WithdrawalRequest;
 
 /// The framework's class of a parameter count.
