@@ -301,7 +301,7 @@ impl Fleet {
             if is_new_policy { self.end_staging() } else { Ok(()) }
         })?;
         self.sign_all()?;
-        self.settle_awaited(None)?;
+        self.settle_awaited(None);
         self.touch();
         Ok(reference)
     }

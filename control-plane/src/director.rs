@@ -137,7 +137,8 @@ impl Director {
             .run(|fleet| {
                 fleet.refresh_catalogue()?;
                 fleet.sign_aging()?;
-                fleet.settle_awaited(None)
+                fleet.settle_awaited(None);
+                Ok::<_, FleetError>(())
             })
             .await;
         if let Err(error) = renewed {

@@ -176,9 +176,7 @@ impl Fleet {
         let inner = &self.inner;
         let roots = self.roots()?;
         let root = roots.first().ok_or(FleetError::NoRoot)?;
-        if let Err(error) = self.settle_awaited(Some(&device)) {
-            tracing::error!(%device, %error, "the device cannot be told yet what it should run; it is tried again");
-        }
+        self.settle_awaited(Some(&device));
         self.touch();
         self.tell_news();
         Ok(EnrolResponse {

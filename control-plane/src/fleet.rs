@@ -259,7 +259,7 @@ impl Fleet {
         let database = &self.inner.database;
         let revoked = database.together(|| {
             // What a fleet file has it told once it enrols is not for whoever bears the name next.
-            database.stop_awaiting(device)?;
+            database.stop_awaiting(std::slice::from_ref(device))?;
             let revoked = database.revoke(device, self.now_s())?;
             if revoked {
                 database.depart(device, "")?;

@@ -38,6 +38,9 @@ pub use what_if::{Answer, Lack, Question, WhatIf};
 /// Rows that are read at once: the database is free for others in between.
 const ROWS: usize = 500;
 
+/// Of so many devices at most, each is looked up; of more, all rows are gone through.
+const FEW: usize = 20;
+
 /// Most devices of one page.
 pub const MOST_PER_PAGE: usize = 1000;
 
@@ -274,10 +277,24 @@ impl Fleet {
         }
     }
 
-    /// What selectors compare of one device; none if it is not there.
-    pub(crate) fn facts_of(&self, device: &DeviceId) -> Result<Option<Facts>, FleetError> {
+    /// What selectors compare of devices; nothing of those that are not there.
+    pub(crate) fn facts_of(&self, devices: &[DeviceId]) -> Result<BTreeMap<DeviceId, Facts>, FleetError> {
         let desk = self.desk()?;
-        Ok(self.inner.database.inventory_of(device)?.map(|row| desk.facts(&row)))
+        let mut found = BTreeMap::new();
+        if devices.len() <= FEW {
+            for device in devices {
+                let row = self.inner.database.inventory_of(device)?;
+                found.extend(row.map(|row| (device.clone(), desk.facts(&row))));
+            }
+            return Ok(found);
+        }
+        let wanted: BTreeMap<&str, &DeviceId> = devices.iter().map(|device| (device.as_str(), device)).collect();
+        self.rows("", |row| {
+            let device = wanted.get(row.device.as_str());
+            found.extend(device.map(|device| ((*device).clone(), desk.facts(row))));
+            true
+        })?;
+        Ok(found)
     }
 
     fn desk(&self) -> Result<Desk, FleetError> {

@@ -84,7 +84,8 @@ pub use models::{
 };
 pub use mosquitto::MosquittoFiles;
 pub use onefile::{
-    Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Reality, write_fleet_file,
+    Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Leaving, Reality, Wait,
+    Waiting, write_fleet_file,
 };
 pub use outgoing::{Network, OutgoingError, Reach};
 pub use outpost_rollout::{Gates, OnFailure};

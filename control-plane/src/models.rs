@@ -15,7 +15,7 @@ pub use approvals::{ApprovalRequest, ApprovalState, ApprovalView, end_of_day_s};
 pub use entry::{CatalogueEntry, ComparedFact, Comparison, MOST_COMPARED, SpeedOn};
 pub use error::ModelError;
 pub use filter::Filter;
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, Subject};
 pub(crate) use withdrawals::MOST_DEADLINE_S;
 pub use withdrawals::WithdrawalRequest;
 

@@ -8,9 +8,11 @@
 //! ```
 //!
 //! Without `prune` nothing is ever taken away. A device that is named and not enrolled is awaited: its key may enrol, its
-//! labels, site and groups are there, and what it should run is signed for it once it is here and its model is released.
+//! labels, site and groups are there, and what it should run is signed for it once it is here and its model is released. What
+//! stands in the way of that later is told with the comparison, and spoils neither a release nor an enrolment.
 
 mod apply;
+mod awaited;
 mod change;
 mod drift;
 mod form;
@@ -30,7 +32,8 @@ use std::path::Path;
 use crate::files::{self, FileError};
 use crate::fleet::{Fleet, FleetError};
 
-pub use change::{Change, FleetPlan};
+pub use awaited::{Wait, Waiting};
+pub use change::{Change, FleetPlan, Leaving};
 pub use drift::Reality;
 pub use form::Kind;
 pub use read::{FLEET_FILE_BYTES, FleetFile};
@@ -39,7 +42,7 @@ pub use read::{FLEET_FILE_BYTES, FleetFile};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FleetFileError {
     /// It is longer than any fleet that fits here.
-    #[error("the fleet file is larger than 8 MiB")]
+    #[error("the fleet file is larger than {} MiB: part it, and apply the parts without `--prune`", FLEET_FILE_BYTES >> 20)]
     TooLarge,
     /// Lines are wrong.
     #[error("nothing was done, because of these lines of the fleet file:\n{}", .0.join("\n"))]

@@ -1,12 +1,17 @@
 //! Signing what devices should run: for one or for all of them, in one transaction, with the catalogue read once.
 
+mod envelopes;
+
+use std::collections::BTreeMap;
+
 use outpost_contract::{
     BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName, TargetPin,
 };
 
-use crate::db::{Assignment, Pin, StoredTarget};
+use crate::db::{Assignment, Basis, Pin, Signed, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
-use crate::models::Gate;
+use crate::models::{Gate, Subject};
+use envelopes::envelopes;
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -16,6 +21,21 @@ const MOST_OVERTAKEN: u64 = 1 << 33;
 
 /// Devices that are signed for in one transaction where nothing demands all of them in one.
 const BATCH: usize = 500;
+
+/// Who takes a device from its rollout by assigning something to it.
+const BY_OPERATOR: &str = "an operator's assignment";
+
+/// Versions by device, or why there is none.
+pub(crate) type Told = BTreeMap<DeviceId, Result<u64, FleetError>>;
+
+/// Whether a desired state names the rollout that its device is pinned to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// What was assigned before, or by that rollout, is signed.
+    ItsRollout,
+    /// Something else is assigned.
+    NoRollout,
+}
 
 /// What the desired states of a batch have in common.
 pub(crate) struct Signer<'a> {
@@ -30,33 +50,87 @@ pub(crate) struct Signer<'a> {
 impl Signer<'_> {
     /// Signs and keeps the next desired state of a device. Returns its version.
     fn sign(&self, device: &DeviceId, assignment: &Assignment) -> Result<u64, FleetError> {
+        let mut told = self.sign_each(&[(device, assignment)], Naming::ItsRollout)?;
+        told.remove(device).unwrap_or_else(|| Err(FleetError::UnknownDevice(device.clone())))
+    }
+
+    /// Signs and keeps the next desired state of many devices, each of which is named once, as a part of the caller's
+    /// transaction. Returns the version of each, or why there is none of it; then nothing is kept for that device.
+    fn sign_each(&self, wanted: &[(&DeviceId, &Assignment)], naming: Naming) -> Result<Told, FleetError> {
+        let inner = &self.fleet.inner;
+        let devices: Vec<DeviceId> = wanted.iter().map(|(device, _)| (*device).clone()).collect();
+        let mut bases = inner.database.bases(&devices)?;
+        let models: Vec<(&DeviceId, &ModelId)> =
+            wanted.iter().filter_map(|(device, assignment)| Some((*device, assignment.model.as_ref()?))).collect();
+        let subjects = self.gate.subjects(self.fleet, &models)?;
+        let (mut told, mut documents) = (Told::new(), Vec::with_capacity(wanted.len()));
+        for (device, assignment) in wanted {
+            let basis = bases.remove(*device).ok_or_else(|| FleetError::UnknownDevice((*device).clone()));
+            let document =
+                basis.and_then(|basis| self.next((*device, subjects.get(*device)), assignment, &basis, naming));
+            match document {
+                Ok(document) => documents.push(document),
+                Err(error) => drop(told.insert((*device).clone(), Err(error))),
+            }
+        }
+        let envelopes = envelopes(&documents, &inner.keys.directors())?;
+        let signed: Vec<Signed> = documents
+            .into_iter()
+            .zip(envelopes)
+            .map(|(Desired { device, version, not_after_s, .. }, envelope)| Signed {
+                device,
+                version,
+                not_after_s,
+                envelope,
+            })
+            .collect();
+        inner.database.keep_signed(&signed)?;
+        told.extend(signed.into_iter().map(|one| (one.device, Ok(one.version))));
+        Ok(told)
+    }
+
+    /// The next desired state of a device.
+    fn next(
+        &self,
+        (device, subject): (&DeviceId, Option<&Subject>),
+        assignment: &Assignment,
+        basis: &Basis,
+        naming: Naming,
+    ) -> Result<Desired, FleetError> {
         let inner = &self.fleet.inner;
         let context_tokens = assignment.minimum_context_tokens;
-        let model = assignment.model.as_ref().map(|model| self.model(device, model, context_tokens));
-        let Pin { rollout, policy } = inner.database.pin(device)?;
+        let model = assignment.model.as_ref().map(|model| self.model((device, subject), model, context_tokens));
         let issued_at_s = self.fleet.now_s();
-        let not_after_s = issued_at_s + i64::from(inner.config.desired_days) * DAY_S;
-        let desired = Desired {
+        // A thief of the director key, or a database from a backup, may have left the device ahead of us.
+        let after = if basis.reported <= MOST_OVERTAKEN { basis.reported } else { 0 };
+        Ok(Desired {
             v: 1,
             tenant: inner.config.tenant.clone(),
             device: device.clone(),
-            version: 0,
+            version: basis.signed.max(after) + 1,
             issued_at_s,
-            not_after_s,
+            not_after_s: issued_at_s + i64::from(inner.config.desired_days) * DAY_S,
             catalogue: self.catalogue.clone(),
             model: model.transpose()?.flatten(),
-            policy: self.policy(policy.as_ref()),
-            rollout,
+            policy: self.policy(basis.pin.policy.as_ref()),
+            rollout: basis.pin.rollout.clone().filter(|_| naming == Naming::ItsRollout),
             withdrawn: self.gate.stated(),
-        };
-        // A thief of the director key, or a database from a backup, may have left the device ahead of us.
-        let reported = inner.database.device(device)?.and_then(|summary| summary.reported);
-        let after = reported.map_or(0, |reported| reported.desired_version);
-        let after = if after <= MOST_OVERTAKEN { after } else { 0 };
-        inner.database.sign_next(device, after, not_after_s, |version| {
-            let desired = Desired { version, ..desired };
-            Ok(outpost_trust::desired::sign(&desired, &inner.keys.directors())?.to_bytes())
         })
+    }
+
+    /// Why a device could not be told to run something; nothing if it could. Nothing is signed.
+    pub(crate) fn obstacles(
+        &self,
+        wanted: &[(&DeviceId, &Assignment)],
+    ) -> Result<BTreeMap<DeviceId, FleetError>, FleetError> {
+        let models: Vec<(&DeviceId, &ModelId)> =
+            wanted.iter().filter_map(|(device, assignment)| Some((*device, assignment.model.as_ref()?))).collect();
+        let subjects = self.gate.subjects(self.fleet, &models)?;
+        let obstacle = |(device, model): (&DeviceId, &ModelId)| {
+            let refused = self.model((device, subjects.get(device)), model, 0).err()?;
+            Some((device.clone(), refused))
+        };
+        Ok(models.into_iter().filter_map(obstacle).collect())
     }
 
     /// The policy of that name, else the fleet's. One that the catalogue does not list stays in force as it is.
@@ -69,7 +143,7 @@ impl Signer<'_> {
     /// The model with those of its variants that the device may run; none if there are none left of what it was told before.
     fn model(
         &self,
-        device: &DeviceId,
+        subject: (&DeviceId, Option<&Subject>),
         model: &ModelId,
         minimum_context_tokens: u32,
     ) -> Result<Option<DesiredModel>, FleetError> {
@@ -79,7 +153,7 @@ impl Signer<'_> {
         if variants.is_empty() {
             return Err(FleetError::UnknownModel(model.to_string()));
         }
-        let mut variants = self.gate.allowed(self.fleet, device, model, variants)?;
+        let mut variants = self.gate.allowed(self.fleet, subject, model, variants)?;
         if variants.is_empty() {
             return Ok(None);
         }
@@ -114,28 +188,41 @@ impl Fleet {
     /// # Errors
     /// As [`assign`](Self::assign).
     pub fn assign_all(&self, devices: &[DeviceId], assignment: &Assignment) -> Result<Vec<u64>, FleetError> {
-        let database = &self.inner.database;
-        let versions = database.together(|| {
-            let signer = self.signer()?;
-            let signer = Signer { gate: signer.gate.for_new_assignments(), ..signer };
-            let assign = |device: &DeviceId| -> Result<u64, FleetError> {
-                if !database.is_admitted(device)? {
-                    return Err(FleetError::UnknownDevice(device.clone()));
-                }
-                // Whoever assigns it something takes it from its rollout.
-                database.depart(device, "an operator's assignment")?;
-                let pin = database.pin(device)?;
-                if pin.rollout.is_some() {
-                    database.keep_pin(device, &Pin { rollout: None, ..pin })?;
-                }
-                let version = signer.sign(device, assignment)?;
-                database.assign(device, assignment)?;
-                Ok(version)
-            };
-            devices.iter().map(assign).collect::<Result<Vec<_>, _>>()
+        let wanted: BTreeMap<&DeviceId, &Assignment> = devices.iter().map(|device| (device, assignment)).collect();
+        let versions = self.inner.database.together(|| {
+            let mut told = self.assign_each(&wanted, BY_OPERATOR)?;
+            if let Some(device) = devices.iter().find(|device| !matches!(told.get(*device), Some(Ok(_)))) {
+                return match told.remove(device) {
+                    Some(Err(error)) => Err(error),
+                    _ => Err(FleetError::UnknownDevice(device.clone())),
+                };
+            }
+            Ok(devices.iter().filter_map(|device| told.get(device)?.as_ref().ok().copied()).collect())
         })?;
         self.touch();
         Ok(versions)
+    }
+
+    /// Assigns something to each of many devices, as a part of the caller's transaction; `by` is who takes them from their
+    /// rollouts. Returns the version of each, or why there is none of it; then nothing has changed for that device.
+    pub(crate) fn assign_each(&self, wanted: &BTreeMap<&DeviceId, &Assignment>, by: &str) -> Result<Told, FleetError> {
+        let database = &self.inner.database;
+        let wanted: Vec<(&DeviceId, &Assignment)> = wanted.iter().map(|(device, what)| (*device, *what)).collect();
+        // Whoever assigns something to a device takes it from its rollout.
+        let told = self.signer_of_new()?.sign_each(&wanted, Naming::NoRollout)?;
+        let is_told = |device: &DeviceId| matches!(told.get(device), Some(Ok(_)));
+        let assigned: Vec<_> = wanted.into_iter().filter(|(device, _)| is_told(device)).collect();
+        let devices: Vec<DeviceId> = assigned.iter().map(|(device, _)| (*device).clone()).collect();
+        database.depart_all(&devices, by)?;
+        database.unroll(&devices)?;
+        database.assign_each(&assigned)?;
+        Ok(told)
+    }
+
+    /// Signs what somebody asks for now.
+    pub(crate) fn signer_of_new(&self) -> Result<Signer<'_>, FleetError> {
+        let signer = self.signer()?;
+        Ok(Signer { gate: signer.gate.for_new_assignments(), ..signer })
     }
 
     /// Assigns to one device what its rollout orders, as a part of the caller's transaction; the first order of that makes the
@@ -185,8 +272,12 @@ impl Fleet {
         // Not all at once: whoever else writes waits for the end of each transaction.
         for some in due.chunks(BATCH) {
             self.inner.database.together(|| {
-                let signer = self.signer()?;
-                some.iter().try_for_each(|(device, assignment, ..)| signer.sign(device, assignment).map(|_| ()))
+                let wanted: Vec<_> = some.iter().map(|(device, assignment, ..)| (device, assignment)).collect();
+                self.signer()?.sign_each(&wanted, Naming::ItsRollout)?.into_values().try_for_each(|told| match told {
+                    // It was revoked since the list was made.
+                    Ok(_) | Err(FleetError::UnknownDevice(_)) => Ok(()),
+                    Err(error) => Err(error),
+                })
             })?;
         }
         Ok(())

@@ -57,24 +57,56 @@ fn write(description: &Value) -> BTreeMap<String, String> {
         writeln!(index, "#[rustfmt::skip]\nmod {area};").unwrap();
     }
     index.push('\n');
+    let named: BTreeSet<String> = areas.values().flat_map(|(types, _)| defined(types)).collect();
     for (area, (types, functions)) in areas {
         if !types.is_empty() {
             writeln!(index, "pub use {area}::*;").unwrap();
         }
         let mut text = format!("//! `{area}`, as the description has it.\n\n");
-        text.push_str("#[allow(unused_imports, reason = \"not every area needs them all\")]\n");
-        text.push_str("use std::collections::BTreeMap;\n\n#[allow(unused_imports, reason = \"the same\")]\n");
-        text.push_str("use reqwest::Method;\n#[allow(unused_imports, reason = \"the same\")]\n");
-        text.push_str("use serde::{Deserialize, Serialize};\n#[allow(unused_imports, reason = \"the same\")]\n");
-        text.push_str(
-            "use serde_json::{Map, Value};\n\n#[allow(unused_imports, reason = \"the same\")]\nuse crate::*;\n",
-        );
+        text.push_str(&imports(&format!("{types}{functions}\nClient"), &named));
         text.push_str(&types);
         write!(text, "\nimpl Client {{{functions}}}\n").unwrap();
         files.insert(format!("{area}.rs"), text);
     }
     files.insert("mod.rs".to_owned(), index);
     files
+}
+
+/// Names of the types that a text defines.
+fn defined(text: &str) -> impl Iterator<Item = String> {
+    let name = |line: &str| line.strip_prefix("pub struct ").or(line.strip_prefix("pub type ")).map(str::to_owned);
+    text.lines().filter_map(name).filter_map(|rest| rest.split([' ', '<']).next().map(str::to_owned))
+}
+
+/// What an area uses and does not define: nothing else is imported, so nothing needs to be forgiven.
+fn imports(text: &str, named: &BTreeSet<String>) -> String {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("///"));
+    let words: BTreeSet<&str> =
+        code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')).collect();
+    let own: BTreeSet<String> = defined(text).collect();
+    let of_crate = ["Answer", "Client", "ClientError", "Options", "Page"].into_iter();
+    let of_crate: BTreeSet<&str> = of_crate.chain(named.iter().map(String::as_str)).collect();
+    let of_crate: Vec<&str> = of_crate.into_iter().filter(|name| !own.contains(*name)).collect();
+    let groups = [
+        ("std::collections", vec!["BTreeMap"]),
+        ("", vec![]),
+        ("reqwest", vec!["Method"]),
+        ("serde", vec!["Deserialize", "Serialize"]),
+        ("serde_json", vec!["Map", "Value"]),
+        ("", vec![]),
+        ("crate", of_crate),
+    ];
+    let mut imports = String::new();
+    for (path, names) in groups {
+        let used: Vec<&str> = names.into_iter().filter(|name| words.contains(name)).collect();
+        match used.as_slice() {
+            [] if path.is_empty() && !imports.is_empty() && !imports.ends_with("\n\n") => imports.push('\n'),
+            [] => {}
+            [one] => writeln!(imports, "use {path}::{one};").unwrap(),
+            many => writeln!(imports, "use {path}::{{{}}};", many.join(", ")).unwrap(),
+        }
+    }
+    imports
 }
 
 /// Devices have a client of their own in the agent; what is no JSON is fetched with any client.
@@ -270,4 +302,6 @@ fn types_are_as_wide_as_their_schemas() {
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
+    let imported = "use reqwest::Method;\nuse serde::{Deserialize, Serialize};\n\nuse crate::{Answer, Client, ClientError, Options};\n";
+    assert!(text.contains(imported) && !text.contains("BTreeMap") && !text.contains("unused"), "{text}");
 }

@@ -9,6 +9,9 @@ use crate::{Assignment, Member, Outcome, Refusal};
 /// Most seconds that may count as passed between two steps: the driver ticks more often than that.
 pub const LONGEST_TICK_S: u64 = 300;
 
+/// Devices that a notice names; the list of a rollout's devices has them all.
+const NAMED: usize = 5;
+
 /// What a rollout hears.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +109,15 @@ pub enum Notice {
     GatePassed(usize),
     /// A device failed.
     DeviceFailed(DeviceId, Failure),
+    /// Something newer rules devices from now on.
+    DevicesLeft {
+        /// How many left.
+        count: u64,
+        /// The first of them by name.
+        first: Vec<DeviceId>,
+        /// What rules them: a rollout's name, or whose act.
+        by: String,
+    },
     /// It stands still.
     Paused(Stop),
     /// It goes on.
@@ -189,11 +201,18 @@ impl State {
                 }
             }
             Event::Superseded { devices, by } => {
-                for device in devices {
-                    self.leave(device, Status::Superseded { by: by.clone() });
+                let mut left: Vec<&DeviceId> = devices.iter().collect();
+                left.sort();
+                left.retain(|device| self.leave(device, Status::Superseded { by: by.clone() }));
+                if !left.is_empty() {
+                    let first = left.iter().take(NAMED).map(|device| (*device).clone()).collect();
+                    let notice = Notice::DevicesLeft { count: left.len() as u64, first, by: by.clone() };
+                    effects.push(Effect::Tell(notice));
                 }
             }
-            Event::Revoked(device) => self.leave(device, Status::Revoked),
+            Event::Revoked(device) => {
+                self.leave(device, Status::Revoked);
+            }
         }
         Ok(())
     }
@@ -292,13 +311,11 @@ impl State {
         device.status = status;
     }
 
-    fn leave(&mut self, device: &DeviceId, status: Status) {
-        if !self.is_active() {
-            return;
-        }
-        if let Some(device) = self.devices.get_mut(device).filter(|device| !device.status.has_left()) {
-            device.status = status;
-        }
+    /// True if it was there until now.
+    fn leave(&mut self, device: &DeviceId, status: Status) -> bool {
+        let is_active = self.is_active();
+        let device = self.devices.get_mut(device).filter(|device| is_active && !device.status.has_left());
+        device.map(|device| device.status = status).is_some()
     }
 
     /// Ends waits that took too long.

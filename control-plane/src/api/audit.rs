@@ -10,36 +10,26 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIO
 use axum::response::{IntoResponse, Response};
 use outpost_contract::DeviceId;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::ApiError;
 use super::identity::Operator;
+use super::page::{self, Listed};
 use crate::audit::{DeviceLogs, Found, IncidentReport, ReportRequest, SearchRequest};
 use crate::fleet::Fleet;
 use crate::people::Act;
 
-/// Devices of a page, and at most.
-const PER_PAGE: usize = 100;
+/// Devices of a page at most: the logs of each are opened.
 const MOST_PER_PAGE: usize = 200;
-
-/// Which part of the list is wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WantedLogs {
-    after: Option<DeviceId>,
-    limit: Option<usize>,
-}
 
 pub(crate) async fn list(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-    wanted: Result<Query<WantedLogs>, QueryRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let Query(WantedLogs { after, limit }) = wanted?;
-    let limit = limit.unwrap_or(PER_PAGE).clamp(1, MOST_PER_PAGE);
-    let read = move |fleet: &Fleet| fleet.audit_page(after.as_ref(), limit);
+    asked: page::Asked<DeviceId>,
+) -> Result<Json<Listed<DeviceLogs>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let read = move |fleet: &Fleet| fleet.audit_page(after.as_ref(), MOST_PER_PAGE.min(limit as usize));
     let page = fleet.run_as(actor, Act::See, "audit", read).await?;
-    Ok(Json(json!({ "devices": page.devices, "next": page.next })))
+    Ok(Json(Listed { entries: page.devices, next: page.next.map(String::from) }))
 }
 
 pub(crate) async fn show(
@@ -55,13 +45,15 @@ pub(crate) async fn incidents(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     device: Result<Path<DeviceId>, PathRejection>,
-) -> Result<Json<Vec<IncidentReport>>, ApiError> {
-    let Path(device) = device?;
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<IncidentReport>>, ApiError> {
+    let (Path(device), (after, limit)) = (device?, page::wanted(asked)?);
     let read = {
         let device = device.clone();
         move |fleet: &Fleet| fleet.incidents(&device)
     };
-    Ok(Json(fleet.run_as(actor, Act::ReadRecords, device, read).await?))
+    let incidents = fleet.run_as(actor, Act::ReadRecords, device, read).await?;
+    Ok(Json(Listed::cut(incidents, after.as_deref(), limit, |one| one.number.to_string())))
 }
 
 pub(crate) async fn incident(

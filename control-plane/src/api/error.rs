@@ -140,6 +140,7 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "unknown_group"),
         FleetError::Selector(_) => (StatusCode::BAD_REQUEST, "bad_selector"),
         FleetError::FleetFile(FleetFileError::Moved) => (StatusCode::CONFLICT, "changed_meanwhile"),
+        FleetError::FleetFile(FleetFileError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "bad_fleet_file"),
         FleetError::FleetFile(_) => (StatusCode::BAD_REQUEST, "bad_fleet_file"),
         FleetError::Groups(_) | FleetError::Inventory(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         FleetError::UnknownIncident(..) => (StatusCode::NOT_FOUND, "unknown_incident"),

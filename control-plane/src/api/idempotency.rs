@@ -37,10 +37,13 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES: usize = 255;
 
 /// Largest body of a request with a key; each route has its own, smaller limit.
-const BODY_BYTES: usize = 8 * 1024 * 1024;
+const BODY_BYTES: usize = crate::onefile::FLEET_FILE_BYTES;
 
-/// Largest answer that is kept.
+/// Largest answer that is kept. A longer one is given this once: sent again, the request is told that nobody knows.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Largest answer that there is.
+const LONGEST_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
 /// How long a key is kept, seconds.
 const KEPT_S: i64 = 24 * 60 * 60;
@@ -131,8 +134,8 @@ async fn finish(fleet: &Fleet, keyed: Keyed, seal: Seal, response: Response) -> 
     let status = response.status();
     let refused = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
     let (parts, body) = response.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, ANSWER_BYTES).await else { return failed() };
-    let sealed = if refused { None } else { seal.close(status, &body) };
+    let Ok(body) = axum::body::to_bytes(body, LONGEST_ANSWER_BYTES).await else { return failed() };
+    let sealed = if refused || body.len() > ANSWER_BYTES { None } else { seal.close(status, &body) };
     let kept = fleet.run(move |fleet| match sealed {
         Some(sealed) => fleet.inner.database.answer_keyed(&keyed, &sealed),
         None if refused => fleet.inner.database.free_keyed(&keyed),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::identity::Operator;
+use super::page::{self, Listed};
 use crate::db::{ModelApproval, StoredWithdrawal};
 use crate::fleet::Fleet;
 use crate::models::{ApprovalRequest, ApprovalView, CatalogueEntry, Comparison, Filter, WithdrawalRequest, bom};
@@ -19,17 +20,26 @@ use crate::people::Act;
 pub(crate) async fn all_approvals(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-) -> Result<Json<Vec<ApprovalView>>, ApiError> {
-    Ok(Json(fleet.run_as(actor, Act::See, "approvals", |fleet| fleet.model_approvals(None)).await?))
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<ApprovalView>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let approvals = fleet.run_as(actor, Act::See, "approvals", |fleet| fleet.model_approvals(None)).await?;
+    Ok(Json(Listed::cut(approvals, after.as_deref(), limit, |one| one.approval.id.clone())))
 }
 
 pub(crate) async fn approvals(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     model: Result<Path<ModelId>, PathRejection>,
-) -> Result<Json<Vec<ApprovalView>>, ApiError> {
-    let Path(model) = model?;
-    Ok(Json(fleet.run_as(actor, Act::See, &model.clone(), move |fleet| fleet.model_approvals(Some(&model))).await?))
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<ApprovalView>>, ApiError> {
+    let (Path(model), (after, limit)) = (model?, page::wanted(asked)?);
+    let read = {
+        let model = model.clone();
+        move |fleet: &Fleet| fleet.model_approvals(Some(&model))
+    };
+    let approvals = fleet.run_as(actor, Act::See, model, read).await?;
+    Ok(Json(Listed::cut(approvals, after.as_deref(), limit, |one| one.approval.id.clone())))
 }
 
 pub(crate) async fn approve(
@@ -82,8 +92,12 @@ pub(crate) async fn restore(
 pub(crate) async fn withdrawals(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-) -> Result<Json<Vec<StoredWithdrawal>>, ApiError> {
-    Ok(Json(fleet.run_as(actor, Act::See, "withdrawals", Fleet::withdrawals).await?))
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<StoredWithdrawal>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let withdrawals = fleet.run_as(actor, Act::See, "withdrawals", Fleet::withdrawals).await?;
+    let name = |one: &StoredWithdrawal| format!("{} {}", one.model, one.target).trim_end().to_owned();
+    Ok(Json(Listed::cut(withdrawals, after.as_deref(), limit, name)))
 }
 
 /// Which variants are wanted.
@@ -92,16 +106,20 @@ pub(crate) async fn withdrawals(
 pub(crate) struct Wanted {
     #[serde(default, rename = "where")]
     filter: String,
+    after: Option<String>,
+    limit: Option<u32>,
 }
 
 pub(crate) async fn entries(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Vec<CatalogueEntry>>, ApiError> {
-    let Query(wanted) = wanted?;
-    let list = move |fleet: &Fleet| fleet.entries(&wanted.filter.parse::<Filter>()?);
-    Ok(Json(fleet.run_as(actor, Act::See, "catalogue", list).await?))
+) -> Result<Json<Listed<CatalogueEntry>>, ApiError> {
+    let Query(Wanted { filter, after, limit }) = wanted?;
+    let limit = page::entries(limit)?;
+    let list = move |fleet: &Fleet| fleet.entries(&filter.parse::<Filter>()?);
+    let entries = fleet.run_as(actor, Act::See, "catalogue", list).await?;
+    Ok(Json(Listed::cut(entries, after.as_deref(), limit, |entry| entry.target.to_string())))
 }
 
 /// Which variants are put side by side.
@@ -174,6 +192,7 @@ mod tests {
         assert_eq!((status, &approved["person"]), (StatusCode::OK, &json!("administrator")), "{approved}");
         assert_eq!(with(Method::PUT, "/v1/devices/box-00001/assignment", assignment.clone()).await.0, StatusCode::OK);
         let (_, all) = with(Method::GET, "/v1/approvals/models", Value::Null).await;
+        let all = &all["entries"];
         assert_eq!((&all[0]["state"], &all[0]["model"]), (&json!("counts"), &json!("alpha")));
         let withdrawal = json!({"reason": "it leaks", "deadline_s": 3600});
         assert_eq!(with(Method::POST, "/v1/models/alpha/withdraw", withdrawal).await.0, StatusCode::OK);
@@ -181,6 +200,7 @@ mod tests {
         assert_eq!((status, &error["error"]["code"]), (StatusCode::CONFLICT, &json!("withdrawn")), "{error}");
         let (_, entries) =
             with(Method::GET, "/v1/catalogue/models?where=model%3Dalpha+and+bits%3C5", Value::Null).await;
+        let entries = &entries["entries"];
         assert_eq!((&entries[0]["target"], &entries[0]["withdrawn"]), (&json!("alpha.Q4_0"), &json!("it leaks")));
         let (status, both) = with(Method::GET, "/v1/catalogue/compare?a=alpha.Q4_0&b=beta.Q4_0", Value::Null).await;
         assert_eq!((status, both["entries"].as_array().unwrap().len()), (StatusCode::OK, 2));

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::rejection::{QueryRejection, StringRejection};
 use axum::extract::{Query, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::ApiError;
 use super::identity::Operator;
 use crate::fleet::{Fleet, FleetError};
-use crate::onefile::{FleetFile, FleetPlan, Reality};
+use crate::onefile::{FleetFile, FleetFileError, FleetPlan, Reality};
 use crate::people::{Act, Actor};
 
 /// What records call it.
@@ -46,7 +46,7 @@ pub(crate) async fn diff(
     asked: Asked,
     body: Body,
 ) -> Result<Json<Difference>, ApiError> {
-    let (Query(asked), body) = (asked?, body?);
+    let (Query(asked), body) = (asked?, whole(body)?);
     let look = move |fleet: &Fleet, actor: &Actor| {
         let file = understood(fleet, actor, &body)?;
         let reported = if asked.reported { Some(fleet.file_drift(&file)?) } else { None };
@@ -61,7 +61,7 @@ pub(crate) async fn apply(
     asked: Asked,
     body: Body,
 ) -> Result<Json<Difference>, ApiError> {
-    let (Query(asked), body) = (asked?, body?);
+    let (Query(asked), body) = (asked?, whole(body)?);
     let apply = move |fleet: &Fleet, actor: &Actor| {
         let file = understood(fleet, actor, &body)?;
         let plan = match asked.dry_run {
@@ -87,6 +87,14 @@ async fn looking<T: Send + 'static>(
 ) -> Result<Json<T>, ApiError> {
     let looker = actor.clone();
     Ok(Json(fleet.run_as(actor, Act::See, SUBJECT, move |fleet| look(fleet, &looker)).await?))
+}
+
+/// A body as it was sent; a longer one than any file is told as such.
+fn whole(body: Body) -> Result<String, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => FleetError::from(FleetFileError::TooLarge).into(),
+        _ => rejection.into(),
+    })
 }
 
 /// Reads a body. What is said of people is compared with what is so: that is for those who administer them.

@@ -3,33 +3,21 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
 use outpost_contract::DeviceId;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::ApiError;
 use super::identity::Operator;
+use super::page::{self, Listed};
 use crate::fleet::{Fleet, FleetError};
 use crate::people::{Act, Actor};
-use crate::rollouts::{RolloutRequest, RolloutView};
-
-/// Rows of a page if nothing is said.
-const PER_PAGE: usize = 100;
-
-/// Which rollouts are wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
-    limit: Option<usize>,
-    after: Option<String>,
-}
+use crate::rollouts::{MemberView, RolloutRequest, RolloutView};
 
 /// Which devices of a rollout are wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedDevices {
-    limit: Option<usize>,
+    limit: Option<u32>,
     after: Option<DeviceId>,
     status: Option<String>,
 }
@@ -60,31 +48,16 @@ impl Default for Aborted {
     }
 }
 
-/// A page, and in `Link` where the next one is.
-fn page<T: Serialize>(rows: &[T], path: &str, next: Option<&str>, limit: usize, more: &[(&str, &str)]) -> Response {
-    let mut response = Json(rows).into_response();
-    let link = next.map(|after| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &limit.to_string()).append_pair("after", after).extend_pairs(more);
-        format!("<{path}?{}>; rel=\"next\"", query.finish())
-    });
-    if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    response
-}
-
 pub(crate) async fn list(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let Query(Wanted { limit, after }) = wanted?;
-    let limit = limit.unwrap_or(PER_PAGE).max(1);
-    let read = move |fleet: &Fleet| fleet.rollouts(after.as_deref(), limit);
-    let (rollouts, is_more) = fleet.run_as(actor, Act::See, "rollouts", read).await?;
-    let next = rollouts.last().filter(|_| is_more).map(|rollout| rollout.name.clone());
-    Ok(page(&rollouts, "/v1/rollouts", next.as_deref(), limit, &[]))
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<RolloutView>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let read = move |fleet: &Fleet| fleet.rollouts(after.as_deref(), limit as usize);
+    let (entries, is_more) = fleet.run_as(actor, Act::See, "rollouts", read).await?;
+    let next = entries.last().filter(|_| is_more).map(|rollout| rollout.name.clone());
+    Ok(Json(Listed { entries, next }))
 }
 
 pub(crate) async fn start(
@@ -112,16 +85,13 @@ pub(crate) async fn devices(
     State(fleet): State<Fleet>,
     name: Result<Path<String>, PathRejection>,
     wanted: Result<Query<WantedDevices>, QueryRejection>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<Listed<MemberView>>, ApiError> {
     let (Path(name), Query(WantedDevices { limit, after, status })) = (name?, wanted?);
-    let limit = limit.unwrap_or(PER_PAGE).max(1);
-    let (of, asked) = (name.clone(), status.clone());
-    let read = move |fleet: &Fleet| fleet.rollout_devices(&of, asked.as_deref(), after.as_ref(), limit);
-    let (devices, is_more) = fleet.run_as(actor, Act::See, name.clone(), read).await?;
-    let next = devices.last().filter(|_| is_more).map(|member| member.device.as_str());
-    let status: Vec<(&str, &str)> = status.iter().map(|status| ("status", status.as_str())).collect();
-    let segment: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    Ok(page(&devices, &format!("/v1/rollouts/{segment}/devices"), next, limit, &status))
+    let (limit, of) = (page::entries(limit)?, name.clone());
+    let read = move |fleet: &Fleet| fleet.rollout_devices(&of, status.as_deref(), after.as_ref(), limit as usize);
+    let (entries, is_more) = fleet.run_as(actor, Act::See, name, read).await?;
+    let next = entries.last().filter(|_| is_more).map(|member| member.device.to_string());
+    Ok(Json(Listed { entries, next }))
 }
 
 /// The two-person rule and the record are in [`Fleet::approve_rollout`].
@@ -216,6 +186,8 @@ mod tests {
             (Method::POST, "/v1/rollouts".to_owned(), r#"{"name": "m", "model": "x"}"#, wrong(404, "unknown_model")),
             (Method::POST, "/v1/rollouts".to_owned(), r#"{"name": "M!", "model": "x"}"#, wrong(400, "bad_request")),
             (Method::GET, "/v1/rollouts?limit=x".to_owned(), "", wrong(400, "bad_request")),
+            (Method::GET, "/v1/rollouts?limit=0".to_owned(), "", wrong(400, "bad_request")),
+            (Method::GET, march("/devices?limit=1001"), "", wrong(400, "bad_request")),
             (Method::GET, march(""), "", unknown),
             (Method::GET, march("/devices?status=failed"), "", unknown),
             (Method::POST, march("/approve"), "{}", unknown),
@@ -231,6 +203,6 @@ mod tests {
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
         }
         let (status, list) = ask(&made.fleet, Method::GET, "/v1/rollouts", "", &made.admin_token).await;
-        assert_eq!((status, list), (StatusCode::OK, json!([])));
+        assert_eq!((status, list), (StatusCode::OK, json!({"entries": [], "next": null})));
     }
 }

@@ -6,12 +6,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::ApiError;
 use super::identity::Operator;
-use crate::db::{Delivery, Webhook};
+use super::page::{self, Listed};
+use crate::db::{DeadEvent, Delivery, Webhook};
 use crate::fleet::Fleet;
 use crate::people::Act;
 use crate::signals::{Deliveries, EventPage, NewWebhook};
@@ -55,8 +56,11 @@ pub(crate) async fn events(
 pub(crate) async fn webhooks(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
-) -> Result<Json<Vec<Webhook>>, ApiError> {
-    Ok(Json(fleet.run_as(actor, Act::Administer, "webhooks", Fleet::webhooks).await?))
+    asked: page::Asked<String>,
+) -> Result<Json<Listed<Webhook>>, ApiError> {
+    let (after, limit) = page::wanted(asked)?;
+    let hooks = fleet.run_as(actor, Act::Administer, "webhooks", Fleet::webhooks).await?;
+    Ok(Json(Listed::cut(hooks, after.as_deref(), limit, |hook| hook.name.clone())))
 }
 
 pub(crate) async fn add_webhook(
@@ -116,15 +120,27 @@ pub(crate) async fn test_webhook(
     Ok(Json(fleet.test_webhook(&name).await?))
 }
 
+/// Attempts of a hook, and what was given up for it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Delivered {
+    #[serde(flatten)]
+    attempts: Listed<Delivery>,
+    /// Events that it will not get any more, whatever the page.
+    dead: Vec<DeadEvent>,
+}
+
 pub(crate) async fn deliveries(
     Operator(actor): Operator,
     State(fleet): State<Fleet>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<Deliveries>, ApiError> {
-    let Path(name) = name?;
+    asked: page::Asked<String>,
+) -> Result<Json<Delivered>, ApiError> {
+    let (Path(name), (after, limit)) = (name?, page::wanted(asked)?);
     let read = {
         let name = name.clone();
         move |fleet: &Fleet| fleet.webhook_deliveries(&name)
     };
-    Ok(Json(fleet.run_as(actor, Act::Administer, name, read).await?))
+    let Deliveries { attempts, dead } = fleet.run_as(actor, Act::Administer, name, read).await?;
+    let attempts = Listed::cut(attempts, after.as_deref(), limit, |one| one.attempt.to_string());
+    Ok(Json(Delivered { attempts, dead }))
 }

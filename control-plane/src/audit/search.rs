@@ -66,6 +66,7 @@ pub struct Hit {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Found {
     /// They.
+    #[serde(rename = "entries")]
     pub hits: Vec<Hit>,
     /// Ask with `after` this for what comes next; none if all was looked at.
     pub next: Option<String>,

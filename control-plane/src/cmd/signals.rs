@@ -85,7 +85,7 @@ pub(super) async fn webhook(config: Config, command: Webhook, as_json: bool) -> 
 }
 
 fn line(delivery: &Delivery) -> String {
-    let Delivery { number, at_s, status, took_ms, error } = delivery;
+    let Delivery { attempt: _, number, at_s, status, took_ms, error } = delivery;
     let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     format!("{}  event {number:>8}  {status:>3}  {took_ms:>6} ms  {}", time(*at_s), clean(error, WORDS))
 }

@@ -21,8 +21,8 @@ use super::*;
 use crate::audit::{Incident, MirrorSummary};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::Assignment;
 use crate::db::sql::params;
+use crate::db::{Assignment, Signed};
 use crate::fleet::FleetError;
 use crate::people::{Actor, COOKIE, Typed};
 
@@ -100,7 +100,8 @@ impl Console {
         written.unwrap();
         let assignment = Assignment { model: Some("model-b".parse().unwrap()), minimum_context_tokens: 512 };
         database.assign(&device, &assignment).unwrap();
-        database.sign_next(&device, 1, NOW_S + 86_400, |_| Ok::<_, FleetError>(Vec::new())).unwrap();
+        let signed = Signed { device, version: 2, not_after_s: NOW_S + 86_400, envelope: Vec::new() };
+        database.keep_signed(&[signed]).unwrap();
         assert!(database.keep_report(&reported(name), NOW_S - 3).unwrap());
     }
 

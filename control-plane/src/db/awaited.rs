@@ -1,10 +1,22 @@
 //! What a fleet file wants and what is not here yet: devices that have not enrolled, tokens that nobody has made. Beside them
 //! the lists that such a file is compared with, whole.
 
-use outpost_contract::{DeviceId, Fingerprint, ModelId};
+use outpost_contract::{DeviceId, Fingerprint};
 
+use super::many::names;
+use super::orders::wish_of;
 use super::sql::{Result as Read, Row, ToSql, params};
 use super::{Assignment, Database, DbError};
+
+/// A device that was awaited and is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) device: DeviceId,
+    /// What it will be told.
+    pub(crate) wish: Option<Assignment>,
+    /// Something was assigned to it meanwhile.
+    pub(crate) is_assigned: bool,
+}
 
 impl Database {
     /// Every device that ever enrolled, whether it was revoked, and its key.
@@ -36,11 +48,12 @@ impl Database {
         self.by_device(sql, &[], |device, row| Ok((device, wish(row)?)))
     }
 
-    /// Those of them that are enrolled, or this one if it is.
-    pub(crate) fn arrived(&self, only: Option<&DeviceId>) -> Result<Vec<(DeviceId, Option<Assignment>)>, DbError> {
-        let columns = "SELECT w.device, w.model, w.minimum_context_tokens FROM awaited_devices w
-            JOIN devices d ON d.device = w.device WHERE d.revoked_s IS NULL";
-        let read = |device, row: &Row| Ok((device, wish(row)?));
+    /// Those of them that are enrolled, or this one if it is; whether something is assigned to it by now.
+    pub(crate) fn arrived(&self, only: Option<&DeviceId>) -> Result<Vec<Arrived>, DbError> {
+        let columns = "SELECT w.device, w.model, w.minimum_context_tokens, a.device IS NOT NULL FROM awaited_devices w
+            JOIN devices d ON d.device = w.device LEFT JOIN assignments a ON a.device = w.device
+            WHERE d.revoked_s IS NULL";
+        let read = |device, row: &Row<'_>| Ok(Arrived { device, wish: wish(row)?, is_assigned: row.get(3)? });
         match only {
             None => self.by_device(&format!("{columns} ORDER BY w.device"), &[], read),
             Some(device) => self.by_device(&format!("{columns} AND w.device = ?1"), &[&device.as_str()], read),
@@ -56,35 +69,28 @@ impl Database {
         })
     }
 
-    /// True if something is assigned to a device.
-    pub(crate) fn is_assigned(&self, device: &DeviceId) -> Result<bool, DbError> {
-        self.read(|connection| {
-            let sql = "SELECT device FROM assignments WHERE device = ?1";
-            Ok(connection.prepare_cached(sql)?.exists([device.as_str()])?)
-        })
+    /// Awaits devices; what one of them will be told stays.
+    pub(crate) fn await_names(&self, devices: &[DeviceId]) -> Result<(), DbError> {
+        let sql = "INSERT INTO awaited_devices (device) VALUES {rows} ON CONFLICT (device) DO NOTHING";
+        let rows = names(devices);
+        self.write(|transaction| Ok(transaction.execute_many(sql, &[], &rows).map(|_| ())?))
     }
 
-    /// Awaits a device; a wish takes the place of the one before.
-    pub(crate) fn await_device(&self, device: &DeviceId, wish: Option<&Assignment>) -> Result<(), DbError> {
-        self.write(|transaction| {
-            let sql = "INSERT INTO awaited_devices (device) VALUES (?1) ON CONFLICT (device) DO NOTHING";
-            transaction.prepare_cached(sql)?.execute([device.as_str()])?;
-            if let Some(wish) = wish {
-                let sql = "UPDATE awaited_devices SET model = ?2, minimum_context_tokens = ?3 WHERE device = ?1";
-                let model = wish.model.as_ref().map(ModelId::as_str);
-                let values = params![device.as_str(), model, i64::from(wish.minimum_context_tokens)];
-                transaction.prepare_cached(sql)?.execute(values)?;
-            }
-            Ok(())
-        })
+    /// Awaits devices with what they will be told, in the place of what it was before.
+    pub(crate) fn await_each(&self, wishes: &[(&DeviceId, &Assignment)]) -> Result<(), DbError> {
+        let sql = "INSERT INTO awaited_devices (device, model, minimum_context_tokens) VALUES {rows}
+             ON CONFLICT (device) DO UPDATE SET model = excluded.model,
+             minimum_context_tokens = excluded.minimum_context_tokens";
+        let rows: Vec<_> = wishes.iter().map(|(device, wish)| wish_of(device, wish)).collect();
+        self.write(|transaction| Ok(transaction.execute_many(sql, &[], &rows).map(|_| ())?))
     }
 
-    /// Awaits a device no longer.
-    pub(crate) fn stop_awaiting(&self, device: &DeviceId) -> Result<(), DbError> {
+    /// Awaits devices no longer.
+    pub(crate) fn stop_awaiting(&self, devices: &[DeviceId]) -> Result<(), DbError> {
+        let rows = names(devices);
         self.write(|transaction| {
-            let sql = "DELETE FROM awaited_devices WHERE device = ?1";
-            transaction.prepare_cached(sql)?.execute([device.as_str()])?;
-            Ok(())
+            let sql = "DELETE FROM awaited_devices WHERE device IN ({rows})";
+            Ok(transaction.execute_many(sql, &[], &rows).map(|_| ())?)
         })
     }
 
@@ -98,12 +104,12 @@ impl Database {
         })
     }
 
-    /// Allows keys no longer that were allowed as a device and that nobody has enrolled with.
-    pub(crate) fn forbid_open_keys(&self, device: &DeviceId) -> Result<(), DbError> {
+    /// Allows keys no longer that were allowed as these devices and that nobody has enrolled with.
+    pub(crate) fn forbid_open_keys(&self, devices: &[DeviceId]) -> Result<(), DbError> {
+        let rows = names(devices);
         self.write(|transaction| {
-            let sql = "DELETE FROM allowed_keys WHERE device = ?1 AND used_s IS NULL";
-            transaction.prepare_cached(sql)?.execute([device.as_str()])?;
-            Ok(())
+            let sql = "DELETE FROM allowed_keys WHERE used_s IS NULL AND device IN ({rows})";
+            Ok(transaction.execute_many(sql, &[], &rows).map(|_| ())?)
         })
     }
 

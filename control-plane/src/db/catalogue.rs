@@ -2,7 +2,7 @@
 
 use outpost_contract::{Blake3, BlobRef, Chunk, Manifest, Sha256, TargetKind, TargetName};
 
-use super::sql::{OptionalExtension, params};
+use super::sql::{OptionalExtension, ToSql, params};
 use super::{Database, DbError, document};
 
 /// A target as the next release will hold it.
@@ -46,10 +46,24 @@ pub(crate) struct CurrentCatalogue {
 impl Database {
     /// All targets, by name.
     pub(crate) fn targets(&self) -> Result<Vec<StoredTarget>, DbError> {
+        self.targets_where("", params![])
+    }
+
+    /// One target.
+    pub(crate) fn target(&self, name: &TargetName) -> Result<Option<StoredTarget>, DbError> {
+        Ok(self.targets_where("WHERE name = ?1", params![name.as_str()])?.pop())
+    }
+
+    /// The targets whose names begin so, by name.
+    pub(crate) fn targets_beginning(&self, beginning: &str) -> Result<Vec<StoredTarget>, DbError> {
+        self.targets_where("WHERE substr(name, 1, length(?1)) = ?1", params![beginning])
+    }
+
+    fn targets_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<StoredTarget>, DbError> {
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT name, kind, sha256, bytes FROM targets ORDER BY name")?;
-            let rows = statement.query_map([], |row| {
+            let sql = format!("SELECT name, kind, sha256, bytes FROM targets {condition} ORDER BY name");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(values, |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
             })?;
             let mut targets = Vec::new();

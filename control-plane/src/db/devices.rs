@@ -3,6 +3,7 @@
 use outpost_contract::{DeviceId, ModelId, Reported};
 use serde::{Deserialize, Serialize};
 
+use super::many::names;
 use super::sql::{OptionalExtension, params};
 use super::{Database, DbError, document};
 
@@ -150,39 +151,6 @@ impl Database {
         })
     }
 
-    /// Signs and keeps the next version for a device: `sign` gets the version, and nobody else can take the same one.
-    pub(crate) fn sign_next<E: From<DbError>>(
-        &self,
-        device: &DeviceId,
-        after: u64,
-        not_after_s: i64,
-        sign: impl FnOnce(u64) -> Result<Vec<u8>, E>,
-    ) -> Result<u64, E> {
-        let mut refused = None;
-        let version = self.write(|transaction| {
-            let sql = "SELECT version FROM desired WHERE device = ?1";
-            let version: Option<u64> =
-                transaction.prepare_cached(sql)?.query_row([device.as_str()], |row| row.get(0)).optional()?;
-            let version = version.unwrap_or(0).max(after) + 1;
-            match sign(version) {
-                Ok(envelope) => {
-                    let sql = "INSERT INTO desired (device, version, not_after_s, envelope) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT (device) DO UPDATE SET version = excluded.version,
-                         not_after_s = excluded.not_after_s, envelope = excluded.envelope";
-                    transaction.prepare_cached(sql)?.execute(params![
-                        device.as_str(),
-                        version,
-                        not_after_s,
-                        envelope
-                    ])?;
-                }
-                Err(error) => refused = Some(error),
-            }
-            Ok(version)
-        })?;
-        refused.map_or(Ok(version), Err)
-    }
-
     /// The newest signed document of each admitted device that has an assignment: what was signed for the bearer of a name
     /// before it was revoked is not for the next one.
     pub(crate) fn signed(&self) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, DbError> {
@@ -218,17 +186,12 @@ impl Database {
 
     /// The newest signed documents of some devices; a device that is not [`signed`](Self::signed) for any more has none.
     pub(crate) fn signed_for(&self, devices: &[DeviceId]) -> Result<Vec<(DeviceId, u64, Vec<u8>)>, DbError> {
+        let sql = "SELECT s.device, s.version, s.envelope FROM desired s JOIN devices d USING (device)
+             JOIN assignments a USING (device) WHERE d.revoked_s IS NULL AND s.device IN ({rows})";
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT s.version, s.envelope FROM desired s JOIN devices d USING (device)
-                 JOIN assignments a USING (device) WHERE d.revoked_s IS NULL AND s.device = ?1",
-            )?;
-            let mut signed = Vec::new();
-            for device in devices {
-                let row = statement.query_row([device.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-                signed.extend(row.map(|(version, envelope)| (device.clone(), version, envelope)));
-            }
-            Ok(signed)
+            let read = |row: &super::sql::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+            let rows = connection.query_many(sql, &names(devices), read)?.into_iter();
+            Ok(rows.filter_map(|(name, version, envelope)| Some((name.parse().ok()?, version, envelope))).collect())
         })
     }
 

@@ -1,9 +1,11 @@
 //! Keys that may enrol without a code, and the requests of those that may not yet.
 
+use std::collections::BTreeMap;
+
 use outpost_contract::{DeviceId, Fingerprint};
 use serde::Serialize;
 
-use super::sql::{Connection, OptionalExtension, Row, params};
+use super::sql::{Connection, OptionalExtension, Row, Value, params};
 use super::{Database, DbError, Entered};
 
 /// Requests that are kept; more must wait until an operator has decided.
@@ -98,14 +100,25 @@ impl Database {
         now_s: i64,
     ) -> Result<Result<(), InTheWay>, DbError> {
         self.write(|transaction| {
-            for (device, key) in keys {
-                if let Some(obstacle) = obstacle(transaction, device, key)? {
-                    return Ok(Err(obstacle));
+            // The newest key of a name counts.
+            let newest: BTreeMap<&DeviceId, &Fingerprint> = keys.iter().map(|(device, key)| (device, key)).collect();
+            let wanted: Vec<_> =
+                newest.iter().map(|(device, key)| [Value::Text(device.as_str()), Value::Blob(&key.0)]).collect();
+            if is_obstructed(transaction, &wanted)? {
+                for (device, key) in keys {
+                    if let Some(obstacle) = obstacle(transaction, device, key)? {
+                        return Ok(Err(obstacle));
+                    }
                 }
             }
-            for (device, key) in keys {
-                allow(transaction, device, key, now_s)?;
-            }
+            let open: Vec<_> = wanted.iter().map(|[device, key]| [*key, *device, Value::Integer(now_s)]).collect();
+            let digests: Vec<_> = wanted.iter().map(|[_, key]| [*key]).collect();
+            let sql = "DELETE FROM allowed_keys WHERE key_sha256 IN (SELECT a.key_sha256 FROM (VALUES {rows}) w
+                JOIN allowed_keys a ON a.device = w.column1 WHERE a.key_sha256 <> w.column2)";
+            transaction.execute_many(sql, &[], &wanted)?;
+            let sql = "INSERT INTO allowed_keys (key_sha256, device, created_s) VALUES {rows} ON CONFLICT DO NOTHING";
+            transaction.execute_many(sql, &[], &open)?;
+            transaction.execute_many("DELETE FROM enrol_requests WHERE key_sha256 IN ({rows})", &[], &digests)?;
             Ok(Ok(()))
         })
     }
@@ -188,6 +201,15 @@ pub(crate) enum InTheWay {
     KeyTaken(Fingerprint, DeviceId),
     /// A device of that name is enrolled with another key.
     NameTaken(DeviceId),
+}
+
+/// Whether anything stands in the way of names with their keys.
+fn is_obstructed(transaction: &Connection, wanted: &[[Value<'_>; 2]]) -> Result<bool, DbError> {
+    let sql = "SELECT a.device FROM (VALUES {rows}) w
+        JOIN allowed_keys a ON a.key_sha256 = w.column2 AND a.device <> w.column1
+        UNION ALL SELECT d.device FROM (VALUES {rows}) w JOIN devices d ON d.device = w.column1
+        WHERE d.revoked_s IS NULL AND d.key_sha256 <> w.column2";
+    Ok(!transaction.query_many(sql, wanted, |_| Ok(()))?.is_empty())
 }
 
 fn obstacle(transaction: &Connection, device: &DeviceId, key: &Fingerprint) -> Result<Option<InTheWay>, DbError> {

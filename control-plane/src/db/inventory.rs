@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outpost_contract::DeviceId;
 
-use super::sql::{self, OptionalExtension, params};
+use super::sql::{self, OptionalExtension, Value, params};
 use super::{Database, DbError};
 
 /// What is known of a device, in columns.
@@ -137,6 +137,26 @@ impl Database {
                      ON CONFLICT (device, key) DO UPDATE SET value = excluded.value";
                 transaction.prepare_cached(sql)?.execute([device.as_str(), key, value])?;
             }
+            Ok(())
+        })
+    }
+
+    /// Sets labels of devices, each with its key and value, or removes those without a value.
+    pub(crate) fn set_every_label(&self, labels: &[(&DeviceId, &str, Option<&str>)]) -> Result<(), DbError> {
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        for (device, key, value) in labels {
+            let (device, key) = (Value::Text(device.as_str()), Value::Text(key));
+            match value {
+                Some(value) => set.push([device, key, Value::Text(value)]),
+                None => removed.push([device, key]),
+            }
+        }
+        self.write(|transaction| {
+            let sql = "DELETE FROM labels WHERE (device, key) IN (VALUES {rows})";
+            transaction.execute_many(sql, &[], &removed)?;
+            let sql = "INSERT INTO labels (device, key, value) VALUES {rows}
+                 ON CONFLICT (device, key) DO UPDATE SET value = excluded.value";
+            transaction.execute_many(sql, &[], &set)?;
             Ok(())
         })
     }

@@ -2,7 +2,7 @@
 
 use outpost_contract::DeviceId;
 
-use super::sql::{OptionalExtension, params};
+use super::sql::{OptionalExtension, Value, params};
 use super::{Database, DbError};
 
 impl Database {
@@ -16,6 +16,26 @@ impl Database {
                 )?,
                 None => transaction.execute("DELETE FROM sites WHERE device = ?1", [device.as_str()])?,
             };
+            Ok(())
+        })
+    }
+
+    /// Notes where each device is, as [`set_site`](Self::set_site) does.
+    pub(crate) fn set_sites(&self, places: &[(&DeviceId, Option<&str>)]) -> Result<(), DbError> {
+        let somewhere =
+            places.iter().filter_map(|(device, site)| Some([Value::Text(device.as_str()), Value::Text((*site)?)]));
+        let (somewhere, nowhere): (Vec<_>, Vec<_>) = (
+            somewhere.collect(),
+            places
+                .iter()
+                .filter(|(_, site)| site.is_none())
+                .map(|(device, _)| [Value::Text(device.as_str())])
+                .collect(),
+        );
+        self.write(|transaction| {
+            let sql = "INSERT INTO sites (device, site) VALUES {rows} ON CONFLICT (device) DO UPDATE SET site = excluded.site";
+            transaction.execute_many(sql, &[], &somewhere)?;
+            transaction.execute_many("DELETE FROM sites WHERE device IN ({rows})", &[], &nowhere)?;
             Ok(())
         })
     }

@@ -11,7 +11,7 @@ mod value;
 pub(crate) use postgres::Session;
 pub(crate) use target::Target;
 pub use target::TargetError;
-pub(crate) use value::{FromSql, Params, ToSql, Value};
+pub(crate) use value::{FromSql, Kind, Params, ToSql, Value};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -39,6 +39,8 @@ pub struct Webhook {
 /// One attempt to deliver an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Delivery {
+    /// Counts the attempts of its hook; 0 of one that is not on record.
+    pub attempt: i64,
     /// Number of the event.
     pub number: i64,
     /// When.
@@ -154,7 +156,7 @@ impl Database {
 
     pub(crate) fn note_delivery(&self, hook: &str, delivery: &Delivery) -> Result<(), DbError> {
         self.write(|transaction| {
-            let Delivery { number, at_s, status, took_ms, error } = delivery;
+            let Delivery { attempt: _, number, at_s, status, took_ms, error } = delivery;
             let sql = "SELECT coalesce(max(attempt), 0) + 1 FROM webhook_deliveries WHERE hook = ?1";
             let attempt: i64 = transaction.prepare_cached(sql)?.query_row([hook], |row| row.get(0))?;
             let sql = "INSERT INTO webhook_deliveries (hook, attempt, number, at_s, status, took_ms, error)
@@ -170,12 +172,13 @@ impl Database {
     /// The newest attempts of a hook, newest first.
     pub(crate) fn deliveries(&self, hook: &str, most: u32) -> Result<Vec<Delivery>, DbError> {
         self.read(|connection| {
-            let sql = "SELECT number, at_s, status, took_ms, error FROM webhook_deliveries WHERE hook = ?1
+            let sql = "SELECT number, at_s, status, took_ms, error, attempt FROM webhook_deliveries WHERE hook = ?1
                        ORDER BY attempt DESC LIMIT ?2";
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map(params![hook, most], |row| {
                 let status: Option<i64> = row.get(2)?;
                 Ok(Delivery {
+                    attempt: row.get(5)?,
                     number: row.get(0)?,
                     at_s: row.get(1)?,
                     status: status.and_then(|status| u16::try_from(status).ok()),

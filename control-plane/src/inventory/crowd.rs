@@ -9,7 +9,7 @@ use outpost_contract::{
 };
 
 use crate::db::sql::params;
-use crate::db::{Assignment, StoredTarget};
+use crate::db::{Assignment, Signed, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 
 /// Devices that are written in one transaction.
@@ -116,7 +116,8 @@ impl Fleet {
             let model = MODELS[number % MODELS.len()].parse().ok();
             database.assign(&device, &Assignment { model, minimum_context_tokens: 2048 })?;
             let end_s = now_s + i64::from(self.inner.config.desired_days) * DAY_S;
-            database.sign_next(&device, 0, end_s, |_| Ok::<_, FleetError>(b"not signed".to_vec()))?;
+            let envelope = b"not signed".to_vec();
+            database.keep_signed(&[Signed { device, version: 1, not_after_s: end_s, envelope }])?;
         }
         Ok(())
     }

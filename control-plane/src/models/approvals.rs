@@ -117,6 +117,8 @@ impl Fleet {
             revoked_by: None,
         };
         self.inner.database.add_model_approval(&approval)?;
+        // A fleet file may have waited for it.
+        self.settle_awaited(None);
         Ok(approval)
     }
 

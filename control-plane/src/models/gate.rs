@@ -8,7 +8,7 @@
 //!
 //! So expiry and new rules narrow what is newly assigned and stop nothing; only a withdrawal does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outpost_contract::{Desired, DeviceId, ModelId, Sha256, TargetKind, Withdrawal};
 use outpost_selector::Selector;
@@ -74,25 +74,46 @@ impl Gate {
         stated.collect()
     }
 
+    /// What is to be known of devices before this gate is asked about them, with the model that each is to run.
+    pub(crate) fn subjects(
+        &self,
+        fleet: &Fleet,
+        wanted: &[(&DeviceId, &ModelId)],
+    ) -> Result<BTreeMap<DeviceId, Subject>, FleetError> {
+        if self.is_plain(fleet) {
+            return Ok(BTreeMap::new());
+        }
+        let devices: Vec<DeviceId> = wanted.iter().map(|(device, _)| (*device).clone()).collect();
+        let mut told = fleet.told(wanted)?;
+        let mut facts = if self.approvals.is_empty() { BTreeMap::new() } else { fleet.facts_of(&devices)? };
+        let subject = |device: DeviceId| {
+            let subject = Subject { told: told.remove(&device), facts: facts.remove(&device) };
+            (device, subject)
+        };
+        Ok(devices.into_iter().map(subject).collect())
+    }
+
+    fn is_plain(&self, fleet: &Fleet) -> bool {
+        self.withdrawals.is_empty() && fleet.inner.config.models == crate::config::ModelRules::default()
+    }
+
     /// Those of a model's variants that a device may be told to run; none if the model was withdrawn from it and its deadline
-    /// is over.
+    /// is over. `subject` is what [`subjects`](Self::subjects) gave for the device, if it gave something.
     ///
     /// # Errors
     /// [`ModelError`], if it is asked for now and no variant may be assigned.
     pub(crate) fn allowed<'a>(
         &self,
         fleet: &Fleet,
-        device: &DeviceId,
+        (device, subject): (&DeviceId, Option<&Subject>),
         model: &ModelId,
         variants: Vec<&'a StoredTarget>,
     ) -> Result<Vec<&'a StoredTarget>, FleetError> {
-        let is_plain = self.withdrawals.is_empty() && fleet.inner.config.models == crate::config::ModelRules::default();
-        if is_plain {
+        if self.is_plain(fleet) {
             return Ok(variants);
         }
-        let told = fleet.told(device, model)?;
-        let facts = if self.approvals.is_empty() { None } else { fleet.facts_of(device)? };
-        let judge = Judge { gate: self, fleet, device, model, facts: facts.as_ref(), told: told.as_ref() };
+        let (facts, told) = subject.map_or((None, None), |subject| (subject.facts.as_ref(), subject.told.as_ref()));
+        let judge = Judge { gate: self, fleet, device, model, facts, told };
         let (mut kept, mut refused, mut last_resort) = (Vec::new(), None, Vec::new());
         for variant in variants {
             match judge.judge(variant) {
@@ -119,6 +140,15 @@ impl Gate {
         };
         self.withdrawals.iter().filter(means).min_by_key(|one| one.after_s)
     }
+}
+
+/// A device before the gate.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    /// The targets that it was told to choose among, if it was told to run this model.
+    told: Option<BTreeSet<Sha256>>,
+    /// What approvals may select by; none if nothing is approved, or it is not there.
+    facts: Option<outpost_selector::Facts>,
 }
 
 enum Verdict {
@@ -202,15 +232,21 @@ impl Judge<'_> {
 }
 
 impl Fleet {
-    /// The targets that a device was told to choose among, if the model is what it was told to run.
-    fn told(&self, device: &DeviceId, model: &ModelId) -> Result<Option<BTreeSet<Sha256>>, FleetError> {
-        let signed = self.inner.database.signed_for(std::slice::from_ref(device))?;
-        let Some((_, _, envelope)) = signed.into_iter().next() else { return Ok(None) };
+    /// The targets that devices were told to choose among, of those that were told to run just this model.
+    fn told(&self, wanted: &[(&DeviceId, &ModelId)]) -> Result<BTreeMap<DeviceId, BTreeSet<Sha256>>, FleetError> {
+        let devices: Vec<DeviceId> = wanted.iter().map(|(device, _)| (*device).clone()).collect();
+        let models: BTreeMap<&DeviceId, &ModelId> = wanted.iter().copied().collect();
         let keys = self.inner.keys.accepted_directors();
-        let read = outpost_trust::Envelope::parse(&envelope).ok();
-        let read = read.and_then(|read| read.verify(outpost_contract::desired::PAYLOAD_TYPE, &keys).ok());
-        let desired = read.and_then(|payload| serde_json::from_slice::<Desired>(&payload).ok());
-        let of_model = desired.and_then(|desired| desired.model).filter(|desired| desired.model == *model);
-        Ok(of_model.map(|desired| desired.variants.iter().map(|pin| pin.sha256).collect()))
+        let read = |envelope: &[u8]| {
+            let read = outpost_trust::Envelope::parse(envelope).ok()?;
+            let payload = read.verify(outpost_contract::desired::PAYLOAD_TYPE, &keys).ok()?;
+            serde_json::from_slice::<Desired>(&payload).ok()?.model
+        };
+        let signed = self.inner.database.signed_for(&devices)?.into_iter();
+        let told = signed.filter_map(|(device, _, envelope)| {
+            let told = read(&envelope).filter(|told| models.get(&device) == Some(&&told.model))?;
+            Some((device, told.variants.iter().map(|pin| pin.sha256).collect()))
+        });
+        Ok(told.collect())
     }
 }

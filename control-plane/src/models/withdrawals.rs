@@ -101,6 +101,7 @@ impl Fleet {
             return Err(ModelError::NotWithdrawn(model.to_string()).into());
         }
         self.sign_all()?;
+        self.settle_awaited(None);
         self.touch();
         Ok(())
     }

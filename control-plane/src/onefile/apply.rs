@@ -1,16 +1,25 @@
 //! Making the fleet what a file wants, in one transaction: all of it or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outpost_contract::DeviceId;
 
 use super::FleetFileError;
 use super::change::{FleetPlan, Step};
-use super::form::{Grouping, Rights, Token, Work, joined};
+use super::form::{Grouping, Rights, Token, joined};
 use super::read::FleetFile;
-use crate::db::StoredGroup;
+use crate::db::{Assignment, StoredGroup};
 use crate::fleet::{Fleet, FleetError};
 use crate::people::{Actor, Happening};
+
+/// Who takes a device from its rollout, as that has it on record.
+pub(super) const BY_FILE: &str = "a fleet file";
+
+/// True if a desired state that says so can be signed, by the models of the newest catalogue.
+pub(super) fn is_released(models: &Option<BTreeSet<String>>, work: &Assignment) -> bool {
+    let lists = |models: &BTreeSet<String>| work.model.as_ref().is_none_or(|model| models.contains(model.as_str()));
+    models.as_ref().is_some_and(lists)
+}
 
 impl Fleet {
     /// Does what [`plan_file`](Self::plan_file) said, if it would still say the same. Where nothing is different, nothing is
@@ -50,98 +59,63 @@ impl Fleet {
     fn take_steps(&self, steps: &[&Step]) -> Result<(), FleetError> {
         let database = &self.inner.database;
         // What is given up first: keys may change hands, and names.
+        let mut given_up = Vec::new();
         for step in steps {
             match step {
                 Step::Revoke { device } => self.revoke(device)?,
                 Step::Forget { device } => database.forget_name(device)?,
-                Step::Key { device, before: Some(_), .. } => database.forbid_open_keys(device)?,
+                Step::Key { device, before: Some(_), .. } => given_up.push(device.clone()),
                 _ => {}
             }
         }
-        let mut works: BTreeMap<&Work, Vec<DeviceId>> = BTreeMap::new();
+        database.forbid_open_keys(&given_up)?;
+        let (mut names, mut keys, mut sites) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut labels, mut works) = (Vec::new(), BTreeMap::new());
         for step in steps {
             match step {
                 Step::Revoke { .. } | Step::Forget { .. } => {}
-                Step::Await { device } => database.await_device(device, None)?,
+                Step::Await { device } => names.push(device.clone()),
                 Step::Key { device, after, .. } => {
                     // A name that stays without its key is awaited all the same.
-                    database.await_device(device, None)?;
-                    let keys = after.map(|key| (device.clone(), key));
-                    self.allow_keys(keys.as_slice())?;
+                    names.push(device.clone());
+                    keys.extend(after.map(|key| (device.clone(), key)));
                 }
-                Step::Site { device, after, .. } => database.set_site(device, after.as_deref())?,
-                Step::Label { device, key, after: Some(value), .. } => {
-                    database.set_labels(device, &[(key.clone(), value.clone())].into(), &[])?;
-                }
-                Step::Label { device, key, after: None, .. } => {
-                    database.set_labels(device, &BTreeMap::new(), std::slice::from_ref(key))?;
-                }
-                Step::Work { device, after, .. } => works.entry(after).or_default().push(device.clone()),
+                Step::Site { device, after, .. } => sites.push((device, after.as_deref())),
+                Step::Label { device, key, after, .. } => labels.push((device, key.as_str(), after.as_deref())),
+                Step::Work { device, after, .. } => drop(works.insert(device, after.assignment())),
                 Step::Group { name, after, .. } => self.keep_or_remove_group(name, after.as_ref())?,
                 Step::Person { name, before, after } => self.keep_or_remove_person(name, before, after)?,
                 Step::Token { name, after, .. } => self.keep_or_remove_token(name, after.as_ref())?,
             }
         }
+        names.dedup();
+        database.await_names(&names)?;
+        self.allow_keys(&keys)?;
+        database.set_sites(&sites)?;
+        database.set_every_label(&labels)?;
         if steps.iter().any(|step| matches!(step, Step::Group { .. })) {
             self.check_groups()?;
         }
-        works.into_iter().try_for_each(|(work, devices)| self.record_work(work, &devices))
+        self.record_works(&works)
     }
 
-    /// Has devices told what to run: at once those that can be, the others when they can.
-    fn record_work(&self, work: &Work, devices: &[DeviceId]) -> Result<(), FleetError> {
+    /// Has devices told what to run: at once those that can be, the others when they can. Whoever is here and may not run what
+    /// is wanted spoils all of it: that is for whoever applies the file to know.
+    fn record_works(&self, works: &BTreeMap<&DeviceId, Assignment>) -> Result<(), FleetError> {
         let database = &self.inner.database;
-        let assignment = work.assignment();
-        let can_be_signed = self.is_released(work)?;
-        let mut now = Vec::new();
-        for device in devices {
-            if can_be_signed && database.is_admitted(device)? {
-                database.stop_awaiting(device)?;
-                now.push(device.clone());
-            } else {
-                database.await_device(device, Some(&assignment))?;
-            }
-        }
-        if !now.is_empty() {
-            self.assign_all(&now, &assignment)?;
-        }
-        Ok(())
-    }
-
-    /// True if a desired state that says so can be signed.
-    fn is_released(&self, work: &Work) -> Result<bool, FleetError> {
-        let listed = |models: std::collections::BTreeSet<String>| {
-            work.model().is_none_or(|model| models.contains(model.as_str()))
-        };
-        Ok(self.models()?.is_some_and(listed))
-    }
-
-    /// Has those told that a file awaited and that are enrolled now, or this one: after it enrolled, and after a release.
-    pub(crate) fn settle_awaited(&self, only: Option<&DeviceId>) -> Result<(), FleetError> {
-        let database = &self.inner.database;
-        if database.arrived(only)?.is_empty() {
+        let devices: Vec<DeviceId> = works.keys().map(|device| (*device).clone()).collect();
+        let (models, here) = (self.models()?, database.bases(&devices)?);
+        let can_be_told =
+            |(device, work): &(&DeviceId, &Assignment)| is_released(&models, work) && here.contains_key(*device);
+        let all = works.iter().map(|(device, work)| (*device, work));
+        let (now, later): (BTreeMap<_, _>, BTreeMap<_, _>) = all.partition(can_be_told);
+        database.await_each(&later.into_iter().collect::<Vec<_>>())?;
+        let told: Vec<DeviceId> = now.keys().map(|device| (*device).clone()).collect();
+        database.stop_awaiting(&told)?;
+        if now.is_empty() {
             return Ok(());
         }
-        database.together(|| {
-            let mut works: BTreeMap<Work, Vec<DeviceId>> = BTreeMap::new();
-            for (device, wish) in database.arrived(only)? {
-                match wish {
-                    // What was assigned meanwhile is newer than the wish.
-                    Some(wish) if !database.is_assigned(&device)? => {
-                        works.entry(Work::of(wish)).or_default().push(device);
-                    }
-                    _ => database.stop_awaiting(&device)?,
-                }
-            }
-            for (work, devices) in works {
-                if self.is_released(&work)? {
-                    self.record_work(&work, &devices)?;
-                }
-            }
-            Ok::<_, FleetError>(())
-        })?;
-        self.touch();
-        Ok(())
+        self.assign_each(&now, BY_FILE)?.into_values().try_for_each(|told| told.map(|_| ()))
     }
 
     fn keep_or_remove_group(&self, name: &str, after: Option<&Grouping>) -> Result<(), FleetError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use outpost_contract::{DeviceId, Fingerprint};
 use serde::Serialize;
 
+use super::awaited::Waiting;
 use super::form::{Grouping, Kind, Rights, Token, Work, joined};
 use crate::people::Act;
 use crate::people::together::in_lines;
@@ -96,10 +97,21 @@ pub struct Change {
     pub after: Option<String>,
     /// True if something is taken away.
     pub removes: bool,
+    /// The rollout that the device is taken out of by it, if one holds it.
+    pub leaves: Option<Leaving>,
     /// The same in words.
     pub words: String,
     #[serde(skip)]
     pub(super) step: Step,
+}
+
+/// A place in a rollout that a device leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leaving {
+    /// The rollout.
+    pub rollout: String,
+    /// The device's wave, from 1.
+    pub wave: usize,
 }
 
 impl Change {
@@ -112,9 +124,21 @@ impl Change {
             Step::Person { .. } | Step::Token { .. } => Act::Administer,
         }
     }
+
+    /// The change that a step is, where these devices are held by rollouts.
+    pub(super) fn new(step: Step, held: &BTreeMap<DeviceId, (String, usize)>) -> Self {
+        let change = Self::from(step);
+        let takes_out = matches!(change.step, Step::Work { .. } | Step::Revoke { .. });
+        let place = change.step.device().filter(|_| takes_out).and_then(|device| held.get(device));
+        let Some((rollout, wave)) = place else { return change };
+        let leaves = Leaving { rollout: rollout.clone(), wave: wave + 1 };
+        let words = format!("{}; leaves rollout {}, wave {}", change.words, leaves.rollout, leaves.wave);
+        Self { words, leaves: Some(leaves), ..change }
+    }
 }
 
 impl From<Step> for Change {
+    /// Of a step that takes nobody out of a rollout.
     fn from(step: Step) -> Self {
         let device = |device: &DeviceId| (Kind::Device, device.to_string());
         let text = |value: &Option<String>| value.clone();
@@ -160,7 +184,7 @@ impl From<Step> for Change {
                 format!("{what} {} → {}", shown(&before), shown(&after))
             }
         };
-        Self { act: Self::act(&step).name(), kind, subject, field, before, after, removes, words, step }
+        Self { act: Self::act(&step).name(), kind, subject, field, before, after, removes, leaves: None, words, step }
     }
 }
 
@@ -171,6 +195,8 @@ pub struct FleetPlan {
     pub changes: Vec<Change>,
     /// What is here and not in the file, and stays: with `--prune` it is among the changes.
     pub left: Vec<Change>,
+    /// Enrolled devices that cannot be told yet what they should run, and what they wait for.
+    pub waiting: Vec<Waiting>,
     /// What a file cannot do, and the command that can.
     pub notes: Vec<String>,
 }

@@ -1,8 +1,11 @@
 //! A file beside what devices report: who runs something else than it wants, and why.
 
+use std::collections::BTreeMap;
+
 use outpost_contract::DeviceId;
 use serde::Serialize;
 
+use super::awaited::Waiting;
 use super::form::Work;
 use super::read::FleetFile;
 use super::table::Lines;
@@ -41,6 +44,8 @@ impl Fleet {
         let mut lines = Lines::of("");
         let comparison = self.compared(file, &now, false, &mut lines)?;
         lines.judge()?;
+        let waiting = self.waiting(&now, &comparison.models)?;
+        let waiting: BTreeMap<&DeviceId, &Waiting> = waiting.iter().map(|one| (&one.device, one)).collect();
         let mut drifting = Vec::new();
         for (device, work) in file.listed.devices.keys().filter_map(|id| Some((id, comparison.work(id)?.0))) {
             if !now.enrolled.contains(device) {
@@ -58,7 +63,9 @@ impl Fleet {
                 let Some((work, _)) = comparison.work(&device) else { continue };
                 let drift = Drift::of(row, &[], desired_s);
                 if drift.is_drift() || !does(row, &work) {
-                    drifting.push(self.reality(device, row, &work, &drift)?);
+                    let waits = waiting.get(&device).filter(|one| one.wants == work.to_string());
+                    let waits = waits.map(|one| one.words.clone());
+                    drifting.push(self.reality(device, row, &work, &drift, waits)?);
                 }
             }
             match rows.last() {
@@ -70,15 +77,23 @@ impl Fleet {
         Ok(drifting)
     }
 
-    fn reality(&self, device: DeviceId, row: &Row, work: &Work, drift: &Drift) -> Result<Reality, FleetError> {
+    fn reality(
+        &self,
+        device: DeviceId,
+        row: &Row,
+        work: &Work,
+        drift: &Drift,
+        waits: Option<String>,
+    ) -> Result<Reality, FleetError> {
         let runs = row.said.as_ref().map(|said| said.model.clone().unwrap_or_else(|| "nothing".to_owned()));
         let told = row.wanted.as_deref().filter(|_| row.is_assigned);
-        let words = match drift.is_drift() {
-            true => self.view(&device)?.words,
-            false if told != work.model().map(|model| model.as_str()) || !row.is_assigned => {
+        let words = match (drift.is_drift(), waits) {
+            (_, Some(waits)) => waits,
+            (true, None) => self.view(&device)?.words,
+            (false, None) if told != work.model().map(|model| model.as_str()) || !row.is_assigned => {
                 "it was not told so: `outpost-control apply` tells it".to_owned()
             }
-            false => "its context is smaller than wanted".to_owned(),
+            (false, None) => "its context is smaller than wanted".to_owned(),
         };
         Ok(Reality { device, wants: work.to_string(), runs, state: drift.state().to_owned(), words })
     }

@@ -1,7 +1,10 @@
 //! What a file cannot do by itself, and the command that can.
 
+use std::collections::BTreeMap;
+
 use outpost_contract::DeviceId;
 
+use super::awaited::{Wait, Waiting};
 use super::form::Device;
 use super::plan::Comparison;
 
@@ -9,7 +12,7 @@ use super::plan::Comparison;
 const SHOWN: usize = 5;
 
 /// Notes for whoever applies the file.
-pub(super) fn of(comparison: &Comparison<'_>) -> Vec<String> {
+pub(super) fn of(comparison: &Comparison<'_>, waiting: &[Waiting]) -> Vec<String> {
     let Comparison { file, now, models, idle_rules, .. } = comparison;
     let mut notes: Vec<String> =
         idle_rules.iter().map(|line| format!("line {line}: `[[assign]]` means no device")).collect();
@@ -31,7 +34,7 @@ pub(super) fn of(comparison: &Comparison<'_>) -> Vec<String> {
     let works = || {
         let all = file.listed.devices.keys().chain(comparison.given.keys());
         let works = all.filter_map(|id| Some((id, comparison.work(id)?.0)));
-        works.collect::<std::collections::BTreeMap<_, _>>()
+        works.collect::<BTreeMap<_, _>>()
     };
     match models {
         None if !works().is_empty() => notes.push(
@@ -40,16 +43,12 @@ pub(super) fn of(comparison: &Comparison<'_>) -> Vec<String> {
                 .to_owned(),
         ),
         None => {}
-        Some(models) => {
-            let works = works();
-            let unlisted = |id: &&DeviceId| {
-                let model = works.get(*id).and_then(|work| work.model());
-                model.is_some_and(|model| !models.contains(model.as_str()))
-            };
-            let waiting: Vec<_> = now.untold.iter().filter(unlisted).map(DeviceId::as_str).collect();
-            if !waiting.is_empty() {
-                notes.push(format!("{} wait for a model that the catalogue does not list", names(&waiting)));
+        Some(_) => {
+            let mut alike: BTreeMap<&Wait, Vec<&str>> = BTreeMap::new();
+            for one in waiting {
+                alike.entry(&one.waits_for).or_default().push(one.device.as_str());
             }
+            notes.extend(alike.iter().map(|(wait, devices)| format!("{} wait for {wait}", names(devices))));
         }
     }
     let renewed: Vec<_> = file

@@ -20,13 +20,17 @@ pub(super) struct Now {
     pub(super) awaited_tokens: BTreeSet<String>,
     /// People who have never set a password.
     pub(super) without_password: BTreeSet<String>,
+    /// People for whom a provider vouches: what it says of them makes their roles.
+    pub(super) vouched: BTreeSet<String>,
+    /// Which active rollout holds which device, and in which wave, from 0.
+    pub(super) held: BTreeMap<DeviceId, (String, usize)>,
 }
 
 impl Fleet {
     /// Reads all of it as one moment.
     pub(super) fn listed_now(&self) -> Result<Now, FleetError> {
         self.inner.database.together(|| {
-            let mut now = Now::default();
+            let mut now = Now { held: self.inner.database.held_by_rollouts()?, ..Now::default() };
             self.read_devices(&mut now)?;
             self.read_groups(&mut now)?;
             self.read_people(&mut now)?;
@@ -97,8 +101,8 @@ impl Fleet {
     fn read_people(&self, now: &mut Now) -> Result<(), FleetError> {
         let set = |words: Vec<String>| words.into_iter().collect::<BTreeSet<_>>();
         // Whom a provider vouches for, its roles make: no file does.
-        let vouched: BTreeSet<_> = self.inner.database.vouched_people()?.into_iter().collect();
-        for person in self.people()?.into_iter().filter(|person| !vouched.contains(&person.name)) {
+        now.vouched = self.inner.database.vouched_people()?.into_iter().collect();
+        for person in self.people()?.into_iter().filter(|person| !now.vouched.contains(&person.name)) {
             if !person.has_password {
                 now.without_password.insert(person.name.clone());
             }

@@ -45,12 +45,16 @@ impl Fleet {
         let (mut changes, removals) = comparison.steps();
         comparison.check(&changes, &mut lines);
         lines.judge()?;
-        let left = if prune { Vec::new() } else { removals.iter().cloned().map(Change::from).collect() };
+        let change = |step: Step| Change::new(step, &now.held);
+        let mut left = Vec::new();
         if prune {
             changes.splice(0..0, removals);
+        } else {
+            left.extend(removals.into_iter().map(change));
         }
-        let notes = notes::of(&comparison);
-        Ok(FleetPlan { changes: changes.into_iter().map(Change::from).collect(), left, notes })
+        let waiting = self.waiting(&now, &comparison.models)?;
+        let notes = notes::of(&comparison, &waiting);
+        Ok(FleetPlan { changes: changes.into_iter().map(change).collect(), left, waiting, notes })
     }
 
     /// A file beside what is here, with its rules followed.
@@ -198,6 +202,14 @@ impl Comparison<'_> {
             let line = self.file.line(Kind::Device, device.as_str());
             let way_out = "take it out of the file, or let it in again with `outpost-control device allow`";
             lines.wrong_in(line, format!("`{device}` was revoked: {way_out}"));
+        }
+        for name in self.file.listed.people.keys().filter(|name| self.now.vouched.contains(*name)) {
+            let line = self.file.line(Kind::Person, name);
+            let way_out = "take the person out of the file, and give the roles at the provider";
+            lines.wrong_in(
+                line,
+                format!("`{name}` signs in at the provider, which says what roles that gives: {way_out}"),
+            );
         }
         for (name, group) in &self.file.listed.groups {
             for member in group.members.iter().filter(|member| !self.will_be(member)) {

@@ -14,11 +14,11 @@ use crate::fleet::{Fleet, FleetError};
 use crate::inventory::{DESCRIPTION_BYTES, MOST_GROUPS, MOST_LABELS};
 use crate::people::{Act, check_name, check_roles};
 
-/// Largest file: 8 MiB hold 20,000 devices with keys and labels, and more.
-pub const FLEET_FILE_BYTES: usize = 8 * 1024 * 1024;
+/// Largest file: it holds as many devices as there may be, each with its key, its site and half a dozen labels.
+pub const FLEET_FILE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Entries of one kind, groups and rules apart.
-const MOST_ENTRIES: usize = 50_000;
+pub(super) const MOST_ENTRIES: usize = 50_000;
 
 /// `[[assign]]` sections.
 const MOST_RULES: usize = 500;
@@ -121,7 +121,9 @@ impl FleetFile {
             return lines.wrong(at, format!("write `[[{section}]]`, with two brackets: there may be many"));
         };
         if entries.len() > most {
-            return lines.wrong(at, format!("there are {} `[[{section}]]`, {most} at most", entries.len()));
+            let parts =
+                if kind == Some(Kind::Device) { ": part the file, and apply the parts without `--prune`" } else { "" };
+            return lines.wrong(at, format!("there are {} `[[{section}]]`, {most} at most{parts}", entries.len()));
         }
         self.kinds.extend(kind);
         let name = match section {

@@ -1,6 +1,7 @@
 //! Fleet files over real fleets: rebuilt elsewhere, applied twice, refused whole.
 
 mod api;
+mod awaited;
 mod properties;
 mod reading;
 

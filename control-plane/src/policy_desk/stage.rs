@@ -14,14 +14,13 @@ impl Fleet {
     /// # Errors
     /// [`DeskError::NoTarget`] if the catalogue has none.
     pub fn staged_policy(&self, name: &str) -> Result<TargetPin, FleetError> {
-        let targets = self.inner.database.targets()?;
-        let of_draft = format!("policy-{name}.v");
+        let database = &self.inner.database;
+        let mut targets = database.targets_beginning(&format!("policy-{name}.v"))?;
+        if let Ok(name) = name.parse() {
+            targets.extend(database.target(&name)?);
+        }
         let version = |kind: &TargetKind| if let TargetKind::Policy(facts) = kind { Some(facts.version) } else { None };
-        let mut found: Vec<_> = targets
-            .iter()
-            .filter(|target| target.name.as_str() == name || target.name.as_str().starts_with(&of_draft))
-            .filter_map(|target| Some((version(&target.kind)?, target)))
-            .collect();
+        let mut found: Vec<_> = targets.iter().filter_map(|target| Some((version(&target.kind)?, target))).collect();
         found.sort_by_key(|(version, _)| *version);
         let newest = found.last().map(|(_, target)| pin(target));
         newest.ok_or_else(|| DeskError::NoTarget(name.chars().take(128).collect()).into())
@@ -42,12 +41,11 @@ impl Fleet {
 
     /// The same without telling anybody, for whom every device that is there is told of it already.
     pub(crate) fn adopt_policy(&self, policy: &TargetPin) -> Result<(), FleetError> {
-        let targets = self.inner.database.targets()?;
-        let mut policies = targets.iter().filter(|target| matches!(target.kind, TargetKind::Policy(_)));
-        if !policies.any(|target| pin(target) == *policy) {
+        let database = &self.inner.database;
+        let listed = database.target(&policy.name)?.filter(|target| matches!(target.kind, TargetKind::Policy(_)));
+        if !listed.is_some_and(|target| pin(&target) == *policy) {
             return Err(DeskError::NoTarget(policy.name.to_string()).into());
         }
-        let database = &self.inner.database;
         database.together(|| {
             database.set(POLICY_DEFAULT, policy.name.as_str().as_bytes())?;
             Ok(database.unpin_policies(Some(&policy.name))?)

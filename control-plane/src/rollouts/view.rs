@@ -280,6 +280,14 @@ fn words(notice: &Notice, waves: &[WaveView]) -> String {
         Notice::WaveOpened(at) => format!("wave {} (`{}`) opened", at + 1, name(*at)),
         Notice::GatePassed(at) => format!("the gate of wave {} (`{}`) passed", at + 1, name(*at)),
         Notice::DeviceFailed(device, failure) => format!("{device} failed: {}", why(*failure)),
+        Notice::DevicesLeft { count, first, by } => {
+            let names = first.iter().map(|device| device.as_str()).collect::<Vec<_>>().join(", ");
+            let more = match count.saturating_sub(first.len() as u64) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{names}{more} left: now by {}", crate::inventory::words::clean(by, 80))
+        }
         Notice::Paused(stop) => format!("stands still: {}", halt(stop, name)),
         Notice::Resumed => "goes on".to_owned(),
         Notice::RollingBack(_) => "goes back".to_owned(),

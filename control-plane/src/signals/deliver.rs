@@ -282,7 +282,7 @@ pub(super) async fn attempt(
         }
     };
     let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let delivery = |status, error| Delivery { number: message.number, at_s: now_s, status, took_ms, error };
+    let delivery = |status, error| Delivery { attempt: 0, number: message.number, at_s: now_s, status, took_ms, error };
     match answer {
         Err(error) => Attempt { delivery: delivery(None, error), retry_after_s: None },
         Ok(answer) => {

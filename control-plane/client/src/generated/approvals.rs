@@ -1,17 +1,18 @@
 //! `approvals`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListModelApprovals {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RevokeModelApprovalAnswer {
@@ -19,12 +20,12 @@ pub struct RevokeModelApprovalAnswer {
 }
 
 impl Client {
-    /// Approvals of models.
+    /// Approvals of models, oldest first.
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn model_approvals(&self, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
-        self.send(self.request(Method::GET, &["v1", "approvals", "models"], &())?, options).await
+    pub async fn list_model_approvals(&self, query: &ListModelApprovals, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "approvals", "models"], query)?, options).await
     }
 
     /// Takes an approval back.

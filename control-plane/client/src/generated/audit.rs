@@ -1,30 +1,25 @@
 //! `audit`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AuditLogs {
+pub struct ListAuditLogs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AuditLogsAnswer {
-    pub devices: Vec<Map<String, Value>>,
-    pub next: Option<String>,
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListIncidents {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,12 +42,20 @@ pub struct SearchRecords {
     pub after: Option<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchRecordsAnswer {
+    pub entries: Vec<Map<String, Value>>,
+    pub looked: u64,
+    pub next: Option<String>,
+    pub not_looked: Vec<String>,
+}
+
 impl Client {
     /// How complete the devices' logs are, by name.
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn audit_logs(&self, query: &AuditLogs, options: &Options) -> Result<Answer<AuditLogsAnswer>, ClientError> {
+    pub async fn list_audit_logs(&self, query: &ListAuditLogs, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
         self.send(self.request(Method::GET, &["v1", "audit"], query)?, options).await
     }
 
@@ -68,8 +71,8 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn incidents(&self, device: &str, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
-        self.send(self.request(Method::GET, &["v1", "audit", "devices", device, "incidents"], &())?, options).await
+    pub async fn list_incidents(&self, device: &str, query: &ListIncidents, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "audit", "devices", device, "incidents"], query)?, options).await
     }
 
     /// One finding, with its evidence.
@@ -92,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn search_records(&self, query: &SearchRecords, options: &Options) -> Result<Answer<Map<String, Value>>, ClientError> {
+    pub async fn search_records(&self, query: &SearchRecords, options: &Options) -> Result<Answer<SearchRecordsAnswer>, ClientError> {
         self.send(self.request(Method::GET, &["v1", "audit", "search"], query)?, options).await
     }
 }

@@ -1,17 +1,10 @@
 //! `catalogue`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListCatalogue {
@@ -38,9 +31,13 @@ pub struct CompareModels {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct CatalogueModels {
+pub struct ListCatalogueModels {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#where: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 impl Client {
@@ -64,7 +61,7 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn catalogue_models(&self, query: &CatalogueModels, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
+    pub async fn list_catalogue_models(&self, query: &ListCatalogueModels, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
         self.send(self.request(Method::GET, &["v1", "catalogue", "models"], query)?, options).await
     }
 }

@@ -73,3 +73,4 @@ pub use sessions::*;
 pub use tokens::*;
 pub use webhooks::*;
 pub use what_if::*;
+pub use withdrawals::*;

@@ -1,17 +1,18 @@
 //! `models`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListApprovalsOfModel {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelApprovalRequest {
@@ -41,8 +42,8 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn approvals_of_model(&self, model: &str, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
-        self.send(self.request(Method::GET, &["v1", "models", model, "approvals"], &())?, options).await
+    pub async fn list_approvals_of_model(&self, model: &str, query: &ListApprovalsOfModel, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "models", model, "approvals"], query)?, options).await
     }
 
     /// Approves a model until a time, for some devices or all.

@@ -1,20 +1,13 @@
 //! `rollouts`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rollouts {
+pub struct ListRollouts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,13 +56,13 @@ pub struct RolloutApproval {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RolloutDevices {
+pub struct ListRolloutDevices {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
 }
 
 impl Client {
@@ -77,7 +70,7 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn rollouts(&self, query: &Rollouts, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
+    pub async fn list_rollouts(&self, query: &ListRollouts, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
         self.send(self.request(Method::GET, &["v1", "rollouts"], query)?, options).await
     }
 
@@ -117,7 +110,7 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn rollout_devices(&self, rollout: &str, query: &RolloutDevices, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
+    pub async fn list_rollout_devices(&self, rollout: &str, query: &ListRolloutDevices, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
         self.send(self.request(Method::GET, &["v1", "rollouts", rollout, "devices"], query)?, options).await
     }
 

@@ -1,17 +1,9 @@
 //! `tokens`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
-use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WantedToken {

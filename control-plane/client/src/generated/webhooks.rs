@@ -1,17 +1,18 @@
 //! `webhooks`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListWebhooks {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NewWebhook {
@@ -38,6 +39,21 @@ pub struct PauseWebhookAnswer {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListWebhookDeliveries {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListWebhookDeliveriesAnswer {
+    pub dead: Vec<Map<String, Value>>,
+    pub entries: Vec<Map<String, Value>>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RetryWebhookAnswer {
     pub retried: bool,
 }
@@ -47,8 +63,8 @@ impl Client {
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn webhooks(&self, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
-        self.send(self.request(Method::GET, &["v1", "webhooks"], &())?, options).await
+    pub async fn list_webhooks(&self, query: &ListWebhooks, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "webhooks"], query)?, options).await
     }
 
     /// Sends events to an address; the secret is shown this once.
@@ -67,12 +83,12 @@ impl Client {
         self.send(self.request(Method::DELETE, &["v1", "webhooks", name], &())?, options).await
     }
 
-    /// What was sent, and what waits.
+    /// What was sent, the newest first, and what was given up.
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn webhook_deliveries(&self, name: &str, options: &Options) -> Result<Answer<Map<String, Value>>, ClientError> {
-        self.send(self.request(Method::GET, &["v1", "webhooks", name, "deliveries"], &())?, options).await
+    pub async fn list_webhook_deliveries(&self, name: &str, query: &ListWebhookDeliveries, options: &Options) -> Result<Answer<ListWebhookDeliveriesAnswer>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "webhooks", name, "deliveries"], query)?, options).await
     }
 
     /// Sends nothing there until it is tried again.

@@ -1,24 +1,25 @@
 //! `withdrawals`, as the description has it.
 
-#[allow(unused_imports, reason = "not every area needs them all")]
-use std::collections::BTreeMap;
-
-#[allow(unused_imports, reason = "the same")]
 use reqwest::Method;
-#[allow(unused_imports, reason = "the same")]
 use serde::{Deserialize, Serialize};
-#[allow(unused_imports, reason = "the same")]
 use serde_json::{Map, Value};
 
-#[allow(unused_imports, reason = "the same")]
-use crate::*;
+use crate::{Answer, Client, ClientError, Options, Page};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListWithdrawals {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
 
 impl Client {
     /// Models that were withdrawn.
     ///
     /// # Errors
     /// If the control plane refuses or cannot be asked.
-    pub async fn withdrawals(&self, options: &Options) -> Result<Answer<Vec<Map<String, Value>>>, ClientError> {
-        self.send(self.request(Method::GET, &["v1", "withdrawals"], &())?, options).await
+    pub async fn list_withdrawals(&self, query: &ListWithdrawals, options: &Options) -> Result<Answer<Page<Map<String, Value>>>, ClientError> {
+        self.send(self.request(Method::GET, &["v1", "withdrawals"], query)?, options).await
     }
 }

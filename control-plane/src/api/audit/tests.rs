@@ -111,10 +111,38 @@ async fn the_secret_is_answered_once_and_an_address_inside_is_refused() {
 }
 
 #[tokio::test]
+async fn webhooks_and_the_logs_of_devices_are_walked_page_by_page() {
+    let desk = Desk::new();
+    for name in ["a", "b", "c"] {
+        let hook = HOOK.replace("pager\",", &format!("{name}\","));
+        assert_eq!(desk.ask(&Method::POST, "/v1/webhooks", Some(&desk.token), &hook).await.0, StatusCode::CREATED);
+    }
+    desk.fleet.add_crowd(5).unwrap();
+    for (path, key, wanted) in [
+        ("/v1/webhooks", "name", vec!["a", "b", "c"]),
+        ("/v1/audit", "device", vec!["box-00000", "box-00001", "box-00002", "box-00003", "box-00004", "till-1"]),
+    ] {
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let (status, page) = desk.get(&format!("{path}?limit=2{after}")).await;
+            assert_eq!(status, StatusCode::OK, "{page}");
+            let entries = page["entries"].as_array().unwrap();
+            assert!((1..=2).contains(&entries.len()), "{page}");
+            seen.extend(entries.iter().map(|entry| entry[key].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, wanted, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_audit_desk_answers_what_it_is_asked_and_says_what_it_cannot_read() {
     let desk = Desk::new();
     let (status, page) = desk.get("/v1/audit?limit=1").await;
-    assert_eq!((status, page["devices"][0]["device"].as_str()), (StatusCode::OK, Some("till-1")));
+    assert_eq!((status, page["entries"][0]["device"].as_str()), (StatusCode::OK, Some("till-1")));
     let (status, found) = desk.get("/v1/audit/search?effect=deny").await;
     assert_eq!((status, found["not_looked"][0].as_str()), (StatusCode::OK, Some("no record of `till-1` has arrived")));
     let (status, events) = desk.get("/v1/events?after=0&limit=10&kind=device").await;

@@ -12,10 +12,7 @@ pub(super) fn operations() -> Vec<Described> {
 fn rollouts() -> Vec<Described> {
     let act = |path, id, summary| Described::post(path, id, summary).may(&[409]).answers(any_object());
     vec![
-        Described::get("/v1/rollouts", "rollouts", "Rollouts by name.")
-            .query("after", text(), "The name of the last rollout of the page before.")
-            .query("limit", between(1, u32::MAX), "Entries at most; 100 if not said.")
-            .answers(list(any_object())),
+        Described::get("/v1/rollouts", "list_rollouts", "Rollouts by name.").pages_objects(text()),
         Described::post(
             "/v1/rollouts",
             "start_rollout",
@@ -27,13 +24,11 @@ fn rollouts() -> Vec<Described> {
         Described::get("/v1/rollouts/{rollout}", "show_rollout", "One rollout, with its waves.").answers(any_object()),
         Described::get(
             "/v1/rollouts/{rollout}/devices",
-            "rollout_devices",
+            "list_rollout_devices",
             "Devices of a rollout by name, and how each stands.",
         )
-        .query("after", super::schema::device(), "The last device of the page before.")
-        .query("limit", between(1, u32::MAX), "Entries at most; 100 if not said.")
         .query("status", text(), "Only those that stand so.")
-        .answers(list(any_object())),
+        .pages_objects(super::schema::device()),
         act("/v1/rollouts/{rollout}/approve", "approve_rollout", "Agrees to a wave that somebody else started.")
             .takes_at_will("RolloutApproval"),
         act("/v1/rollouts/{rollout}/pause", "pause_rollout", "Orders no more devices for now."),
@@ -81,11 +76,12 @@ fn policies() -> Vec<Described> {
 fn models() -> Vec<Described> {
     let bom = "application/vnd.cyclonedx+json; version=1.6";
     vec![
-        Described::get("/v1/approvals/models", "model_approvals", "Approvals of models.").answers(list(any_object())),
+        Described::get("/v1/approvals/models", "list_model_approvals", "Approvals of models, oldest first.")
+            .pages_objects(text()),
         Described::delete("/v1/approvals/models/{id}", "revoke_model_approval", "Takes an approval back.")
             .answers(super::schema::answer(vec![("revoked", flag())])),
-        Described::get("/v1/models/{model}/approvals", "approvals_of_model", "Approvals of one model.")
-            .answers(list(any_object())),
+        Described::get("/v1/models/{model}/approvals", "list_approvals_of_model", "Approvals of one model.")
+            .pages_objects(text()),
         Described::post(
             "/v1/models/{model}/approvals",
             "approve_model",
@@ -101,15 +97,15 @@ fn models() -> Vec<Described> {
         Described::post("/v1/models/{model}/restore", "restore_model", "Lets a model that was withdrawn serve again.")
             .may(&[409])
             .answers(super::schema::answer(vec![("restored", flag())])),
-        Described::get("/v1/withdrawals", "withdrawals", "Models that were withdrawn.").answers(list(any_object())),
+        Described::get("/v1/withdrawals", "list_withdrawals", "Models that were withdrawn.").pages_objects(text()),
         Described::get(
             "/v1/catalogue/models",
-            "catalogue_models",
+            "list_catalogue_models",
             "Variants in the catalogue that a filter lets through.",
         )
         .query("where", text(), "A filter, as in `model = alpha and bits < 5`.")
         .may(&[409])
-        .answers(list(any_object())),
+        .pages_objects(text()),
         Described::get("/v1/catalogue/compare", "compare_models", "Variants side by side.")
             .needs_query("a", text(), "One variant.")
             .needs_query("b", text(), "Another.")

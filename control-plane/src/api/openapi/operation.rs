@@ -9,7 +9,7 @@ use utoipa::openapi::{ContentBuilder, Required, ResponseBuilder};
 
 use super::CERTIFICATE;
 use super::errors::{self, header};
-use super::schema::{Form, between, named, page, text, text_like};
+use super::schema::{Form, any_object, between, named, page, text, text_like};
 use crate::api::idempotency::OF_DEVICES;
 use crate::api::page::MOST_ENTRIES;
 
@@ -183,9 +183,21 @@ impl Described {
 
     /// Answers a page of a list; `after` has this form.
     pub(super) fn pages(self, after: Form, entry: &str) -> Self {
-        self.query("after", after, "The `next` of the page before; the first page comes without it.")
-            .query("limit", between(1, MOST_ENTRIES), "Entries at most; 100 if not said.")
-            .answers(page(named(entry)))
+        self.paged(after).answers(page(named(entry)))
+    }
+
+    /// The same, of objects without a name.
+    pub(super) fn pages_objects(self, after: Form) -> Self {
+        self.paged(after).answers(page(any_object()))
+    }
+
+    /// Is asked page by page.
+    pub(super) fn paged(self, after: Form) -> Self {
+        self.query("after", after, "The `next` of the page before; the first page comes without it.").query(
+            "limit",
+            between(1, MOST_ENTRIES),
+            "Entries at most; 100 if not said.",
+        )
     }
 
     /// Can be refused like this besides.

@@ -23,7 +23,7 @@ fn events() -> Vec<Described> {
                 ("oldest", whole()),
                 ("gap", flag()),
             ])),
-        Described::get("/v1/webhooks", "webhooks", "Who is sent events.").answers(list(any_object())),
+        Described::get("/v1/webhooks", "list_webhooks", "Who is sent events.").pages_objects(text()),
         Described::post("/v1/webhooks", "add_webhook", "Sends events to an address; the secret is shown this once.")
             .takes("NewWebhook")
             .answers_with(201, answer(vec![("name", text()), ("secret", text())])),
@@ -35,17 +35,24 @@ fn events() -> Vec<Described> {
             .answers(answer(vec![("paused", flag())])),
         Described::post("/v1/webhooks/{name}/retry", "retry_webhook", "Tries it again at once, also if it was paused.")
             .answers(answer(vec![("retried", flag())])),
-        Described::get("/v1/webhooks/{name}/deliveries", "webhook_deliveries", "What was sent, and what waits.")
-            .answers(any_object()),
+        Described::get(
+            "/v1/webhooks/{name}/deliveries",
+            "list_webhook_deliveries",
+            "What was sent, the newest first, and what was given up.",
+        )
+        .paged(text())
+        .answers(answer(vec![
+            ("entries", list(any_object())),
+            ("next", nullable(text())),
+            ("dead", list(any_object())),
+        ])),
     ]
 }
 
 fn audit() -> Vec<Described> {
     vec![
-        Described::get("/v1/audit", "audit_logs", "How complete the devices' logs are, by name.")
-            .query("after", device(), "The last device of the page before.")
-            .query("limit", between(1, u32::MAX), "Entries at most; 100 if not said.")
-            .answers(answer(vec![("devices", list(any_object())), ("next", nullable(text()))])),
+        Described::get("/v1/audit", "list_audit_logs", "How complete the devices' logs are, by name.")
+            .pages_objects(device()),
         Described::get("/v1/audit/search", "search_records", "Records of all devices; reading is recorded.")
             .query("device", device(), "Only of this device.")
             .query("who", text(), "By this pseudonym, or its beginning.")
@@ -54,16 +61,25 @@ fn audit() -> Vec<Described> {
             .query("since_ms", whole(), "Made at or after, milliseconds since 1970.")
             .query("before_ms", whole(), "Made before.")
             .query("limit", between(1, u32::MAX), "Hits of a page.")
-            .query("after", text(), "Where the page before ended.")
-            .answers(any_object()),
+            .query("after", text(), "The `next` of the page before; the first page comes without it.")
+            .answers(answer(vec![
+                ("entries", list(any_object())),
+                ("next", nullable(text())),
+                ("looked", count()),
+                ("not_looked", list(text())),
+            ])),
         Described::get("/v1/audit/report", "audit_report", "The fleet's report, as a page to keep.")
             .query("since_ms", whole(), "From when, milliseconds since 1970.")
             .query("before_ms", whole(), "Until when.")
             .answers_as("text/html"),
         Described::get("/v1/audit/devices/{device}", "device_logs", "How complete one device's logs are.")
             .answers(any_object()),
-        Described::get("/v1/audit/devices/{device}/incidents", "incidents", "What was found against a device's logs.")
-            .answers(list(any_object())),
+        Described::get(
+            "/v1/audit/devices/{device}/incidents",
+            "list_incidents",
+            "What was found against a device's logs.",
+        )
+        .pages_objects(text()),
         Described::get("/v1/audit/devices/{device}/incidents/{number}", "incident", "One finding, with its evidence.")
             .answers(any_object()),
         Described::get(

@@ -235,6 +235,12 @@ impl Params for [&(dyn ToSql + Sync); 0] {
     }
 }
 
+impl Params for &[Value<'_>] {
+    fn with<T>(self, act: impl FnOnce(&[Value<'_>]) -> Result<T>) -> Result<T> {
+        act(self)
+    }
+}
+
 impl Params for &[&dyn ToSql] {
     fn with<T>(self, act: impl FnOnce(&[Value<'_>]) -> Result<T>) -> Result<T> {
         with(self, act)

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::read::MOST_ENTRIES;
 use super::*;
 
 /// The mistakes of a file, without their heading.
@@ -118,6 +119,58 @@ fn a_devices_own_word_comes_first_and_rules_that_disagree_are_a_mistake() {
     // A device that the file does not list is meant too, by what is known of it here.
     let by_label = rule("label.stage=canary", "demo");
     assert_eq!(words(&house.apply(&by_label).changes), ["b: model second → demo"]);
+}
+
+#[test]
+fn the_largest_fleet_fits_and_one_device_more_is_told() {
+    let device = |number: usize| {
+        let mut key = [7; 32];
+        key[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        format!(
+            "[[device]]\nid = \"box-{number:05}-of-a-longer-name\"\nkey = \"{}\"\nsite = \"store-{}\"\n\
+             labels = {{ role = \"till\", stage = \"canary\", country = \"de\", floor = \"2\", vendor = \"acme\" }}\n\
+             model = \"a-model-of-some-name\"\nminimum_context = 2048\n",
+            Fingerprint(key),
+            number / 25
+        )
+    };
+    let most: String = (0..MOST_ENTRIES).map(device).collect();
+    assert!(most.len() < FLEET_FILE_BYTES, "{}", most.len());
+    assert_eq!(FleetFile::read(&most).unwrap().listed.devices.len(), MOST_ENTRIES);
+    let refused = wrong(&(most + &device(MOST_ENTRIES)));
+    let told = "there are 50001 `[[device]]`, 50000 at most: part the file, and apply the parts without `--prune`";
+    assert_eq!(refused, format!("  line 1: {told}"));
+    let longer = FleetFile::read(&" ".repeat(FLEET_FILE_BYTES + 1)).unwrap_err().to_string();
+    assert!(longer.starts_with("the fleet file is larger than 32 MiB: part it"), "{longer}");
+}
+
+#[test]
+fn whom_a_provider_vouches_for_is_in_no_file() {
+    let house = House::new();
+    let (issuer, roles) = ("https://id.example", ["operator".to_owned()]);
+    assert!(house.fleet.inner.database.vouch(issuer, "4711", "bo@example", &roles, NOW_S).unwrap());
+    house.fleet.add_person("ada", &["viewer".to_owned()]).unwrap();
+    let file = house.export();
+    assert!(file.contains("\"ada\"") && !file.contains("bo@example"), "{file}");
+    // Nor is that person taken away, or changed, or made a second time.
+    assert_eq!(house.plan(&file, true).unwrap().changes, []);
+    for rights in ["roles = [\"operator\"]", "roles = [\"administrator\"]", "roles = [\"operator\"]\ndisabled = true"] {
+        let named =
+            format!("[[person]]\nname = \"ada\"\nroles = [\"auditor\"]\n[[person]]\nname = \"bo@example\"\n{rights}\n");
+        for prune in [false, true] {
+            let refused = mistakes(&house, &named, prune);
+            let told = "line 5: `bo@example` signs in at the provider, which says what roles that gives: take the person out \
+                        of the file, and give the roles at the provider";
+            assert!(refused.contains(told), "{refused}");
+        }
+    }
+    let people = house.fleet.people().unwrap();
+    let people: Vec<_> = people.iter().map(|one| (one.name.as_str(), one.roles.join(" "))).collect();
+    assert_eq!(
+        people,
+        [("ada", "viewer".to_owned()), ("bo@example", "operator".to_owned())],
+        "all of a file or nothing"
+    );
 }
 
 #[test]
