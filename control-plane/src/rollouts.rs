@@ -6,6 +6,8 @@
 //!                                                                            notices, assignments with their signed versions
 //! ```
 //!
+//! One transaction orders no more than 500 devices something, however large a wave or a way back is: the next ones go on.
+//!
 //! Nothing is handed over in memory: the driver looks at what the database holds and the machine has not heard. A process
 //! that dies at any moment has written all of a step or nothing, and whoever comes next looks again.
 

@@ -62,7 +62,8 @@ impl Book {
 
     /// One rollout hears an event; others lose the devices that it takes by its start. Says what must be done, in
     /// one transaction with the writing of every rollout that is named. What all must hear (time, a device that was
-    /// revoked, an order from elsewhere) is told to each that [is active](State::is_active).
+    /// revoked, an order from elsewhere) is told to each that [is active](State::is_active). No more than `most_orders`
+    /// devices are ordered anything, by all of them together.
     ///
     /// # Errors
     /// What was asked cannot be done now; all is as it was.
@@ -71,6 +72,7 @@ impl Book {
         id: &RolloutId,
         event: &Event,
         now_s: i64,
+        most_orders: usize,
     ) -> Result<BTreeMap<RolloutId, Vec<Effect>>, Refusal> {
         if let Event::Joined(member) = event
             && let Some(by) = self.holder(&member.device).filter(|by| *by != id)
@@ -78,7 +80,8 @@ impl Book {
             return Err(Refusal::HeldByAnother { device: member.device.clone(), by: by.0.clone() });
         }
         let state = self.rollouts.get_mut(id).ok_or_else(|| Refusal::Unknown { id: id.0.clone() })?;
-        let own = state.step(event, now_s)?;
+        let own = state.step_within(event, now_s, most_orders)?;
+        let mut left = most_orders.saturating_sub(Effect::orders(&own));
         let mut effects = BTreeMap::new();
         if let Event::Start(members) = event {
             for (other, state) in self.rollouts.iter_mut().filter(|(other, _)| *other != id) {
@@ -86,7 +89,9 @@ impl Book {
                 let devices: Vec<DeviceId> = held.cloned().collect();
                 if !devices.is_empty() {
                     let superseded = Event::Superseded { devices, by: id.0.clone() };
-                    effects.insert(other.clone(), state.step(&superseded, now_s)?);
+                    let of_other = state.step_within(&superseded, now_s, left)?;
+                    left = left.saturating_sub(Effect::orders(&of_other));
+                    effects.insert(other.clone(), of_other);
                 }
             }
         }

@@ -20,6 +20,8 @@
 //! * `errors stop at once`: after the step that brings a wave over its error threshold the rollout does not run.
 //! * `paused assigns nothing`: no device is assigned but while the rollout runs; none is given back but in a roll-back.
 //! * `no effect twice`: an order's number is used once; a device gets one assignment per attempt and one roll-back.
+//! * `room in a step`: no step orders more devices something than its caller allows; the others are ordered in later ones, and
+//!   until then nothing counts them as changed or given back.
 //! * `exactly as before`: a roll-back names just what the device had when it became a member.
 //! * `another person`: a wave that asks for approval opens only after enough different people gave it, of whom none
 //!   is the author where that is asked.

@@ -120,10 +120,10 @@ pub enum Status {
     Succeeded,
     /// It is not.
     Failed(Failure),
-    /// Ordered back to what it had.
+    /// It gets back what it had.
     RollingBack {
-        /// When, in elapsed seconds.
-        at_s: u64,
+        /// When it was ordered to, in elapsed seconds; `None` as long as that had no room in a step.
+        at_s: Option<u64>,
     },
     /// What it had is in force again.
     RolledBack,
@@ -361,5 +361,12 @@ impl Wave {
 impl Device {
     fn new(member: &Member, wave: usize) -> Self {
         Self { wave, facts: member.facts.clone(), status: Status::Waiting { since_s: None }, order: 0, heard: 0 }
+    }
+
+    /// Its wave is open, and so is its window.
+    pub(crate) fn may_be_assigned(&self, spec: &Spec, now_s: i64) -> bool {
+        let offset = self.facts.utc_offset_minutes;
+        let in_window = || spec.windows.is_empty() || spec.windows.iter().any(|window| window.is_open(now_s, offset));
+        matches!(self.status, Status::Waiting { since_s: Some(_) }) && in_window()
     }
 }

@@ -95,6 +95,14 @@ pub enum Effect {
     Tell(Notice),
 }
 
+impl Effect {
+    /// How many devices these order something.
+    #[must_use]
+    pub fn orders(effects: &[Self]) -> usize {
+        effects.iter().filter(|effect| !matches!(effect, Self::Tell(_))).count()
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,6 +142,15 @@ impl State {
     /// # Errors
     /// What a person asked cannot be done now; the state is as it was.
     pub fn step(&mut self, event: &Event, now_s: i64) -> Result<Vec<Effect>, Refusal> {
+        self.step_within(event, now_s, usize::MAX)
+    }
+
+    /// The same with no more than `most_orders` devices ordered to change or to go back. Others wait for one of the next steps:
+    /// [`is_behind`](Self::is_behind) says whether somebody does.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_within(&mut self, event: &Event, now_s: i64, most_orders: usize) -> Result<Vec<Effect>, Refusal> {
         let clock = (self.elapsed_s, self.last_now_s);
         self.pass_time(now_s);
         let mut effects = Vec::new();
@@ -143,8 +160,20 @@ impl State {
         }
         self.expire(&mut effects);
         self.watch_soaking();
-        self.settle(now_s, &mut effects);
+        self.settle(now_s, most_orders, &mut effects);
         Ok(effects)
+    }
+
+    /// Whether a device waits for nothing but room in a step.
+    #[must_use]
+    pub fn is_behind(&self, now_s: i64) -> bool {
+        match self.phase {
+            Phase::Running => self.devices.values().any(|device| device.may_be_assigned(&self.spec, now_s)),
+            Phase::RollingBack(_) => {
+                self.devices.values().any(|device| device.status == Status::RollingBack { at_s: None })
+            }
+            _ => false,
+        }
     }
 
     fn pass_time(&mut self, now_s: i64) {
@@ -292,8 +321,11 @@ impl State {
         device.heard = sequence;
         let status = match (&device.status, outcome) {
             (_, Outcome::Underway) => return,
-            (Status::RollingBack { .. }, Outcome::Applied(_)) => Status::RolledBack,
-            (Status::RollingBack { .. }, Outcome::Refused(code)) => Status::NotRolledBack(Failure::Refused(*code)),
+            // Before it was ordered back, a report is about what it was ordered first.
+            (Status::RollingBack { at_s: Some(_) }, Outcome::Applied(_)) => Status::RolledBack,
+            (Status::RollingBack { at_s: Some(_) }, Outcome::Refused(code)) => {
+                Status::NotRolledBack(Failure::Refused(*code))
+            }
             // The newest word of a device counts for as long as the rollout goes: good may turn bad while it soaks.
             (Status::Assigned { .. } | Status::Succeeded | Status::Failed(_), _) if going => match outcome {
                 Outcome::Applied(health) => match self.spec.gates.unmet(&device.facts.health, health) {
@@ -328,7 +360,7 @@ impl State {
                 Status::Assigned { at_s } if over(at_s, deadline) => {
                     (Status::Failed(Failure::TimedOut), Failure::TimedOut)
                 }
-                Status::RollingBack { at_s } if over(at_s, deadline) => {
+                Status::RollingBack { at_s: Some(at_s) } if over(at_s, deadline) => {
                     (Status::NotRolledBack(Failure::TimedOut), Failure::TimedOut)
                 }
                 Status::Waiting { since_s: Some(since_s) } if running && over(since_s, window_deadline) => {
@@ -351,15 +383,18 @@ impl State {
     }
 
     /// Goes as far as gates, approvals and windows let it.
-    fn settle(&mut self, now_s: i64, effects: &mut Vec<Effect>) {
+    fn settle(&mut self, now_s: i64, most_orders: usize, effects: &mut Vec<Effect>) {
         if self.going().is_ok() && self.devices.values().all(|device| device.status.has_left()) {
             self.end(End::NobodyLeft, effects);
         }
         if self.phase == Phase::Running {
             match self.judge() {
                 Some(stop) => self.stop(stop, effects),
-                None => self.advance(now_s, effects),
+                None => self.advance(now_s, most_orders, effects),
             }
+        }
+        if matches!(self.phase, Phase::RollingBack(_)) {
+            self.give_back(most_orders, effects);
         }
         if let Phase::RollingBack(end) = &self.phase
             && !self.devices.values().any(|device| matches!(device.status, Status::RollingBack { .. }))
@@ -392,7 +427,7 @@ impl State {
     }
 
     /// Passes gates, opens waves and assigns devices.
-    fn advance(&mut self, now_s: i64, effects: &mut Vec<Effect>) {
+    fn advance(&mut self, now_s: i64, most_orders: usize, effects: &mut Vec<Effect>) {
         let tallies = self.tallies();
         // Waves that everybody left need no gate: there is nobody whom it could protect.
         let next = |waves: &[Wave]| {
@@ -422,7 +457,7 @@ impl State {
             wave.passed = true;
             effects.push(Effect::Tell(Notice::GatePassed(at)));
         }
-        self.assign(now_s, effects);
+        self.assign(now_s, most_orders, effects);
         if next(&self.waves).is_none() && self.devices.values().all(|device| device.status.is_final()) {
             self.end(End::Completed, effects);
         }
@@ -439,20 +474,28 @@ impl State {
         effects.push(Effect::Tell(Notice::WaveOpened(at)));
     }
 
-    /// Gives orders to those of open waves whose window is open.
-    fn assign(&mut self, now_s: i64, effects: &mut Vec<Effect>) {
+    /// Gives orders to those of open waves whose window is open, as far as there is room.
+    fn assign(&mut self, now_s: i64, most_orders: usize, effects: &mut Vec<Effect>) {
         let Self { spec, devices, orders, elapsed_s, .. } = self;
-        let windows = &spec.windows;
-        for (id, device) in devices.iter_mut() {
-            let offset = device.facts.utc_offset_minutes;
-            let in_window = windows.is_empty() || windows.iter().any(|window| window.is_open(now_s, offset));
-            if matches!(device.status, Status::Waiting { since_s: Some(_) }) && in_window {
-                *orders += 1;
-                device.order = *orders;
-                device.status = Status::Assigned { at_s: *elapsed_s };
-                let to = spec.change.applied_to(&device.facts.before);
-                effects.push(Effect::Assign { device: id.clone(), order: *orders, to });
-            }
+        let due = devices.iter_mut().filter(|(_, device)| device.may_be_assigned(spec, now_s));
+        for (id, device) in due.take(most_orders) {
+            *orders += 1;
+            device.order = *orders;
+            device.status = Status::Assigned { at_s: *elapsed_s };
+            let to = spec.change.applied_to(&device.facts.before);
+            effects.push(Effect::Assign { device: id.clone(), order: *orders, to });
+        }
+    }
+
+    /// Gives back what they had to those that are to get it, as far as there is room.
+    fn give_back(&mut self, most_orders: usize, effects: &mut Vec<Effect>) {
+        let Self { devices, orders, elapsed_s, .. } = self;
+        let due = devices.iter_mut().filter(|(_, device)| device.status == Status::RollingBack { at_s: None });
+        for (id, device) in due.take(most_orders) {
+            *orders += 1;
+            device.order = *orders;
+            device.status = Status::RollingBack { at_s: Some(*elapsed_s) };
+            effects.push(Effect::RollBack { device: id.clone(), order: *orders, to: device.facts.before.clone() });
         }
     }
 
@@ -472,19 +515,14 @@ impl State {
         effects.push(Effect::Tell(Notice::Paused(stop)));
     }
 
-    /// Gives back what they had to all that were changed in this wave and those after it, and lets go of the others.
+    /// All that were changed in this wave and those after it are to get back what they had; the others are let go.
     fn roll_back(&mut self, from_wave: usize, end: End, effects: &mut Vec<Effect>) {
         self.phase = Phase::RollingBack(end.clone());
         effects.push(Effect::Tell(Notice::RollingBack(end)));
-        for (id, device) in &mut self.devices {
-            if device.order == 0 || device.wave < from_wave || device.status.has_left() {
-                continue;
+        for device in self.devices.values_mut() {
+            if device.order > 0 && device.wave >= from_wave && !device.status.has_left() {
+                device.status = Status::RollingBack { at_s: None };
             }
-            self.orders += 1;
-            device.order = self.orders;
-            device.status = Status::RollingBack { at_s: self.elapsed_s };
-            let to = device.facts.before.clone();
-            effects.push(Effect::RollBack { device: id.clone(), order: self.orders, to });
         }
         self.let_go();
     }

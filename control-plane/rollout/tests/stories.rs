@@ -25,12 +25,16 @@ fn member(number: usize) -> Member {
     Member { device: device(number), facts, selectors: BTreeSet::new() }
 }
 
+fn canary() -> WaveSpec {
+    WaveSpec { name: "canary".into(), take: Take::Count(1), approval: None }
+}
+
 /// One canary, then the rest of five; any failure is one too many.
 fn spec() -> Spec {
     Spec {
         author: "ada".into(),
         change: Change { model: None, policy: Some(policy(2)) },
-        waves: vec![WaveSpec { name: "canary".into(), take: Take::Count(1), approval: None }],
+        waves: vec![canary()],
         success_percent: 100,
         error_percent: 0,
         soak_s: 60,
@@ -194,4 +198,42 @@ fn who_joins_while_a_straggler_is_awaited_after_the_last_wave_was_left_comes_too
     assert_eq!(*state.phase(), Phase::Running, "a straggler is awaited");
     let effects = state.step(&Event::Joined(member(7)), NOW_S).unwrap();
     assert_eq!(ordered(&effects), [(device(7), 2)]);
+}
+
+#[test]
+fn more_devices_than_have_room_in_a_step_are_told_in_several_and_given_back_in_several() {
+    let mut state = State::new(Spec { waves: vec![WaveSpec { take: Take::Count(5), ..canary() }], ..spec() }).unwrap();
+    let start = Event::Start((0..5).map(member).collect());
+    let named = |numbers: std::ops::Range<usize>, release| numbers.map(|at| (device(at), release)).collect::<Vec<_>>();
+    assert_eq!(ordered(&state.step_within(&start, NOW_S, 2).unwrap()), named(0..2, 2));
+    assert!(state.is_behind(NOW_S));
+    for number in 0..2 {
+        state.step_within(&report(&state, number, 1, applied()), NOW_S + 10, 0).unwrap();
+    }
+    assert_eq!(ordered(&state.step_within(&Event::Tick, NOW_S + 100, 2).unwrap()), named(2..4, 2), "no gate passed");
+
+    let refused = Outcome::Refused(ReasonCode::PolicyInvalid);
+    let effects = state.step_within(&report(&state, 2, 1, refused), NOW_S + 110, 2).unwrap();
+    assert_eq!(ordered(&effects), named(0..2, 1));
+    assert_eq!(state.devices()[&device(4)].status, Status::Untouched, "it was never told anything");
+    // It says that it did what it was told first; that is not that it went back.
+    let late = report(&state, 3, 1, applied());
+    state.step_within(&late, NOW_S + 120, 0).unwrap();
+    assert_eq!(state.devices()[&device(3)].status, Status::RollingBack { at_s: None });
+    for number in 0..2 {
+        state.step_within(&report(&state, number, 2, applied()), NOW_S + 120, 0).unwrap();
+    }
+    assert!(state.is_active() && state.is_behind(NOW_S + 120));
+    assert_eq!(ordered(&state.step_within(&Event::Tick, NOW_S + 130, 2).unwrap()), named(2..4, 1));
+    assert!(!state.is_behind(NOW_S + 130));
+    for number in 2..4 {
+        state.step(&report(&state, number, 3, applied()), NOW_S + 140).unwrap();
+    }
+    assert_eq!(*state.phase(), Phase::Ended(End::RolledBack(Stop::Errors(0))));
+}
+
+#[test]
+fn a_device_that_was_ordered_back_before_there_were_steps_without_room_is_read_as_it_was_written() {
+    let status: Status = serde_json::from_str(r#"{"rolling_back":{"at_s":7}}"#).unwrap();
+    assert_eq!(status, Status::RollingBack { at_s: Some(7) });
 }

@@ -125,6 +125,6 @@ impl Driver {
             self.looked = Some((now_s, admitted));
         }
         changed.tell(&self.fleet);
-        Ok(if is_more { Turn::More } else { Turn::Done })
+        Ok(if is_more || changed.is_behind { Turn::More } else { Turn::Done })
     }
 }

@@ -22,6 +22,9 @@ const CLOCK_KEPT_S: u64 = 60;
 /// Reports that are heard in one transaction.
 const REPORTS: usize = 256;
 
+/// Devices that are ordered something in one transaction: whoever else writes waits for its end. The next one goes on.
+pub(super) const ORDERS: usize = 500;
+
 /// The active rollouts as they are known between transactions.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -43,6 +46,8 @@ pub(super) struct Changed {
     is_visible: bool,
     /// Something that devices must be told.
     has_orders: bool,
+    /// Others must be told something for which this transaction had no room.
+    pub(super) is_behind: bool,
 }
 
 impl Changed {
@@ -73,6 +78,8 @@ pub(super) struct Ledger<'a> {
     /// The last order of each device, to be carried out.
     orders: BTreeMap<(RolloutId, DeviceId), Order>,
     notices: BTreeMap<RolloutId, Vec<Notice>>,
+    /// How many more devices this transaction may order something.
+    room: usize,
 }
 
 impl<'a> Ledger<'a> {
@@ -93,7 +100,8 @@ impl<'a> Ledger<'a> {
                 known.read(fleet, &id)?;
             }
         }
-        Ok(Self { fleet, now_s: fleet.now_s(), known, orders: BTreeMap::new(), notices: BTreeMap::new() })
+        let (orders, notices) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { fleet, now_s: fleet.now_s(), known, orders, notices, room: ORDERS })
     }
 
     /// One rollout, active or not.
@@ -128,7 +136,8 @@ impl<'a> Ledger<'a> {
 
     /// One event for one rollout.
     pub(super) fn step(&mut self, id: &RolloutId, event: &Event) -> Result<(), FleetError> {
-        for (id, effects) in self.known.book.step(id, event, self.now_s)? {
+        for (id, effects) in self.known.book.step(id, event, self.now_s, self.room)? {
+            self.room = self.room.saturating_sub(Effect::orders(&effects));
             for effect in effects {
                 match effect {
                     Effect::Assign { device, order, to } => {
@@ -222,7 +231,8 @@ impl<'a> Ledger<'a> {
     /// Carries out what was ordered and writes down what changed; says what is known then, and what changed.
     pub(super) fn close(mut self) -> Result<(Known, Changed), FleetError> {
         let carried_out = self.carry_out()?;
-        let mut changed = Changed { is_visible: false, has_orders: !carried_out.is_empty() };
+        let is_behind = self.known.book.iter().any(|(_, state)| state.is_behind(self.now_s));
+        let mut changed = Changed { is_visible: false, has_orders: !carried_out.is_empty(), is_behind };
         for id in self.known.book.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             changed.is_visible |= self.write(&id)?;
         }

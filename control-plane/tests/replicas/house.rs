@@ -1,14 +1,14 @@
 //! The machines: a PostgreSQL, a Mosquitto, and the state directories of two servers.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::postgres::Postgres;
 
@@ -20,6 +20,8 @@ pub(crate) struct House {
     postgres: Postgres,
     ports: [u16; 2],
     servers: [Option<Child>; 2],
+    /// How often each was started.
+    starts: [usize; 2],
     mosquitto: Option<Child>,
     /// What was done by command lines that is on record.
     acts: RefCell<usize>,
@@ -35,8 +37,15 @@ impl House {
         let url = postgres.url("fleet");
         let ports = [free_port(), free_port()];
         let broker = free_port();
-        let house =
-            Self { directory, postgres, ports, servers: [None, None], mosquitto: None, acts: RefCell::default() };
+        let house = Self {
+            directory,
+            postgres,
+            ports,
+            servers: [None, None],
+            starts: [0, 0],
+            mosquitto: None,
+            acts: RefCell::default(),
+        };
         let files = house.path("mosquitto");
         fs::create_dir(&files).unwrap();
         for (server, port) in ports.into_iter().enumerate() {
@@ -52,13 +61,30 @@ impl House {
         let keys = text(&house.path("keys"));
         house.run(0, &["init"]);
         house.ask(0, &["keys", "create", "--keys", &keys]);
-        house.ask(0, &["catalogue", "release", "--keys", &keys, "--default-policy"]);
+        let model = text(&house.model());
+        house.ask(0, &["catalogue", "release", "--keys", &keys, "--default-policy", "--model", &model]);
         house.run(0, &["broker", "config", "--mosquitto", &text(&files)]);
         for shared in ["tls", "keys", "blobs"] {
             let (from, to) = (house.state(0).join(shared), house.state(1).join(shared));
             assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
         }
         house.start_mosquitto(&files)
+    }
+
+    /// The description of a file for the model `demo`. Nobody fetches it here.
+    fn model(&self) -> PathBuf {
+        let (file, description) = (self.path("demo.gguf"), self.path("demo.json"));
+        fs::write(&file, "weights".repeat(64)).unwrap();
+        let bytes = fs::metadata(&file).unwrap().len();
+        let model = json!({
+            "model": "demo", "architecture": "llama", "licence": "Apache-2.0", "parameters": bytes, "context_tokens": 4096,
+            "layers": 2, "embedding_length": 64, "vocabulary": 256, "kv_elements_per_layer": 64,
+            "feed_forward_length": 128, "query_elements": 64,
+        });
+        let facts = json!({"release": 0, "model": model, "quantisation": "Q8_0", "file_bytes": bytes, "weight_bytes": bytes,
+            "quality_milli": 8500});
+        fs::write(&description, json!({"path": file, "facts": facts, "cuts": []}).to_string()).unwrap();
+        description
     }
 
     fn start_mosquitto(mut self, files: &Path) -> Self {
@@ -89,11 +115,26 @@ impl House {
         fs::read_to_string(self.state(0).join("tls/ca.pem")).unwrap()
     }
 
-    /// Starts a server.
+    /// Starts a server, which the database knows by the name of this start.
     pub(crate) fn serve(&mut self, server: usize) {
+        self.starts[server] += 1;
+        let name = self.name(server);
+        self.sql(&format!("CREATE ROLE {name} SUPERUSER LOGIN"));
+        let url = self.postgres.url("fleet").replace("//postgres@", &format!("//{name}@"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_outpost-control"));
-        command.arg("--state").arg(self.state(server)).arg("serve").stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("--state").arg(self.state(server)).args(["--database", &url, "serve"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         self.servers[server] = Some(command.spawn().unwrap());
+    }
+
+    /// By which name the database knows the newest start of a server.
+    pub(crate) fn name(&self, server: usize) -> String {
+        format!("server_{server}_{}", self.starts[server])
+    }
+
+    /// The servers that run, by those names.
+    pub(crate) fn running(&self) -> BTreeMap<String, usize> {
+        (0..2).filter(|server| self.servers[*server].is_some()).map(|server| (self.name(server), server)).collect()
     }
 
     /// Without a chance to tidy up.

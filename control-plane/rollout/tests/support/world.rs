@@ -54,6 +54,7 @@ impl Seen {
             "report late",
             "revoked",
             "join refused",
+            "no room",
         ] {
             assert!(self.0.contains_key(what), "no history came to `{what}`: {self:?}");
         }
@@ -95,7 +96,7 @@ pub(crate) struct World {
     chance: Chance,
     book: Book,
     /// Every call and what came of it, for the replay.
-    history: Vec<(RolloutId, Event, i64, Answer)>,
+    history: Vec<(RolloutId, Event, i64, usize, Answer)>,
     ledgers: BTreeMap<RolloutId, Ledger>,
     /// What each device is to run.
     desired: BTreeMap<DeviceId, Assignment>,
@@ -104,6 +105,8 @@ pub(crate) struct World {
     sequence: u64,
     now_s: i64,
     releases: u64,
+    /// How many devices a step may order something: one of these. While only time passes, never none.
+    room: &'static [usize],
     pub(crate) seen: Seen,
 }
 
@@ -120,6 +123,7 @@ impl World {
             sequence: 0,
             now_s: 1_795_816_800,
             releases: 1000,
+            room: &[0, 1, 2, usize::MAX],
             seen: Seen::default(),
         }
     }
@@ -162,6 +166,7 @@ impl World {
     /// `ends`: an abort of what stands still for a person, and nothing but time for the rest.
     pub(crate) fn only_time_passes(&mut self) {
         self.line.clear();
+        self.room = &[1, usize::MAX];
         let ids: Vec<RolloutId> = self.ledgers.keys().cloned().collect();
         for id in &ids {
             let state = self.book.get(id).unwrap();
@@ -197,7 +202,8 @@ impl World {
                 self.step(id, &Event::Abort { roll_back: true });
             }
         }
-        for _ in 0..=1200 / LONGEST_TICK_S {
+        // One after the other, and then their deadlines.
+        for _ in 0..=DEVICES + 1200 / LONGEST_TICK_S {
             self.now_s += 300;
             self.everybody(&Event::Tick);
         }
@@ -209,11 +215,11 @@ impl World {
     fn replay(&self) {
         let mut book = Book::default();
         let mut specs: BTreeMap<&RolloutId, &Spec> = self.book.iter().map(|(id, state)| (id, state.spec())).collect();
-        for (id, event, now_s, answer) in &self.history {
+        for (id, event, now_s, room, answer) in &self.history {
             if let Some(spec) = specs.remove(id) {
                 book.draft(id.clone(), spec.clone()).unwrap();
             }
-            let again = book.step(id, event, *now_s);
+            let again = book.step(id, event, *now_s, *room);
             assert!(again == *answer, "function of history: a replay answered otherwise");
         }
         for (id, spec) in specs {
@@ -302,7 +308,10 @@ impl World {
             };
             let once = heard(&self.book);
             self.step(&id, &event);
-            let ordered_anew = matches!(once, Some((_, Status::Waiting { .. } | Status::Assigned { .. })));
+            let ordered_anew = matches!(
+                once,
+                Some((_, Status::Waiting { .. } | Status::Assigned { .. } | Status::RollingBack { at_s: None }))
+            );
             let expired = matches!(heard(&self.book), Some((_, Status::Failed(Failure::NoWindow))));
             assert!(ordered_anew || expired || heard(&self.book) == once, "no effect twice: a report was heard twice");
         }
@@ -349,8 +358,9 @@ impl World {
             self.book.iter().filter(|(_, state)| state.is_active()).map(|(id, _)| id.clone()).collect();
         let running: BTreeSet<RolloutId> =
             self.book.iter().filter(|(_, state)| *state.phase() == Phase::Running).map(|(id, _)| id.clone()).collect();
-        let answer = self.book.step(id, event, self.now_s);
-        self.history.push((id.clone(), event.clone(), self.now_s, answer.clone()));
+        let room = self.chance.pick(self.room);
+        let answer = self.book.step(id, event, self.now_s, room);
+        self.history.push((id.clone(), event.clone(), self.now_s, room, answer.clone()));
         let all = match answer {
             Err(refusal) => {
                 let same = *self.book.get(id).unwrap() == was;
@@ -366,9 +376,15 @@ impl World {
             Ok(all) => all,
         };
         self.hear(id, event, &active);
+        let ordered: usize = all.values().map(|effects| Effect::orders(effects)).sum();
+        assert!(ordered <= room, "room in a step: {ordered} devices were ordered something where {room} may be");
         for (other, effects) in &all {
             if other != id {
                 self.seen.count("superseded");
+            }
+            if self.book.get(other).unwrap().is_behind(self.now_s) {
+                assert!(ordered == room, "room in a step: somebody waits though there is room");
+                self.seen.count("no room");
             }
             self.pass_time(other);
             self.hold(other, running.contains(other), effects);
@@ -549,7 +565,7 @@ impl World {
         }
         // By its deadline, no later than the step that sees it pass.
         for (device, known) in state.devices() {
-            if let Status::Assigned { at_s } | Status::RollingBack { at_s } = known.status {
+            if let Status::Assigned { at_s } | Status::RollingBack { at_s: Some(at_s) } = known.status {
                 assert!(ledger.elapsed_s - at_s < spec.deadline_s.into(), "ends: {device} is past its deadline");
             }
             let left = ledger.entries[device].left;
