@@ -79,6 +79,7 @@ pub fn unmeasured(now_s: i64) -> Measurements {
         disk_free_bytes: 0,
         memory_read_bytes_per_second: 0,
         kernels: Vec::new(),
+        machine: None,
     }
 }
 
