@@ -19,7 +19,7 @@ use crate::watch::Moment;
 const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_1];
 
 /// A machine that has taken this long begins no further kernel: what is under way ends within three seconds.
-const PATIENCE: Duration = Duration::from_millis(2_300);
+const PATIENCE: Duration = Duration::from_millis(2_000);
 
 /// The part of the available memory that a measured matrix may take, at most: while it is packed it is there twice.
 const MEMORY_PART: u64 = 8;
