@@ -1,10 +1,11 @@
-//! What this machine can give: measured once in the background, kept on disk, refreshed where it changes by the minute.
+//! What this machine can give: measured once in the background, kept on disk, refreshed where it changes by the minute, and
+//! measured again when the processor, its governor, the usable cores or the kernels are others than they were.
 
 use std::path::PathBuf;
 
 use outpost_contract::Measurements;
 use outpost_disk::{Clock, Ledger};
-use outpost_probe::{ProbeOptions, measure};
+use outpost_probe::{ProbeOptions, disturbed_by, measure};
 use tokio::sync::Mutex;
 
 /// The measurements of this machine.
@@ -19,6 +20,8 @@ pub(crate) struct Measured {
 struct Kept {
     ledger: Ledger<Measurements>,
     measurements: Option<Measurements>,
+    /// Something slowed what an earlier run measured: this one tries once more.
+    is_in_doubt: bool,
 }
 
 impl Measured {
@@ -30,33 +33,38 @@ impl Measured {
         ledger: Ledger<Measurements>,
         earlier: Option<Measurements>,
     ) -> Self {
-        Self { models_dir, clock, kept: Mutex::new(Kept { ledger, measurements: earlier }) }
+        let is_in_doubt = earlier.as_ref().is_some_and(|earlier| !disturbed_by(earlier).is_empty());
+        Self { models_dir, clock, kept: Mutex::new(Kept { ledger, measurements: earlier, is_in_doubt }) }
     }
 
     /// Kernel speeds from the ledger or a short measured run; memory and disk as they are at this moment.
     pub(crate) async fn get(&self) -> Measurements {
         let mut kept = self.kept.lock().await;
-        let known = kept.measurements.clone();
+        let (known, is_in_doubt) = (kept.measurements.clone(), std::mem::take(&mut kept.is_in_doubt));
         let (models_dir, now_s) = (self.models_dir.clone(), self.clock.now_s());
         let measuring = tokio::task::spawn_blocking(move || {
-            // Every format, once: a plan that compares a measured variant with a guessed one explains little.
+            // Every format: a plan that compares a measured variant with a guessed one explains little.
             let options = ProbeOptions { models_dir, quick: false, now_s };
-            match known {
-                Some(known) => outpost_probe::refresh(&known, &options),
-                None => measure(&options),
+            match known.filter(|known| still_hold(known, is_in_doubt)) {
+                Some(known) => (outpost_probe::refresh(&known, &options), false),
+                None => (measure(&options), true),
             }
         });
-        let measurements = match measuring.await {
-            Ok(measurements) => measurements,
+        let (measurements, is_new) = match measuring.await {
+            Ok(measured) => measured,
             Err(error) => {
                 tracing::error!(%error, "measuring failed; planning with what is known");
-                kept.measurements.clone().unwrap_or_else(|| outpost_probe::unmeasured(self.clock.now_s()))
+                let known = kept.measurements.clone();
+                (known.unwrap_or_else(|| outpost_probe::unmeasured(self.clock.now_s())), false)
             }
         };
-        if kept.measurements.is_none()
-            && let Err(error) = kept.ledger.commit(&measurements)
-        {
-            tracing::warn!(%error, "the measurements are not kept");
+        if is_new {
+            for cause in disturbed_by(&measurements) {
+                tracing::warn!(cause, "kernels were measured while something slowed them");
+            }
+            if let Err(error) = kept.ledger.commit(&measurements) {
+                tracing::warn!(%error, "the measurements are not kept");
+            }
         }
         kept.measurements = Some(measurements.clone());
         measurements
@@ -71,5 +79,63 @@ impl Measured {
     /// What is known without measuring.
     pub(crate) async fn known(&self) -> Option<Measurements> {
         self.kept.lock().await.measurements.clone()
+    }
+}
+
+/// Whether kernels need not be measured again. What an earlier run measured under a disturbance is no reason to wait for a
+/// calm moment: it is measured again once at each start, and what is found then holds.
+fn still_hold(known: &Measurements, is_in_doubt: bool) -> bool {
+    let reason = outpost_probe::outdated(known)
+        .or_else(|| is_in_doubt.then(|| format!("something slowed them: {}", disturbed_by(known).join("; "))));
+    if let Some(reason) = &reason {
+        tracing::info!(reason, "kernels are measured again");
+    }
+    reason.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_contract::{MachineFacts, RunFacts};
+
+    use super::*;
+
+    /// What is measured once a run of before left this behind.
+    async fn after(change: impl Fn(&mut RunFacts)) -> (bool, Measurements, Measurements) {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Ledger::<Measurements>::open(directory.path().to_owned(), "measurements").unwrap();
+        let mut run = RunFacts { build: outpost_engine::KERNEL_BUILD.to_owned(), ..RunFacts::default() };
+        let now = outpost_probe::refresh(
+            &outpost_probe::unmeasured(1),
+            &ProbeOptions { models_dir: directory.path().to_owned(), quick: true, now_s: 1 },
+        );
+        let machine = now.machine.as_deref().cloned().unwrap_or_default();
+        run.governor.clone_from(&machine.processor.governor);
+        change(&mut run);
+        let earlier = Measurements { machine: Some(Box::new(MachineFacts { run: Some(run), ..machine })), ..now };
+        let measured = Measured::new(directory.path().to_owned(), Clock::fixed(9), open().0, Some(earlier));
+        let (first, second) = (measured.get().await, measured.get().await);
+        let is_kept = open().1.is_some_and(|kept| kept.kernels == first.kernels);
+        (is_kept, first, second)
+    }
+
+    #[tokio::test]
+    async fn what_still_holds_is_not_measured_again() {
+        let (is_kept, first, _) = after(|_| ()).await;
+        assert!(!is_kept && first.kernels.is_empty(), "nothing was measured");
+        assert_eq!(first.measured_at_s, 9, "but memory and disk are of now");
+    }
+
+    #[tokio::test]
+    async fn another_build_of_the_kernels_is_measured_once_and_kept() {
+        let (is_kept, first, second) = after(|run| run.build = "another".to_owned()).await;
+        assert!(is_kept && !first.kernels.is_empty());
+        assert_eq!(first.kernels, second.kernels);
+    }
+
+    #[tokio::test]
+    async fn what_was_measured_under_a_disturbance_is_measured_once_more_after_a_start() {
+        let (is_kept, first, second) = after(|run| run.disturbed_by = vec!["other programs".to_owned()]).await;
+        assert!(is_kept && !first.kernels.is_empty());
+        assert_eq!(first.kernels, second.kernels, "disturbed again or not");
     }
 }

@@ -21,8 +21,8 @@ pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format
 
 /// Columns of the measured matrix, and the rows of it that a prompt is multiplied with.
 const SIDE: usize = 2_048;
-/// The largest matrix: few machines have a larger cache, and small machines have little memory.
-const MOST_BYTES: u64 = 256 << 20;
+/// The largest matrix: no machine that Outpost runs on has a cache that holds half of it.
+pub const MOST_BYTES: u64 = 1 << 30;
 /// Prompt tokens of the measured matrix × matrix.
 const PROMPT: usize = 32;
 
@@ -122,17 +122,18 @@ pub enum BenchError {
 }
 
 /// Bytes per second that so many threads read from memory together, as fast as the widest loads of this processor go.
-/// Takes about a second and 256 MiB, shared among the threads.
+/// Takes about half a second and so many bytes, shared among the threads: more than the last cache holds, or the cache is
+/// measured instead of the memory.
 ///
 /// # Errors
 /// Fails when the threads cannot be started.
-pub fn read_bandwidth(threads: usize) -> Result<u64, BenchError> {
+pub fn read_bandwidth(threads: usize, bytes: u64) -> Result<u64, BenchError> {
     let threads = threads.max(1);
     let cpu = Cpu::new(threads, None).map_err(|source| BenchError::Threads { threads, source })?;
-    let lines = MOST_BYTES as usize / threads / size_of::<Line>();
+    let lines = (bytes.min(MOST_BYTES) as usize / threads / size_of::<Line>()).max(1);
     let memory: Vec<Vec<Line>> = (1..=threads).map(|thread| vec![[thread as u8; size_of::<Line>()]; lines]).collect();
     let pass = || cpu.team.each(threads, |thread| cpu.run(Read(&memory[thread])));
-    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Duration::from_millis(400), pass))
+    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Window::of_ms(250), pass))
 }
 
 /// Adds all of some memory up, and does nothing else with it.
@@ -159,44 +160,74 @@ impl Kernel for Read<'_> {
     }
 }
 
-/// Measures the kernel of one format, the one that a model in it runs. The matrix that decoding reads has about `bytes`
-/// bytes: more than the last cache holds, or the cache is measured instead of the memory. Takes about a second.
+/// Measures the kernel of one format, the one that a model in it runs, on each of these numbers of threads in turn. The matrix
+/// that decoding reads has about `bytes` bytes: more than the last cache holds, or the cache is measured instead of the memory.
+/// Once it is `until`, no further number is begun; the first always is.
 ///
 /// # Errors
 /// Fails when the format is not written here, when the threads cannot be started or the product cannot be computed.
-pub fn kernel(format: Format, threads: usize, bytes: u64) -> Result<KernelFigures, BenchError> {
+pub fn kernels(
+    format: Format,
+    threads: &[usize],
+    bytes: u64,
+    until: Instant,
+) -> Result<Vec<KernelFigures>, BenchError> {
     if !WRITTEN.contains(&format) {
         return Err(BenchError::Format { format: format.name() });
     }
-    let threads = threads.max(1);
-    let cpu = Cpu::new(threads, None).map_err(|source| BenchError::Threads { threads, source })?;
-    let failed = |source| BenchError::Kernel { format: format.name(), source };
     let no_memory = |source| BenchError::Memory { format: format.name(), source };
-    let matrix = matrix(&cpu, format, bytes).map_err(no_memory)?;
-    let square_bytes = format.bytes_for((SIDE * SIDE) as u64).unwrap_or(0);
-    let square = self::matrix(&cpu, format, square_bytes).map_err(no_memory)?;
+    let mut made = None;
+    let mut all = Vec::with_capacity(threads.len());
+    for threads in threads.iter().map(|threads| (*threads).max(1)) {
+        if !all.is_empty() && Instant::now() >= until {
+            break;
+        }
+        let cpu = Cpu::new(threads, None).map_err(|source| BenchError::Threads { threads, source })?;
+        if made.is_none() {
+            let square_bytes = format.bytes_for((SIDE * SIDE) as u64).unwrap_or(0);
+            let large = matrix(&cpu, format, bytes).map_err(no_memory)?;
+            made = Some((large, matrix(&cpu, format, square_bytes).map_err(no_memory)?));
+        }
+        let Some((matrix, square)) = &made else { continue };
+        all.push(figures(&cpu, format, matrix, square)?);
+    }
+    Ok(all)
+}
+
+/// The same on one number of threads.
+///
+/// # Errors
+/// As above.
+pub fn kernel(format: Format, threads: usize, bytes: u64) -> Result<KernelFigures, BenchError> {
+    let figures = kernels(format, &[threads], bytes, Instant::now())?;
+    figures.into_iter().next().ok_or(BenchError::Format { format: format.name() })
+}
+
+/// Decodes one token with the large matrix and reads a prompt with the square one.
+fn figures(cpu: &Cpu, format: Format, matrix: &Matrix, square: &Matrix) -> Result<KernelFigures, BenchError> {
+    let failed = |source| BenchError::Kernel { format: format.name(), source };
     let input: Vec<f32> = (0..SIDE * PROMPT).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
     let (mut token, mut prompt) = (Activations::new(), Activations::new());
     let (mut one, mut all) = (vec![0.0; matrix.rows], vec![0.0; square.rows * PROMPT]);
     // As a pass does: the rows are new each time, so they are quantised each time.
     let mut decode = || {
         token.set(&input[..SIDE], SIDE);
-        multiply(&cpu, &mut token, &mut [(&matrix, &mut one)])
+        multiply(cpu, &mut token, &mut [(matrix, &mut one)])
     };
     let mut prefill = || {
         prompt.set(&input, SIDE);
-        multiply(&cpu, &mut prompt, &mut [(&square, &mut all)])
+        multiply(cpu, &mut prompt, &mut [(square, &mut all)])
     };
     // Once before the clock runs: threads start and buffers become real memory.
     decode().and_then(|()| prefill()).map_err(failed)?;
     let read = format.bytes_for((matrix.rows * SIDE) as u64).unwrap_or(0);
-    let decode = per_second(read as f64, Duration::from_millis(150), || {
+    let decode_bytes_per_second = per_second(read as f64, Window::of_ms(80), || {
         black_box(decode().is_ok());
     });
-    let prefill = per_second((square.rows * SIDE * PROMPT) as f64, Duration::from_millis(150), || {
+    let prefill_macs_per_second = per_second((square.rows * SIDE * PROMPT) as f64, Window::of_ms(40), || {
         black_box(prefill().is_ok());
     });
-    Ok(KernelFigures { format, threads, decode_bytes_per_second: decode, prefill_macs_per_second: prefill })
+    Ok(KernelFigures { format, threads: cpu.team.threads(), decode_bytes_per_second, prefill_macs_per_second })
 }
 
 /// A matrix of [`SIDE`] columns and about so many bytes: some rows of weights, again and again.
@@ -206,8 +237,13 @@ fn matrix(cpu: &Cpu, format: Format, bytes: u64) -> io::Result<Matrix> {
     let distinct = format.bytes_for(weights.len() as u64).unwrap_or(0) as usize;
     let mut blocks = vec![0; distinct];
     encode(format, &weights, &mut blocks);
-    let times = (bytes.min(MOST_BYTES) as usize).div_ceil(distinct).max(1);
+    let times = times(bytes, distinct as u64);
     Matrix::owned(cpu, DISTINCT * times, SIDE, format, blocks.repeat(times))
+}
+
+/// How often so many distinct bytes make a matrix of about this size, which has a bound.
+fn times(bytes: u64, distinct: u64) -> usize {
+    bytes.min(MOST_BYTES).div_ceil(distinct.max(1)).max(1) as usize
 }
 
 /// Measures reading and generating apart, each from the same depth. What is read does not matter to the speed.
@@ -286,11 +322,29 @@ pub fn answer(
     Ok(AnswerFigures { plain_tokens_per_second: plain, guessing_tokens_per_second: guessing, guessed_tokens })
 }
 
+/// How long a pass is repeated: a slow machine comes to its end after two passes, or one probe would take minutes there.
+#[derive(Debug, Clone, Copy)]
+struct Window(Duration);
+
+impl Window {
+    fn of_ms(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
+    fn is_over(self, began: Instant, passes: usize) -> bool {
+        match passes {
+            0 | 1 => false,
+            2 => began.elapsed() >= 2 * self.0,
+            _ => began.elapsed() >= self.0,
+        }
+    }
+}
+
 /// Runs a pass again and again for a while; the best third of the time counts, since other programs only ever slow it.
-fn per_second(amount: f64, while_: Duration, mut pass: impl FnMut()) -> u64 {
+fn per_second(amount: f64, window: Window, mut pass: impl FnMut()) -> u64 {
     let began = Instant::now();
     let mut times = Vec::new();
-    while times.len() < 3 || began.elapsed() < while_ {
+    while !window.is_over(began, times.len()) {
         let pass_began = Instant::now();
         pass();
         times.push(pass_began.elapsed().as_secs_f64());
@@ -339,20 +393,37 @@ mod tests {
     }
 
     #[test]
+    fn a_format_is_measured_on_every_number_of_threads_and_when_time_is_over_on_the_first() {
+        let threads = |until| {
+            let all = kernels(Format::Q4_0, &[2, 1], 1 << 20, until).expect("the kernels run");
+            all.iter().map(|figures| figures.threads).collect::<Vec<_>>()
+        };
+        assert_eq!(threads(Instant::now() + Duration::from_secs(3_600)), [2, 1]);
+        assert_eq!(threads(Instant::now()), [2]);
+    }
+
+    #[test]
     fn the_measured_matrix_is_as_large_as_asked_for_up_to_a_bound() {
         for format in FORMATS {
-            let bytes = |asked| {
-                let cpu = Cpu::new(1, None).expect("no thread is needed");
-                let matrix = matrix(&cpu, *format, asked).expect("there is memory");
-                format.bytes_for((matrix.rows * matrix.columns) as u64).expect("whole blocks")
-            };
-            assert!((5 << 20..6 << 20).contains(&bytes(5 << 20)), "{}", format.name());
-            assert!(bytes(1 << 40) < MOST_BYTES + (1 << 20), "{}", format.name());
+            let cpu = Cpu::new(1, None).expect("no thread is needed");
+            let matrix = matrix(&cpu, *format, 5 << 20).expect("there is memory");
+            let bytes = format.bytes_for((matrix.rows * matrix.columns) as u64).expect("whole blocks");
+            assert!((5 << 20..6 << 20).contains(&bytes), "{}", format.name());
         }
+        assert_eq!([times(10, 10), times(11, 10), times(0, 10)], [1, 2, 1]);
+        assert_eq!(times(u64::MAX, 1 << 20), (MOST_BYTES >> 20) as usize);
+    }
+
+    #[test]
+    fn a_slow_machine_is_measured_twice_and_a_fast_one_for_the_whole_window() {
+        let window = Window::of_ms(1_000);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).expect("a minute ago");
+        assert_eq!([0, 1, 2, 3].map(|passes| window.is_over(long_ago, passes)), [false, false, true, true]);
+        assert!(!window.is_over(Instant::now(), 3));
     }
 
     #[test]
     fn memory_is_read_at_more_than_a_hundred_megabytes_per_second() {
-        assert!(read_bandwidth(1).expect("threads start") > 100_000_000);
+        assert!(read_bandwidth(1, 64 << 20).expect("threads start") > 100_000_000);
     }
 }

@@ -35,3 +35,6 @@ pub use arch::families;
 pub use backends::{Backend, backends};
 pub use cpu::Instructions;
 pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, encode_chat_with, logits};
+
+/// This build of the kernels: what was measured with another does not hold for it.
+pub const KERNEL_BUILD: &str = env!("OUTPOST_KERNEL_BUILD");

@@ -56,6 +56,7 @@ fn machine(available_mib: u64) -> Measurements {
         disk_free_bytes: 100 << 30,
         memory_read_bytes_per_second: 20 << 30,
         kernels: vec![kernel("Q8_0"), kernel("Q4_0")],
+        machine: None,
     }
 }
 

@@ -1,138 +1,146 @@
-//! What control groups leave of their memory limits; containers and services live in them.
+//! What control groups leave of their limits; containers and services live in them.
+//!
+//! A limit of any group around this process binds, so every step from its own up to the root is asked. In a container the root
+//! that is seen may be a group itself, and the path of the membership may not exist below it: then only steps that exist are.
 
-use std::path::{Path, PathBuf};
+use outpost_contract::LimitFacts;
 
-/// Where version 2 is mounted alone.
-const UNIFIED: &str = "/sys/fs/cgroup";
+use crate::mounts::{self, Mount};
+use crate::tree::{Tree, parse_line};
 
-/// How one version of control groups spells its limits and its use.
-struct Version {
-    /// Where it is mounted.
-    root: PathBuf,
-    /// Limits; the lowest counts.
+/// Version 1 has no word for no limit and writes a number that no machine has.
+const NO_LIMIT: u64 = 1 << 60;
+
+/// The groups around this process that a controller limits, its own first.
+struct Groups {
+    is_version_1: bool,
+    folders: Vec<String>,
+}
+
+/// How one version spells limits and use of memory.
+struct Words {
     limits: &'static [&'static str],
-    /// Bytes in use.
     used: &'static str,
     /// The line of `memory.stat` that counts file pages which the kernel drops before it refuses memory.
     reclaimable: &'static str,
 }
 
-/// The smallest headroom from this process's group up to the root; `None` if nothing limits it.
-pub(crate) fn headroom_bytes() -> Option<u64> {
-    let membership = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let unified = Path::new(UNIFIED);
-    // Where both versions are mounted, memory belongs to the older one.
-    let legacy = unified.join("memory");
-    if legacy.is_dir() {
-        let own = own_path_of_version_1(&membership)?;
-        let limits = &["memory.limit_in_bytes"];
-        let (used, reclaimable) = ("memory.usage_in_bytes", "total_inactive_file");
-        least_headroom(&Version { root: legacy, limits, used, reclaimable }, own)
-    } else {
-        let own = own_path_of_version_2(&membership)?;
-        let limits = &["memory.max", "memory.high"];
-        let (used, reclaimable) = ("memory.current", "inactive_file");
-        least_headroom(&Version { root: unified.to_owned(), limits, used, reclaimable }, own)
+const VERSION_1: Words =
+    Words { limits: &["memory.limit_in_bytes"], used: "memory.usage_in_bytes", reclaimable: "total_inactive_file" };
+const VERSION_2: Words =
+    Words { limits: &["memory.max", "memory.high"], used: "memory.current", reclaimable: "inactive_file" };
+
+impl Groups {
+    /// The hierarchy that has this controller: of version 1 where the membership names it, else that of version 2.
+    fn of(tree: &Tree, controller: &str) -> Option<Self> {
+        let membership = tree.text("proc/self/cgroup")?;
+        let mounts = mounts::read(tree);
+        let found = |mount: Option<&Mount>, usual: String| match mount {
+            Some(mount) => (mount.place.clone(), mount.part.clone()),
+            None => (usual, "/".to_owned()),
+        };
+        let has_controller = |mount: &&Mount| {
+            mount.file_system == "cgroup" && mount.options.split(',').any(|option| option == controller)
+        };
+        let is_version_1 = own_in_version_1(&membership, controller).is_some();
+        let (own, (place, part)) = match own_in_version_1(&membership, controller) {
+            Some(own) => (own, found(mounts.iter().find(has_controller), format!("/sys/fs/cgroup/{controller}"))),
+            None => {
+                let unified = mounts.iter().find(|mount| mount.file_system == "cgroup2");
+                (own_in_version_2(&membership)?, found(unified, "/sys/fs/cgroup".to_owned()))
+            }
+        };
+        // What is mounted may be a group far below the root of the membership.
+        let below =
+            own.strip_prefix(part.trim_end_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let steps = below.unwrap_or(own).split('/').filter(|step| !matches!(*step, "" | "." | ".."));
+        let mut folders = vec![place];
+        for step in steps {
+            let folder = format!("{}/{step}", folders.last().map_or("", String::as_str));
+            folders.push(folder);
+        }
+        folders.reverse();
+        Some(Self { is_version_1, folders })
     }
 }
 
 /// The path in the line of version 2, `0::/…`.
-fn own_path_of_version_2(membership: &str) -> Option<&str> {
+fn own_in_version_2(membership: &str) -> Option<&str> {
     membership.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// The path in the line of version 1's memory controller, `4:memory:/…`; controllers may share a line.
-fn own_path_of_version_1(membership: &str) -> Option<&str> {
+/// The path in the line of a controller of version 1, `4:memory:/…`; controllers may share a line.
+fn own_in_version_1<'a>(membership: &'a str, wanted: &str) -> Option<&'a str> {
     membership.lines().find_map(|line| {
         let (_number, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
-        controllers.split(',').any(|controller| controller == "memory").then_some(path)
+        controllers.split(',').any(|controller| controller == wanted).then_some(path)
     })
 }
 
-/// A limit of any ancestor binds, so every step up to the root is asked. In a container the root is the group itself, and the
-/// path of the membership may not exist below it: then only the steps that do exist are asked.
-fn least_headroom(version: &Version, own: &str) -> Option<u64> {
-    let inside = own.split('/').filter(|part| !part.is_empty() && *part != "..");
-    let lowest: PathBuf = inside.fold(version.root.clone(), |path, part| path.join(part));
-    let steps = lowest.ancestors().take_while(|step| step.starts_with(&version.root));
-    steps.filter_map(|step| headroom_of(version, step)).min()
+/// The limit of memory that leaves the least; `None` if nothing limits this process.
+pub(crate) fn memory(tree: &Tree) -> Option<LimitFacts> {
+    let groups = Groups::of(tree, "memory")?;
+    let words = if groups.is_version_1 { &VERSION_1 } else { &VERSION_2 };
+    let limits = groups.folders.iter().zip(0..).filter_map(|(folder, above)| limit_of(tree, words, folder, above));
+    let tightest = limits.min_by_key(|limit| limit.headroom_bytes)?;
+    Some(LimitFacts { swap_bytes: swap(tree, &groups), ..tightest })
 }
 
-fn headroom_of(version: &Version, group: &Path) -> Option<u64> {
-    let read = |name: &str| std::fs::read_to_string(group.join(name)).ok();
-    let limit = version.limits.iter().filter_map(|name| parse_limit(&read(name)?)).min()?;
-    let used: u64 = read(version.used)?.trim().parse().ok()?;
-    let reclaimable = read("memory.stat").and_then(|text| parse_stat(&text, version.reclaimable)).unwrap_or(0);
-    Some(limit.saturating_sub(used.saturating_sub(reclaimable)))
+fn limit_of(tree: &Tree, words: &Words, folder: &str, above: u32) -> Option<LimitFacts> {
+    let stat = tree.text(&format!("{folder}/memory.stat")).unwrap_or_default();
+    let set =
+        words.limits.iter().filter_map(|name| Some((parse_limit(&tree.text(&format!("{folder}/{name}"))?)?, *name)));
+    // Version 1 tells here what groups limit that cannot be seen from a container.
+    let hidden = parse_line(&stat, "hierarchical_memory_limit").filter(|limit| *limit < NO_LIMIT);
+    let hidden = hidden.map(|limit| (limit, "hierarchical_memory_limit"));
+    let (bytes, setting) = set.chain(hidden).min_by_key(|(limit, _)| *limit)?;
+    let used: u64 = tree.number(&format!("{folder}/{}", words.used))?;
+    let reclaimable = parse_line(&stat, words.reclaimable).unwrap_or(0);
+    let headroom_bytes = bytes.saturating_sub(used.saturating_sub(reclaimable));
+    Some(LimitFacts { setting: setting.to_owned(), bytes, headroom_bytes, above, swap_bytes: None })
 }
 
-/// `max` means no limit, and so does a number that no machine has: version 1 has no word for it.
+/// What may be swapped out of the groups; version 1 counts it together with memory, which tells nothing by itself.
+fn swap(tree: &Tree, groups: &Groups) -> Option<u64> {
+    let limit = |folder: &String| parse_limit(&tree.text(&format!("{folder}/memory.swap.max"))?);
+    groups.folders.iter().filter(|_| !groups.is_version_1).filter_map(limit).min()
+}
+
+/// `max` means no limit.
 fn parse_limit(text: &str) -> Option<u64> {
-    text.trim().parse().ok().filter(|limit| *limit < 1 << 60)
+    text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
 }
 
-/// The number behind a name in lines of `name number`.
-fn parse_stat(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+/// The processor time that the tightest group grants, in thousandths of a core; `None` if nothing limits it.
+pub(crate) fn quota_milli(tree: &Tree) -> Option<u64> {
+    let groups = Groups::of(tree, "cpu")?;
+    let quota = |folder: &String| {
+        if groups.is_version_1 {
+            let quota = tree.text(&format!("{folder}/cpu.cfs_quota_us"))?;
+            parse_quota(&format!("{} {}", quota.trim(), tree.text(&format!("{folder}/cpu.cfs_period_us"))?))
+        } else {
+            parse_quota(&tree.text(&format!("{folder}/cpu.max"))?)
+        }
+    };
+    groups.folders.iter().filter_map(quota).min()
+}
+
+/// Microseconds of processor time, then those of the period in which they may be used: `150000 100000`. `max` and −1 are no
+/// limit.
+fn parse_quota(text: &str) -> Option<u64> {
+    let mut numbers = text.split_whitespace();
+    let quota: u64 = numbers.next()?.parse().ok()?;
+    let period: u64 = numbers.next()?.parse().ok()?;
+    quota.checked_mul(1_000)?.checked_div(period)
+}
+
+/// How often the groups have held this process and those beside it back for want of quota.
+pub(crate) fn times_throttled(tree: &Tree) -> Option<u64> {
+    let groups = Groups::of(tree, "cpu")?;
+    let times = |folder: &String| parse_line(&tree.text(&format!("{folder}/cpu.stat"))?, "nr_throttled");
+    groups.folders.iter().filter_map(times).reduce(u64::saturating_add)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version_2(root: &Path) -> Version {
-        let limits = &["memory.max", "memory.high"];
-        Version { root: root.to_owned(), limits, used: "memory.current", reclaimable: "inactive_file" }
-    }
-
-    fn group(path: &Path, files: &[(&str, &str)]) {
-        std::fs::create_dir_all(path).unwrap();
-        for (name, text) in files {
-            std::fs::write(path.join(name), text).unwrap();
-        }
-    }
-
-    #[test]
-    fn the_own_group_is_found_in_both_versions() {
-        let membership = "12:cpu,cpuacct:/x\n4:memory:/box/agent\n0::/system.slice/outpost.service\n";
-        assert_eq!(own_path_of_version_2(membership), Some("/system.slice/outpost.service"));
-        assert_eq!(own_path_of_version_1(membership), Some("/box/agent"));
-        assert_eq!((own_path_of_version_2("12:cpu:/x\n"), own_path_of_version_1("12:cpu:/x\n")), (None, None));
-    }
-
-    #[test]
-    fn no_limit_is_not_a_limit_of_zero() {
-        assert_eq!(parse_limit("max\n"), None);
-        assert_eq!(parse_limit("9223372036854771712\n"), None);
-        assert_eq!(parse_limit("1048576\n"), Some(1_048_576));
-    }
-
-    #[test]
-    fn the_tighter_of_two_limits_counts_less_what_is_used_and_cannot_be_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        group(folder.path(), &[("memory.max", "1000\n"), ("memory.high", "800\n"), ("memory.current", "300\n")]);
-        assert_eq!(headroom_of(&version_2(folder.path()), folder.path()), Some(500));
-        group(folder.path(), &[("memory.stat", "anon 200\ninactive_file_of_another 9\ninactive_file 100\n")]);
-        assert_eq!(headroom_of(&version_2(folder.path()), folder.path()), Some(600));
-    }
-
-    #[test]
-    fn a_limit_of_an_ancestor_binds() {
-        let folder = tempfile::tempdir().unwrap();
-        let slice = folder.path().join("slice");
-        group(&slice, &[("memory.max", "1000"), ("memory.high", "max"), ("memory.current", "900")]);
-        group(&slice.join("agent"), &[("memory.max", "max"), ("memory.high", "5000"), ("memory.current", "400")]);
-        assert_eq!(least_headroom(&version_2(folder.path()), "/slice/agent"), Some(100));
-        assert_eq!(least_headroom(&version_2(folder.path()), "/not/here"), None);
-    }
-
-    #[test]
-    fn a_path_that_climbs_out_of_the_hierarchy_stays_inside() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        group(folder.path(), &[("memory.max", "1"), ("memory.current", "1")]);
-        group(&root, &[("memory.max", "70"), ("memory.current", "20")]);
-        assert_eq!(least_headroom(&version_2(&root), "/../../other"), Some(50));
-    }
-}
+mod tests;

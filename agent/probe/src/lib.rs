@@ -1,27 +1,39 @@
 //! What this machine can give, measured.
 //!
 //! The only crate that reads `/proc` and `/sys`. Memory and disk are asked of the system at each call; kernel speeds come from a
-//! short run of the engine's own kernels, so that a prediction rests on what will really run.
+//! short run of the engine's own kernels, so that a prediction rests on what will really run, and hold until the processor, its
+//! governor, the cores that may be used or the kernels change. No file of the system is required: what it does not tell is absent.
+//!
+//! ```text
+//! tree ──► cores, caches, cgroup, disk, accelerators, heat, power, pressure ──► facts ─┐
+//! sysinfo ──► memory, swap ────────────────────────────────────────────────────────────┼──► Measurements
+//! engine's kernels ──► run, watched for what disturbs it ──────────────────────────────┘
+//! ```
 
+mod accelerators;
+mod caches;
 mod cgroup;
-mod features;
+mod cores;
+mod disk;
+mod heat;
+mod kernels;
+mod mounts;
+mod power;
+mod pressure;
+mod run;
+mod tree;
+mod watch;
+
+#[cfg(test)]
+mod fixtures;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use outpost_contract::{KernelSpeed, Measurements};
-use outpost_engine::bench;
-use outpost_engine::gguf::Format;
+use cores::Cores;
+use outpost_contract::{MachineFacts, Measurements, MemoryFacts, ProcessorFacts};
+use outpost_engine::KERNEL_BUILD;
 use sysinfo::{MemoryRefreshKind, System};
-
-/// The formats of a full run, the most common first. Half precision is not among them: an edge box seldom serves it.
-const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_1];
-
-/// A machine that has taken this long begins no further kernel: the whole run stays within about three seconds.
-const PATIENCE: Duration = Duration::from_millis(2_200);
-
-/// The part of the available memory that a measured matrix may take, at most.
-const MEMORY_PART: u64 = 8;
+use tree::Tree;
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -37,30 +49,31 @@ pub struct ProbeOptions {
 /// Measures everything. What cannot be measured here is 0 or absent.
 #[must_use]
 pub fn measure(options: &ProbeOptions) -> Measurements {
-    let began = Instant::now();
+    let tree = live();
     let mut found = unmeasured(options.now_s);
-    let threads = found.cores as usize;
-    found.memory_read_bytes_per_second = bench::read_bandwidth(threads).unwrap_or(0);
-    let formats = if options.quick { &FORMATS[..1] } else { FORMATS };
-    let (_, memory_available_bytes) = memory_bytes();
-    let in_time = formats.iter().take_while(|_| began.elapsed() < PATIENCE);
-    found.kernels = in_time
-        .filter_map(|format| bench::kernel(*format, threads, memory_available_bytes / MEMORY_PART).ok())
-        .map(kernel_speed)
-        .collect();
+    let memory = Memory::now();
+    let processor = processor(&tree, &Cores::read(&tree));
+    let measured = run::run(&tree, &processor, found.cores, memory.available_bytes, options.quick);
+    found.memory_read_bytes_per_second = measured.memory_bytes_per_second;
+    found.kernels = measured.kernels;
+    found.machine = Some(Box::new(MachineFacts { run: Some(measured.facts), ..MachineFacts::default() }));
     refresh(&found, options)
 }
 
-/// Kernel speeds as they were; memory and disk as they are now. Takes milliseconds.
+/// Kernel speeds as they were; everything else as it is now. Takes milliseconds.
 #[must_use]
 pub fn refresh(earlier: &Measurements, options: &ProbeOptions) -> Measurements {
-    let (memory_total_bytes, memory_available_bytes) = memory_bytes();
+    let (tree, memory) = (live(), Memory::now());
+    let run = earlier.machine.as_ref().and_then(|machine| machine.run.clone());
+    let mut machine = MachineFacts { run, ..facts(&tree, &options.models_dir) };
+    (machine.memory.swap_total_bytes, machine.memory.swap_free_bytes) = memory.swap.unzip();
     Measurements {
         measured_at_s: options.now_s,
-        memory_total_bytes,
-        memory_available_bytes,
-        memory_cgroup_headroom_bytes: cgroup::headroom_bytes(),
-        disk_free_bytes: disk_free_bytes(&options.models_dir),
+        memory_total_bytes: memory.total_bytes,
+        memory_available_bytes: memory.available_bytes,
+        memory_cgroup_headroom_bytes: machine.memory.limit.as_ref().map(|limit| limit.headroom_bytes),
+        disk_free_bytes: disk::free_bytes(&options.models_dir),
+        machine: Some(Box::new(machine)),
         ..earlier.clone()
     }
 }
@@ -68,69 +81,96 @@ pub fn refresh(earlier: &Measurements, options: &ProbeOptions) -> Measurements {
 /// What is known of a machine without measuring: its processor. Memory, disk and speeds are 0.
 #[must_use]
 pub fn unmeasured(now_s: i64) -> Measurements {
+    let tree = live();
     Measurements {
         measured_at_s: now_s,
-        cpu: features::processor(),
-        cores: features::cores(),
-        features: features::usable(),
-        memory_total_bytes: 0,
-        memory_available_bytes: 0,
-        memory_cgroup_headroom_bytes: None,
-        disk_free_bytes: 0,
-        memory_read_bytes_per_second: 0,
-        kernels: Vec::new(),
+        cpu: kernels::processor(&tree),
+        cores: Cores::read(&tree).usable(&tree),
+        features: kernels::usable(),
+        ..Measurements::default()
     }
 }
 
-fn kernel_speed(figures: bench::KernelFigures) -> KernelSpeed {
-    KernelSpeed {
-        format: figures.format.name().to_owned(),
-        threads: u32::try_from(figures.threads).unwrap_or(u32::MAX),
-        decode_bytes_per_second: figures.decode_bytes_per_second,
-        prefill_macs_per_second: figures.prefill_macs_per_second,
+/// What has changed since these kernels were measured, in words; `None` if they still hold.
+#[must_use]
+pub fn outdated(earlier: &Measurements) -> Option<String> {
+    outdated_in(&live(), earlier)
+}
+
+fn outdated_in(tree: &Tree, earlier: &Measurements) -> Option<String> {
+    let cores = Cores::read(tree);
+    let (cpu, usable, governor) = (kernels::processor(tree), cores.usable(tree), cores.governor(tree));
+    let Some(run) = earlier.machine.as_ref().and_then(|machine| machine.run.as_ref()) else {
+        return Some("it is not known how they were measured".to_owned());
+    };
+    let told = |governor: &Option<String>| governor.clone().unwrap_or_else(|| "none".to_owned());
+    if run.build != KERNEL_BUILD {
+        Some("these kernels are another build".to_owned())
+    } else if earlier.cpu != cpu || earlier.features != kernels::usable() {
+        Some(format!("the processor is another: `{cpu}`, measured was `{}`", earlier.cpu))
+    } else if earlier.cores != usable {
+        Some(format!("{usable} cores can be used, measured were {}", earlier.cores))
+    } else if run.governor != governor {
+        Some(format!("the governor is `{}`, measured was `{}`", told(&governor), told(&run.governor)))
+    } else {
+        None
     }
 }
 
-/// All memory, and what can be had of it without swapping; zeros where the system does not say.
-fn memory_bytes() -> (u64, u64) {
-    let Ok(mut system) = System::new() else { return (0, 0) };
-    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    (system.total_memory(), system.available_memory())
+/// What slowed the run that these kernels come from, in words; empty if nothing did.
+#[must_use]
+pub fn disturbed_by(measurements: &Measurements) -> &[String] {
+    let run = measurements.machine.as_ref().and_then(|machine| machine.run.as_ref());
+    run.map_or(&[], |run| &run.disturbed_by)
 }
 
-/// Free bytes, for this user, of the file system that holds the path or would hold it once it exists.
-fn disk_free_bytes(path: &Path) -> u64 {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let found = absolute.ancestors().find_map(|step| rustix::fs::statvfs(step).ok());
-    found.map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
+/// All that the tree tells; memory and swap are told by the system's library.
+fn facts(tree: &Tree, models_dir: &Path) -> MachineFacts {
+    MachineFacts {
+        board: kernels::board(tree),
+        processor: processor(tree, &Cores::read(tree)),
+        memory: MemoryFacts { limit: cgroup::memory(tree), ..MemoryFacts::default() },
+        disk: disk::facts(tree, models_dir),
+        accelerators: accelerators::read(tree),
+        heat: heat::read(tree),
+        power: power::read(tree),
+        pressure: pressure::read(tree),
+        run: None,
+    }
+}
+
+fn processor(tree: &Tree, cores: &Cores) -> ProcessorFacts {
+    let (kernels, lacking) = kernels::sets();
+    let (caches, nodes) = (caches::caches(tree, &cores.allowed), caches::nodes(tree));
+    ProcessorFacts { caches, nodes, kernels, lacking, ..cores.facts(tree) }
+}
+
+fn live() -> Tree {
+    Tree::at(Path::new("/"))
+}
+
+/// Memory as the system's library tells it.
+#[derive(Debug, Default)]
+struct Memory {
+    total_bytes: u64,
+    available_bytes: u64,
+    /// All room for swapping, and what of it is free.
+    swap: Option<(u64, u64)>,
+}
+
+impl Memory {
+    /// All memory, and what can be had of it without swapping; zeros where the system does not say.
+    fn now() -> Self {
+        let Ok(mut system) = System::new() else { return Self::default() };
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram().with_swap());
+        let total_bytes = system.total_memory();
+        Self {
+            total_bytes,
+            available_bytes: system.available_memory(),
+            swap: (total_bytes > 0).then(|| (system.total_swap(), system.free_swap())),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quick_probe_finds_memory_disk_and_a_kernel() {
-        let options = ProbeOptions { models_dir: std::env::temp_dir(), quick: true, now_s: 7 };
-        let found = measure(&options);
-        assert!(found.memory_available_bytes > 0 && found.memory_available_bytes <= found.memory_total_bytes);
-        assert!(found.disk_free_bytes > 0, "the disk of the temporary directory is known");
-        assert!(found.kernels[0].decode_bytes_per_second > 0 && found.memory_read_bytes_per_second > 0);
-        let again = refresh(&found, &ProbeOptions { now_s: 8, ..options });
-        assert_eq!((again.measured_at_s, again.kernels), (8, found.kernels));
-    }
-
-    #[test]
-    fn the_disk_of_a_folder_that_does_not_exist_yet_is_that_of_its_nearest_parent() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(disk_free_bytes(&folder.path().join("not/yet/here")) > 0);
-        assert!(disk_free_bytes(Path::new("not-yet-here")) > 0, "a relative path has parents too");
-    }
-
-    #[test]
-    fn measurements_survive_the_way_to_the_fleet() {
-        let found = refresh(&unmeasured(7), &ProbeOptions { models_dir: ".".into(), quick: true, now_s: 9 });
-        let text = serde_json::to_string(&found).unwrap();
-        assert_eq!(serde_json::from_str::<Measurements>(&text).unwrap(), found);
-    }
-}
+mod tests;

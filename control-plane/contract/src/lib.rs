@@ -17,6 +17,7 @@ pub mod golden;
 pub mod home;
 pub mod ids;
 pub mod limits;
+pub mod machine;
 pub mod measurements;
 pub mod presence;
 pub mod reported;
@@ -36,6 +37,10 @@ pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use golden::{GoldenPrompt, GoldenPrompts, InvalidGolden};
 pub use home::{HomeAnswer, HomeIndex, InvalidHome, Letter, LetterClass, LetterId, Letters};
 pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
+pub use machine::{
+    AcceleratorFacts, CacheFacts, CoreKind, DiskFacts, HeatFacts, LackingKernels, LimitFacts, MachineFacts,
+    MemoryFacts, NodeFacts, PowerFacts, PressureFacts, ProcessorFacts, RunFacts, StallFacts,
+};
 pub use measurements::{KernelSpeed, Measurements};
 pub use presence::{Hello, HelloAck, Neighbour, Presence};
 pub use reported::{Activity, Installed, LinkHealth, Reason, ReasonCode, Reported, TransferProgress};

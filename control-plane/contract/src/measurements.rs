@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::MachineFacts;
+
 /// What one machine can give. Sizes in bytes, speeds per second.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measurements {
     /// When it was measured, seconds since 1970-01-01 UTC.
     pub measured_at_s: i64,
@@ -23,8 +25,11 @@ pub struct Measurements {
     pub disk_free_bytes: u64,
     /// Sequential read bandwidth of memory.
     pub memory_read_bytes_per_second: u64,
-    /// Measured kernels of the engine.
+    /// Measured kernels of the engine, each format on several numbers of threads.
     pub kernels: Vec<KernelSpeed>,
+    /// What else is known of the machine; devices of before do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Box<MachineFacts>>,
 }
 
 /// One measured kernel.

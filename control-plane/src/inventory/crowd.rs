@@ -195,6 +195,7 @@ fn report(number: usize, now_s: i64) -> Reported {
                     prefill_macs_per_second: 100_000_000_000,
                 })
                 .to_vec(),
+            machine: None,
         }),
         plan: (0..3)
             .map(|line| format!("variant {line} of {model}: needs {line}.5 GiB and is explained here"))

@@ -72,7 +72,7 @@ impl Known {
         let measured = measured.map(|mut measured| {
             measured.kernels.truncate(KERNELS);
             measured.kernels.shrink_to_fit();
-            Measurements { features: Vec::new(), cpu: String::new(), ..measured }
+            Measurements { features: Vec::new(), cpu: String::new(), machine: None, ..measured }
         });
         Self { row, facts, measured }
     }

@@ -23,6 +23,16 @@ impl Neon {
         all.then_some(Self(None))
     }
 
+    /// The features that it is compiled for, and whether the processor has each.
+    pub(super) fn features() -> Vec<(&'static str, bool)> {
+        vec![("neon", is_aarch64_feature_detected!("neon")), ("dotprod", is_aarch64_feature_detected!("dotprod"))]
+    }
+
+    /// The same with those of matrix products.
+    pub(super) fn features_with_matrices() -> Vec<(&'static str, bool)> {
+        [Self::features(), vec![("i8mm", is_aarch64_feature_detected!("i8mm"))]].concat()
+    }
+
     /// The same with matrix products of bytes, if it has them too.
     pub(crate) fn find_with_matrices() -> Option<Self> {
         Self::find()?;

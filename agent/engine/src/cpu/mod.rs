@@ -57,7 +57,7 @@ pub enum Instructions {
 
 impl Instructions {
     /// Every set, the best first.
-    const ALL: [Self; 6] = [Self::Avx512, Self::AvxVnni, Self::Avx2, Self::I8mm, Self::Neon, Self::Scalar];
+    pub const ALL: [Self; 6] = [Self::Avx512, Self::AvxVnni, Self::Avx2, Self::I8mm, Self::Neon, Self::Scalar];
 
     /// Those that this processor has, the best first; never empty.
     #[must_use]
@@ -81,6 +81,26 @@ impl Instructions {
             Self::Avx512 => "avx512-vnni",
             Self::Neon => "neon-dotprod",
             Self::I8mm => "neon-i8mm",
+        }
+    }
+
+    /// The features that its kernels are compiled for, and whether this processor has each; `None` if this program has no
+    /// such kernels, being for another architecture.
+    #[must_use]
+    pub fn features(self) -> Option<Vec<(&'static str, bool)>> {
+        match self {
+            Self::Scalar => Some(Vec::new()),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Some(x86_64::Avx2::features()),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Some(x86_64::AvxVnni::features()),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Some(x86_64::Avx512::features()),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Some(aarch64::Neon::features()),
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm => Some(aarch64::Neon::features_with_matrices()),
+            _ => None,
         }
     }
 

@@ -167,3 +167,12 @@ fn a_shape_or_format_without_a_kernel_is_left_to_others() {
     let blocks = Random::new(1).blocks(Format::I2_S, 3);
     assert!(Packed::new(&cpu, Format::I2_S, 1, 384, &blocks).expect("there is memory").is_none());
 }
+
+#[test]
+fn a_set_of_instructions_is_there_when_the_processor_has_all_its_features() {
+    for instructions in Instructions::ALL {
+        let features = instructions.features();
+        let has_all = features.as_ref().is_some_and(|features| features.iter().all(|(_, has)| *has));
+        assert_eq!(Instructions::available().contains(&instructions), has_all, "{instructions:?}: {features:?}");
+    }
+}

@@ -26,6 +26,11 @@ macro_rules! instructions {
                 all.then_some(Self(()))
             }
 
+            /// The features that it is compiled for, and whether the processor has each.
+            pub(super) fn features() -> Vec<(&'static str, bool)> {
+                vec![$(($feature, is_x86_feature_detected!($feature))),+]
+            }
+
             /// Runs a kernel compiled for these instructions.
             pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
                 #[expect(unsafe_code, reason = "a function for some processors only is called with the proof in hand")]

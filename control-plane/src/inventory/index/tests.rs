@@ -154,9 +154,11 @@ fn what_a_device_measured_takes_no_more_room_than_plans_need() {
     let measured = reported.measurements.as_mut().unwrap();
     measured.features = vec!["x".repeat(1000); 50];
     measured.kernels = vec![measured.kernels[0].clone(); 500];
+    measured.machine = Some(Box::default());
     reported.sequence = 2;
     fleet.inner.database.keep_report(&reported, NOW_S).unwrap();
     let known = fleet.known(&fleet.desk().unwrap()).unwrap();
     let kept = known[1].measured.as_ref().unwrap();
     assert_eq!((kept.features.len(), kept.kernels.len(), kept.cpu.len()), (0, KERNELS, 0));
+    assert_eq!(kept.machine, None);
 }

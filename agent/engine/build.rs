@@ -1,0 +1,44 @@
+//! Names this build of the kernels: who measured another build measures again.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What kernels are made of, and what measures them.
+const SOURCES: &[&str] = &["src/cpu", "src/blocks", "src/bench.rs", "src/weights.rs"];
+
+/// How they are compiled, as cargo tells it.
+const SETTINGS: &[&str] =
+    &["TARGET", "PROFILE", "OPT_LEVEL", "CARGO_ENCODED_RUSTFLAGS", "CARGO_CFG_TARGET_FEATURE", "CARGO_CFG_TARGET_CPU"];
+
+fn main() -> std::io::Result<()> {
+    let mut hasher = DefaultHasher::new();
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+        let mut files = Vec::new();
+        collect(Path::new(source), &mut files)?;
+        files.sort();
+        for file in files {
+            std::fs::read(file)?.hash(&mut hasher);
+        }
+    }
+    for setting in SETTINGS {
+        std::env::var_os(setting).hash(&mut hasher);
+    }
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Command::new(compiler).arg("-vV").output()?.stdout.hash(&mut hasher);
+    println!("cargo::rustc-env=OUTPOST_KERNEL_BUILD={:016x}", hasher.finish());
+    Ok(())
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if path.is_file() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        collect(&entry?.path(), files)?;
+    }
+    Ok(())
+}
