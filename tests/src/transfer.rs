@@ -60,6 +60,7 @@ fn variant(path: PathBuf, bytes: u64, cuts: Vec<u64>) -> Variant {
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     };
     Variant { path, target: None, facts, cuts }
 }

@@ -53,6 +53,7 @@ fn variant(dir: &std::path::Path, name: &str) -> Variant {
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     };
     Variant { path, target: None, facts, cuts: Vec::new() }
 }

@@ -330,6 +330,7 @@ fn variant(path: &Path, content: &[u8]) -> Variant {
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     };
     Variant { path: path.to_owned(), target: None, facts, cuts: Vec::new() }
 }
