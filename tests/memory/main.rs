@@ -8,6 +8,12 @@
 //! conversations to the last token, scores a prompt and begins anew, and says what it held at its highest: everything that was
 //! resident, mapped pages of the file included, less what it held before it opened the file and less the program itself.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is a program: its table is for people, its trace for faults"
+)]
+
 mod measured;
 mod shapes;
 

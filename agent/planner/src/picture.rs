@@ -61,7 +61,7 @@ struct Line<'a> {
 }
 
 fn lines<'a>(plan: &Plan, candidates: &'a [Candidate], constraints: &Constraints) -> Vec<Line<'a>> {
-    let slots = plan.choice.as_ref().map_or(constraints.slots.max(1), |choice| choice.slots);
+    let slots = plan.choice.as_ref().map_or_else(|| constraints.slots.max(1), |choice| choice.slots);
     let threads = plan.choice.as_ref().map_or(1, |choice| choice.threads);
     let of_candidate = |candidate: &'a Candidate| {
         let longest = candidate.facts.model.context_tokens.max(SMALLEST_CONTEXT);
