@@ -76,7 +76,7 @@ fn weight_bytes(gguf: &Gguf) -> u64 {
         [columns, rows] if !(has_output && tensor.name == "token_embd.weight") => {
             let packed = usize::try_from(*rows).ok().zip(usize::try_from(*columns).ok());
             let packed = packed.and_then(|(rows, columns)| Packed::bytes(tensor.format, rows, columns));
-            packed.map_or(tensor.range.len() as u64, |bytes| bytes.next_multiple_of(MEMORY_PAGE))
+            packed.map_or_else(|| tensor.range.len() as u64, |bytes| bytes.next_multiple_of(MEMORY_PAGE))
         }
         [length] if matches!(tensor.format, Format::F32 | Format::F16 | Format::BF16) => length.saturating_mul(4),
         _ => tensor.range.len() as u64,
