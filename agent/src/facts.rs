@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use outpost_contract::{GoldenPrompts, ModelFacts, ModelId, VariantFacts};
+use outpost_contract::{Footprint, GoldenPrompts, ModelFacts, ModelId, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
 
 /// The facts of a file, for a catalogue entry or a plan.
@@ -31,6 +31,21 @@ pub fn variant(model: ModelId, release: u64, info: &ModelInfo) -> VariantFacts {
         quality_milli: u32::try_from(bits_milli).unwrap_or(u32::MAX),
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: Some(footprint(&info.footprint)),
+    }
+}
+
+fn footprint(counted: &outpost_engine::Footprint) -> Footprint {
+    Footprint {
+        weight_bytes: counted.weight_bytes,
+        tokenizer_bytes: counted.tokenizer_bytes,
+        kv_heads: counted.kv_heads,
+        key_length: counted.key_length,
+        value_length: counted.value_length,
+        attended_elements: counted.attended_elements,
+        rotary_pairs: counted.rotary_pairs,
+        windowed_layers: counted.windowed_layers,
+        window_tokens: counted.window_tokens,
     }
 }
 

@@ -165,12 +165,13 @@ impl Installer {
                 return Err((None, reason));
             }
         };
-        let constraints = Constraints { minimum_context_tokens, slots, to_fetch, draft, ..Constraints::default() };
+        let mut constraints = Constraints { minimum_context_tokens, slots, to_fetch, draft, ..Constraints::default() };
         let mut measurements = self.housekeeper.with_room_made(measurements).await;
         if let Some(current) = self.active.current() {
             let loaded = current.worker.model();
             let serving = facts::variant(current.card.model.clone(), 1, loaded.info());
             measurements = given_back(&measurements, &serving, &constraints);
+            constraints.serving.clone_from(&current.card.target);
         }
         let plan = plan(&candidates, &measurements, &constraints);
         self.announcer.say(Progress::Planned {

@@ -15,6 +15,7 @@ pub mod cmd;
 mod collect;
 mod commands;
 pub mod config;
+mod curated;
 mod drain;
 pub mod facts;
 mod fleet;

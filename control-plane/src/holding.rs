@@ -270,6 +270,7 @@ mod tests {
                 quality_milli: 4_500,
                 golden: GoldenPrompts::default(),
                 origin: None,
+                footprint: None,
             };
             Variant { path: path.to_owned(), target: None, facts, cuts: Vec::new() }
         }

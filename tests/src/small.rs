@@ -30,5 +30,6 @@ pub fn small_variant(name: &str, bytes: u64) -> VariantFacts {
         quality_milli: 8_500,
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     }
 }

@@ -19,6 +19,7 @@ pub mod grammar;
 pub mod quantize;
 pub mod sampler;
 pub mod session;
+pub mod shape;
 pub mod template;
 pub mod tokenizer;
 
@@ -27,6 +28,7 @@ mod arch;
 mod backends;
 mod blocks;
 mod cpu;
+mod footprint;
 mod model;
 mod ops;
 mod weights;
@@ -34,6 +36,7 @@ mod weights;
 pub use arch::families;
 pub use backends::{Backend, backends};
 pub use cpu::Instructions;
+pub use footprint::Footprint;
 pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, encode_chat_with, logits};
 
 /// This build of the kernels: what was measured with another does not hold for it.

@@ -21,6 +21,7 @@ use crate::backends::Backend;
 use crate::cpu::{Cpu, Instructions};
 use crate::gguf::{Gguf, ModelInfo};
 use crate::grammar::{Grammar, GrammarError, Vocabulary};
+use crate::ops::Rope;
 use crate::session::{self, KvType, Session};
 use crate::template::{ChatTemplate, Job, Message, RenderOptions, TemplateError};
 use crate::tokenizer::Tokenizer;
@@ -103,6 +104,8 @@ impl Model {
         }
         let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
         let info = gguf.info();
+        // What the header and the edges of tensors have left in memory; tables come back row by row as they are looked up.
+        gguf.map().let_all_go();
         let backend = accelerator.map_or(Backend::Cpu, |accelerator| accelerator.backend());
         Ok(Arc::new(Self {
             info,
@@ -176,6 +179,12 @@ impl Model {
 
     pub(crate) fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// Buffers for passes of so many tokens, so many of which are asked for their logits.
+    pub(crate) fn workspace(&self, tokens: usize, wanted: usize) -> Workspace {
+        let pairs: Vec<usize> = self.traits.ropes.iter().map(Rope::pairs).collect();
+        Workspace::with_room(&self.figures, &pairs, tokens, wanted)
     }
 
     /// The window of each layer, for those that have one.

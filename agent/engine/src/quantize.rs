@@ -4,6 +4,7 @@ mod convert;
 mod mix;
 
 pub(crate) use convert::write_atomically;
+pub(crate) use mix::formats;
 
 use std::fs;
 use std::io;
@@ -69,6 +70,11 @@ impl Quantisation {
 
     fn format(self) -> Format {
         self.row().2
+    }
+
+    /// `general.file_type` of its files.
+    pub(crate) fn file_type(self) -> u32 {
+        self.row().3
     }
 
     fn row(self) -> &'static (Self, &'static str, Format, u32) {
@@ -141,7 +147,8 @@ pub fn quantize_with_progress(
     let gguf = Gguf::open(input)?;
     let output = output.as_ref();
     let failed = |source| QuantizeError::Write { path: output.to_owned(), source };
-    let formats = mix::formats(&gguf, to);
+    let named: Vec<_> = gguf.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let formats = formats(&named, to);
     let tensors = gguf.tensors().iter().zip(&formats);
     let outline = Outline {
         metadata: metadata(&gguf, to),
@@ -170,7 +177,7 @@ fn metadata(gguf: &Gguf, to: Quantisation) -> Vec<(String, Value)> {
     let replaced = ["general.file_type", "general.quantization_version"];
     let kept = gguf.metadata().iter().filter(|(key, _)| !replaced.contains(&key.as_str())).cloned();
     kept.chain([
-        ("general.file_type".to_owned(), Value::U32(to.row().3)),
+        ("general.file_type".to_owned(), Value::U32(to.file_type())),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ])
     .collect()

@@ -113,6 +113,8 @@ impl Sampler {
     /// set of bits, 32 tokens to a word. Nothing when no logit that may be chosen is a number.
     pub fn choose(&mut self, logits: &[f32], prompt: &[u32], answer: &[u32], allowed: Option<&[u32]>) -> Option<u32> {
         self.candidates.clear();
+        // All at once: a list that doubles as it grows would take up to twice of it.
+        self.candidates.reserve_exact(logits.len());
         let numbers = (0..).zip(logits.iter().copied()).filter(|(_, logit)| logit.is_finite());
         match allowed {
             None => self.candidates.extend(numbers),

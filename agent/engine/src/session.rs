@@ -87,6 +87,16 @@ impl Session {
         self.groups.iter().map(bytes).sum()
     }
 
+    /// Bytes of all pages that it holds once so many more tokens are read, at the most.
+    pub(crate) fn bytes_with(&self, tokens: usize) -> u64 {
+        let bytes = |group: &Group| {
+            let first_seen = group.window.map_or(0, |window| (self.length + 1).saturating_sub(window) / PAGE_TOKENS);
+            let pages = (self.length + tokens).div_ceil(PAGE_TOKENS).max(group.pages.len()) - first_seen;
+            (pages * group.layers * self.shape.layer_bytes()) as u64
+        };
+        self.groups.iter().map(bytes).sum()
+    }
+
     /// Forgets the conversation.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -161,7 +171,7 @@ impl Session {
     }
 
     /// Forgets what no later token will see. Not as soon as it could: some of the newest tokens may yet be taken back.
-    fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         for group in &mut self.groups {
             let Some(window) = group.window else { continue };
             let first_seen = (self.length + 1).saturating_sub(window) / PAGE_TOKENS;

@@ -109,16 +109,19 @@ impl Matrix {
         self.bytes().len() / self.rows
     }
 
-    /// Packs the weights for the kernels, if they have one, and lets go of the file.
+    /// Packs the weights for the kernels, if they have one, and lets go of the file while it does.
     fn pack(&mut self, cpu: &Cpu) -> std::io::Result<()> {
-        let packed = Packed::new(cpu, self.format, self.rows, self.columns, self.bytes())?;
+        let let_go = |stretch: Range<usize>| {
+            if let Bytes::Mapped { map, range } = &self.bytes {
+                map.let_go(range.start + stretch.start..range.start + stretch.end);
+            }
+        };
+        let packed = Packed::new(cpu, self.format, self.rows, self.columns, self.bytes(), let_go)?;
         let Some(packed) = packed else {
             self.products = Products::Rows;
             return Ok(());
         };
-        if let Bytes::Mapped { map, range } = std::mem::replace(&mut self.bytes, Bytes::Packed) {
-            map.let_go(range);
-        }
+        self.bytes = Bytes::Packed;
         self.products = Products::Packed(packed);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use outpost_contract::{Measurements, VariantFacts};
 
-use crate::memory::{Needs, budget, needs};
+use crate::memory::{KvType, Needs, Setting, budget, needs};
 use crate::table::{rounded_down, rounded_up};
 use crate::{Choice, Constraints};
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for Entrance {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {
             Self::Beside { needed_bytes, usable_bytes } => {
-                let (needed, usable) = (rounded_up(needed_bytes), rounded_down(usable_bytes));
+                let (needed, usable) = (rounded_down(needed_bytes), rounded_down(usable_bytes));
                 write!(formatter, "beside the running model: needs {needed} of {usable} left")
             }
             Self::AfterDraining { needed_bytes, usable_bytes } => {
@@ -62,7 +62,8 @@ pub fn entrance(choice: &Choice, measured_now: &Measurements) -> Entrance {
 #[must_use]
 pub fn given_back(measured_now: &Measurements, serving: &VariantFacts, constraints: &Constraints) -> Measurements {
     let held = |facts: &VariantFacts| {
-        let Needs { weight_bytes, tokenizer_bytes, .. } = needs(facts, 0, 1, 1);
+        let idle = Setting { context_tokens: 0, slots: 1, threads: 1, kv_type: KvType::default() };
+        let Needs { weight_bytes, tokenizer_bytes, .. } = needs(facts, &idle);
         weight_bytes.saturating_add(tokenizer_bytes)
     };
     let bytes = held(serving).saturating_add(constraints.draft.as_ref().map_or(0, held));

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 
 use outpost_contract::{Measurements, TargetName, VariantFacts};
 
-use crate::memory::{Budget, Needs, needs};
+use crate::class::Class;
+use crate::keep::keeps;
+use crate::memory::{Budget, Needs, Setting, needs};
 use crate::speed::{Speed, speed};
 use crate::table::{rounded_down, rounded_up, thousandths};
 use crate::{Broken, Candidate, Choice, Constraints, Objective, Outcome, Plan, Verdict};
@@ -21,26 +23,40 @@ pub(crate) struct Judge<'a> {
 }
 
 /// A candidate with the smallest useful context: what it would take, what it would give, what it broke.
-struct Judged<'a> {
-    candidate: &'a Candidate,
-    needs: Needs,
+pub(crate) struct Judged<'a> {
+    pub(crate) candidate: &'a Candidate,
+    pub(crate) needs: Needs,
     missing_bytes: u64,
-    speed: Speed,
+    pub(crate) speed: Speed,
     broken: Option<(Broken, String)>,
 }
 
 /// The higher, the better; the name last, so that the order of candidates never decides.
-type Rank<'a> = (u64, u64, u64, Reverse<&'a TargetName>);
+pub(crate) type Rank<'a> = (u64, u64, u64, Reverse<&'a TargetName>);
 
 impl Judge<'_> {
     pub(crate) fn plan(&self, candidates: &[Candidate]) -> Plan {
         let judged: Vec<_> = candidates.iter().map(|candidate| self.judge(candidate)).collect();
-        let best = judged.iter().filter(|judged| judged.broken.is_none()).max_by_key(|judged| self.rank(judged));
+        let fitting = || judged.iter().filter(|judged| judged.broken.is_none());
+        let first = fitting().max_by_key(|judged| self.rank(judged));
+        let serving = self.constraints.serving.as_ref();
+        let serving = fitting().find(|judged| Some(&judged.candidate.target) == serving);
+        // The best of those that are better than what serves by enough, else what serves.
+        let best = match serving {
+            None => first,
+            Some(serving) => fitting()
+                .filter(|judged| self.rank(judged) > self.rank(serving) && keeps(self, serving, judged).is_none())
+                .max_by_key(|judged| self.rank(judged))
+                .or(Some(serving)),
+        };
         let choice = best.map(|best| self.choose(best));
         let verdicts = judged
             .iter()
             .map(|judged| match (&judged.broken, best, &choice) {
                 (None, Some(best), Some(choice)) if std::ptr::eq(best, judged) => self.chosen(judged, choice),
+                (None, Some(best), _) if self.rank(judged) > self.rank(best) => {
+                    judged.lost(keeps(self, serving.unwrap_or(best), judged).unwrap_or_default())
+                }
                 (None, Some(best), _) => judged.lost(self.beaten(judged, best)),
                 (broken, ..) => judged.lost(broken.as_ref().map(|(_, because)| because.clone()).unwrap_or_default()),
             })
@@ -66,8 +82,27 @@ impl Judge<'_> {
     ) -> Option<(Broken, String)> {
         let (facts, constraints) = (&candidate.facts, self.constraints);
         let (licence, context_tokens) = (&facts.model.licence, facts.model.context_tokens);
+        let model = &facts.model.model;
+        if constraints.approved_models.as_ref().is_some_and(|approved| !approved.contains(model)) {
+            return Some((Broken::Approval, format!("`{model}` is none of the models that are approved here")));
+        }
         if constraints.allowed_licences.as_ref().is_some_and(|allowed| !allowed.contains(licence)) {
             return Some((Broken::Licence, format!("its licence `{licence}` is not allowed here")));
+        }
+        let class = Class::of(facts.model.parameters);
+        if let Some(allowed) = &constraints.allowed_classes
+            && !allowed.contains(&class)
+        {
+            let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+            let because = format!("it is of class {class}, allowed here: {}", allowed.join(", "));
+            return Some((Broken::Class, because));
+        }
+        if facts.quality_milli < constraints.minimum_quality_milli {
+            let missing_milli = constraints.minimum_quality_milli - facts.quality_milli;
+            let [own, asked, missing] = [facts.quality_milli, constraints.minimum_quality_milli, missing_milli];
+            let [own, asked, missing] = [own, asked, missing].map(|milli| thousandths(milli.into()));
+            let because = format!("has {own} bits per weight, {asked} are asked for: {missing} missing");
+            return Some((Broken::Quality { missing_milli }, because));
         }
         let minimum = constraints.minimum_context_tokens;
         if context_tokens < minimum {
@@ -92,7 +127,7 @@ impl Judge<'_> {
         })
     }
 
-    fn rank<'c>(&self, judged: &Judged<'c>) -> Rank<'c> {
+    pub(crate) fn rank<'c>(&self, judged: &Judged<'c>) -> Rank<'c> {
         let quality = u64::from(judged.candidate.facts.quality_milli);
         let (speed, smallness) = (judged.speed.tokens_per_second_milli, u64::MAX - judged.needs.total());
         let name = Reverse(&judged.candidate.target);
@@ -101,6 +136,12 @@ impl Judge<'_> {
             Objective::Speed => (speed, quality, smallness, name),
             Objective::Memory => (smallness, quality, speed, name),
         }
+    }
+
+    /// The rank of a candidate, for whoever compares two plans.
+    #[cfg(test)]
+    pub(crate) fn rank_of<'c>(&self, candidate: &'c Candidate) -> Rank<'c> {
+        self.rank(&self.judge(candidate))
     }
 
     /// The longest context that fits: the model's own or the longest of use, else the largest step below it.
@@ -126,6 +167,7 @@ impl Judge<'_> {
             context_tokens,
             slots: self.slots,
             threads: self.threads(),
+            kv_type: self.constraints.kv_type,
             needs: at(context_tokens),
             speed: judged.speed,
         }
@@ -140,7 +182,7 @@ impl Judge<'_> {
         };
         let because = format!(
             "fits: needs {} of {}, context {} × {} {conversations}{fewer}, decodes {}",
-            rounded_up(choice.needs.total()),
+            rounded_down(choice.needs.total()),
             rounded_down(self.budget.usable_bytes),
             choice.context_tokens,
             self.slots,
@@ -182,7 +224,9 @@ impl Judge<'_> {
 
     /// What a variant needs with a context of so many tokens, a draft model's needs included.
     fn needs(&self, facts: &VariantFacts, context_tokens: u32) -> Needs {
-        let alone = |facts: &VariantFacts| needs(facts, context_tokens, self.slots, self.threads());
+        let kv_type = self.constraints.kv_type;
+        let setting = Setting { context_tokens, slots: self.slots, threads: self.threads(), kv_type };
+        let alone = |facts: &VariantFacts| needs(facts, &setting);
         match &self.constraints.draft {
             Some(draft) => alone(facts).beside(&alone(draft)),
             None => alone(facts),
@@ -209,7 +253,7 @@ impl Judged<'_> {
     }
 
     /// How to call this one beside another: by what differs first.
-    fn name_beside(&self, other: &Judged<'_>) -> String {
+    pub(crate) fn name_beside(&self, other: &Judged<'_>) -> String {
         let (own, other) = (&self.candidate.facts, &other.candidate.facts);
         if own.model.model != other.model.model {
             format!("{} {}", own.model.model, own.quantisation)

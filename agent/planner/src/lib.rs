@@ -3,21 +3,29 @@
 //! The control plane asks the same code "what if" that a device asks "what now": same input, same answer, with the reason in
 //! the answer.
 
+mod class;
 mod entrance;
 mod judge;
+mod keep;
 mod memory;
+pub mod picture;
 mod speed;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
-use outpost_contract::{Measurements, TargetName, VariantFacts};
+use outpost_contract::{Measurements, ModelId, TargetName, VariantFacts};
 
+pub use class::Class;
 pub use entrance::{Entrance, entrance, given_back};
 use judge::Judge;
-pub use memory::{Budget, KV_BYTES_PER_ELEMENT, Needs, PREFILL_CHUNK_TOKENS, budget, needs};
+pub use memory::{
+    Budget, CHECKED_TOGETHER, KV_BYTES_PER_ELEMENT, KvType, Needs, PAGE_TOKENS, PREFILL_CHUNK_TOKENS, SCORED_TOGETHER,
+    Setting, budget, needs,
+};
 pub use speed::{Basis, Speed, speed};
+pub use table::{rounded_down, rounded_up};
 
 /// One variant that may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +59,19 @@ pub struct Constraints {
     pub slots: u32,
     /// Slowest decoding that is of use, thousandths of a token per second; 0 for any.
     pub minimum_tokens_per_second_milli: u64,
+    /// What keys and values are kept as.
+    pub kv_type: KvType,
+    /// Models that somebody approved; `None` where none needs to be.
+    pub approved_models: Option<Vec<ModelId>>,
     /// SPDX identifiers that may run; `None` for all.
     pub allowed_licences: Option<Vec<String>>,
+    /// Classes of size that may run; `None` for all.
+    pub allowed_classes: Option<Vec<Class>>,
+    /// Quality below which an answer is of no use, bits per weight times 1,000; 0 for any.
+    pub minimum_quality_milli: u32,
+    /// What serves now. It stays the choice while it keeps every constraint, unless another one is better by a margin: a box
+    /// whose memory goes up and down a little must not change its model each time.
+    pub serving: Option<TargetName>,
     /// Candidates whose file would have to be fetched first, so that the disk must have room for it.
     pub to_fetch: Vec<TargetName>,
     /// A smaller model that guesses ahead for whichever is chosen, and needs memory beside it.
@@ -69,7 +88,12 @@ impl Default for Constraints {
             maximum_context_tokens: 8_192,
             slots: 4,
             minimum_tokens_per_second_milli: 0,
+            kv_type: KvType::default(),
+            approved_models: None,
             allowed_licences: None,
+            allowed_classes: None,
+            minimum_quality_milli: 0,
+            serving: None,
             to_fetch: Vec::new(),
             draft: None,
             objective: Objective::Quality,
@@ -88,6 +112,8 @@ pub struct Choice {
     pub slots: u32,
     /// Threads of the engine.
     pub threads: u32,
+    /// What keys and values are kept as.
+    pub kv_type: KvType,
     /// Predicted memory.
     pub needs: Needs,
     /// Predicted speed.
@@ -106,8 +132,17 @@ pub enum Outcome {
 /// The first constraint that a candidate breaks, for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
+    /// Nobody approved its model.
+    Approval,
     /// Its licence is not allowed.
     Licence,
+    /// Its class of size is not allowed.
+    Class,
+    /// It is further from the original than is of use.
+    Quality {
+        /// Thousandths of a bit per weight that are missing.
+        missing_milli: u32,
+    },
     /// Its context is shorter than is of use.
     Context,
     /// Memory is missing.

@@ -10,7 +10,8 @@ pub(crate) fn render(plan: &Plan) -> String {
         [
             mark.to_owned(),
             verdict.quantisation.clone(),
-            rounded_up(verdict.needs.total()),
+            // What fits is never written as more than there is.
+            if verdict.missing_bytes > 0 { rounded_up } else { rounded_down }(verdict.needs.total()),
             thousandths(verdict.speed.tokens_per_second_milli),
             verdict.because.clone(),
         ]
@@ -32,12 +33,14 @@ pub(crate) fn render(plan: &Plan) -> String {
 }
 
 /// `1.9 GiB`, `640 MiB`, `3 KiB`; never less than it is. For what is needed.
-pub(crate) fn rounded_up(count: u64) -> String {
+#[must_use]
+pub fn rounded_up(count: u64) -> String {
     in_unit(count, u128::div_ceil)
 }
 
 /// The same, never more than it is. For what there is, so that two equal texts never stand for "needs more than there is".
-pub(crate) fn rounded_down(count: u64) -> String {
+#[must_use]
+pub fn rounded_down(count: u64) -> String {
     in_unit(count, |amount, unit| amount / unit)
 }
 

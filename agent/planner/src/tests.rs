@@ -1,6 +1,6 @@
 //! What fits is chosen, what does not is not, and everyone is told why.
 
-use outpost_contract::{GoldenPrompts, KernelSpeed, Measurements, ModelFacts, VariantFacts};
+use outpost_contract::{Footprint, GoldenPrompts, KernelSpeed, Measurements, ModelFacts, VariantFacts};
 use proptest::prelude::*;
 
 use super::*;
@@ -30,6 +30,7 @@ fn candidate(quantisation: &str, weight_mib: u64, quality_milli: u32) -> Candida
             quality_milli,
             golden: GoldenPrompts::default(),
             origin: None,
+            footprint: None,
         },
     }
 }
@@ -58,6 +59,10 @@ fn machine(available_mib: u64) -> Measurements {
         kernels: vec![kernel("Q8_0"), kernel("Q4_0")],
         machine: None,
     }
+}
+
+fn setting(context_tokens: u32, slots: u32, threads: u32) -> Setting {
+    Setting { context_tokens, slots, threads, kv_type: KvType::F16 }
 }
 
 fn chosen(plan: &Plan) -> Option<&str> {
@@ -134,15 +139,31 @@ fn a_kernel_that_was_measured_within_a_cache_is_not_believed_beyond_the_memorys_
     assert_eq!(speed(&variants()[1].facts, &machine).tokens_per_second_milli, 32_000);
 }
 
+/// What the engine would count for the candidates of these tests.
+fn footprint(weight_bytes: u64) -> Footprint {
+    Footprint {
+        weight_bytes,
+        tokenizer_bytes: 30 << 20,
+        kv_heads: 8,
+        key_length: 128,
+        value_length: 128,
+        attended_elements: 2_048,
+        rotary_pairs: 64,
+        windowed_layers: 0,
+        window_tokens: 0,
+    }
+}
+
 #[test]
 fn every_byte_of_the_prediction_has_a_term() {
-    let needs = needs(&variants()[2].facts, 4_096, 2, 2);
-    assert_eq!(needs.weight_bytes, 340 << 20);
-    assert_eq!(needs.kv_bytes, 28 * 2_048 * 4_096 * 2 * KV_BYTES_PER_ELEMENT);
-    let row = 2 * (1_024 + 2_048 + 3_072 + 3_072);
-    let in_eight_bits = 4 * (1_024 + 2_048 + 3_072);
-    let packed = needs.weight_bytes / 32;
-    assert_eq!(needs.compute_bytes, 4 * (row * 128 + 13 * 151_936 + 2 * 8 * 4_096) + in_eight_bits * 128 + packed);
+    let facts = VariantFacts { footprint: Some(footprint(341 << 20)), ..variants()[2].facts.clone() };
+    let needs = needs(&facts, &setting(4_096, 2, 2));
+    assert_eq!((needs.weight_bytes, needs.tokenizer_bytes), (341 << 20, 30 << 20));
+    assert_eq!(needs.kv_bytes, 2 * (4_096 / 32) * (28 * 8 * 256 * 32 * KV_BYTES_PER_ELEMENT + 4_096));
+    let codes = |elements: u64| 6 * elements + elements * 5 / 4;
+    let row = 8 * 1_024 + codes(1_024) + 4 * (2_048 + 2_048) + codes(2_048) + codes(3_072) + 4 * 3_072 + 8 * 64;
+    let logits = 4 * 151_936 * (2 + 8 + 16) + 8 * 2 * 151_936;
+    assert_eq!(needs.compute_bytes, row * (128 + 8) + logits + 2 * 2 * 8 * 4_096 * 4 + memory::ALLOCATOR_BYTES);
     assert_eq!(
         needs.total(),
         needs.weight_bytes + needs.kv_bytes + needs.compute_bytes + needs.tokenizer_bytes + needs.base_bytes
@@ -150,9 +171,33 @@ fn every_byte_of_the_prediction_has_a_term() {
 }
 
 #[test]
+fn a_file_whose_tensor_table_nobody_read_is_counted_for_more_never_for_less() {
+    let plain = variants()[2].facts.clone();
+    let counted = VariantFacts { footprint: Some(footprint(plain.weight_bytes)), ..plain.clone() };
+    for (context, slots) in [(512, 1), (4_096, 4), (32_768, 2)] {
+        let [plain, counted] = [&plain, &counted].map(|facts| needs(facts, &setting(context, slots, 2)));
+        assert!(plain.total() >= counted.total(), "{plain:?} {counted:?}");
+    }
+}
+
+#[test]
+fn a_windowed_layer_stops_growing_at_its_window_and_single_precision_takes_twice_as_much() {
+    let windowed = Footprint { windowed_layers: 24, window_tokens: 512, ..footprint(340 << 20) };
+    let facts = VariantFacts { footprint: Some(windowed), ..variants()[2].facts.clone() };
+    let kv = |context| needs(&facts, &setting(context, 1, 2)).kv_bytes;
+    let page = |layers: u64| layers * 8 * 256 * 32 * 2 + 4_096;
+    // Windows reach 512, a pass of 128 and a page at either end.
+    assert_eq!(kv(32_768), 1_024 * page(4) + 704 / 32 * page(24));
+    assert_eq!(kv(32_768) - kv(16_384), 512 * page(4));
+    assert_eq!(kv(256), 8 * (page(4) + page(24)));
+    let single = needs(&facts, &Setting { kv_type: KvType::F32, ..setting(256, 1, 2) }).kv_bytes;
+    assert_eq!(single, 8 * (2 * page(4) + 2 * page(24) - 2 * 4_096));
+}
+
+#[test]
 fn a_draft_model_takes_its_part_of_the_memory() {
     let (machine, draft) = (machine(16 << 10), variants()[2].facts.clone());
-    let alone = needs(&draft, 512, 4, machine.cores);
+    let alone = needs(&draft, &setting(512, 4, machine.cores));
     let needs = |draft: Option<VariantFacts>| {
         let constraints = Constraints { maximum_context_tokens: 512, draft, ..Constraints::default() };
         plan(&variants(), &machine, &constraints).choice.expect("it fits").needs
@@ -180,7 +225,8 @@ fn a_long_context_gives_way_before_the_model_does() {
     let tight = plan(&variants()[2..], &machine(2_000), &one).choice.unwrap();
     assert!((512..32_768).contains(&tight.context_tokens) && tight.context_tokens.is_multiple_of(256), "{tight:?}");
     assert!(
-        needs(&variants()[2].facts, tight.context_tokens + 256, 1, 2).total() > budget(&machine(2_000)).usable_bytes
+        needs(&variants()[2].facts, &setting(tight.context_tokens + 256, 1, 2)).total()
+            > budget(&machine(2_000)).usable_bytes
     );
 }
 
@@ -236,12 +282,25 @@ fn the_table_is_for_people() {
     let table = plan(&variants(), &machine(1_600), &one).table();
     let lines = [
         "  variant    needs  tokens/s  because",
-        "  F16      1.4 GiB       8.5  needs 1.4 GiB, 1.3 GiB available: 52 MiB missing",
+        "  F16      1.4 GiB       8.5  needs 1.4 GiB, 1.3 GiB available: 70 MiB missing",
         "→ Q8_0     1.3 GiB      24.0  fits: needs 1.3 GiB of 1.3 GiB, context 5120 × 1 conversation, decodes about 24.0 tokens/s",
-        "  Q4_0     510 MiB      45.1  fits, but Q8_0 is closer to the original (8.5 bits per weight against 4.5)",
+        "  Q4_0     526 MiB      45.1  fits, but Q8_0 is closer to the original (8.5 bits per weight against 4.5)",
         "  1.3 GiB of memory can be used: 1.5 GiB available, 256 MiB of it kept for everybody else",
     ];
     assert_eq!(table, lines.join("\n"));
+}
+
+#[test]
+fn the_picture_shows_every_candidate_the_limit_and_the_choice_and_asks_nobody() {
+    let one = Constraints { slots: 1, ..Constraints::default() };
+    let plan = plan(&variants(), &machine(1_600), &one);
+    let page = picture::page(&plan, &variants(), &one, "What <this> box runs");
+    assert_eq!(page.matches("<polyline").count(), 3);
+    assert_eq!(page.matches("<circle").count(), 1);
+    assert!(page.contains("can be used") && page.contains("→ Q8_0") && page.contains("What &lt;this&gt; box runs"));
+    for foreign in ["http", "<script", "<link", "url(", "@import", "src="] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
 }
 
 #[test]
@@ -249,6 +308,49 @@ fn nobody_to_choose_from_is_an_empty_plan() {
     let plan = plan(&[], &machine(1_000), &Constraints::default());
     assert!(plan.choice.is_none() && plan.verdicts.is_empty());
     assert!(plan.table().contains("can be used"));
+}
+
+#[test]
+fn each_rule_is_told_with_what_it_asks_for() {
+    let because = |constraints: Constraints| {
+        let plan = plan(&variants(), &machine(16 << 10), &constraints);
+        (plan.verdicts[2].broken, plan.verdicts[2].because.clone(), plan.choice.map(|choice| choice.target.to_string()))
+    };
+    let default = Constraints::default;
+    let (broken, text, choice) = because(Constraints { approved_models: Some(Vec::new()), ..default() });
+    assert_eq!((broken, choice), (Some(Broken::Approval), None));
+    assert_eq!(text, "`m` is none of the models that are approved here");
+    let (broken, text, _) =
+        because(Constraints { allowed_classes: Some(vec![Class::Tiny, Class::Small]), ..default() });
+    assert_eq!((broken, text.as_str()), (Some(Broken::Class), "it is of class Micro, allowed here: Tiny, Small"));
+    let (broken, text, choice) = because(Constraints { minimum_quality_milli: 8_000, ..default() });
+    assert_eq!(broken, Some(Broken::Quality { missing_milli: 3_500 }));
+    assert_eq!(text, "has 4.5 bits per weight, 8.0 are asked for: 3.5 missing");
+    assert_eq!(choice.as_deref(), Some("m.F16.manifest.json"));
+    // The first rule that is broken is told, not the last.
+    let both = Constraints { approved_models: Some(Vec::new()), minimum_quality_milli: 8_000, ..default() };
+    assert_eq!(because(both).0, Some(Broken::Approval));
+    let approved = Constraints { approved_models: Some(vec!["m".parse().unwrap()]), ..default() };
+    assert!(because(approved).2.is_some());
+}
+
+#[test]
+fn what_serves_stays_until_another_one_fits_with_a_tenth_to_spare() {
+    let serving = |available_mib, serving: Option<&str>| {
+        let serving = serving.map(|name| name.parse().unwrap());
+        let constraints = Constraints { slots: 1, serving, ..Constraints::default() };
+        plan(&variants(), &machine(available_mib), &constraints)
+    };
+    // F16 needs 1.4 GiB; of 1.75 GiB it may have 1.5, of 1.9 it may have 1.65.
+    let tight = serving(1_750, Some("m.Q8_0.manifest.json"));
+    assert_eq!(chosen(&tight), Some("m.Q8_0.manifest.json"), "{}", tight.table());
+    assert!(tight.verdicts[0].because.starts_with("fits, but Q8_0 serves and stays: needs "), "{}", tight.table());
+    assert_eq!(chosen(&serving(1_750, None)), Some("m.F16.manifest.json"));
+    assert_eq!(chosen(&serving(2_000, Some("m.Q8_0.manifest.json"))), Some("m.F16.manifest.json"));
+    // What serves and does not fit any more goes at once.
+    assert_eq!(chosen(&serving(1_300, Some("m.F16.manifest.json"))), Some("m.Q8_0.manifest.json"));
+    // What serves is none of the candidates: as if nothing did.
+    assert_eq!(chosen(&serving(1_750, Some("other"))), Some("m.F16.manifest.json"));
 }
 
 /// Candidates of one model in any number of sizes and qualities, some of them equal in everything but their names.
@@ -328,13 +430,80 @@ proptest! {
         prop_assert!(quality(available_mib) <= quality(available_mib + more));
     }
 
+    /// What is better: more conversations at once, then what the objective asks for.
+    #[test]
+    fn more_memory_never_picks_worse(
+        available_mib in 500u64..20_000,
+        more in 0u64..20_000,
+        candidates in any_candidates(),
+        constraints in any_constraints(),
+    ) {
+        let rank = |available_mib| {
+            let machine = machine(available_mib);
+            let plan = plan(&candidates, &machine, &constraints);
+            let choice = plan.choice?;
+            let judge = Judge { measurements: &machine, constraints: &constraints, slots: choice.slots, budget: plan.budget };
+            let chosen = candidates.iter().find(|candidate| candidate.target == choice.target)?;
+            Some((choice.slots, judge.rank_of(chosen)))
+        };
+        let (less, more) = (rank(available_mib), rank(available_mib + more));
+        prop_assert!(less <= more, "{less:?} {more:?}");
+    }
+
+    /// A box whose memory goes up and down by a few parts in a hundred changes its model at most once.
+    #[test]
+    fn nobody_flaps(
+        available_mib in 500u64..20_000,
+        swings in prop::collection::vec(0u64..7, 2..12),
+        candidates in any_candidates(),
+        constraints in any_constraints(),
+    ) {
+        let constraints = Constraints { slots: 1, ..constraints };
+        let (mut serving, mut changes) = (None, 0);
+        for swing in swings {
+            let available_bytes = (available_mib << 20) * (100 + swing) / 100;
+            let machine = Measurements { memory_available_bytes: available_bytes, ..machine(2 * available_mib) };
+            let constraints = Constraints { serving: serving.clone(), ..constraints.clone() };
+            let Some(choice) = plan(&candidates, &machine, &constraints).choice else { continue };
+            changes += u32::from(serving.as_ref().is_some_and(|serving| *serving != choice.target));
+            serving = Some(choice.target);
+        }
+        prop_assert!(changes <= 1, "{changes} changes");
+    }
+
+    /// The same question with its own answer as what serves has the same answer.
+    #[test]
+    fn what_was_chosen_is_chosen_again(
+        available_mib in 500u64..20_000,
+        candidates in any_candidates(),
+        constraints in any_constraints(),
+    ) {
+        let machine = machine(available_mib);
+        let first = plan(&candidates, &machine, &constraints);
+        let serving = first.choice.as_ref().map(|choice| choice.target.clone());
+        prop_assert_eq!(&first.choice, &plan(&candidates, &machine, &Constraints { serving, ..constraints }).choice);
+    }
+
+    #[test]
+    fn a_picture_can_be_made_of_every_plan(
+        available_mib in 0u64..20_000,
+        candidates in any_candidates(),
+        constraints in any_constraints(),
+        context: u32,
+    ) {
+        let mut candidates = candidates;
+        candidates[0].facts.model.context_tokens = context;
+        let plan = plan(&candidates, &machine(available_mib), &constraints);
+        prop_assert!(picture::page(&plan, &candidates, &constraints, "plan").ends_with("</html>\n"));
+    }
+
     #[test]
     fn absurd_facts_do_not_overflow(weight: u64, layers: u32, kv: u32, context: u32, slots: u32) {
         let mut absurd = candidate("X", 1, 1);
         absurd.facts.weight_bytes = weight;
         absurd.facts.model.layers = layers;
         absurd.facts.model.kv_elements_per_layer = kv;
-        let needs = needs(&absurd.facts, context, slots, 2);
+        let needs = needs(&absurd.facts, &setting(context, slots, 2));
         prop_assert!(needs.total() >= weight);
     }
 }

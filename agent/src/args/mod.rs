@@ -8,7 +8,7 @@ mod seal;
 use std::path::PathBuf;
 
 pub use bundle::*;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use link::*;
 pub use model::*;
 use outpost_audit::Kind;
@@ -49,8 +49,9 @@ pub enum Command {
     /// Measure what this machine can give
     #[command(after_help = "Example: outpost probe --quick")]
     Probe(Probe),
-    /// Say which variant this machine should run, and why not the others
-    #[command(after_help = "Example: outpost plan model-f16.gguf model-Q8_0.gguf model-Q4_0.gguf")]
+    /// Say which variant this machine should run, and why not the others; without files, which well-known models it could
+    #[command(after_help = "Examples: outpost plan model-f16.gguf model-Q8_0.gguf model-Q4_0.gguf\n          \
+                            outpost plan\n          outpost plan qwen3-4b --minimum-speed 8")]
     Plan(Plan),
     /// What the running agent does: model, policy, connection, audit log
     #[command(after_help = "Example: outpost status --json")]
@@ -133,12 +134,41 @@ pub struct Probe {
 /// `outpost plan`
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// GGUF files to choose among
-    #[arg(value_name = "FILE")]
+    /// GGUF files to choose among, or well-known models; none: all well-known models
+    #[arg(value_name = "FILE|MODEL")]
     pub files: Vec<PathBuf>,
     /// Smallest context that is of use, tokens
     #[arg(long, default_value_t = 512)]
     pub minimum_context: u32,
+    /// Slowest decoding that is of use, tokens per second; 0 for any [default: 5 for well-known models, else 0]
+    #[arg(long, value_name = "TOKENS")]
+    pub minimum_speed: Option<f64>,
+    /// Lowest quality that is of use, bits per weight; 0 for any
+    #[arg(long, value_name = "BITS", default_value_t = 0.0)]
+    pub minimum_quality: f64,
+    /// Conversations at once
+    #[arg(long, default_value_t = 4)]
+    pub slots: u32,
+    /// What is best among those that fit
+    #[arg(long, value_enum, default_value_t = Objective::Quality)]
+    pub objective: Objective,
+    /// Licences that may run, as in `apache-2.0`; all if none is named
+    #[arg(long, value_name = "LICENCE")]
+    pub licence: Vec<String>,
+    /// Write a page with a picture of memory against context and the chosen point
+    #[arg(long, value_name = "FILE.html", requires = "files")]
+    pub picture: Option<PathBuf>,
+}
+
+/// What makes one fitting variant better than another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// Closest to the original
+    Quality,
+    /// Most tokens per second
+    Speed,
+    /// Least memory
+    Memory,
 }
 
 /// `outpost chat`

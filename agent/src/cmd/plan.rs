@@ -1,48 +1,96 @@
-//! `outpost plan`: which variant this machine should run, and why not the others.
+//! `outpost plan`: which variant this machine should run, and why not the others; for files, or for well-known models.
+
+mod catalogue;
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use outpost_contract::TargetName;
+use outpost_contract::{Measurements, TargetName};
 use outpost_disk::Clock;
 use outpost_engine::gguf::Gguf;
-use outpost_planner::{Candidate, Constraints, plan};
+use outpost_planner::{Candidate, Constraints, Objective, picture, plan};
 use outpost_probe::{ProbeOptions, measure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
-use crate::args::Plan;
-use crate::facts;
+use crate::args::{self, Plan};
+use crate::{curated, facts};
+
+/// Fastest decoding that can be asked for, tokens per second.
+const MOST_TOKENS_PER_SECOND: f64 = 1_000_000.0;
 
 /// Runs the command.
 pub(super) async fn run(here: &Here, arguments: &Plan) -> Result<Outcome> {
-    if arguments.files.is_empty() {
-        bail!("give the GGUF files to choose among, as in `outpost plan model-Q8_0.gguf model-Q4_0.gguf`");
-    }
     here.state.prepare()?;
-    let candidates = arguments.files.iter().map(|file| {
-        let info = Gguf::open(file).with_context(|| format!("`{}` cannot be planned", file.display()))?.info();
-        let name = file.file_name().map(|name| {
-            name.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-")
-        });
-        let target: TargetName =
-            name.unwrap_or_default().parse().with_context(|| format!("the name of `{}`", file.display()))?;
-        Ok(Candidate { target, facts: facts::variant(facts::model_id(file, &info)?, 1, &info) })
-    });
-    let candidates = candidates.collect::<Result<Vec<_>>>()?;
-    let options =
-        ProbeOptions { models_dir: here.state.store(), quick: true, now_s: Clock::open(here.state.ledgers())?.now_s() };
-    let measurements =
-        tokio::task::spawn_blocking(move || measure(&options)).await.context("measuring was interrupted")?;
-    let constraints = Constraints { minimum_context_tokens: arguments.minimum_context, ..Constraints::default() };
-    let plan = plan(&candidates, &measurements, &constraints);
+    let models = curated::models()?;
+    if arguments.files.is_empty() {
+        let measurements = measured(here, false).await?;
+        return catalogue::run(here, &models, &measurements, &constraints(arguments, catalogue::TOKENS_PER_SECOND)?);
+    }
+    let mut candidates = Vec::new();
+    for file in &arguments.files {
+        match models.iter().find(|model| file.as_os_str() == model.id.as_str()) {
+            Some(model) if !file.exists() => candidates.extend(model.candidates()?),
+            _ => candidates.push(candidate(file)?),
+        }
+    }
+    let constraints = constraints(arguments, 0.0)?;
+    let plan = plan(&candidates, &measured(here, true).await?, &constraints);
+    if let Some(file) = &arguments.picture {
+        let page = picture::page(&plan, &candidates, &constraints, "What this box would run");
+        outpost_disk::atomic::write(file, page)
+            .with_context(|| format!("the picture cannot be written to `{}`", file.display()))?;
+    }
     if here.json {
-        let verdicts: Vec<_> = plan
-            .verdicts
-            .iter()
-            .map(|verdict| json!({"target": verdict.target, "because": verdict.because, "missing_bytes": verdict.missing_bytes}))
-            .collect();
+        let verdicts: Vec<_> = plan.verdicts.iter().map(verdict_json).collect();
         say_json(&json!({"choice": plan.choice.as_ref().map(|choice| &choice.target), "verdicts": verdicts}))?;
     } else {
         say(plan.table())?;
     }
     Ok(Outcome::Done)
+}
+
+fn candidate(file: &Path) -> Result<Candidate> {
+    let info = Gguf::open(file).with_context(|| format!("`{}` cannot be planned", file.display()))?.info();
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-"));
+    let target: TargetName =
+        name.unwrap_or_default().parse().with_context(|| format!("the name of `{}`", file.display()))?;
+    Ok(Candidate { target, facts: facts::variant(facts::model_id(file, &info)?, 1, &info) })
+}
+
+/// What the machine can give; `quick` measures one kernel, and others are estimated.
+async fn measured(here: &Here, quick: bool) -> Result<Measurements> {
+    let options =
+        ProbeOptions { models_dir: here.state.store(), quick, now_s: Clock::open(here.state.ledgers())?.now_s() };
+    tokio::task::spawn_blocking(move || measure(&options)).await.context("measuring was interrupted")
+}
+
+fn constraints(arguments: &Plan, tokens_per_second: f64) -> Result<Constraints> {
+    let milli = |name: &str, number: f64| {
+        if !(0.0..=MOST_TOKENS_PER_SECOND).contains(&number) {
+            bail!("`{name}` is {number}; it must be from 0 to {MOST_TOKENS_PER_SECOND}");
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range was just checked")]
+        Ok((number * 1_000.0).round() as u32)
+    };
+    let speed = arguments.minimum_speed.unwrap_or(tokens_per_second);
+    Ok(Constraints {
+        minimum_context_tokens: arguments.minimum_context,
+        minimum_tokens_per_second_milli: milli("--minimum-speed", speed)?.into(),
+        minimum_quality_milli: milli("--minimum-quality", arguments.minimum_quality)?,
+        slots: arguments.slots.max(1),
+        allowed_licences: (!arguments.licence.is_empty()).then(|| arguments.licence.clone()),
+        objective: match arguments.objective {
+            args::Objective::Quality => Objective::Quality,
+            args::Objective::Speed => Objective::Speed,
+            args::Objective::Memory => Objective::Memory,
+        },
+        ..Constraints::default()
+    })
+}
+
+fn verdict_json(verdict: &outpost_planner::Verdict) -> Value {
+    json!({"target": verdict.target, "because": verdict.because, "missing_bytes": verdict.missing_bytes})
 }

@@ -81,6 +81,34 @@ pub struct VariantFacts {
     /// Where the file came from; none for one that somebody had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<Origin>>,
+    /// What the engine will hold of it in memory; none where nobody read the file's tensor table, and then the planner
+    /// assumes the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footprint: Option<Footprint>,
+}
+
+/// What the engine will hold of a variant in memory, counted from the file's tensor table by the engine's own code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Footprint {
+    /// Bytes of all weights as they are kept: packed for the kernels, or as the file has them where there is none.
+    pub weight_bytes: u64,
+    /// Bytes of the vocabulary with its indices.
+    pub tokenizer_bytes: u64,
+    /// Heads of keys and values.
+    pub kv_heads: u32,
+    /// Elements of a head's key.
+    pub key_length: u32,
+    /// Elements of a head's value.
+    pub value_length: u32,
+    /// Elements of what attention answers for one token.
+    pub attended_elements: u32,
+    /// Pairs of elements that turn with the position, of all tables.
+    pub rotary_pairs: u32,
+    /// Layers that look through a window.
+    pub windowed_layers: u32,
+    /// How far those look, tokens; 0 where there are none.
+    pub window_tokens: u32,
 }
 
 /// Where a model file came from, as the one who fetched it found it.

@@ -77,6 +77,7 @@ impl Fleet {
                 quality_milli,
                 golden: GoldenPrompts::default(),
                 origin: None,
+                footprint: None,
             };
             let target = format!("{}.{quantisation}.manifest.json", MODELS[0]);
             StoredTarget {

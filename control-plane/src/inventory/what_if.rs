@@ -107,6 +107,15 @@ pub enum Lack {
     Context,
     /// Its licence is not allowed.
     Licence,
+    /// Nobody approved it.
+    Approval,
+    /// Its class of size is not allowed.
+    Class,
+    /// No variant that would fit is as close to the original as was asked for.
+    Quality {
+        /// Thousandths of a bit per weight that are missing.
+        missing_milli: u32,
+    },
     /// The device never said what its machine can give, or not how fast.
     NeverMeasured,
 }
@@ -120,6 +129,9 @@ impl Lack {
             Broken::Speed { tokens_per_second_milli } => Self::Speed { tokens_per_second_milli },
             Broken::Context => Self::Context,
             Broken::Licence => Self::Licence,
+            Broken::Approval => Self::Approval,
+            Broken::Class => Self::Class,
+            Broken::Quality { missing_milli } => Self::Quality { missing_milli },
         }
     }
 
@@ -131,7 +143,8 @@ impl Lack {
             Self::Disk { missing_bytes } => (2, missing_bytes),
             Self::Memory { missing_bytes } => (3, missing_bytes),
             Self::Context => (4, 0),
-            Self::Licence => (5, 0),
+            Self::Quality { missing_milli } => (5, missing_milli.into()),
+            Self::Licence | Self::Approval | Self::Class => (6, 0),
         }
     }
 }
@@ -179,6 +192,7 @@ impl Asked {
         let absent = self.candidates.iter().filter(|candidate| Some(candidate.target.as_str()) != serves);
         let constraints = Constraints {
             to_fetch: absent.map(|candidate| candidate.target.clone()).collect(),
+            serving: serves.and_then(|target| target.parse().ok()),
             ..self.constraints.clone()
         };
         let serving = serves.and_then(|target| self.variants.iter().find(|(name, _)| name.as_str() == target));
@@ -286,7 +300,10 @@ struct Lacks {
     disk: Range,
     speed: Range,
     context: u64,
+    quality: u64,
     licence: u64,
+    approval: u64,
+    class: u64,
     never: u64,
 }
 
@@ -317,7 +334,10 @@ impl Lacks {
             Lack::Disk { missing_bytes } => self.disk.take(missing_bytes),
             Lack::Speed { tokens_per_second_milli } => self.speed.take(tokens_per_second_milli),
             Lack::Context => self.context += 1,
+            Lack::Quality { .. } => self.quality += 1,
             Lack::Licence => self.licence += 1,
+            Lack::Approval => self.approval += 1,
+            Lack::Class => self.class += 1,
             Lack::NeverMeasured => self.never += 1,
         }
     }
@@ -330,7 +350,10 @@ impl Lacks {
             (disk.count, format!("lack room on the disk ({})", disk.words(size))),
             (speed.count, format!("too slow ({} tokens/s)", speed.words(tokens))),
             (self.context, "with no variant of so long a context".to_owned()),
+            (self.quality, "with no variant of such quality".to_owned()),
             (self.licence, "not allowed by licence".to_owned()),
+            (self.approval, "where nobody approved it".to_owned()),
+            (self.class, "not allowed by class".to_owned()),
             (self.never, "never measured".to_owned()),
         ];
         let lacks: Vec<String> =

@@ -117,6 +117,7 @@ fn variant(model: &str, quantisation: &str, licence: &str, byte: u8) -> StoredTa
         quality_milli: if quantisation == "Q8_0" { 8_500 } else { 4_500 },
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     };
     let digest = [byte; 32];
     let chunks = vec![Chunk { id: Blake3(digest), bytes: 7 }];

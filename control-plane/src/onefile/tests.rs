@@ -144,6 +144,7 @@ fn facts(model: &str) -> VariantFacts {
         quality_milli: 4_500,
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     }
 }
 

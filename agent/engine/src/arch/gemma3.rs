@@ -6,6 +6,9 @@ use crate::model::LoadError;
 use crate::ops::{Activation, Pairing, Rope};
 use crate::weights::Loader;
 
+/// `general.architecture` of these files.
+pub(super) const ARCHITECTURE: &str = "gemma3";
+
 /// The base of windowed layers, where the file does not say.
 const WINDOWED_BASE: f64 = 10_000.0;
 /// Every sixth layer sees everything, where the file does not say.
@@ -27,7 +30,7 @@ pub(super) fn describe(keys: &Keys<'_>, figures: &Figures, _: &mut Loader<'_>) -
         _ => figures.key_length,
     };
     Ok(Traits {
-        layers: layers(keys, figures)?,
+        layers: layers(keys, figures.layers)?,
         ropes: vec![global, windowed],
         activation: Activation::GeluTanh,
         embedding_scale: (figures.embedding as f32).sqrt(),
@@ -40,25 +43,25 @@ pub(super) fn describe(keys: &Keys<'_>, figures: &Figures, _: &mut Loader<'_>) -
 
 /// Which layers look through a window: all but every sixth, or as `attention.sliding_window_pattern` says (a period, or a
 /// yes or no per layer). None where there is no window.
-fn layers(keys: &Keys<'_>, figures: &Figures) -> Result<Vec<LayerTraits>, LoadError> {
+pub(super) fn layers(keys: &Keys<'_>, count: usize) -> Result<Vec<LayerTraits>, LoadError> {
     const WINDOW: &str = "attention.sliding_window";
     const PATTERN: &str = "attention.sliding_window_pattern";
     let none = keys.get(WINDOW).is_none_or(|value| value.as_count() == Some(0));
     if none {
-        return Ok(vec![LayerTraits::default(); figures.layers]);
+        return Ok(vec![LayerTraits::default(); count]);
     }
     let window = keys.count(WINDOW, None, LARGEST_CONTEXT)?;
     let windowed: Vec<bool> = match keys.get(PATTERN) {
-        Some(Value::Array(Array::Bool(layers))) if layers.len() >= figures.layers => layers.clone(),
+        Some(Value::Array(Array::Bool(layers))) if layers.len() >= count => layers.clone(),
         Some(Value::Array(_)) => return Err(keys.bad(PATTERN, "a list of another kind or shorter than the layers")),
         _ => {
             let period = keys.count(PATTERN, Some(PERIOD), LARGEST_CONTEXT)?;
-            (0..figures.layers).map(|layer| (layer + 1) % period != 0).collect()
+            (0..count).map(|layer| (layer + 1) % period != 0).collect()
         }
     };
     let traits = |windowed: bool| match windowed {
         true => LayerTraits { rope: 1, window: Some(window) },
         false => LayerTraits::default(),
     };
-    Ok(windowed.into_iter().take(figures.layers).map(traits).collect())
+    Ok(windowed.into_iter().take(count).map(traits).collect())
 }

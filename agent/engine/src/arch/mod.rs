@@ -20,6 +20,8 @@ use crate::weights::Loader;
 
 /// Most tokens of context or window that a file may state.
 const LARGEST_CONTEXT: usize = 1 << 28;
+/// Most layers that a file may state.
+const LARGEST_LAYERS: usize = 1_024;
 
 /// Figures that every family's file states.
 #[derive(Debug, Clone)]
@@ -104,7 +106,7 @@ const FAMILIES: &[(&str, Describe)] = &[
     ("llama", llama::describe),
     ("qwen3", qwen3::describe),
     ("phi3", phi3::describe),
-    ("gemma3", gemma3::describe),
+    (gemma3::ARCHITECTURE, gemma3::describe),
     ("bitnet", bitnet::describe),
     ("bitnet-b1.58", bitnet::describe),
     ("bitnet-25", bitnet::describe),
@@ -114,6 +116,16 @@ const FAMILIES: &[(&str, Describe)] = &[
 #[must_use]
 pub fn families() -> Vec<&'static str> {
     FAMILIES.iter().map(|family| family.0).collect()
+}
+
+/// The windows of a file's layers, one entry per layer; none where no layer has one or the file contradicts itself.
+pub(crate) fn windows(gguf: &Gguf, layers: usize) -> Vec<Option<usize>> {
+    let keys = Keys::of(gguf);
+    if keys.architecture() != gemma3::ARCHITECTURE {
+        return Vec::new();
+    }
+    let layers = gemma3::layers(&keys, layers.min(LARGEST_LAYERS)).unwrap_or_default();
+    layers.into_iter().map(|layer| layer.window).collect()
 }
 
 /// Reads figures and traits of a file.
@@ -143,7 +155,7 @@ fn figures(gguf: &Gguf, keys: &Keys<'_>, epsilon_key: &str) -> Result<Figures, L
     };
     let epsilon = keys.number(epsilon_key, f64::MIN_POSITIVE, 0.999)?;
     let figures = Figures {
-        layers: keys.count("block_count", None, 1_024)?,
+        layers: keys.count("block_count", None, LARGEST_LAYERS)?,
         embedding,
         feed_forward: keys.count("feed_forward_length", None, 1 << 22)?,
         heads,

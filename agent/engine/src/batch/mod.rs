@@ -48,8 +48,21 @@ impl Default for EngineOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
-/// Tokens of a prompt to be scored that are read in one pass: each takes a row of logits as long as the vocabulary.
+/// Tokens of prompts to be scored that are read in one pass: each takes a row of logits as long as the vocabulary.
 const SCORED_TOGETHER: usize = 16;
+
+/// Rows of logits that a pass of an engine with so many slots computes at the most: of each answer or ended prompt one, of
+/// guesses that are checked, of tokens that are scored.
+#[must_use]
+pub fn most_logits(slots: u32) -> u64 {
+    u64::from(slots) + (CHECKED_TOGETHER + SCORED_TOGETHER) as u64
+}
+
+/// Tokens that a pass of an engine with so many slots reads at the most.
+#[must_use]
+pub fn most_tokens(slots: u32, prefill_chunk: u32) -> u64 {
+    u64::from(prefill_chunk) + u64::from(slots).max(CHECKED_TOGETHER as u64)
+}
 
 /// Something that happened to an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -253,13 +266,15 @@ impl Engine {
             prefill_chunk: options.prefill_chunk.max(1),
             speculate: options.speculate,
         };
+        let room = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let tokens = room(most_tokens(options.slots, options.prefill_chunk));
         Self {
             page_bytes: u64::from(options.slots) * model.session_bytes(options.context_tokens),
+            workspace: model.workspace(tokens, room(most_logits(options.slots))),
             model,
             options,
             running: BTreeMap::new(),
             prefixes: PrefixCache::default(),
-            workspace: Workspace::default(),
             pace: Pace::default(),
             scout: None,
             next: 0,
@@ -386,6 +401,7 @@ impl Engine {
             self.finish(id, FinishReason::Cancelled, &mut events);
         }
         let ids = self.plan();
+        self.make_room();
         let began = Instant::now();
         let answering = |engine: &Self, id: &SessionId| engine.running.get(id).is_some_and(|one| !one.is_reading());
         let (answers, only_answers) =
@@ -413,9 +429,19 @@ impl Engine {
             self.pace.heard(tokens, began.elapsed());
         }
         self.workspace.logits = logits;
-        let held: u64 = self.running.values().map(|running| running.session.bytes()).sum();
-        self.prefixes.shrink(self.page_bytes.saturating_sub(held));
         events
+    }
+
+    /// Forgets as many kept beginnings as leaves room for what the pass that was planned will hold: before it, since memory
+    /// that is too much for a moment is too much.
+    fn make_room(&mut self) {
+        let held = |running: &mut Running| {
+            // What only a kept beginning holds from now on counts there.
+            running.session.forget();
+            running.session.bytes_with(running.reads.len())
+        };
+        let held: u64 = self.running.values_mut().map(held).sum();
+        self.prefixes.shrink(self.page_bytes.saturating_sub(held));
     }
 
     /// Decides what the next pass reads; gives the sessions that take part, in their order.
@@ -433,14 +459,19 @@ impl Engine {
             false => 0,
         };
         let mut ids = Vec::new();
+        let mut scored = SCORED_TOGETHER;
         for (id, running) in &mut self.running {
-            let share = shares.get(id).copied();
-            if running.is_reading() && share.is_none() {
+            let mut share = shares.get(id).copied().unwrap_or(0);
+            if running.scoring.is_some() && running.is_reading() {
+                share = share.min(scored);
+                scored -= share;
+            }
+            if running.is_reading() && share == 0 {
                 running.waited += 1;
+                running.reads.clear();
                 continue;
             }
-            let share = share.unwrap_or(0);
-            running.plan(if running.scoring.is_some() { share.min(SCORED_TOGETHER) } else { share });
+            running.plan(share);
             if !running.is_reading() {
                 let count = running.drafting.count(guesses.min(running.room()), &self.pace, answering, 0.0);
                 let found = follow(&running.answer.history, count).to_vec();

@@ -42,6 +42,15 @@ impl Activations {
         Self { columns: 0, rows: Vec::new(), groups: Vec::new(), panels: Vec::new() }
     }
 
+    /// No rows yet, and room for so many of so many columns.
+    pub(crate) fn with_room(tokens: usize, columns: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(tokens * columns),
+            groups: Vec::with_capacity(tokens * (columns / GROUP)),
+            ..Self::new()
+        }
+    }
+
     /// Takes rows of so many columns, overwriting what was there.
     pub(crate) fn set(&mut self, rows: &[f32], columns: usize) {
         self.rows.clear();

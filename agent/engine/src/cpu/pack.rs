@@ -5,6 +5,8 @@
 //! F32, F16, BF16  tile: sixteen weights of column 0, sixteen of column 1 …              (tile.rs)
 //! ```
 
+use std::ops::Range;
+
 use memmap2::MmapMut;
 
 use super::Cpu;
@@ -27,11 +29,21 @@ pub(crate) struct Packed {
     memory: MmapMut,
 }
 
+/// Bytes of a file that are in memory while a matrix is packed, beside what was packed of it: a table may be half of a model.
+const READ_TOGETHER: usize = 8 << 20;
+
 /// Tiles begin where lines of the cache do.
 const ALIGNED: usize = size_of::<Line>();
 
 impl Packed {
-    /// Packs rows of blocks; `None` where the format or the shape has no kernel.
+    /// Bytes of the tiles of such a matrix; `None` where the format or the shape has no kernel.
+    pub(crate) fn bytes(format: Format, rows: usize, columns: usize) -> Option<u64> {
+        let tiles = rows.div_ceil(LANES) as u64;
+        tile_bytes(format, columns).map(|bytes| tiles.saturating_mul(bytes as u64))
+    }
+
+    /// Packs rows of blocks, and says of each stretch of them when it was read; `None` where the format or the shape has no
+    /// kernel.
     ///
     /// # Errors
     /// Fails when the system gives no memory.
@@ -41,6 +53,7 @@ impl Packed {
         rows: usize,
         columns: usize,
         bytes: &[u8],
+        mut was_read: impl FnMut(Range<usize>),
     ) -> std::io::Result<Option<Self>> {
         let Some(tile_bytes) = tile_bytes(format, columns) else { return Ok(None) };
         let tiles = rows.div_ceil(LANES);
@@ -52,16 +65,21 @@ impl Packed {
         let to = Shares::new(&mut memory);
         /// Tiles that one thread packs at a time.
         const TOGETHER: usize = 8;
-        cpu.team.each(tiles.div_ceil(TOGETHER), |piece| {
-            for tile in piece * TOGETHER..tiles.min((piece + 1) * TOGETHER) {
-                #[expect(unsafe_code, reason = "each piece writes tiles of its own; see SAFETY")]
-                // SAFETY: pieces are disjoint ranges of tiles.
-                let to = unsafe { to.range(tile * tile_bytes..(tile + 1) * tile_bytes) };
-                let from = tile * LANES * row_bytes;
-                let until = bytes.len().min(from + LANES * row_bytes);
-                pack_tile(format, &bytes[from..until], row_bytes, to);
-            }
-        });
+        let together = (READ_TOGETHER / (LANES * row_bytes).max(1)).max(TOGETHER);
+        for begin in (0..tiles).step_by(together) {
+            let end = tiles.min(begin + together);
+            cpu.team.each((end - begin).div_ceil(TOGETHER), |piece| {
+                for tile in begin + piece * TOGETHER..end.min(begin + (piece + 1) * TOGETHER) {
+                    #[expect(unsafe_code, reason = "each piece writes tiles of its own; see SAFETY")]
+                    // SAFETY: pieces are disjoint ranges of tiles.
+                    let to = unsafe { to.range(tile * tile_bytes..(tile + 1) * tile_bytes) };
+                    let from = tile * LANES * row_bytes;
+                    let until = bytes.len().min(from + LANES * row_bytes);
+                    pack_tile(format, &bytes[from..until], row_bytes, to);
+                }
+            });
+            was_read(begin * LANES * row_bytes..bytes.len().min(end * LANES * row_bytes));
+        }
         Ok(Some(Self { format, rows, columns, tile_bytes, memory }))
     }
 

@@ -22,7 +22,8 @@ const PACKED: [Format; 13] = [
 ];
 
 fn products(cpu: &Cpu, format: Format, rows: usize, columns: usize, bytes: &[u8], input: &[f32]) -> Vec<f32> {
-    let packed = Packed::new(cpu, format, rows, columns, bytes).expect("there is memory").expect("it has a kernel");
+    let packed =
+        Packed::new(cpu, format, rows, columns, bytes, |_| {}).expect("there is memory").expect("it has a kernel");
     let mut activations = Activations::default();
     activations.set(input, columns);
     if packed.takes_codes() {
@@ -78,7 +79,8 @@ fn a_packed_row_is_widened_to_the_same_numbers_as_its_blocks() {
         let (rows, columns) = (37, 768);
         let bytes = Random::new(5).blocks(format, rows * columns / format.block_weights() as usize);
         let cpu = Cpu::new(1, None).expect("no thread is needed");
-        let packed = Packed::new(&cpu, format, rows, columns, &bytes).expect("there is memory").expect("a kernel");
+        let packed =
+            Packed::new(&cpu, format, rows, columns, &bytes, |_| {}).expect("there is memory").expect("a kernel");
         let (mut all, mut row) = (vec![0.0; rows * columns], vec![0.0; columns]);
         blocks::widen(format, &bytes, &mut all);
         for (index, expected) in all.chunks_exact(columns).enumerate() {
@@ -153,7 +155,7 @@ fn every_format_says_truly_whether_it_has_a_kernel() {
     let cpu = Cpu::new(1, None).expect("no thread is needed");
     for format in Format::all() {
         let blocks = Random::new(1).blocks(format, 512 / format.block_weights() as usize);
-        let packed = Packed::new(&cpu, format, 1, 512, &blocks).expect("there is memory");
+        let packed = Packed::new(&cpu, format, 1, 512, &blocks, |_| {}).expect("there is memory");
         assert_eq!(format.has_kernel(), packed.is_some(), "{}", format.name());
         assert_eq!(format.has_kernel(), PACKED.contains(&format), "{}", format.name());
     }
@@ -163,9 +165,9 @@ fn every_format_says_truly_whether_it_has_a_kernel() {
 fn a_shape_or_format_without_a_kernel_is_left_to_others() {
     let cpu = Cpu::new(1, None).expect("no thread is needed");
     let blocks = Random::new(1).blocks(Format::IQ4_NL, 2);
-    assert!(Packed::new(&cpu, Format::IQ4_NL, 1, 64, &blocks).expect("there is memory").is_none());
+    assert!(Packed::new(&cpu, Format::IQ4_NL, 1, 64, &blocks, |_| {}).expect("there is memory").is_none());
     let blocks = Random::new(1).blocks(Format::I2_S, 3);
-    assert!(Packed::new(&cpu, Format::I2_S, 1, 384, &blocks).expect("there is memory").is_none());
+    assert!(Packed::new(&cpu, Format::I2_S, 1, 384, &blocks, |_| {}).expect("there is memory").is_none());
 }
 
 #[test]

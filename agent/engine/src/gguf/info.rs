@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Format, Gguf};
+use crate::footprint::{self, Footprint};
 
 /// Facts about a model file. What the file does not say is empty or 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +38,8 @@ pub struct ModelInfo {
     pub file_bytes: u64,
     /// Bytes of all tensors.
     pub weight_bytes: u64,
+    /// What the engine will hold of it in memory.
+    pub footprint: Footprint,
 }
 
 pub(super) fn of(gguf: &Gguf) -> ModelInfo {
@@ -75,6 +78,10 @@ pub(super) fn of(gguf: &Gguf) -> ModelInfo {
         query_elements: heads.saturating_mul(key_length),
         file_bytes: gguf.file_bytes(),
         weight_bytes: gguf.tensors().iter().map(|tensor| tensor.range.len() as u64).sum(),
+        footprint: footprint::of(
+            gguf,
+            &footprint::Heads { kv_heads, key_length, value_length, heads, layers: figure("block_count"), vocabulary },
+        ),
         architecture,
     }
 }

@@ -43,6 +43,11 @@ impl FileMap {
         }
     }
 
+    /// Takes all of the file out of this process's memory.
+    pub(crate) fn let_all_go(&self) {
+        self.let_go(0..self.bytes().len());
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,

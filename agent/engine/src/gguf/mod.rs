@@ -28,6 +28,7 @@ pub struct Gguf {
     path: PathBuf,
     header: Arc<Header>,
     map: Arc<FileMap>,
+    length: u64,
 }
 
 impl Gguf {
@@ -42,7 +43,8 @@ impl Gguf {
         let file = File::open(path).map_err(|source| GgufError::Open { path: path.to_owned(), source })?;
         let map = FileMap::of(&file).map_err(|source| GgufError::Open { path: path.to_owned(), source })?;
         let header = parse(map.bytes()).map_err(at)?;
-        Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(map) })
+        let length = map.bytes().len() as u64;
+        Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(map), length })
     }
 
     /// Checks a file that was made in memory, likewise. `path` says where it comes from.
@@ -53,7 +55,22 @@ impl Gguf {
         let path = path.as_ref();
         let map = FileMap::Held(bytes);
         let header = parse(map.bytes()).map_err(|fault| fault.in_file(path))?;
-        Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(map) })
+        let length = map.bytes().len() as u64;
+        Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(map), length })
+    }
+
+    /// The header of a file that was never written: whoever asks for a tensor's bytes gets none.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`], and when a tensor cannot have its shape in its format.
+    pub fn outlined(outline: &write::Outline) -> Result<Self, GgufError> {
+        let path = PathBuf::new();
+        let (bytes, sizes) = write::header(outline).map_err(|source| GgufError::Open { path: path.clone(), source })?;
+        let length = sizes
+            .iter()
+            .fold(bytes.len() as u64, |length, size| length.saturating_add(size.next_multiple_of(write::ALIGNMENT)));
+        let header = parse::parse_header(&bytes, length)?;
+        Ok(Self { path, header: Arc::new(header), map: Arc::new(FileMap::Held(Vec::new())), length })
     }
 
     /// Where the file lies.
@@ -142,7 +159,7 @@ impl Gguf {
     /// Length of the whole file, bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.map.bytes().len() as u64
+        self.length
     }
 
     pub(crate) fn map(&self) -> &Arc<FileMap> {

@@ -82,6 +82,11 @@ impl Header {
 /// # Errors
 /// Says which promise of the header does not hold.
 pub fn parse(file: &[u8]) -> Result<Header, GgufError> {
+    parse_header(file, file.len() as u64)
+}
+
+/// Validates the first bytes of a file that has so many.
+pub(super) fn parse_header(file: &[u8], length: u64) -> Result<Header, GgufError> {
     let mut reader = Reader { file, at: 0, elements_left: ARRAY_ELEMENTS };
     if reader.take(4, "the magic number").map_err(|_| GgufError::Magic)? != b"GGUF" {
         return Err(GgufError::Magic);
@@ -106,7 +111,7 @@ pub fn parse(file: &[u8]) -> Result<Header, GgufError> {
     let architecture =
         keys.get("general.architecture").and_then(|index| metadata[*index].1.as_text()).unwrap_or_default();
     let drafts = read_entries(&mut reader, tensor_count, architecture)?;
-    let (tensors, names) = place(file.len() as u64, reader.at as u64, alignment, drafts)?;
+    let (tensors, names) = place(length, reader.at as u64, alignment, drafts)?;
     Ok(Header { version, alignment, metadata, tensors, keys, names })
 }
 

@@ -31,6 +31,27 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// Room for passes of so many tokens, so many of which are asked for their logits: within these nothing grows, and what a
+    /// pass takes is what the planner counts. Memory that no pass has written to yet is none.
+    pub(crate) fn with_room(figures: &Figures, pairs: &[usize], tokens: usize, wanted: usize) -> Self {
+        let room = |row: usize| Vec::with_capacity(tokens * row);
+        let mut turns: [Vec<(f32, f32)>; 2] = Default::default();
+        turns.iter_mut().zip(pairs).for_each(|(turns, pairs)| turns.reserve_exact(tokens * pairs));
+        Self {
+            stream: room(figures.embedding),
+            normed: Activations::with_room(tokens, figures.embedding),
+            block: room(figures.embedding),
+            queries: room(figures.heads * figures.key_length),
+            keys: room(figures.kv_heads * figures.key_length),
+            values: room(figures.kv_heads * figures.value_length),
+            attended: Activations::with_room(tokens, figures.heads * figures.value_length),
+            gate: Activations::with_room(tokens, figures.feed_forward),
+            up: room(figures.feed_forward),
+            turns,
+            logits: Vec::with_capacity(wanted * figures.vocabulary),
+        }
+    }
+
     pub(crate) fn resize(&mut self, figures: &Figures, tokens: usize) {
         self.stream.resize(tokens * figures.embedding, 0.0);
         self.block.resize(tokens * figures.embedding, 0.0);

@@ -48,6 +48,11 @@ impl Rope {
         self
     }
 
+    /// Pairs that turn.
+    pub(crate) fn pairs(&self) -> usize {
+        self.speeds.len()
+    }
+
     /// Appends (cosine, sine) of every pair at so many positions from `first`, in a session that holds `capacity` tokens:
     /// (tokens, pairs).
     pub(crate) fn turns(&self, capacity: usize, first: usize, tokens: usize, turns: &mut Vec<(f32, f32)>) {

@@ -1,28 +1,29 @@
 //! Which format each tensor gets in each quantisation.
 
 use super::Quantisation;
-use crate::gguf::{Format, Gguf, TensorEntry};
+use crate::gguf::Format;
 
 /// Matrices with fewer weights stay as they are wide: nothing is won by making them small.
 const SMALL: u64 = 4_096;
 /// Tables that BERT adds to its embedding: read once per token, never multiplied.
 const ADDED: &[&str] = &["position_embd.weight", "token_types.weight"];
 
-/// The format of every tensor, in the order of the file.
-pub(super) fn formats(gguf: &Gguf, to: Quantisation) -> Vec<Format> {
-    let tied = gguf.tensor("output.weight").is_none();
-    let layers = gguf.tensors().iter().filter_map(|tensor| part_of_layer(&tensor.name)).map(|(layer, _)| layer + 1);
+/// The format of every tensor, in the order of the file: each by its name and dimensions.
+pub(crate) fn formats(tensors: &[(&str, &[u64])], to: Quantisation) -> Vec<Format> {
+    let tied = tensors.iter().all(|(name, _)| *name != "output.weight");
+    let layers = tensors.iter().filter_map(|(name, _)| part_of_layer(name)).map(|(layer, _)| layer + 1);
     let layers = layers.max().unwrap_or(0);
-    gguf.tensors().iter().map(|tensor| format(tensor, to, tied, layers)).collect()
+    tensors.iter().map(|(name, shape)| format(name, shape, to, tied, layers)).collect()
 }
 
 /// Norms and biases are a thousandth of the bytes and steer everything: they stay F32.
-fn format(tensor: &TensorEntry, to: Quantisation, tied: bool, layers: u64) -> Format {
-    let is_matrix = tensor.shape.len() == 2 && tensor.name.ends_with(".weight");
-    if !is_matrix || tensor.weights() < SMALL || ADDED.contains(&tensor.name.as_str()) {
+fn format(name: &str, shape: &[u64], to: Quantisation, tied: bool, layers: u64) -> Format {
+    let is_matrix = shape.len() == 2 && name.ends_with(".weight");
+    let weights = shape.iter().fold(1, |weights: u64, dimension| weights.saturating_mul(*dimension));
+    if !is_matrix || weights < SMALL || ADDED.contains(&name) {
         return Format::F32;
     }
-    fitting(wanted(&tensor.name, to, tied, layers), tensor.shape[0])
+    fitting(wanted(name, to, tied, layers), shape[0])
 }
 
 /// Embedding and output keep more bits in the small variants: every token passes through them, and they suffer most.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use outpost_contract::{GoldenPrompts, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
-use outpost_planner::{Needs, needs};
+use outpost_planner::{Class, KvType, Needs, Setting, needs};
 use serde_json::{Value, json};
 
 use super::tensors::{self, Group};
@@ -25,7 +25,7 @@ pub(super) fn run(here: &Here, file: &Path, golden: GoldenPrompts) -> Result<()>
         let path = std::path::absolute(file).context("cannot resolve the file's path")?;
         let memory: Vec<_> = memory(&facts).iter().map(|(context, needs)| memory_json(*context, needs)).collect();
         return say_json(&json!({
-            "path": path, "info": info, "class": parameter_class(info.parameters), "facts": facts,
+            "path": path, "info": info, "class": Class::of(info.parameters).to_string(), "facts": facts,
             "cuts": facts::cuts(&gguf), "memory": memory, "backends": backends, "tensors": tensors::json(&gguf),
         }));
     }
@@ -56,7 +56,7 @@ pub(super) fn rows(gguf: &Gguf, info: &ModelInfo, facts: &VariantFacts) -> Vec<(
     vec![
         ("name", info.name.clone()),
         ("architecture", info.architecture.clone()),
-        ("class", format!("{} ({} parameters)", parameter_class(info.parameters), info.parameters)),
+        ("class", format!("{} ({} parameters)", Class::of(info.parameters), info.parameters)),
         ("quantisation", format!("{} ({bits})", info.quantisation)),
         ("licence", if info.licence.is_empty() { "not named".into() } else { info.licence.clone() }),
         ("context", format!("{} tokens", info.context_tokens)),
@@ -80,17 +80,6 @@ fn kernels(gguf: &Gguf) -> String {
     format!("none for {}: its products take several times longer; another variant is faster", names.join(", "))
 }
 
-/// The framework's class of a parameter count.
-fn parameter_class(parameters: u64) -> &'static str {
-    match parameters {
-        0..100_000_000 => "Tiny",
-        100_000_000..1_450_000_000 => "Micro",
-        1_450_000_000..14_000_000_000 => "Small",
-        14_000_000_000..=30_500_000_000 => "Medium",
-        _ => "Large",
-    }
-}
-
 /// What one conversation needs at each context length.
 fn memory(facts: &VariantFacts) -> Vec<(u32, Needs)> {
     let trained = facts.model.context_tokens;
@@ -98,7 +87,8 @@ fn memory(facts: &VariantFacts) -> Vec<(u32, Needs)> {
     contexts.push(trained);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-    contexts.into_iter().map(|context| (context, needs(facts, context, 1, threads))).collect()
+    let setting = |context_tokens| Setting { context_tokens, slots: 1, threads, kv_type: KvType::default() };
+    contexts.into_iter().map(|context| (context, needs(facts, &setting(context)))).collect()
 }
 
 fn memory_json(context_tokens: u32, needs: &Needs) -> Value {

@@ -257,6 +257,7 @@ fn variant(file: &str, quantisation: &str, release: u64, bytes: u64) -> (TargetN
         quality_milli: 4_500,
         golden: GoldenPrompts::default(),
         origin: None,
+        footprint: None,
     };
     (name(file), serde_json::to_vec(&manifest).unwrap(), TargetKind::Variant(facts))
 }

@@ -1,0 +1,187 @@
+//! The plan as a picture: memory against context for every candidate, what can be used, and the chosen point with its reason.
+//!
+//! One page of HTML with one SVG in it, static: no script, no style sheet, no font and no image from anywhere.
+
+use std::fmt::Write as _;
+
+use crate::memory::{Setting, needs};
+use crate::table::{rounded_down, rounded_up};
+use crate::{Candidate, Constraints, Outcome, Plan};
+
+/// Size of the drawing and of what lies around it, in units of its own.
+const WIDTH: u64 = 900;
+const HEIGHT: u64 = 420;
+const LEFT: u64 = 90;
+const RIGHT: u64 = 150;
+const TOP: u64 = 20;
+const BOTTOM: u64 = 40;
+
+/// Lines of candidates, told apart by their ends' names too; the chosen one is thick.
+const COLOURS: [&str; 6] = ["#1b5e9b", "#b3541e", "#2e7d32", "#7b1fa2", "#455a64", "#a01c3c"];
+
+/// Contexts for which memory is drawn, tokens: each twice the one before.
+const SMALLEST_CONTEXT: u32 = 256;
+
+/// The page.
+#[must_use]
+pub fn page(plan: &Plan, candidates: &[Candidate], constraints: &Constraints, title: &str) -> String {
+    let mut page = String::new();
+    let title = escaped(title);
+    page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
+    // Writing to a text cannot fail.
+    let _ = write!(
+        page,
+        "<title>{title}</title></head>\n<body style=\"font-family:sans-serif;max-width:60rem\"><h1>{title}</h1>\n"
+    );
+    page.push_str(&drawing(plan, candidates, constraints));
+    page.push_str(
+        "<table style=\"border-spacing:1rem 0.2rem;text-align:left\"><tr><th>variant<th>needs<th>because</tr>\n",
+    );
+    for verdict in &plan.verdicts {
+        let mark = if verdict.outcome == Outcome::Chosen { "→ " } else { "" };
+        let (needs, because) = (rounded_up(verdict.needs.total()), escaped(&verdict.because));
+        let _ = writeln!(page, "<tr><td>{mark}{}<td>{needs}<td>{because}</tr>", escaped(&verdict.quantisation));
+    }
+    let budget = plan.budget;
+    let _ = write!(
+        page,
+        "</table>\n<p>{} of memory can be used: {} available, {} of it kept for everybody else.</p>\n</body></html>\n",
+        rounded_down(budget.usable_bytes),
+        rounded_down(budget.available_bytes),
+        rounded_up(budget.reserve_bytes),
+    );
+    page
+}
+
+/// Memory as one candidate needs it, from the shortest context to its own longest.
+struct Line<'a> {
+    candidate: &'a Candidate,
+    is_chosen: bool,
+    points: Vec<(u32, u64)>,
+}
+
+fn lines<'a>(plan: &Plan, candidates: &'a [Candidate], constraints: &Constraints) -> Vec<Line<'a>> {
+    let slots = plan.choice.as_ref().map_or_else(|| constraints.slots.max(1), |choice| choice.slots);
+    let threads = plan.choice.as_ref().map_or(1, |choice| choice.threads);
+    let of_candidate = |candidate: &'a Candidate| {
+        let longest = candidate.facts.model.context_tokens.max(SMALLEST_CONTEXT);
+        let mut contexts: Vec<u32> = std::iter::successors(Some(SMALLEST_CONTEXT), |context| context.checked_mul(2))
+            .take_while(|context| *context < longest)
+            .collect();
+        contexts.push(longest);
+        let points = contexts.into_iter().map(|context_tokens| {
+            let setting = Setting { context_tokens, slots, threads, kv_type: constraints.kv_type };
+            let alone = needs(&candidate.facts, &setting);
+            let draft = constraints.draft.as_ref().map(|draft| needs(draft, &setting));
+            (context_tokens, draft.map_or(alone, |draft| alone.beside(&draft)).total())
+        });
+        let is_chosen = plan.choice.as_ref().is_some_and(|choice| choice.target == candidate.target);
+        Line { candidate, is_chosen, points: points.collect() }
+    };
+    candidates.iter().map(of_candidate).collect()
+}
+
+fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints) -> String {
+    let lines = lines(plan, candidates, constraints);
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let longest = points().map(|point| point.0).max().unwrap_or(SMALLEST_CONTEXT).max(2 * SMALLEST_CONTEXT);
+    let usable = plan.budget.usable_bytes;
+    // What is far beyond the machine would press everything else to the floor.
+    let most = points().map(|point| point.1).max().unwrap_or(0).min(usable.saturating_mul(2)).max(usable).max(1);
+    let scale = Scale { longest, most };
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Memory against context\" font-size=\"13\">\n\
+         <rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"/>\n",
+        WIDTH - LEFT - RIGHT,
+        HEIGHT - TOP - BOTTOM,
+    );
+    let mut context = SMALLEST_CONTEXT;
+    while context <= longest {
+        let (x, y) = (scale.x(context), HEIGHT - BOTTOM + 18);
+        let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{context}</text>");
+        context = context.saturating_mul(4);
+    }
+    for quarter in 0..=4 {
+        let bytes = most / 4 * quarter;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            LEFT - 8,
+            scale.y(bytes) + 4,
+            rounded_up(bytes)
+        );
+    }
+    let y = scale.y(usable);
+    let _ = writeln!(
+        svg,
+        "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#c00\" stroke-dasharray=\"6 4\"/>\
+         <text x=\"{}\" y=\"{}\" fill=\"#c00\">can be used</text>",
+        WIDTH - RIGHT,
+        LEFT + 6,
+        y.saturating_sub(6),
+    );
+    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        svg.push_str(&drawn(line, colour, &scale));
+    }
+    if let Some(choice) = &plan.choice {
+        let (x, y) = (scale.x(choice.context_tokens), scale.y(choice.needs.total()));
+        let _ = writeln!(
+            svg,
+            "<circle cx=\"{x}\" cy=\"{y}\" r=\"6\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{} tokens × {}, {}</text>",
+            y.saturating_sub(12),
+            choice.context_tokens,
+            choice.slots,
+            rounded_up(choice.needs.total()),
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn drawn(line: &Line<'_>, colour: &str, scale: &Scale) -> String {
+    let inside: Vec<_> = line.points.iter().filter(|point| point.1 <= scale.most).collect();
+    let Some(last) = inside.last() else { return String::new() };
+    let path: Vec<_> =
+        inside.iter().map(|(context, bytes)| format!("{},{}", scale.x(*context), scale.y(*bytes))).collect();
+    let width = if line.is_chosen { 4 } else { 2 };
+    let name = format!("{} {}", line.candidate.facts.model.model, line.candidate.facts.quantisation);
+    format!(
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\
+         <text x=\"{}\" y=\"{}\" fill=\"{colour}\">{}</text>\n",
+        path.join(" "),
+        scale.x(last.0) + 6,
+        scale.y(last.1) + 4,
+        escaped(&name),
+    )
+}
+
+/// Contexts by their logarithm, memory as it is.
+struct Scale {
+    longest: u32,
+    most: u64,
+}
+
+impl Scale {
+    fn x(&self, context: u32) -> u64 {
+        // In 256ths of a doubling: whole numbers, so that the picture is the same on every machine.
+        let steps = |context: u32| {
+            let doublings = u64::from(context.max(1).ilog2());
+            let rest = u64::from(context.max(1)) - (1 << doublings);
+            doublings * 256 + (rest << 8 >> doublings)
+        };
+        let from = steps(SMALLEST_CONTEXT);
+        let span = (steps(self.longest) - from).max(1);
+        LEFT + (WIDTH - LEFT - RIGHT) * steps(context.clamp(SMALLEST_CONTEXT, self.longest)).saturating_sub(from) / span
+    }
+
+    fn y(&self, bytes: u64) -> u64 {
+        let height = u128::from(HEIGHT - TOP - BOTTOM);
+        let part = height * u128::from(bytes.min(self.most)) / u128::from(self.most);
+        HEIGHT - BOTTOM - u64::try_from(part).unwrap_or(0)
+    }
+}
+
+/// A text that means nothing to a browser.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
