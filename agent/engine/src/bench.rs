@@ -200,7 +200,7 @@ pub fn kernels(
 /// As above.
 pub fn kernel(format: Format, threads: usize, bytes: u64) -> Result<KernelFigures, BenchError> {
     let figures = kernels(format, &[threads], bytes, Instant::now())?;
-    figures.into_iter().next().ok_or(BenchError::Format { format: format.name() })
+    figures.into_iter().next().ok_or_else(|| BenchError::Format { format: format.name() })
 }
 
 /// Decodes one token with the large matrix and reads a prompt with the square one.

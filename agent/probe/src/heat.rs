@@ -204,7 +204,9 @@ mod tests {
         #[test]
         fn no_bytes_in_any_of_the_files_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60), number in any::<i64>()) {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            (parse_bits(&text), believable(&text), parse_bits(&number.to_string()));
+            parse_bits(&text);
+            believable(&text);
+            parse_bits(&number.to_string());
             let number = number.to_string();
             let fixture = Fixture::default()
                 .files("sys/class/thermal/thermal_zone0", &[("type", &text), ("temp", &number), ("trip_point_0_type", "hot"), ("trip_point_0_temp", &text)])
@@ -212,7 +214,9 @@ mod tests {
                 .files("sys/class/hwmon/hwmon0", &[("name", &text), ("temp1_input", &number), ("temp1_crit", &number)])
                 .file("sys/devices/platform/soc/soc:firmware/get_throttled", &text)
                 .file("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", &number);
-            (read(&fixture.tree()), times_throttled(&fixture.tree()), is_under_voltage(&fixture.tree()));
+            read(&fixture.tree());
+            times_throttled(&fixture.tree());
+            is_under_voltage(&fixture.tree());
         }
     }
 }

@@ -157,7 +157,8 @@ mod tests {
         #[test]
         fn no_bytes_are_counters_that_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120), numbers in proptest::collection::vec(any::<u64>(), 0..12)) {
             let text = String::from_utf8_lossy(&bytes);
-            (parse_ticks(&text), parse_own(&text));
+            parse_ticks(&text);
+            parse_own(&text);
             let words: Vec<_> = numbers.iter().map(u64::to_string).collect();
             let (time, own) = (parse_ticks(&format!("cpu  {}", words.join(" "))), parse_own(&format!("1 (x) {}", words.join(" "))));
             let moment = Moment { time, own, ..Moment::default() };

@@ -130,6 +130,8 @@ proptest! {
             |fixture, name| fixture.file(&format!("sys/fs/cgroup/{name}"), &text),
         );
         let tree = fixture.tree();
-        (memory(&tree), quota_milli(&tree), times_throttled(&tree));
+        memory(&tree);
+        quota_milli(&tree);
+        times_throttled(&tree);
     }
 }
