@@ -1,5 +1,7 @@
 //! Well-known models, told by their shapes, so that a fresh box can plan before anybody gave it a file or a network.
 
+use std::cmp::Reverse;
+
 use anyhow::{Context, Result};
 use outpost_contract::{ModelId, TargetName, VariantFacts};
 use outpost_engine::shape::Shape;
@@ -96,12 +98,16 @@ impl Curated {
         Class::of(self.parameters)
     }
 
-    /// Its variants for the planner, the largest first.
+    /// Its variants for the planner, the one closest to the original first.
     ///
     /// # Errors
     /// As [`models`].
     pub(crate) fn candidates(&self) -> Result<Vec<Candidate>> {
-        self.variants.iter().map(|variant| self.candidate(variant)).collect()
+        let candidates: Result<Vec<_>> = self.variants.iter().map(|variant| self.candidate(variant)).collect();
+        let mut candidates = candidates?;
+        // By bits, not by name: where a vocabulary is most of a model, tables decide which variant is larger.
+        candidates.sort_by_key(|candidate| Reverse(candidate.facts.quality_milli));
+        Ok(candidates)
     }
 
     fn candidate(&self, variant: &str) -> Result<Candidate> {

@@ -429,6 +429,9 @@ impl Engine {
             self.pace.heard(tokens, began.elapsed());
         }
         self.workspace.logits = logits;
+        if self.running.is_empty() {
+            self.prefixes.shrink(self.page_bytes);
+        }
         events
     }
 
@@ -441,7 +444,11 @@ impl Engine {
             running.session.bytes_with(running.reads.len())
         };
         let held: u64 = self.running.values_mut().map(held).sum();
-        self.prefixes.shrink(self.page_bytes.saturating_sub(held));
+        let left = self.page_bytes.saturating_sub(held);
+        // Shrinking forgets scopes that nothing was kept of yet, which the texts that are being read begin behind.
+        if self.prefixes.alone_bytes() > left {
+            self.prefixes.shrink(left);
+        }
     }
 
     /// Decides what the next pass reads; gives the sessions that take part, in their order.
