@@ -23,7 +23,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::sql::params;
 use crate::db::{Assignment, Signed};
-use crate::fleet::FleetError;
 use crate::people::{Actor, COOKIE, Typed};
 
 const NOW_S: i64 = 1_800_000_000;
