@@ -102,7 +102,7 @@ mod tests {
     /// What is measured once a run of before left this behind.
     async fn after(change: impl Fn(&mut RunFacts)) -> (bool, Measurements, Measurements) {
         let directory = tempfile::tempdir().unwrap();
-        let open = || Ledger::<Measurements>::open(directory.path().to_owned(), "measurements").unwrap();
+        let open = || Ledger::<Measurements>::open(directory.path(), "measurements").unwrap();
         let mut run = RunFacts { build: outpost_engine::KERNEL_BUILD.to_owned(), ..RunFacts::default() };
         let now = outpost_probe::refresh(
             &outpost_probe::unmeasured(1),
