@@ -15,6 +15,9 @@ use crate::{number, random_below, some_time_below};
 /// Kills while the same two rollouts run.
 const KILLS_AT_ONCE: usize = 2;
 
+/// About how long the two of them take if nothing happens, milliseconds.
+const UNDISTURBED_MS: u64 = 6_000;
+
 /// Above so many tokens of context, some kiosks are slow: what the rollout that fails asks for.
 const TOO_MUCH: u32 = 2_000;
 
@@ -88,7 +91,8 @@ async fn rollouts_go_on_as_if_nothing_had_happened_when_one_of_two_servers_is_ki
     swarm.all_stored(1, &house).await;
     house.wait_for("every device to run what it was assigned", |house| all_run(house, names.len())).await;
 
-    let mut campaign = Campaign { house, swarm, has, killed: 0, recoveries: 0, longest: Duration::ZERO, rollouts: 0 };
+    let mut campaign =
+        Campaign { house, swarm, has, killed: 0, going_back: 0, recoveries: 0, longest: Duration::ZERO, rollouts: 0 };
     for round in 1.. {
         campaign.round(round, kills).await;
         if campaign.killed >= kills {
@@ -114,6 +118,8 @@ struct Campaign {
     /// The context that each device is assigned.
     has: BTreeMap<String, u32>,
     killed: usize,
+    /// Kills while a rollout gave devices back what they had.
+    going_back: usize,
     /// Kills of a server that led something, after which the other, or its own next start, did.
     recoveries: usize,
     longest: Duration,
@@ -126,7 +132,7 @@ impl Campaign {
         let courses = [Course::well(round), Course::badly(round)];
         courses.iter().for_each(|course| course.start(&self.house));
         for _ in 0..KILLS_AT_ONCE.min(kills - self.killed) {
-            tokio::time::sleep(some_time_below(3000)).await;
+            tokio::time::sleep(some_time_below(UNDISTURBED_MS)).await;
             if are_over(&self.house) {
                 break;
             }
@@ -153,9 +159,11 @@ impl Campaign {
             _ => usize::from(random_below(2) == 0),
         };
         let led = holders.values().any(|name| running.get(name) == Some(&victim));
+        let going_back = self.house.sql("SELECT count(*) FROM rollouts WHERE state = 'rolling_back'") != "0";
         self.house.kill(victim);
         let killed = Instant::now();
         self.killed += 1;
+        self.going_back += usize::from(going_back);
         tokio::time::sleep(some_time_below(1500)).await;
         self.house.serve(victim);
         let is_led = |house: &House| {
@@ -329,11 +337,13 @@ impl Campaign {
         let stored: usize = self.swarm.told().values().map(|told| told.stored.len()).sum();
         writeln!(
             std::io::stderr(),
-            "{} kills in {} rollouts on {} devices: {} recoveries, the longest {:.1?}; leases changed hands {changes} times; \
-             {published} states published, each signed once; {stored} reports acknowledged, 0 lost; {} acts in {records} records",
+            "{} kills in {} rollouts on {} devices, {} of them while devices were given back what they had: {} recoveries, the \
+             longest {:.1?}; leases changed hands {changes} times; {published} states published, each signed once; \
+             {stored} reports acknowledged, 0 lost; {} acts in {records} records",
             self.killed,
             self.rollouts,
             self.has.len(),
+            self.going_back,
             self.recoveries,
             self.longest,
             acts.len(),
