@@ -2,7 +2,12 @@
 //! report, and what memory that takes.
 //!
 //! `OUTPOST_DEVICES=10000 cargo run --release -p outpost-control --features crowd --example crowd`; with `-- --stay` it goes on
-//! serving afterwards and says where, and with which token.
+//! serving afterwards and says where, and with which token. The database is SQLite; with `OUTPOST_DATABASE=postgres` it is a
+//! PostgreSQL of its own, from the system's package, whose memory is not counted.
+
+#[expect(unreachable_pub, dead_code, reason = "it is a module of another crate, which uses all of it")]
+#[path = "../../tests/src/postgres.rs"]
+mod postgres;
 
 use std::io::Write as _;
 use std::process::Command;
@@ -10,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use outpost_control::{Clock, Config, ControlPlane, Fleet, Running};
+use postgres::Postgres;
 use reqwest::{Certificate, Client, Method, StatusCode};
 use tokio::time::interval;
 
@@ -131,6 +137,14 @@ async fn main() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut config = Config::new(directory.path().join("state"));
     (config.http_listen, config.mqtt_listen) = ("127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?);
+    let postgres = match std::env::var("OUTPOST_DATABASE").as_deref() {
+        Err(_) | Ok("sqlite") => None,
+        Ok("postgres") => Some(tokio::task::spawn_blocking(Postgres::start).await?),
+        Ok(other) => bail!("`OUTPOST_DATABASE` is `sqlite` or `postgres`, not `{other}`"),
+    };
+    if let Some(postgres) = &postgres {
+        config = config.with_database(postgres.url("crowd"));
+    }
     let made = tokio::task::spawn_blocking(move || Fleet::init(config, Clock::system())).await??;
     let empty_mib = resident_mib()?;
     let start = Instant::now();
@@ -140,7 +154,8 @@ async fn main() -> Result<()> {
             fleet.add_crowd_models()
         })
         .await?;
-    say(&format!("{devices} devices in {:.1} s", start.elapsed().as_secs_f64()))?;
+    let database = if postgres.is_some() { "PostgreSQL" } else { "SQLite" };
+    say(&format!("{devices} devices on {database}, entered in {:.1} s", start.elapsed().as_secs_f64()))?;
     let (fleet, token) = (made.fleet.clone(), made.admin_token);
     let authority = Certificate::from_pem(fleet.authority_pem().as_bytes())?;
     let client = Client::builder().tls_certs_only([authority]).no_proxy().build()?;
