@@ -31,7 +31,7 @@ pub fn variant(model: ModelId, release: u64, info: &ModelInfo) -> VariantFacts {
         quality_milli: u32::try_from(bits_milli).unwrap_or(u32::MAX),
         golden: GoldenPrompts::default(),
         origin: None,
-        footprint: Some(footprint(&info.footprint)),
+        footprint: Some(Box::new(footprint(&info.footprint))),
     }
 }
 

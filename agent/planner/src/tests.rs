@@ -156,7 +156,7 @@ fn footprint(weight_bytes: u64) -> Footprint {
 
 #[test]
 fn every_byte_of_the_prediction_has_a_term() {
-    let facts = VariantFacts { footprint: Some(footprint(341 << 20)), ..variants()[2].facts.clone() };
+    let facts = VariantFacts { footprint: Some(Box::new(footprint(341 << 20))), ..variants()[2].facts.clone() };
     let needs = needs(&facts, &setting(4_096, 2, 2));
     assert_eq!((needs.weight_bytes, needs.tokenizer_bytes), (341 << 20, 30 << 20));
     assert_eq!(needs.kv_bytes, 2 * (4_096 / 32) * (28 * 8 * 256 * 32 * KV_BYTES_PER_ELEMENT + 4_096));
@@ -173,7 +173,7 @@ fn every_byte_of_the_prediction_has_a_term() {
 #[test]
 fn a_file_whose_tensor_table_nobody_read_is_counted_for_more_never_for_less() {
     let plain = variants()[2].facts.clone();
-    let counted = VariantFacts { footprint: Some(footprint(plain.weight_bytes)), ..plain.clone() };
+    let counted = VariantFacts { footprint: Some(Box::new(footprint(plain.weight_bytes))), ..plain.clone() };
     for (context, slots) in [(512, 1), (4_096, 4), (32_768, 2)] {
         let [plain, counted] = [&plain, &counted].map(|facts| needs(facts, &setting(context, slots, 2)));
         assert!(plain.total() >= counted.total(), "{plain:?} {counted:?}");
@@ -183,7 +183,7 @@ fn a_file_whose_tensor_table_nobody_read_is_counted_for_more_never_for_less() {
 #[test]
 fn a_windowed_layer_stops_growing_at_its_window_and_single_precision_takes_twice_as_much() {
     let windowed = Footprint { windowed_layers: 24, window_tokens: 512, ..footprint(340 << 20) };
-    let facts = VariantFacts { footprint: Some(windowed), ..variants()[2].facts.clone() };
+    let facts = VariantFacts { footprint: Some(Box::new(windowed)), ..variants()[2].facts.clone() };
     let kv = |context| needs(&facts, &setting(context, 1, 2)).kv_bytes;
     let page = |layers: u64| layers * 8 * 256 * 32 * 2 + 4_096;
     // Windows reach 512, a pass of 128 and a page at either end.

@@ -74,7 +74,8 @@ fn write(description: &Value) -> BTreeMap<String, String> {
 
 /// Names of the types that a text defines.
 fn defined(text: &str) -> impl Iterator<Item = String> {
-    let name = |line: &str| line.strip_prefix("pub struct ").or(line.strip_prefix("pub type ")).map(str::to_owned);
+    let name =
+        |line: &str| line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub type ")).map(str::to_owned);
     text.lines().filter_map(name).filter_map(|rest| rest.split([' ', '<']).next().map(str::to_owned))
 }
 

@@ -84,7 +84,7 @@ pub struct VariantFacts {
     /// What the engine will hold of it in memory; none where nobody read the file's tensor table, and then the planner
     /// assumes the most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub footprint: Option<Footprint>,
+    pub footprint: Option<Box<Footprint>>,
 }
 
 /// What the engine will hold of a variant in memory, counted from the file's tensor table by the engine's own code.

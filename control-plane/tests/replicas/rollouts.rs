@@ -336,10 +336,10 @@ impl Campaign {
         assert!(self.longest < PATIENCE);
         let stored: usize = self.swarm.told().values().map(|told| told.stored.len()).sum();
         writeln!(
-            std::io::stderr(),
+            std::io::stderr().lock(),
             "{} kills in {} rollouts on {} devices, {} of them while devices were given back what they had: {} recoveries, the \
-             longest {:.1?}; leases changed hands {changes} times; {published} states published, each signed once; \
-             {stored} reports acknowledged, 0 lost; {} acts in {records} records",
+             longest {:.1?}; leases changed hands {changes} times; {published} states published, each signed once; {stored} reports acknowledged, 0 lost; \
+             {} acts in {records} records",
             self.killed,
             self.rollouts,
             self.has.len(),

@@ -23,7 +23,7 @@ export async function decideOnModel(walk, page, other, demo) {
     facts.facts.model.licence = "research-only";
     return facts;
   };
-  house.control("catalogue", "release", "--keys", house.keys, "--model", house.variant(demo, "Q5_0", named));
+  house.control("catalogue", "release", "--keys", house.keys, "--model", house.variant(demo, "Q6_K", named));
   await show(page, "/console/models");
   await watch.look(page, "models-rules");
   watch.expected.add(403);

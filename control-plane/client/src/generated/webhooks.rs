@@ -34,11 +34,6 @@ pub struct RemoveWebhookAnswer {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PauseWebhookAnswer {
-    pub paused: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListWebhookDeliveries {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -51,6 +46,11 @@ pub struct ListWebhookDeliveriesAnswer {
     pub dead: Vec<Map<String, Value>>,
     pub entries: Vec<Map<String, Value>>,
     pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PauseWebhookAnswer {
+    pub paused: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
