@@ -22,7 +22,7 @@
   };
 
   // What was just done is told once: the page loaded again does not tell it again, and where the page goes on by itself, it makes
-  // way for what follows once it could be read.
+  // way for what follows, but not before it could be read.
   const address = new URL(location.href);
   if (address.searchParams.has("done")) {
     address.searchParams.delete("done");
@@ -30,7 +30,7 @@
   }
   const READ_MS = 10_000;
   const loaded = Date.now();
-  const settle = () => { if (Date.now() - loaded > READ_MS) document.getElementById("done")?.remove(); };
+  const settle = () => setTimeout(() => document.getElementById("done")?.remove(), loaded + READ_MS - Date.now());
 
   // One fetch at a time; what changed meanwhile is fetched after it. A hidden page fetches when it is looked at again.
   let fetching = false, stale = false;
