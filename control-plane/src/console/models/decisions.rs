@@ -113,7 +113,7 @@ fn approval(ApprovalView { state, approval }: &ApprovalView, now_s: i64, may_rev
                     @if let Some(path) = path {
                         form.inline method="post" action={(path) "/revoke"} {
                             input type="hidden" name="id" value=(approval.id);
-                            button.quiet type="submit" aria-label={"Take the approval " (format::shown(&approval.id, 40)) " back"} { "Take back" }
+                            button.quiet type="submit" aria-label={"Take back the approval " (format::shown(&approval.id, 40))} { "Take back" }
                         }
                     }
                 }
