@@ -20,8 +20,6 @@ pub(crate) struct Measured {
 struct Kept {
     ledger: Ledger<Measurements>,
     measurements: Option<Measurements>,
-    /// Something slowed what an earlier run measured: this one tries once more.
-    is_in_doubt: bool,
 }
 
 impl Measured {
@@ -33,19 +31,18 @@ impl Measured {
         ledger: Ledger<Measurements>,
         earlier: Option<Measurements>,
     ) -> Self {
-        let is_in_doubt = earlier.as_ref().is_some_and(|earlier| !disturbed_by(earlier).is_empty());
-        Self { models_dir, clock, kept: Mutex::new(Kept { ledger, measurements: earlier, is_in_doubt }) }
+        Self { models_dir, clock, kept: Mutex::new(Kept { ledger, measurements: earlier }) }
     }
 
     /// Kernel speeds from the ledger or a short measured run; memory and disk as they are at this moment.
     pub(crate) async fn get(&self) -> Measurements {
         let mut kept = self.kept.lock().await;
-        let (known, is_in_doubt) = (kept.measurements.clone(), std::mem::take(&mut kept.is_in_doubt));
+        let known = kept.measurements.clone();
         let (models_dir, now_s) = (self.models_dir.clone(), self.clock.now_s());
         let measuring = tokio::task::spawn_blocking(move || {
             // Every format: a plan that compares a measured variant with a guessed one explains little.
             let options = ProbeOptions { models_dir, quick: false, now_s };
-            match known.filter(|known| still_hold(known, is_in_doubt)) {
+            match known.filter(still_hold) {
                 Some(known) => (outpost_probe::refresh(&known, &options), false),
                 None => (measure(&options), true),
             }
@@ -82,11 +79,10 @@ impl Measured {
     }
 }
 
-/// Whether kernels need not be measured again. What an earlier run measured under a disturbance is no reason to wait for a
-/// calm moment: it is measured again once at each start, and what is found then holds.
-fn still_hold(known: &Measurements, is_in_doubt: bool) -> bool {
-    let reason = outpost_probe::outdated(known)
-        .or_else(|| is_in_doubt.then(|| format!("something slowed them: {}", disturbed_by(known).join("; "))));
+/// Whether kernels need not be measured again. What was measured under a disturbance holds, too: on a box that is always busy, every
+/// start would wait for a run that is no better.
+fn still_hold(known: &Measurements) -> bool {
+    let reason = outpost_probe::outdated(known);
     if let Some(reason) = &reason {
         tracing::info!(reason, "kernels are measured again");
     }
@@ -133,9 +129,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_measured_under_a_disturbance_is_measured_once_more_after_a_start() {
-        let (is_kept, first, second) = after(|run| run.disturbed_by = vec!["other programs".to_owned()]).await;
-        assert!(is_kept && !first.kernels.is_empty());
-        assert_eq!(first.kernels, second.kernels, "disturbed again or not");
+    async fn what_was_measured_under_a_disturbance_holds_no_start_up() {
+        let (is_kept, first, _) = after(|run| run.disturbed_by = vec!["other programs".to_owned()]).await;
+        assert!(!is_kept && first.kernels.is_empty(), "nothing was measured");
     }
 }
