@@ -67,7 +67,8 @@ fn audit() -> Vec<Described> {
                 ("next", nullable(text())),
                 ("looked", count()),
                 ("not_looked", list(text())),
-            ])),
+            ]))
+            .may(&[404]),
         Described::get("/v1/audit/report", "audit_report", "The fleet's report, as a page to keep.")
             .query("since_ms", whole(), "From when, milliseconds since 1970.")
             .query("before_ms", whole(), "Until when.")
