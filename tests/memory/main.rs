@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo test -p outpost-tests --test memory             small files, seconds
-//! cargo test -p outpost-tests --test memory -- --all    6 shapes × 3 formats × 3 contexts, some minutes and up to 2 GiB
+//! cargo test -p outpost-tests --test memory -- --all    6 shapes × 3 formats × 3 contexts, a quarter of an hour and up to 2 GiB
 //! ```
 //! A measured process loads a file of random weights, makes the tree of tokens that grammars need, fills both of its
 //! conversations to the last token, scores a prompt and begins anew, and says what it held at its highest: everything that was
