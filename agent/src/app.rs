@@ -1,5 +1,6 @@
 //! The agent, put together: what starts in which order, what depends on what, and how it all ends.
 
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Overrides {
     /// The program that templates run in, for an agent inside a program that does not begin with
     /// [`crate::template_worker::work_if_asked`]; `None` for the program that the agent runs in.
     pub program: Option<PathBuf>,
+    /// A Unix socket that whoever started this program opened before, where the local API answers too.
+    pub socket: Option<Arc<UnixListener>>,
     /// The clock, for who simulates weeks; `None` for the system's. No configuration leads here.
     pub clock: Option<Clock>,
 }
@@ -97,7 +100,7 @@ impl Agent {
             }
             None => (None, None),
         };
-        let serve_config = ServeConfig { traces, ..serve_config(&state, &config)? };
+        let serve_config = ServeConfig { traces, handed: overrides.socket, ..serve_config(&state, &config)? };
         let server = Server::bind(serve_config).await.context("the local API cannot start")?;
         let address = server.tcp_address();
         let serving = parts.serving(Arc::clone(&backend), handle);
@@ -283,7 +286,7 @@ async fn close(parts: Parts) -> Result<()> {
 }
 
 fn load_identity(state: &StateDir) -> Result<Option<Identity>> {
-    if !state.identity().join("identity.json").exists() {
+    if !state.is_enrolled() {
         return Ok(None);
     }
     Identity::load(&state.identity()).map(Some).context("cannot use the device's identity")
@@ -304,6 +307,7 @@ fn serve_config(state: &StateDir, config: &Config) -> Result<ServeConfig> {
         tls,
         hosts: config.api.hosts.clone(),
         origins: config.api.origins.clone(),
+        handed: None,
         traces: None,
         limits: Limits { generations: config.model.slots as usize * 4, ..Limits::default() },
     })

@@ -43,7 +43,7 @@ pub enum Readiness {
     Preparing,
     /// A model serves.
     Serving,
-    /// One model leaves so that another may come: for a moment none answers.
+    /// One model leaves so that another may come, or the one of before comes back: for a moment none answers.
     Switching(String),
     /// Nothing serves, and why.
     Nothing(String),

@@ -106,11 +106,15 @@ impl Parts {
         if let Some(succession) = succession {
             succession.record(&audit, &log_key)?;
         }
-        let (readiness, ready) = watch::channel(Readiness::Preparing);
         let announcer = Announcer::default();
         let active = Arc::new(Active::default());
         let store = Store::open(&state.store()).context("cannot open the model store")?;
         let (ledger, last_card) = Ledger::open(state.ledgers(), ACTIVE_MODEL)?;
+        // What served before serves again in a moment, which callers can wait for.
+        let (readiness, ready) = watch::channel(match &last_card {
+            Some(_) => Readiness::Switching("the model that served before is being loaded".into()),
+            None => Readiness::Preparing,
+        });
         let (measurements, earlier) = Ledger::open(state.ledgers(), "measurements")?;
         let sync = identity.map(|_| SyncDatabase::open(&state.sync()).context("cannot open sync.db")).transpose()?;
         let (presets, made) = Ledger::open(state.ledgers(), "presets")?;

@@ -1,12 +1,20 @@
 //! The one directory that holds everything an agent knows, and the one place that knows its layout.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The layout of a state directory. Nothing outside it is ever written.
 #[derive(Debug, Clone)]
-pub struct StateDir(PathBuf);
+pub struct StateDir {
+    root: PathBuf,
+    /// Nobody said which: it is the one of whoever asks.
+    is_usual: bool,
+}
+
+/// Where the agent that this machine's packages brought answers everybody, and whoever may decides what.
+const SERVICE_SOCKET: &str = "/run/outpost/outpost.sock";
 
 impl StateDir {
     /// The directory given, or `$OUTPOST_STATE`, or the user's state directory.
@@ -14,27 +22,26 @@ impl StateDir {
     /// # Errors
     /// If none is given and the user has no home directory.
     pub fn locate(given: Option<&Path>) -> Result<Self> {
-        if let Some(path) = given {
-            return Ok(Self(path.to_owned()));
-        }
-        if let Some(path) = std::env::var_os("OUTPOST_STATE") {
-            return Ok(Self(path.into()));
+        let said = given.map(Path::to_owned).or_else(|| std::env::var_os("OUTPOST_STATE").map(PathBuf::from));
+        if let Some(root) = said {
+            return Ok(Self { root, is_usual: false });
         }
         if let Some(path) = std::env::var_os("XDG_STATE_HOME") {
-            return Ok(Self(PathBuf::from(path).join("outpost")));
+            return Ok(Self { root: PathBuf::from(path).join("outpost"), is_usual: true });
         }
         let home = std::env::var_os("HOME").context("no state directory: give `--state DIR` or set `OUTPOST_STATE`")?;
-        Ok(Self(PathBuf::from(home).join(".local/state/outpost")))
+        Ok(Self { root: PathBuf::from(home).join(".local/state/outpost"), is_usual: true })
     }
 
     /// Makes the directory and the rooms in it, readable by its owner only.
     ///
     /// # Errors
-    /// If a directory cannot be made; names it.
+    /// If a directory cannot be made, or is another account's, whose agent could no longer read what this one writes; names it.
     pub fn prepare(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
+        self.is_own()?;
         for path in [
-            self.0.clone(),
+            self.root.clone(),
             self.audit(),
             self.vault(),
             self.store(),
@@ -53,101 +60,127 @@ impl StateDir {
         Ok(())
     }
 
+    fn is_own(&self) -> Result<()> {
+        let (own, root) = (rustix::process::geteuid().as_raw(), self.root.display());
+        // One that is not there is made.
+        match std::fs::metadata(&self.root).map(|metadata| metadata.uid()) {
+            Ok(owner) if owner != own => bail!(
+                "the state directory `{root}` belongs to the user with id {owner}; do this as that user, as in \
+                 `sudo -u '#{owner}' outpost --state {root} …`"
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The directory itself.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.0
+        &self.root
     }
 
     /// `outpost.toml`.
     #[must_use]
     pub fn config(&self) -> PathBuf {
-        self.0.join("outpost.toml")
+        self.root.join("outpost.toml")
     }
 
     /// Certificate, key and what else enrolment gave.
     #[must_use]
     pub fn identity(&self) -> PathBuf {
-        self.0.join("identity")
+        self.root.join("identity")
+    }
+
+    /// Whether this device belongs to a fleet.
+    #[must_use]
+    pub fn is_enrolled(&self) -> bool {
+        self.identity().join("identity.json").exists()
     }
 
     /// The audit log.
     #[must_use]
     pub fn audit(&self) -> PathBuf {
-        self.0.join("audit")
+        self.root.join("audit")
     }
 
     /// Says that the audit log ended, until the next one has begun.
     #[must_use]
     pub fn audit_notice(&self) -> PathBuf {
-        self.0.join("audit-ended.json")
+        self.root.join("audit-ended.json")
     }
 
     /// Audit logs that ended, by number.
     #[must_use]
     pub fn ended_audit(&self) -> PathBuf {
-        self.0.join("audit-ended")
+        self.root.join("audit-ended")
     }
 
     /// Root keys of content beside logs that ended, by number.
     #[must_use]
     pub fn ended_vault(&self) -> PathBuf {
-        self.0.join("vault-ended")
+        self.root.join("vault-ended")
     }
 
     /// The root key of content that is sealed beside the audit log: apart from it, so that a copy of the log is no copy of
     /// the content.
     #[must_use]
     pub fn vault(&self) -> PathBuf {
-        self.0.join("vault")
+        self.root.join("vault")
     }
 
     /// Model files by content.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.0.join("store")
+        self.root.join("store")
     }
 
     /// Outbox and accepted desired state.
     #[must_use]
     pub fn sync(&self) -> PathBuf {
-        self.0.join("sync")
+        self.root.join("sync")
     }
 
     /// What this device remembers of its neighbours' audit logs.
     #[must_use]
     pub fn site_witness(&self) -> PathBuf {
-        self.0.join("site-witness")
+        self.root.join("site-witness")
     }
 
     /// Small facts that survive a power cut: the active model, the policy in force, the last measurements.
     #[must_use]
     pub fn ledgers(&self) -> PathBuf {
-        self.0.join("ledgers")
+        self.root.join("ledgers")
     }
 
     /// Local API keys and the key that signs audit checkpoints.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
-        self.0.join("keys")
+        self.root.join("keys")
     }
 
     /// Operations logs; audit records are elsewhere.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
-        self.0.join("logs")
+        self.root.join("logs")
     }
 
     /// Emptied at every start.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
-        self.0.join("scratch")
+        self.root.join("scratch")
     }
 
     /// Where local commands reach the running agent.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.0.join("outpost.sock")
+        self.root.join("outpost.sock")
+    }
+
+    /// Where a command finds the running agent: the one of this directory or, if nobody said which directory and no agent runs
+    /// in one's own, the one of the machine.
+    #[must_use]
+    pub fn way_in(&self) -> PathBuf {
+        let (own, service) = (self.socket(), Path::new(SERVICE_SOCKET));
+        if self.is_usual && !own.exists() && service.exists() { service.to_owned() } else { own }
     }
 }
 

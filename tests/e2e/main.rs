@@ -15,6 +15,7 @@ mod offline;
 mod rollback;
 mod sealed;
 mod strangers;
+mod supervised;
 mod templates;
 mod transfer;
 mod weeks;

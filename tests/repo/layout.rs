@@ -30,6 +30,7 @@ const CRATES: &[(&str, &str)] = &[
     ("outpost-selector", "control-plane/selector"),
     ("outpost-serve", "agent/serve"),
     ("outpost-store", "agent/store"),
+    ("outpost-supervisor", "agent/supervisor"),
     ("outpost-sync", "agent/sync"),
     ("outpost-tests", "tests"),
     ("outpost-trust", "control-plane/trust"),

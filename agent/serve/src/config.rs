@@ -1,7 +1,9 @@
 //! What the server listens on and the ceilings it keeps.
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,6 +17,8 @@ pub struct ServeConfig {
     pub tcp: Option<SocketAddr>,
     /// Unix socket; whoever connects is identified by the kernel.
     pub unix: Option<PathBuf>,
+    /// One more Unix socket, opened by whoever started this program: callers wait in it while no server runs.
+    pub handed: Option<Arc<UnixListener>>,
     /// Certificate and key for the TCP address.
     pub tls: Option<TlsFiles>,
     /// Names, besides `localhost`, `127.0.0.1` and `[::1]`, under which browsers and clients may address this server.

@@ -41,6 +41,7 @@ pub struct Server {
     tls: Option<Arc<Tls>>,
     time: DeviceTime,
     unix: Option<unix::OwnedListener>,
+    handed: Option<UnixListener>,
 }
 
 /// A server cannot listen.
@@ -72,6 +73,9 @@ pub enum BindError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The Unix socket that was handed over.
+    #[error("cannot listen on the socket that was handed over: {0}")]
+    Handed(std::io::Error),
     /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -89,7 +93,7 @@ impl Server {
     /// # Errors
     /// If an address is taken, TLS cannot be set up, or the address is beyond loopback without TLS.
     pub async fn bind(config: ServeConfig) -> Result<Self, BindError> {
-        if config.tcp.is_none() && config.unix.is_none() {
+        if config.tcp.is_none() && config.unix.is_none() && config.handed.is_none() {
             return Err(BindError::Nowhere);
         }
         let time = DeviceTime::default();
@@ -111,7 +115,9 @@ impl Server {
                 Some(listener.map_err(|source| BindError::Unix { path: path.clone(), source })?)
             }
         };
-        Ok(Self { config, tcp, tls, time, unix })
+        let again = |handed: &Arc<std::os::unix::net::UnixListener>| UnixListener::from_std(handed.try_clone()?);
+        let handed = config.handed.as_ref().map(again).transpose().map_err(BindError::Handed)?;
+        Ok(Self { config, tcp, tls, time, unix, handed })
     }
 
     /// The TCP address, with the port that was taken.
@@ -129,7 +135,7 @@ impl Server {
     /// Serves until `shutdown` completes; then takes no more, lets answers go on for as long as the limits say, gives
     /// up the rest, and returns when all of it is on record.
     pub async fn serve(self, serving: Serving, shutdown: impl Future<Output = ()> + Send) {
-        let Self { config, tcp, tls, time, unix } = self;
+        let Self { config, tcp, tls, time, unix, handed } = self;
         time.set(Arc::clone(&serving.circumstances));
         let quotas = match Quotas::load(&serving.audit, serving.audit.moment()) {
             Ok(quotas) => quotas,
@@ -158,6 +164,7 @@ impl Server {
         tokio::join!(
             accept_tcp(tcp, tls, &connections),
             accept_unix(unix.as_ref().map(|unix| &unix.listener), &connections),
+            accept_unix(handed.as_ref(), &connections),
             sweep_failures(&app, &stopping),
             watch_certificate(&app, &stopping),
             async {

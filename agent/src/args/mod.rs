@@ -121,6 +121,9 @@ pub struct Enroll {
     /// How long an operator's decision is waited for, minutes
     #[arg(long, value_name = "MINUTES", default_value_t = 60, conflicts_with = "code")]
     pub wait: u32,
+    /// Succeed without doing anything if this device is enrolled already, for what runs at every start
+    #[arg(long, conflicts_with = "show_key")]
+    pub unless_enrolled: bool,
 }
 
 /// `outpost probe`

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Here, Outcome, content, say, say_json};
 use crate::args::{Audit, Show};
-use crate::client::{Client, NoAgent};
+use crate::client::NoAgent;
 use crate::{keys, site_witness};
 
 /// What is read of a key or a checkpoint file; larger ones are neither.
@@ -271,7 +271,7 @@ async fn put_on_record(here: &Here, record: Record, auditor_key: Option<&Path>) 
     let secret = auditor_key.map(Secret::read).transpose()?;
     let token = secret.as_ref().map(|secret| std::str::from_utf8(secret.expose())).transpose();
     let token = token.context("the auditor's key is not text")?.map(str::trim);
-    match Client::new(&here.state.socket()).get_text("/outpost/audit/checkpoint", token).await {
+    match here.client().get_text("/outpost/audit/checkpoint", token).await {
         Ok(_) => Ok(()),
         Err(error) if error.is::<NoAgent>() => {
             let log = here.state.audit();

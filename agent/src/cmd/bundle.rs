@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::{Here, Outcome, say, say_json};
 use crate::app::{export_alone, import_alone};
 use crate::args::Bundle;
-use crate::client::Client;
 use crate::config::Config;
 
 /// Runs the command.
@@ -21,7 +20,7 @@ pub(super) async fn run(here: &Here, command: Bundle) -> Result<Outcome> {
 
 async fn import(here: &Here, directory: &Path) -> Result<Outcome> {
     let found = find(directory)?;
-    let client = Client::new(&here.state.socket());
+    let client = here.client();
     let imported = if client.is_up().await {
         let wish = json!({ "directory": as_text(&found)? });
         client.request("POST", "/outpost/bundle/import", Some(&wish)).await.context("nothing changed")?
@@ -36,7 +35,7 @@ async fn import(here: &Here, directory: &Path) -> Result<Outcome> {
 async fn export(here: &Here, directory: &Path, from: Option<u64>) -> Result<Outcome> {
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create `{}`", directory.display()))?;
     let found = find(directory)?;
-    let client = Client::new(&here.state.socket());
+    let client = here.client();
     let sent = if client.is_up().await {
         let wish = json!({ "directory": as_text(&found)?, "from": from });
         client.request("POST", "/outpost/bundle/export", Some(&wish)).await.context("nothing is finished")?

@@ -14,7 +14,7 @@ use crate::config::Config;
 
 /// Runs the command.
 pub(super) async fn run(here: &Here, arguments: Chat) -> Result<Outcome> {
-    let client = Client::new(&here.state.socket());
+    let client = here.client();
     // Without a running agent, a file makes this command its own agent for as long as it lasts: same policy, same records.
     let own = if client.is_up().await {
         None

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
 use crate::args::Erase;
-use crate::client::{Client, NoAgent};
+use crate::client::NoAgent;
 use crate::config::Config;
 use crate::keys;
 
@@ -153,7 +153,7 @@ async fn ask(here: &Here, method: &str, path: &str, body: Option<&Value>, key: O
     let secret = key.map(Secret::read).transpose()?;
     let token = secret.as_ref().map(|secret| std::str::from_utf8(secret.expose())).transpose();
     let token = token.context("the key is not text")?.map(str::trim);
-    match Client::new(&here.state.socket()).request_as(method, path, body, token).await {
+    match here.client().request_as(method, path, body, token).await {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is::<NoAgent>() => Ok(None),
         Err(error) => Err(error.context("the running agent did not do it; a key file says who asks")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use outpost_audit::{Kind, Record};
 use outpost_disk::Clock;
-use outpost_sync::{EnrolError, Enrolment, Patience, device_fingerprint, enrol_patiently};
+use outpost_sync::{EnrolError, Enrolment, Identity, Patience, device_fingerprint, enrol_patiently};
 use serde_json::json;
 
 use super::{Here, Outcome, say, say_json};
@@ -19,6 +19,10 @@ pub(super) async fn run(here: &Here, arguments: Enroll) -> Result<Outcome> {
     here.state.prepare()?;
     if arguments.show_key {
         return show_key(here);
+    }
+    if arguments.unless_enrolled && here.state.is_enrolled() {
+        let identity = Identity::load(&here.state.identity()).context("cannot use the device's identity")?;
+        return told(here, &identity, "enrolled already");
     }
     let code = code(arguments.code.as_deref())?;
     let ca = arguments.ca.context("`--ca` is missing")?;
@@ -46,11 +50,14 @@ pub(super) async fn run(here: &Here, arguments: Enroll) -> Result<Outcome> {
         Err(error) => record.detail("refused", error.to_string()),
     };
     here.record(&clock, record)?;
-    let identity = outcome?;
+    told(here, &outcome?, "enrolled")
+}
+
+fn told(here: &Here, identity: &Identity, how: &str) -> Result<Outcome> {
     if here.json {
         say_json(&json!({"device": identity.device(), "tenant": identity.tenant()}))?;
     } else {
-        say(format!("enrolled as `{}` of `{}`; `outpost run` connects it", identity.device(), identity.tenant()))?;
+        say(format!("{how} as `{}` of `{}`; `outpost run` connects it", identity.device(), identity.tenant()))?;
     }
     Ok(Outcome::Done)
 }

@@ -9,7 +9,6 @@ use outpost_trust::sealed::is_sealed;
 use serde_json::Value;
 
 use super::{Here, Outcome, policy, say, say_json, seal};
-use crate::client::Client;
 
 /// A bundle in a folder is packed here; a file goes as it is, since its signatures are over its bytes.
 pub(super) async fn activate(here: &Here, bundle: &Path) -> Result<Outcome> {
@@ -57,7 +56,7 @@ fn read_sealed(path: &Path) -> Result<Vec<u8>> {
 }
 
 async fn post(here: &Here, path: &str, document: Option<Vec<u8>>) -> Result<Value> {
-    Client::new(&here.state.socket()).post(path, document.unwrap_or_default()).await.context("nothing changed")
+    here.client().post(path, document.unwrap_or_default()).await.context("nothing changed")
 }
 
 fn tell(here: &Here, answer: &Value, line: String) -> Result<Outcome> {

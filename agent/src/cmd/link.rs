@@ -5,12 +5,11 @@ use serde_json::Value;
 
 use super::{Here, Outcome, say, say_json};
 use crate::args::{DeadLetters, Link};
-use crate::client::Client;
 
 /// Runs the command.
 pub(super) async fn run(here: &Here, command: Link) -> Result<Outcome> {
     let Link::DeadLetters(command) = command;
-    let client = Client::new(&here.state.socket());
+    let client = here.client();
     match command {
         DeadLetters::Ls => {
             let status = client.get("/outpost/status").await?;

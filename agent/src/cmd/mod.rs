@@ -18,6 +18,7 @@ mod seal;
 mod status;
 
 use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -26,7 +27,7 @@ use outpost_disk::{Clock, StateLock};
 use serde::Serialize;
 
 use crate::args::{BreakGlass, Cli, Command, Lock};
-use crate::client::NoAgent;
+use crate::client::{Client, NoAgent};
 use crate::keys;
 use crate::state::StateDir;
 
@@ -49,6 +50,11 @@ pub(crate) struct Here {
 }
 
 impl Here {
+    /// The way to the running agent.
+    fn client(&self) -> Client {
+        Client::new(&self.state.way_in())
+    }
+
     /// Records an act of the command line. While an agent runs, the log is its own: it sees changed keys by itself, and a
     /// device is enrolled before its agent runs.
     fn record(&self, clock: &Clock, record: Record) -> Result<()> {
@@ -69,19 +75,19 @@ impl Here {
     }
 }
 
-/// Runs one subcommand.
-pub async fn run(cli: Cli) -> ExitCode {
-    match dispatch(cli).await {
+/// Runs one subcommand; `socket` is what a supervisor opened for the agent.
+pub async fn run(cli: Cli, socket: Option<UnixListener>) -> ExitCode {
+    match dispatch(cli, socket).await {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::ProblemFound) => ExitCode::from(4),
         Err(error) => fail(&error),
     }
 }
 
-async fn dispatch(cli: Cli) -> Result<Outcome> {
+async fn dispatch(cli: Cli, socket: Option<UnixListener>) -> Result<Outcome> {
     let context = Here { state: StateDir::locate(cli.state.as_deref())?, json: cli.json };
     match cli.command {
-        Command::Run(arguments) => run::run(&context, arguments).await,
+        Command::Run(arguments) => run::run(&context, arguments, socket).await,
         Command::Enroll(arguments) => enroll::run(&context, arguments).await,
         Command::Probe(arguments) => probe::run(&context, &arguments),
         Command::Plan(arguments) => plan::run(&context, &arguments).await,

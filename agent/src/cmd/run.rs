@@ -1,10 +1,13 @@
 //! `outpost run`: the agent, until a signal asks it to stop.
 
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use outpost_supervisor::Supervisor;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Here, Outcome};
@@ -15,7 +18,8 @@ use crate::logging;
 use crate::progress::Progress;
 
 /// Runs the command.
-pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
+pub(super) async fn run(here: &Here, arguments: Run, socket: Option<UnixListener>) -> Result<Outcome> {
+    let supervisor = Supervisor::of_environment();
     here.state.prepare()?;
     let mut config = Config::load_or_create(&here.state.config())?;
     if let Some(listen) = arguments.listen {
@@ -25,17 +29,25 @@ pub(super) async fn run(here: &Here, arguments: Run) -> Result<Outcome> {
     let logs = logging::start(&config.logs, &here.state)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let overrides = Overrides { model: arguments.model, ..Overrides::default() };
+    let overrides = Overrides { model: arguments.model, socket: socket.map(Arc::new), ..Overrides::default() };
     // Looked up now: the file may have been replaced by the time it is started again.
     let program = std::env::current_exe().context("cannot find this program's own path")?;
     loop {
         let agent = Agent::start(here.state.clone(), config.clone(), overrides.clone()).await?;
-        let ended = follow(here, &agent, &mut terminate, &mut interrupt).await;
+        supervisor.ready("the local API answers");
+        let ended = follow(here, &agent, &mut terminate, &mut interrupt, supervisor).await;
         tracing::info!("stopping: answers in progress get their time");
+        if ended == End::Stop {
+            supervisor.stopping();
+        }
         agent.stop().await;
         match ended {
             End::Stop => return Ok(Outcome::Done),
             End::NewLog => {}
+            End::Restart if supervisor.is_present() => {
+                tracing::info!("ending, to be started again as an operator of the fleet asked");
+                return Ok(Outcome::Done);
+            }
             End::Restart => {
                 tracing::info!("starting again, as an operator of the fleet asked");
                 drop(logs);
@@ -64,7 +76,13 @@ fn start_again(program: &Path) -> anyhow::Error {
 }
 
 /// Tells what happens until the agent is to stop.
-async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &mut Signal) -> End {
+async fn follow(
+    here: &Here,
+    agent: &Agent,
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+    supervisor: Supervisor,
+) -> End {
     let found = agent.boot_report();
     tracing::info!(previous = ?found.previous, aborted = found.aborted.len(), records = found.records, "the audit log is open");
     match agent.address() {
@@ -72,6 +90,7 @@ async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &
         None => tracing::info!(socket = %here.state.socket().display(), "the local API answers"),
     }
     let mut progress = agent.progress();
+    let mut heartbeat = tokio::time::interval(supervisor.heartbeat());
     loop {
         tokio::select! {
             _ = terminate.recv() => return End::Stop,
@@ -81,6 +100,7 @@ async fn follow(here: &Here, agent: &Agent, terminate: &mut Signal, interrupt: &
                 tracing::error!(why, "the audit log must not go on: the agent starts again with a new one");
                 return End::NewLog;
             }
+            _ = heartbeat.tick() => supervisor.well(),
             happened = progress.recv() => {
                 if let Ok(happened) = happened {
                     tell(&happened);

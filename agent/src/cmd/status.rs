@@ -4,11 +4,10 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{Here, Outcome, say, say_json};
-use crate::client::Client;
 
 /// Runs the command.
 pub(super) async fn run(here: &Here) -> Result<Outcome> {
-    let status = Client::new(&here.state.socket()).get("/outpost/status").await?;
+    let status = here.client().get("/outpost/status").await?;
     if here.json {
         say_json(&status)?;
         return Ok(Outcome::Done);

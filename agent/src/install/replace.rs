@@ -87,7 +87,13 @@ impl Installer {
     /// What serves, as it can be brought back; if nothing does, says that something is on its way.
     fn old(&self) -> Option<Wanted> {
         let Some(loaded) = self.active.current() else {
-            self.readiness.send_replace(Readiness::Preparing);
+            self.readiness.send_if_modified(|now| {
+                let is_new = !matches!(now, Readiness::Switching(_));
+                if is_new {
+                    *now = Readiness::Preparing;
+                }
+                is_new
+            });
             return None;
         };
         let card = loaded.card.clone();

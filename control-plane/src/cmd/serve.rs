@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use outpost_control::{Config, ControlPlane};
+use outpost_supervisor::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::logging;
@@ -15,11 +16,18 @@ pub(super) async fn serve(config: Config) -> Result<()> {
     let running = ControlPlane::start(config).await?;
     let _logs = logging::start(&logs)?;
     tracing::info!(url = running.url(), mqtt = %running.mqtt_address(), "the control plane answers");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let supervisor = Supervisor::of_environment();
+    supervisor.ready("the API and the broker answer");
+    let mut heartbeat = tokio::time::interval(supervisor.heartbeat());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = heartbeat.tick() => supervisor.well(),
+        }
     }
     tracing::info!("stopping");
+    supervisor.stopping();
     running.stop().await;
     Ok(())
 }

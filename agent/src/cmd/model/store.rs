@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 
 use super::super::bar::Bar;
 use super::{Here, say, say_json};
-use crate::client::Client;
 use crate::config::Config;
 use crate::facts;
 use crate::models::{Entry, Shelf, sources};
@@ -79,7 +78,7 @@ pub(super) async fn import(here: &Here, file: &Path) -> Result<()> {
 }
 
 pub(super) async fn pull(here: &Here, reference: &str) -> Result<()> {
-    let client = Client::new(&here.state.socket());
+    let client = here.client();
     let mut bar = Bar::new("pulling");
     if client.is_up().await {
         client.post_lines("/api/pull", &json!({"model": reference}), |line| told(line, &mut bar)).await?;
@@ -120,7 +119,7 @@ fn told(line: &str, bar: &mut Bar) -> Result<()> {
 }
 
 pub(super) async fn remove(here: &Here, name: &str) -> Result<()> {
-    let client = Client::new(&here.state.socket());
+    let client = here.client();
     if client.is_up().await {
         client.request("DELETE", "/api/delete", Some(&json!({"model": name}))).await?;
         return say(format!("`{name}` is removed"));
