@@ -38,7 +38,7 @@ struct Box_ {
 impl Box_ {
     fn new(manners: Manners) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Both files of the demo name no licence, so that the card's counts.
+        // The files say it as SPDX does, the card as hubs do.
         let hub = FakeHub::serving(published(folder.path())?, "apache-2.0", manners);
         Ok(Self { folder, hub })
     }
@@ -119,7 +119,7 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped_and_is_checked_kept_and_on_rec
     here.hub.seen().requests.clear();
     let again = here.pull(&["hf:tiny/model", "--file", "*Q4_0*"])?;
     ensure!(again.status.success(), "{}", said(&again));
-    ensure!(said(&again).contains("it is called `"), "{}", said(&again));
+    ensure!(said(&again).contains("`outpost-demo:q4_0` is here"), "{}", said(&again));
     let ranges: Vec<_> =
         here.hub.seen().requests.iter().filter(|asked| asked.of_store).map(|asked| asked.range.clone()).collect();
     ensure!(ranges == [Some(format!("bytes={kept}-"))], "it goes on at {kept}: {ranges:?}");
@@ -129,7 +129,7 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped_and_is_checked_kept_and_on_rec
     let shown = here.command(&["--json", "audit", "show", "--kind", "admin.act"])?.output()?;
     let record = String::from_utf8_lossy(&shown.stdout).into_owned();
     let origin = format!("{}/tiny/model", here.hub.address);
-    for fact in [origin.as_str(), COMMIT, &here.digest("demo-Q4_0.gguf"), "demo-Q4_0.gguf", "apache-2.0", "pull_model"]
+    for fact in [origin.as_str(), COMMIT, &here.digest("demo-Q4_0.gguf"), "demo-Q4_0.gguf", "Apache-2.0", "pull_model"]
     {
         ensure!(record.contains(fact), "`{fact}` is not on record: {record}");
     }
@@ -173,7 +173,8 @@ fn without_a_file_the_plan_chooses_and_says_why_and_what_is_wrong_is_said_and_no
     here.hub.seen().manners = Manners { refusals: vec![(429, "Retry-After: 1\r\n"), (503, "")], ..Manners::default() };
     let chosen = here.pull(&["hf:tiny/model"])?;
     ensure!(chosen.status.success(), "{}", said(&chosen));
-    for words in ["→ F16", "Q8_0", "Q4_0", "of memory can be used", "licence apache-2.0", "it is called `"] {
+    for words in ["→ F16", "Q8_0", "Q4_0", "of memory can be used", "licence Apache-2.0", "`outpost-demo:f16` is here"]
+    {
         ensure!(said(&chosen).contains(words), "the plan does not tell of `{words}`: {}", said(&chosen));
     }
     ensure!(here.models()? == [here.digest("demo-F16.gguf")], "the closest to the original fits here");
@@ -181,7 +182,13 @@ fn without_a_file_the_plan_chooses_and_says_why_and_what_is_wrong_is_said_and_no
     here.hub.seen().requests.clear();
     let again = here.pull(&["hf:tiny/model", "--file", "*F16*"])?;
     ensure!(again.status.success(), "{}", said(&again));
-    let bodies = here.hub.seen().requests.iter().filter(|asked| asked.range.is_none() && asked.path.contains("/resolve/")).count();
+    let bodies = here
+        .hub
+        .seen()
+        .requests
+        .iter()
+        .filter(|asked| asked.range.is_none() && asked.path.contains("/resolve/"))
+        .count();
     ensure!(bodies == 0, "what is in the store is not fetched again");
     let chat = ["chat", "--model", "hf:tiny/model", "How does a device enrol?", "--max-tokens", "16"];
     let answer = here.command(&chat)?.output()?;

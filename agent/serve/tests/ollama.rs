@@ -160,7 +160,7 @@ async fn what_a_hub_has_comes_once_rules_have_seen_what_it_is_and_where_from_is_
     fixture.change(|bundle| {
         let rule = "@id(\"licences\")\n@title(\"Licences\")\n@reason(\"Only what our lawyers know may come.\")\n\
                     forbid (principal, action == Action::\"pull_model\", resource) when {\n\
-                    resource.licence != \"\" && !([\"apache-2.0\", \"mit\"].contains(resource.licence)) };\n\
+                    resource.licence != \"\" && !([\"Apache-2.0\", \"apache-2.0\", \"mit\"].contains(resource.licence)) };\n\
                     @id(\"banned\")\n@title(\"Banned\")\n@reason(\"We do not trust them.\")\n\
                     forbid (principal, action == Action::\"pull_model\", resource) when { resource.name == \"hf:tiny/mit\" };\n";
         bundle.policies.insert("licences.cedar".to_owned(), rule.to_owned());

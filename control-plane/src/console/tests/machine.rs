@@ -18,11 +18,16 @@ fn telling(name: &str) -> Reported {
         headroom_bytes: 1 << 30,
         ..LimitFacts::default()
     });
-    machine.heat =
-        HeatFacts { milli_celsius: Some(61_500), is_throttled: Some(true), notes: vec![HOSTILE.into()], ..machine.heat };
+    machine.heat = HeatFacts {
+        milli_celsius: Some(61_500),
+        is_throttled: Some(true),
+        notes: vec![HOSTILE.into()],
+        ..machine.heat
+    };
     machine.power.source = Some("battery".into());
     machine.power.battery_percent = Some(40);
-    machine.accelerators = vec![AcceleratorFacts { kind: "gpu".into(), name: HOSTILE.into(), ..AcceleratorFacts::default() }];
+    machine.accelerators =
+        vec![AcceleratorFacts { kind: "gpu".into(), name: HOSTILE.into(), ..AcceleratorFacts::default() }];
     if let Some(measured) = &mut report.measurements {
         measured.kernels = vec![KernelSpeed {
             format: "Q4_0".into(),
