@@ -36,6 +36,8 @@ pub struct Overrides {
     pub model: Option<PathBuf>,
     /// Leave the fleet alone, even if enrolled.
     pub offline: bool,
+    /// Load no model: who starts this agent wants something else of it.
+    pub idle: bool,
     /// How soon a lost connection is tried again at first; `None` for the usual pace.
     pub reconnect: Option<outpost_sync::BackOff>,
     /// The program that templates run in, for an agent inside a program that does not begin with
@@ -126,6 +128,9 @@ impl Agent {
             tasks.push(tokio::spawn(parts.keeping(identity, link, stop_fleet.clone())?.run()));
         }
         parts.announcer.say(Progress::Listening(address));
+        if overrides.idle {
+            return Ok(Self { parts, readiness, address, boot_report, stop_serving, stop_fleet, tasks, _lock: lock });
+        }
         tasks.push(match (identity.zip(sticks), link) {
             (Some((identity, sticks)), Some(link)) => {
                 tokio::spawn(parts.fleet(identity, link, backend, stop_fleet.clone())?.run(sticks))

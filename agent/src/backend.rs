@@ -26,6 +26,7 @@ pub(crate) use given_up::GivenUp;
 
 use crate::active::{Active, Card, Loaded};
 use crate::drain::Drain;
+use crate::models::hub::FromHub;
 use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
 use crate::stick::Port;
 use crate::withdrawn::Withdrawn;
@@ -58,6 +59,8 @@ pub struct LocalBackend {
     pub(crate) presets: Arc<Presets>,
     /// Directories that `pull` takes model files from.
     pub(crate) sources: Vec<std::path::PathBuf>,
+    /// Fetches models of a hub.
+    pub(crate) from_hub: Arc<FromHub>,
     /// Where sticks are handed in; none on a box that belongs to no fleet.
     pub(crate) sticks: Option<Port>,
     /// Messages that were given up; none on a box that belongs to no fleet.

@@ -93,6 +93,11 @@ impl Curated {
         self.shape.architecture == "bert"
     }
 
+    /// The repository that has files of it in a form that is served here, as `OWNER/REPO`; none if none is known.
+    pub(crate) fn files_at(&self) -> Option<&str> {
+        self.known.first().map(|known| known.source.as_str())
+    }
+
     /// Its class of size.
     pub(crate) fn class(&self) -> Class {
         Class::of(self.parameters)

@@ -142,6 +142,27 @@ impl Gate {
         if bytes == count.kept.bytes { Ok(()) } else { count.keep(bytes, &self.clock) }
     }
 
+    /// Counts bytes that came from elsewhere than a [`Source`]. They are on their way, so that what the disk refuses to count is
+    /// only said.
+    pub(crate) fn take(&self, bytes: u64) {
+        let Some(left) = self.left() else { return };
+        let ahead = {
+            let count = self.count();
+            count.bytes.saturating_add(bytes) > count.kept.bytes
+        };
+        if ahead && let Err(error) = self.reserve(bytes.max(COUNTED_AHEAD_BYTES.min(left))) {
+            tracing::warn!(%error, "the day's bytes cannot be counted");
+        }
+        self.spend(bytes);
+    }
+
+    /// Nothing more of them comes now.
+    pub(crate) fn taken(&self) {
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "the bytes of the day stay counted ahead");
+        }
+    }
+
     fn local_minute(&self, now_s: i64) -> u16 {
         let local_s = now_s.saturating_add(i64::from((self.utc_offset_s)(now_s)));
         u16::try_from(local_s.rem_euclid(DAY_S) / 60).unwrap_or(0)

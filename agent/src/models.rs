@@ -3,6 +3,7 @@
 //!
 //! A device in a fleet runs what was signed for it and nothing else: there the shelf stays empty.
 
+pub(crate) mod hub;
 pub(crate) mod presets;
 pub(crate) mod residents;
 pub(crate) mod shelf;

@@ -30,6 +30,7 @@ use crate::housekeeping::{Housekeeper, Named};
 use crate::install::Installer;
 use crate::keys;
 use crate::measure::Measured;
+use crate::models::hub::FromHub;
 use crate::models::{Presets, Residents, Shelf};
 use crate::progress::Announcer;
 use crate::pulling::Pulling;
@@ -215,6 +216,11 @@ impl Parts {
             residents: Arc::clone(&self.residents),
             presets: Arc::clone(&self.presets),
             sources: self.sources.clone(),
+            from_hub: Arc::new(FromHub {
+                installer: Arc::clone(&self.installer),
+                directory: self.state.pulls(),
+                turn: tokio::sync::Mutex::default(),
+            }),
             sticks,
             given_up: self.sync.as_ref().map(|sync| GivenUp { outbox: sync.outbox(), news: Arc::clone(&self.news) }),
             readiness,

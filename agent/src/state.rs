@@ -50,6 +50,7 @@ impl StateDir {
             self.keys(),
             self.logs(),
             self.scratch(),
+            self.pulls(),
         ] {
             std::fs::DirBuilder::new()
                 .recursive(true)
@@ -161,6 +162,12 @@ impl StateDir {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// What came of model files of hubs that are not whole yet.
+    #[must_use]
+    pub fn pulls(&self) -> PathBuf {
+        self.0.join("pulls")
     }
 
     /// Emptied at every start.

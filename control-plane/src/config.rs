@@ -10,12 +10,12 @@ use outpost_contract::TenantId;
 use serde::Deserialize;
 
 use crate::files::{self, FileError};
-use crate::outgoing::{Network, Reach};
 use crate::shares::Rates;
 pub(crate) use login::is_private;
 pub use login::{LoginSettings, OidcSettings};
 pub(crate) use models::LicenceStanding;
 pub use models::ModelRules;
+use outpost_hub::outgoing::{Network, Reach};
 
 /// The settings' file name inside the state directory.
 pub const CONFIG_FILE: &str = "outpost-control.toml";

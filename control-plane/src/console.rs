@@ -15,6 +15,7 @@ mod format;
 mod groups;
 mod layout;
 mod live;
+mod machine;
 mod models;
 mod overview;
 mod people;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::Variant;
 use crate::db::HeldRow;
 use crate::fleet::{Fleet, FleetError};
-use crate::hub::{FileOrigin, HubReference};
+use outpost_hub::{FileOrigin, HubReference};
 
 /// Files that may be held at once.
 const MOST_HELD: usize = 1000;

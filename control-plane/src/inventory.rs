@@ -33,6 +33,7 @@ pub(crate) use index::Index;
 use index::Known;
 pub use overview::{Bucket, Overview, SiteCount};
 pub use view::{CertificateState, CertificateView, ClockView, DeviceView, Machine, Runs};
+pub(crate) use what_if::DevicePlan;
 pub use what_if::{Answer, Lack, Question, WhatIf};
 
 /// Rows that are read at once: the database is free for others in between.

@@ -26,7 +26,6 @@ mod files;
 mod fleet;
 mod holding;
 mod http;
-mod hub;
 mod ingest;
 mod inventory;
 pub mod keys;
@@ -37,7 +36,6 @@ mod models;
 mod mosquitto;
 mod neighbours;
 mod onefile;
-mod outgoing;
 mod people;
 mod policy_desk;
 mod renewal;
@@ -69,9 +67,6 @@ pub use enrol::EnrolError;
 pub use files::FileError;
 pub use fleet::{Fleet, FleetError, Initialised};
 pub use holding::{HeldModel, HoldRequest, model_files};
-pub use hub::{
-    Card, FetchRequest, Fetched, FetchedFile, FileOrigin, HubAccess, HubError, HubReference, MOST_FILE_BYTES, fetch,
-};
 pub use inventory::words::{ago, clean, size};
 pub use inventory::{
     Answer, Bucket, Cause, CertificateState, CertificateView, ClockView, DeviceView, Drift, Group, Lack, MOST_PER_PAGE,
@@ -87,7 +82,10 @@ pub use onefile::{
     Change, FLEET_FILE_BYTES, FleetFile, FleetFileError, FleetPlan, Kind as FleetFileKind, Leaving, Reality, Wait,
     Waiting, write_fleet_file,
 };
-pub use outgoing::{Network, OutgoingError, Reach};
+pub use outpost_hub::outgoing::{Network, OutgoingError, Reach};
+pub use outpost_hub::{
+    Card, FetchRequest, Fetched, FetchedFile, FileOrigin, HubAccess, HubError, HubReference, MOST_FILE_BYTES, fetch,
+};
 pub use outpost_rollout::{Gates, OnFailure};
 pub use outpost_selector::Selector;
 pub use people::{LoginError, OwnRecord};

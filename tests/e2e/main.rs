@@ -5,6 +5,7 @@ mod airgap;
 mod centre_kills;
 mod commands;
 mod fairness;
+mod hub;
 mod identity;
 mod kills;
 mod mirror;

@@ -22,6 +22,7 @@ const CRATES: &[(&str, &str)] = &[
     ("outpost-control", "control-plane"),
     ("outpost-disk", "agent/disk"),
     ("outpost-engine", "agent/engine"),
+    ("outpost-hub", "agent/hub"),
     ("outpost-metrics", "agent/metrics"),
     ("outpost-planner", "agent/planner"),
     ("outpost-policies", "policies"),

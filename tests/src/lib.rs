@@ -2,6 +2,8 @@
 
 pub mod bad_wire;
 pub mod centre;
+#[path = "../../agent/hub/src/tests/fake.rs"]
+pub mod fake_hub;
 pub mod fleet;
 pub mod hosts;
 pub mod postgres;

@@ -81,7 +81,10 @@ fn lines<'a>(plan: &Plan, candidates: &'a [Candidate], constraints: &Constraints
     candidates.iter().map(of_candidate).collect()
 }
 
-fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints) -> String {
+/// The drawing alone, for a page of somebody else: colours and sizes are attributes, and every mark has a class by which a style
+/// sheet finds it (`line-0` to `line-5`, `usable`, `chosen`, `frame`), for the dark for example.
+#[must_use]
+pub fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints) -> String {
     let lines = lines(plan, candidates, constraints);
     let points = || lines.iter().flat_map(|line| &line.points);
     let longest = points().map(|point| point.0).max().unwrap_or(SMALLEST_CONTEXT).max(2 * SMALLEST_CONTEXT);
@@ -90,8 +93,11 @@ fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints) -> 
     let most = points().map(|point| point.1).max().unwrap_or(0).min(usable.saturating_mul(2)).max(usable).max(1);
     let scale = Scale { longest, most };
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Memory against context\" font-size=\"13\">\n\
-         <rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"/>\n",
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Memory against context. {}\" font-size=\"13\">\n\
+         <title>Memory against context</title>\n<desc>{}</desc>\n\
+         <rect class=\"frame\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"/>\n",
+        said(plan),
+        said(plan),
         WIDTH - LEFT - RIGHT,
         HEIGHT - TOP - BOTTOM,
     );
@@ -114,20 +120,20 @@ fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints) -> 
     let y = scale.y(usable);
     let _ = writeln!(
         svg,
-        "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#c00\" stroke-dasharray=\"6 4\"/>\
-         <text x=\"{}\" y=\"{}\" fill=\"#c00\">can be used</text>",
+        "<line class=\"usable\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#c00\" stroke-dasharray=\"6 4\"/>\
+         <text class=\"usable\" x=\"{}\" y=\"{}\" fill=\"#c00\">can be used</text>",
         WIDTH - RIGHT,
         LEFT + 6,
         y.saturating_sub(6),
     );
-    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
-        svg.push_str(&drawn(line, colour, &scale));
+    for (line, (number, colour)) in lines.iter().zip(COLOURS.iter().enumerate().cycle()) {
+        svg.push_str(&drawn(line, number, colour, &scale));
     }
     if let Some(choice) = &plan.choice {
         let (x, y) = (scale.x(choice.context_tokens), scale.y(choice.needs.total()));
         let _ = writeln!(
             svg,
-            "<circle cx=\"{x}\" cy=\"{y}\" r=\"6\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{} tokens × {}, {}</text>",
+            "<circle class=\"chosen\" cx=\"{x}\" cy=\"{y}\" r=\"6\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{} tokens × {}, {}</text>",
             y.saturating_sub(12),
             choice.context_tokens,
             choice.slots,
@@ -138,7 +144,22 @@ fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints) -> 
     svg
 }
 
-fn drawn(line: &Line<'_>, colour: &str, scale: &Scale) -> String {
+/// What the drawing shows, in words.
+fn said(plan: &Plan) -> String {
+    let usable = rounded_down(plan.budget.usable_bytes);
+    match &plan.choice {
+        Some(choice) => escaped(&format!(
+            "{usable} can be used; {} is chosen with {} tokens of context for {} conversations, which needs {}.",
+            choice.target,
+            choice.context_tokens,
+            choice.slots,
+            rounded_up(choice.needs.total())
+        )),
+        None => format!("{usable} can be used; no variant fits."),
+    }
+}
+
+fn drawn(line: &Line<'_>, number: usize, colour: &str, scale: &Scale) -> String {
     let inside: Vec<_> = line.points.iter().filter(|point| point.1 <= scale.most).collect();
     let Some(last) = inside.last() else { return String::new() };
     let path: Vec<_> =
@@ -146,8 +167,8 @@ fn drawn(line: &Line<'_>, colour: &str, scale: &Scale) -> String {
     let width = if line.is_chosen { 4 } else { 2 };
     let name = format!("{} {}", line.candidate.facts.model.model, line.candidate.facts.quantisation);
     format!(
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\
-         <text x=\"{}\" y=\"{}\" fill=\"{colour}\">{}</text>\n",
+        "<polyline class=\"line-{number}\" points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\
+         <text class=\"line-{number}\" x=\"{}\" y=\"{}\" fill=\"{colour}\">{}</text>\n",
         path.join(" "),
         scale.x(last.0) + 6,
         scale.y(last.1) + 4,

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 pub use answer::{
     Alternative, Ending, FinishReason, Generation, GenerationEvent, Said, Served, Timings, TokenScore, Usage,
 };
-pub use models::{Health, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Purpose};
+pub use models::{
+    Consent, Found, Health, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Purpose,
+};
 pub use request::{
     Chat, EmbedInput, EmbedRequest, Embeddings, GenerateRequest, KeepAlive, Message, Prompt, Role, Sampling, Shape,
     Tool, ToolCall, ToolChoice,
@@ -73,7 +75,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn unload(&self, permit: Permit, model: &str) -> Result<bool, BackendError>;
 
     /// Fetches a model from where this device may fetch from. What happens comes through the channel, the last message
-    /// being [`Progress::Done`] or [`Progress::Failed`]; closing it gives up.
+    /// being [`Progress::Done`] or [`Progress::Failed`]; closing it gives up. What was only named when the permit was given
+    /// is told with [`Progress::Found`], and comes once that is consented to.
     ///
     /// # Errors
     /// If the device knows no such source.

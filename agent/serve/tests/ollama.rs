@@ -154,6 +154,38 @@ async fn a_pull_is_told_as_it_goes_and_both_its_ends_are_on_record() {
 }
 
 #[tokio::test]
+async fn what_a_hub_has_comes_once_rules_have_seen_what_it_is_and_where_from_is_on_record() {
+    let fixture = Fixture::start().await;
+    let admin = fixture.token("admin");
+    fixture.change(|bundle| {
+        let rule = "@id(\"licences\")\n@title(\"Licences\")\n@reason(\"Only what our lawyers know may come.\")\n\
+                    forbid (principal, action == Action::\"pull_model\", resource) when {\n\
+                    resource.licence != \"\" && !([\"Apache-2.0\", \"apache-2.0\", \"mit\"].contains(resource.licence)) };\n\
+                    @id(\"banned\")\n@title(\"Banned\")\n@reason(\"We do not trust them.\")\n\
+                    forbid (principal, action == Action::\"pull_model\", resource) when { resource.name == \"hf:tiny/mit\" };\n";
+        bundle.policies.insert("licences.cedar".to_owned(), rule.to_owned());
+    });
+    let told = lines(&fixture.post("/api/pull", &admin, &json!({ "model": "hf:tiny/apache-2.0@main#*Q4*" })).await);
+    let step = told[0]["status"].as_str().unwrap();
+    assert!(step.contains("at commit 0123456789ab, licence apache-2.0"), "{step}");
+    assert_eq!(told.last().unwrap(), &json!({ "status": "success" }));
+    let acts = fixture.records(&["admin.act"]);
+    let end = &acts[1];
+    assert_eq!(end["detail"]["origin"], "https://hub.example.org/tiny/model");
+    assert_eq!(end["detail"]["commit"], "0123456789abcdef0123456789abcdef01234567");
+    assert_eq!((&end["detail"]["path"], &end["detail"]["licence"]), (&json!("tiny-Q4_0.gguf"), &json!("apache-2.0")));
+    assert!(end.to_string().contains(&"cd".repeat(32)), "{end}");
+    for (name, rule) in
+        [("hf:tiny/gemma", "licences"), ("hf:tiny/noassertion", "licences"), ("hf:tiny/mit@v1", "banned")]
+    {
+        let refused = fixture.post("/api/pull", &admin, &json!({ "model": name, "stream": false })).await;
+        assert_eq!(refused.status, 403, "{name}: {}", refused.text);
+        let last = fixture.records(&["admin.act"]).pop().unwrap();
+        assert!(last.to_string().contains("403") || last.to_string().contains(rule), "{name}: {last}");
+    }
+}
+
+#[tokio::test]
 async fn models_are_made_copied_and_removed_by_those_who_may() {
     let fixture = Fixture::start().await;
     let (operator, admin) = (fixture.token("operator"), fixture.token("admin"));

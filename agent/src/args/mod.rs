@@ -179,8 +179,9 @@ pub enum Objective {
 pub struct Chat {
     /// The question; none: a conversation on the terminal
     pub prompt: Option<String>,
-    /// Answer from this GGUF file when no agent runs on the state directory
-    #[arg(long, value_name = "FILE")]
+    /// Answer from this GGUF file when no agent runs on the state directory; or from a well-known model (`qwen3-4b`) or one of a
+    /// hub (`hf:OWNER/REPO`), which is fetched if it is not here and may be
+    #[arg(long, value_name = "FILE|MODEL")]
     pub model: Option<PathBuf>,
     /// Most tokens in the answer
     #[arg(long, default_value_t = 256)]

@@ -16,11 +16,18 @@ pub enum Model {
         /// The file
         file: PathBuf,
     },
-    /// Fetch a model file from the directories that outpost.toml names as `model.sources`
-    #[command(after_help = "Example: outpost model pull qwen3-0.6b")]
+    /// Fetch a model from the directories that outpost.toml names as `model.sources`, or from a Hugging Face hub (`HF_ENDPOINT`,
+    /// `HF_TOKEN`, `HF_HUB_OFFLINE`): the variant that fits this machine, resumed where it was cut, checked against the commit
+    #[command(
+        after_help = "Examples: outpost model pull qwen3-4b\n          outpost model pull hf:Qwen/Qwen3-0.6B-GGUF --file '*Q8_0*'"
+    )]
     Pull {
-        /// Name of the file, or of the model in it
+        /// A well-known model (`outpost plan` lists them), `hf:OWNER/REPO` or `hf:OWNER/REPO@REVISION`, or the name of a file in
+        /// those directories or of the model in it
         reference: String,
+        /// Which file of the repository, with `*` and `?`; without it, the plan chooses
+        #[arg(long, value_name = "PATTERN")]
+        file: Option<String>,
     },
     /// Remove a model from this device
     #[command(after_help = "Example: outpost model rm qwen3-0.6b:q4_0")]

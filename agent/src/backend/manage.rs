@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{DEFAULT_MODEL, LocalBackend, Meant, failed, served};
 use crate::active::Loaded;
+use crate::models::hub::Wish;
 use crate::models::shelf::keys;
 use crate::models::{Engine, Entry, Preset, sources};
 
@@ -172,9 +173,10 @@ impl LocalBackend {
     pub(super) async fn fetch(&self, reference: &str) -> Result<mpsc::Receiver<Progress>, BackendError> {
         let (sender, progress) = mpsc::channel(16);
         if self.meant(reference).await.is_ok() {
-            let steps = [Progress::Step("it is on this device already".to_owned()), Progress::Done];
+            let here = Progress::Step("it is on this device already".to_owned());
+            let steps = [here, Progress::Called(reference.to_owned()), Progress::Done];
             for step in steps {
-                // The channel holds more than these two.
+                // The channel holds more than these.
                 let _ = sender.try_send(step);
             }
             return Ok(progress);
@@ -186,7 +188,7 @@ impl LocalBackend {
         let (sources, wanted) = (self.sources.clone(), reference.to_owned());
         let found = tokio::task::spawn_blocking(move || sources::find(&sources, &wanted)).await;
         let Some(file) = found.map_err(|error| failed(error.to_string()))? else {
-            return Err(BackendError::UnknownModel { model: reference.to_owned() });
+            return self.fetch_from_hub(reference, sender, progress);
         };
         let shelf = Arc::clone(&self.shelf);
         tokio::spawn(async move {
@@ -199,6 +201,37 @@ impl LocalBackend {
             };
             shelf.forget();
             // Whoever asked may have left; the file is here all the same.
+            let _ = sender.send(last).await;
+        });
+        Ok(progress)
+    }
+
+    /// Fetches a model of a hub. Whoever stops listening stops it.
+    fn fetch_from_hub(
+        &self,
+        reference: &str,
+        sender: mpsc::Sender<Progress>,
+        progress: mpsc::Receiver<Progress>,
+    ) -> Result<mpsc::Receiver<Progress>, BackendError> {
+        let wish = match Wish::parse(reference) {
+            Ok(Some(wish)) => wish,
+            Ok(None) => return Err(BackendError::UnknownModel { model: reference.to_owned() }),
+            Err(error) => return Err(BackendError::Unsuitable { field: "model", detail: format!("{error:#}") }),
+        };
+        let (from_hub, shelf) = (Arc::clone(&self.from_hub), Arc::clone(&self.shelf));
+        tokio::spawn(async move {
+            let last = tokio::select! {
+                fetched = from_hub.fetch(&wish, &sender) => match fetched {
+                    Ok(()) => Progress::Done,
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        tracing::warn!(error, %wish, "a model could not be fetched");
+                        Progress::Failed(error)
+                    }
+                },
+                () = sender.closed() => return,
+            };
+            shelf.forget();
             let _ = sender.send(last).await;
         });
         Ok(progress)

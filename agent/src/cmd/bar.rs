@@ -35,6 +35,13 @@ impl Bar {
         self.draw(&line(self.what, done, total, self.began.elapsed()));
     }
 
+    /// Makes room for a line of something else; the bar comes back below it.
+    pub(crate) fn wipe(&mut self) {
+        if self.drawn.take().is_some() {
+            self.draw("");
+        }
+    }
+
     fn draw(&self, line: &str) {
         let mut terminal = std::io::stderr().lock();
         // A bar that cannot be drawn is no reason to stop the work.
@@ -44,9 +51,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
-            self.draw("");
-        }
+        self.wipe();
     }
 }
 

@@ -11,41 +11,57 @@ use crate::args::Chat;
 use crate::backend::DEFAULT_MODEL;
 use crate::client::{Client, NoAgent};
 use crate::config::Config;
+use crate::models::hub::Wish;
 
 /// Runs the command.
 pub(super) async fn run(here: &Here, arguments: Chat) -> Result<Outcome> {
     let client = here.client();
+    let named = named(&arguments)?;
+    let model = match &named {
+        Some(reference) => super::model::fetch(here, reference, None).await?,
+        None => DEFAULT_MODEL.to_owned(),
+    };
     // Without a running agent, a file makes this command its own agent for as long as it lasts: same policy, same records.
     let own = if client.is_up().await {
         None
     } else if arguments.model.is_some() || Agent::has_served(&here.state)? {
-        Some(start(here, &arguments).await?)
+        Some(start(here, &arguments, named.is_some()).await?)
     } else {
         return Err(anyhow::Error::new(NoAgent(here.state.root().to_owned()))
             .context("nothing can answer; give `--model FILE`"));
     };
-    let outcome = converse(here, &client, &arguments).await;
+    let outcome = converse(here, &client, &arguments, &model).await;
     if let Some(agent) = own {
         agent.stop().await;
     }
     outcome.map(|()| Outcome::Done)
 }
 
-async fn start(here: &Here, arguments: &Chat) -> Result<Agent> {
+/// The model that is named instead of a file: a hub's, or a well-known one.
+fn named(arguments: &Chat) -> Result<Option<String>> {
+    let text = arguments.model.as_deref().filter(|path| !path.exists()).and_then(|path| path.to_str());
+    Ok(text.map(|text| Wish::parse(text).map(|wish| wish.map(|_| text.to_owned()))).transpose()?.flatten())
+}
+
+/// An agent for as long as this command lasts; one that serves nothing by itself loads what it is asked for.
+async fn start(here: &Here, arguments: &Chat, idle: bool) -> Result<Agent> {
     here.state.prepare()?;
     let mut config = Config::load_or_create(&here.state.config())?;
     config.api.listen.clear();
     config.api.unix_socket = true;
-    let overrides = Overrides { model: arguments.model.clone(), offline: true, ..Overrides::default() };
+    let model = arguments.model.clone().filter(|_| !idle);
+    let overrides = Overrides { model, offline: true, idle, ..Overrides::default() };
     let agent = Agent::start(here.state.clone(), config, overrides).await?;
-    agent.serving().await?;
+    if !idle {
+        agent.serving().await?;
+    }
     Ok(agent)
 }
 
-async fn converse(here: &Here, client: &Client, arguments: &Chat) -> Result<()> {
+async fn converse(here: &Here, client: &Client, arguments: &Chat, model: &str) -> Result<()> {
     let mut messages = Vec::new();
     if let Some(prompt) = &arguments.prompt {
-        return turn(here, client, arguments, &mut messages, prompt).await;
+        return turn(here, client, (arguments, model), &mut messages, prompt).await;
     }
     let interactive = std::io::stdin().is_terminal();
     loop {
@@ -57,16 +73,22 @@ async fn converse(here: &Here, client: &Client, arguments: &Chat) -> Result<()> 
             return Ok(());
         }
         if !line.trim().is_empty() {
-            turn(here, client, arguments, &mut messages, line.trim()).await?;
+            turn(here, client, (arguments, model), &mut messages, line.trim()).await?;
         }
     }
 }
 
 /// One question and its answer, printed as it comes.
-async fn turn(here: &Here, client: &Client, arguments: &Chat, messages: &mut Vec<Value>, prompt: &str) -> Result<()> {
+async fn turn(
+    here: &Here,
+    client: &Client,
+    (arguments, model): (&Chat, &str),
+    messages: &mut Vec<Value>,
+    prompt: &str,
+) -> Result<()> {
     messages.push(json!({"role": "user", "content": prompt}));
     let request = json!({
-        "model": DEFAULT_MODEL,
+        "model": model,
         "messages": messages,
         "max_tokens": arguments.max_tokens,
         "temperature": arguments.temperature,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
-use crate::outgoing::is_this_machine;
+use outpost_hub::outgoing::is_this_machine;
 
 /// `[login]`: signing in by a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

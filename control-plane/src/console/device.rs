@@ -7,17 +7,17 @@ use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Extension, Path, State};
 use axum::response::{Html, Response};
 use maud::{Markup, html};
-use outpost_contract::{DeviceId, Operation, ReasonCode, TransferProgress};
+use outpost_contract::{DeviceId, Measurements, Operation, ReasonCode, TransferProgress};
 use serde::Deserialize;
 
 use super::cached::Boards;
 use super::layout::{self, Notice, Section, badge, done};
 use super::viewer::{PageError, Viewer};
-use super::{format, groups, picture, standing};
+use super::{format, groups, machine, picture, standing};
 use crate::audit::MirrorSummary;
 use crate::db::{Assignment, CommandRecord, StoredEvent};
 use crate::fleet::{Fleet, FleetError};
-use crate::inventory::{CertificateState, ClockView, DeviceView, Drift, Machine};
+use crate::inventory::{CertificateState, ClockView, DevicePlan, DeviceView, Drift, Machine};
 use crate::people::Act;
 
 /// Events and commands that are shown.
@@ -33,6 +33,10 @@ const MOST_TEXT: usize = 400;
 #[derive(Debug)]
 pub(super) struct DevicePage {
     pub(super) device: DeviceView,
+    /// Everything that it measured.
+    pub(super) measured: Option<Measurements>,
+    /// What it would make of its assigned model.
+    pub(super) plan: Option<DevicePlan>,
     /// What it fetches.
     pub(super) transfer: Option<TransferProgress>,
     pub(super) commands: Vec<CommandRecord>,
@@ -45,9 +49,15 @@ pub(super) struct DevicePage {
 
 /// Fills the view but for the mirrors, which are made for all devices at once.
 fn view(fleet: &Fleet, device: &DeviceId) -> Result<DevicePage, FleetError> {
+    let known = fleet.device(device)?;
+    let plan = fleet.device_plan(&known)?;
+    let (measured, transfer) =
+        known.reported.map_or((None, None), |reported| (reported.measurements, reported.transfer));
     Ok(DevicePage {
         device: fleet.view(device)?,
-        transfer: fleet.device(device)?.reported.and_then(|reported| reported.transfer),
+        measured,
+        plan,
+        transfer,
         commands: fleet.commands(device)?,
         events: fleet.events(device)?,
         models: super::models::names(&fleet.targets()?),
@@ -101,6 +111,8 @@ pub(super) fn render(view: &DevicePage, viewer: &Viewer) -> Markup {
             div.grid.four {
                 (running(device, view.transfer.as_ref()))
                 @if let Some(machine) = &device.machine { (resources(machine, view.now_s)) }
+                @if let Some(plan) = &view.plan { (machine::plan(plan)) }
+                @if let Some(measured) = &view.measured { (machine::facts(measured)) }
                 (identity(view))
                 (audit(view))
                 @if !device.plan.is_empty() {

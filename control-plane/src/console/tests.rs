@@ -2,6 +2,7 @@
 
 mod decisions;
 mod hooks;
+mod machine;
 mod page;
 mod policies;
 

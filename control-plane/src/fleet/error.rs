@@ -269,7 +269,7 @@ pub enum FleetError {
     UnknownWebhook(String),
     /// An address that requests may not go to.
     #[error(transparent)]
-    Outgoing(#[from] crate::outgoing::OutgoingError),
+    Outgoing(#[from] outpost_hub::outgoing::OutgoingError),
     /// The control plane's own rules.
     #[error(transparent)]
     Rules(#[from] outpost_policies::ControlRulesError),

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::thread::{available_parallelism, scope};
 
 use outpost_contract::{DeviceId, Measurements, ModelId, TargetKind, TargetName, VariantFacts};
-use outpost_planner::{Broken, Candidate, Constraints, Verdict, given_back, plan};
+use outpost_planner::{Broken, Candidate, Constraints, Plan, Verdict, given_back, plan};
 use serde::{Deserialize, Serialize};
 
 use super::index::Known;
 use super::words::size;
-use crate::db::Row;
+use crate::db::{DeviceSummary, Row};
 use crate::fleet::{Fleet, FleetError};
 
 /// Largest speed that is asked for, tokens per second.
@@ -177,18 +177,8 @@ impl Asked {
         })
     }
 
-    /// As the device would answer: without what serves there now, and with its file to be fetched if it is another.
-    fn answer(&self, row: &Row, device: DeviceId, measured: Option<&Measurements>) -> Answer {
-        let never = || Answer {
-            device: device.clone(),
-            target: None,
-            context_tokens: 0,
-            tokens_per_second_milli: 0,
-            lack: Some(Lack::NeverMeasured),
-            because: "never said what its machine can give".to_owned(),
-        };
-        let Some(measured) = measured.filter(|measured| measured.memory_total_bytes > 0) else { return never() };
-        let serves = row.said.as_ref().and_then(|said| said.target.as_deref());
+    /// As the device would plan: without what serves there now, and with its file to be fetched if it is another.
+    fn plan(&self, serves: Option<&str>, measured: &Measurements) -> (Plan, Constraints) {
         let absent = self.candidates.iter().filter(|candidate| Some(candidate.target.as_str()) != serves);
         let constraints = Constraints {
             to_fetch: absent.map(|candidate| candidate.target.clone()).collect(),
@@ -200,6 +190,21 @@ impl Asked {
             Some((_, facts)) => plan(&self.candidates, &given_back(measured, facts, &constraints), &constraints),
             None => plan(&self.candidates, measured, &constraints),
         };
+        (plan, constraints)
+    }
+
+    /// As the device would answer.
+    fn answer(&self, row: &Row, device: DeviceId, measured: Option<&Measurements>) -> Answer {
+        let never = || Answer {
+            device: device.clone(),
+            target: None,
+            context_tokens: 0,
+            tokens_per_second_milli: 0,
+            lack: Some(Lack::NeverMeasured),
+            because: "never said what its machine can give".to_owned(),
+        };
+        let Some(measured) = measured.filter(|measured| measured.memory_total_bytes > 0) else { return never() };
+        let (plan, _) = self.plan(row.said.as_ref().and_then(|said| said.target.as_deref()), measured);
         let nearest = |verdict: &&Verdict| match (&plan.choice, verdict.broken) {
             (Some(choice), _) if choice.target == verdict.target => (0, 0),
             (_, Some(broken)) => Lack::of(broken).distance(),
@@ -222,7 +227,45 @@ impl Asked {
     }
 }
 
+/// What one device would make of the model that it is assigned, for a picture.
+#[derive(Debug)]
+pub(crate) struct DevicePlan {
+    /// The model.
+    pub(crate) model: ModelId,
+    /// Its variants.
+    pub(crate) candidates: Vec<Candidate>,
+    /// What was asked of them.
+    pub(crate) constraints: Constraints,
+    /// The answer of the planner's own code.
+    pub(crate) plan: Plan,
+}
+
 impl Fleet {
+    /// The plan of a device for the model that it is assigned, by what it measured last; none if it is assigned none, never
+    /// measured, or the catalogue has no such model any more.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(crate) fn device_plan(&self, device: &DeviceSummary) -> Result<Option<DevicePlan>, FleetError> {
+        let assigned =
+            device.assignment.as_ref().and_then(|one| Some((one.model.clone()?, one.minimum_context_tokens)));
+        let measured = device.reported.as_ref().and_then(|reported| reported.measurements.as_ref());
+        let (Some((model, context_tokens)), Some(measured)) =
+            (assigned, measured.filter(|measured| measured.memory_total_bytes > 0))
+        else {
+            return Ok(None);
+        };
+        let question =
+            Question { model: model.clone(), context_tokens, tokens_per_second: 0.0, selector: None, limit: 0 };
+        let asked = match self.asked(&question) {
+            Err(FleetError::UnknownModel(_)) => return Ok(None),
+            asked => asked?,
+        };
+        let serves = device.reported.as_ref().and_then(|reported| reported.model.as_ref());
+        let (plan, constraints) = asked.plan(serves.map(|serves| serves.target.as_str()), measured);
+        Ok(Some(DevicePlan { model, candidates: asked.candidates, constraints, plan }))
+    }
+
     /// Which devices could hold a model, and what the others lack, before a byte is sent.
     ///
     /// # Errors

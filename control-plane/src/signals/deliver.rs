@@ -18,7 +18,7 @@ use super::hooks::wants;
 use super::signature::{Root, Secret};
 use crate::db::{DbError, DeadEvent, Delivery, FleetEvent, Webhook};
 use crate::fleet::{Fleet, FleetError};
-use crate::outgoing::{Outgoing, cause};
+use outpost_hub::outgoing::{Outgoing, cause};
 
 /// How often it is looked for something to deliver.
 const LOOK: Duration = Duration::from_secs(1);

@@ -10,8 +10,8 @@ use super::deliver::{self, Message};
 use super::signature::{Root, Secret};
 use crate::db::{DeadEvent, Delivery, Webhook};
 use crate::fleet::{Fleet, FleetError};
-use crate::outgoing::Outgoing;
 use crate::tokens::random;
+use outpost_hub::outgoing::Outgoing;
 
 /// Webhooks of a fleet at most: each is a connection that can be slow.
 const MOST_HOOKS: usize = 32;

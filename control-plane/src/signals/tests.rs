@@ -17,7 +17,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::sql::params;
-use crate::outgoing::Outgoing;
+use outpost_hub::outgoing::Outgoing;
 
 const NOW_S: i64 = 1_800_000_000;
 

@@ -151,6 +151,18 @@ async function stories() {
     await assign(page, "till-2", "outpost-demo");
     await page.waitForSelector('#live-device .badge:text("in step")', { timeout: 120_000 });
   });
+  await story("a device's page draws its plan, says it in words beside, and tells what the machine can give", async () => {
+    await show(page, "/console/devices/till-1");
+    const picture = page.locator('#live-device .memory-picture svg[role="img"]');
+    watch.hold(/is chosen with [0-9]+ tokens/.test(await picture.getAttribute("aria-label")), "the picture does not say what it shows");
+    watch.hold((await picture.locator("polyline").count()) >= 1 && (await picture.locator("circle.chosen").count()) === 1, "no chosen point is drawn");
+    const box = await picture.locator("circle.chosen").boundingBox();
+    watch.hold(box !== null && box.width > 4, "the chosen point cannot be seen");
+    watch.hold((await page.locator('#live-device td .badge:text("chosen")').count()) === 1, "the table does not say which was chosen");
+    await page.waitForSelector('#live-device h2:text("What the machine can give")');
+    await page.waitForSelector('#live-device dt:text-is("Cores")');
+    await watch.look(page, "device-plan");
+  });
   await story("a box that has no room says why it refuses, in numbers", async () => {
     const code = await enrolByPage(page, "yard-3");
     await house.enrol("yard-3", code, "[store]\ndisk_budget_mib = 1\n");

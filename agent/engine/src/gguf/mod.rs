@@ -73,6 +73,17 @@ impl Gguf {
         Ok(Self { path, header: Arc::new(header), map: Arc::new(FileMap::Held(Vec::new())), length })
     }
 
+    /// The header of a file that has `length` bytes and of which only the beginning is here: whoever asks for a tensor's bytes
+    /// gets none.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`]; [`GgufError::Truncated`] if the header goes on behind what is here.
+    pub fn from_beginning(path: impl AsRef<Path>, beginning: &[u8], length: u64) -> Result<Self, GgufError> {
+        let path = path.as_ref();
+        let header = parse::parse_header(beginning, length).map_err(|fault| fault.in_file(path))?;
+        Ok(Self { path: path.to_owned(), header: Arc::new(header), map: Arc::new(FileMap::Held(Vec::new())), length })
+    }
+
     /// Where the file lies.
     #[must_use]
     pub fn path(&self) -> &Path {

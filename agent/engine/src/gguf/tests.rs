@@ -86,6 +86,19 @@ fn golden(name: &str) -> PathBuf {
 }
 
 #[test]
+fn a_header_is_read_from_how_its_file_begins_and_says_when_more_of_it_is_needed() {
+    let whole = Raw::sound().bytes();
+    let length = whole.len() as u64;
+    let read = Gguf::from_bytes("a.gguf", whole.clone()).expect("it is sound");
+    let end = read.tensors().iter().map(|tensor| tensor.range.start).min().expect("it has tensors");
+    let begun = Gguf::from_beginning("a.gguf", &whole[..end], length).expect("the header is all there");
+    assert_eq!(begun.info(), read.info());
+    assert_eq!(begun.bytes(&begun.tensors()[0]), b"");
+    let cut = Gguf::from_beginning("a.gguf", &whole[..end / 2], length).map(|_| ()).expect_err("half a header");
+    assert!(matches!(cut.fault(), GgufError::Truncated { .. }), "{cut}");
+}
+
+#[test]
 fn a_sound_file_is_read() {
     let header = parse(&Raw::sound().bytes()).expect("it is sound");
     assert_eq!(header.tensors.len(), 2);

@@ -9,14 +9,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use outpost_policies::Action;
+use outpost_policies::{Action, ModelClass, ModelFacts, Resource};
 use tokio::sync::mpsc;
 
 use crate::api::manage::Act;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
-use crate::{Progress, model};
+use crate::permit::{self, Wanted};
+use crate::{Found, Progress, model};
 
 /// News that waits for a client who reads slowly.
 const NEWS: usize = 32;
@@ -37,7 +38,8 @@ pub(crate) enum News {
 /// # Errors
 /// Every refusal, once it is on record.
 pub(crate) async fn fetch(app: &Arc<App>, call: &Call, name: &str) -> Result<mpsc::Receiver<News>, ApiError> {
-    let resource = model::find(app, name).await.resource;
+    let called = ruled(name);
+    let resource = model::find(app, called).await.resource;
     let (permit, mut act) = Act::begin(app, call, Action::PullModel, "pull_model", resource).await?;
     let progress = match app.serving.backend.pull(permit, name).await {
         Ok(progress) => progress,
@@ -48,9 +50,11 @@ pub(crate) async fn fetch(app: &Arc<App>, call: &Call, name: &str) -> Result<mps
     };
     let (sender, news) = mpsc::channel(NEWS);
     let giving_up = app.giving_up.clone();
+    let (asked, whose, called) = (Arc::clone(app), call.clone(), called.to_owned());
     app.tasks.spawn(async move {
+        let vetting = Vetting { app: &asked, call: &whose, name: &called };
         let followed = tokio::select! {
-            followed = follow(progress, &sender) => followed,
+            followed = follow(progress, &sender, &mut act, &vetting) => followed,
             () = giving_up.cancelled() => {
                 Some(Err(ApiError::unavailable("shutting_down", "the device is shutting down: ask again in a minute")))
             }
@@ -66,8 +70,42 @@ pub(crate) async fn fetch(app: &Arc<App>, call: &Call, name: &str) -> Result<mps
     Ok(news)
 }
 
+/// The name that rules look at: of a hub's repository, whichever revision and files are meant of it.
+fn ruled(name: &str) -> &str {
+    let end = if name.starts_with("hf:") { name.find(['@', '#']) } else { None };
+    &name[..end.unwrap_or(name.len())]
+}
+
+/// Who asked for what: it is asked about again once it is known what it is.
+struct Vetting<'a> {
+    app: &'a App,
+    call: &'a Call,
+    name: &'a str,
+}
+
+impl Vetting<'_> {
+    /// Whether the caller may have what was found.
+    async fn of(&self, found: &Found) -> Result<(), ApiError> {
+        let facts = ModelFacts {
+            id: self.name.to_owned(),
+            licence: found.licence.clone(),
+            family: found.family.clone(),
+            quantisation: found.variant.clone(),
+            class: ModelClass::of_parameters(found.parameters),
+            ..ModelFacts::default()
+        };
+        let wanted = Wanted { action: Action::PullModel, resource: Resource::Model(facts), max_tokens: None };
+        permit::require(self.app, self.call, wanted).await.map(|_| ())
+    }
+}
+
 /// Passes on what comes; the outcome, or nothing if the client left.
-async fn follow(mut progress: mpsc::Receiver<Progress>, sender: &mpsc::Sender<News>) -> Option<Result<(), ApiError>> {
+async fn follow(
+    mut progress: mpsc::Receiver<Progress>,
+    sender: &mpsc::Sender<News>,
+    act: &mut Act,
+    vetting: &Vetting<'_>,
+) -> Option<Result<(), ApiError>> {
     loop {
         let step = tokio::select! {
             biased;
@@ -77,6 +115,19 @@ async fn follow(mut progress: mpsc::Receiver<Progress>, sender: &mpsc::Sender<Ne
         match step {
             Some(Progress::Done) => return Some(Ok(())),
             Some(Progress::Failed(because)) => return Some(Err(ApiError::unavailable("pull_failed", because))),
+            Some(Progress::Verified(sha256)) => act.verified(sha256),
+            Some(Progress::Found(found)) => {
+                act.found(&found);
+                if let Err(refusal) = vetting.of(&found).await {
+                    found.consent.refuse();
+                    return Some(Err(refusal));
+                }
+                found.consent.give();
+                let commit: String = found.commit.chars().take(12).collect();
+                let told =
+                    format!("`{}` of {} at commit {commit}, licence {}", found.path, found.source, found.licence);
+                sender.send(News::Progress(Progress::Step(told))).await.ok()?;
+            }
             Some(step) => sender.send(News::Progress(step)).await.ok()?,
             None => return Some(Err(ApiError::internal())),
         }

@@ -18,7 +18,7 @@ use crate::handle::Call;
 use crate::model::{self, Meant};
 use crate::permit::{self, Wanted};
 use crate::trail::append;
-use crate::{Backend, BackendError, KeepAlive, LoadOutcome, Timings, Usage, body, record};
+use crate::{Backend, BackendError, Found, KeepAlive, LoadOutcome, Timings, Usage, body, record};
 
 /// An allowed act whose intention is on record. Dropped before its end, as when its client leaves or it panics, it records
 /// that.
@@ -29,6 +29,8 @@ pub(crate) struct Act {
     decision: DecisionRef,
     /// What is done, as in `load`; the action says only what it takes.
     word: &'static str,
+    /// What came to be known of it on the way, for its end.
+    known: Vec<(&'static str, String)>,
     /// Its turn in the queue, where it takes one.
     turn: Option<Admitted>,
     /// Whether its outcome is on its way to the record.
@@ -62,7 +64,7 @@ impl Act {
     ) -> Result<Self, ApiError> {
         let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
         let (app, call) = (Arc::clone(app), call.clone());
-        let mut act = Self { app, call, object, decision, word, turn, over: false };
+        let mut act = Self { app, call, object, decision, word, known: Vec::new(), turn, over: false };
         act.call.trail.act_began();
         let begun = append(&act.app.serving, &act.call, act.record("begin")).await;
         begun.map(|_| ()).map_err(|error| {
@@ -94,6 +96,22 @@ impl Act {
         }
     }
 
+    /// Keeps what a model turned out to be, for the record of the end.
+    pub(crate) fn found(&mut self, found: &Found) {
+        self.object.variant.clone_from(&found.variant);
+        self.known = vec![
+            ("origin", found.source.clone()),
+            ("commit", found.commit.clone()),
+            ("path", found.path.clone()),
+            ("licence", found.licence.clone()),
+        ];
+    }
+
+    /// Keeps what its file is, for the record of the end.
+    pub(crate) fn verified(&mut self, sha256: String) {
+        self.object.file_sha256 = sha256;
+    }
+
     fn concluded(&mut self, result: Outcome) -> Appended {
         let result = Outcome { ms: Some(record::milliseconds_since(self.call.started)), ..result };
         let record = self.record("end").result(result);
@@ -111,11 +129,12 @@ impl Act {
     }
 
     fn record(&self, phase: &str) -> Record {
-        record::of_call(&self.app.serving, &self.call, Kind::AdminAct)
+        let record = record::of_call(&self.app.serving, &self.call, Kind::AdminAct)
             .act(self.word)
             .object(self.object.clone())
             .decision(self.decision.clone())
-            .detail("phase", phase)
+            .detail("phase", phase);
+        self.known.iter().fold(record, |record, (name, value)| record.detail(name, value.as_str()))
     }
 }
 

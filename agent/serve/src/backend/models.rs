@@ -1,8 +1,10 @@
 //! The models of a device: what they are, which are in memory, and how one comes and goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::Sampling;
 
@@ -137,8 +139,70 @@ pub enum Progress {
         /// What is here.
         completed: u64,
     },
+    /// It was found, and comes once whoever asked may have it.
+    Found(Box<Found>),
+    /// It came, and this is its SHA-256, in hexadecimal.
+    Verified(String),
+    /// The name that it can be asked for with.
+    Called(String),
     /// It is here, checked.
     Done,
     /// It is not, and why; for the caller.
     Failed(String),
+}
+
+/// A model that was found somewhere else and is not here yet: what rules look at, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// SPDX identifier of its licence; `noassertion` if nobody names one, since nothing more will be known.
+    pub licence: String,
+    /// Its family, as in `qwen3`.
+    pub family: String,
+    /// Its quantisation, as in `Q4_K_M`.
+    pub variant: String,
+    /// Number of weights.
+    pub parameters: u64,
+    /// The address that it comes from, without secrets.
+    pub source: String,
+    /// The commit that it is of.
+    pub commit: String,
+    /// Its path there.
+    pub path: String,
+    /// Without it nothing comes.
+    pub consent: Consent,
+}
+
+/// The word that lets a model come; whoever fetches waits for it.
+#[derive(Debug, Clone)]
+pub struct Consent(Arc<Semaphore>);
+
+impl Default for Consent {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl PartialEq for Consent {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Consent {}
+
+impl Consent {
+    /// It may come.
+    pub fn give(&self) {
+        self.0.add_permits(1);
+    }
+
+    /// Waits for the word; false if it will never be said.
+    pub async fn given(&self) -> bool {
+        self.0.acquire().await.is_ok()
+    }
+
+    /// It may not come.
+    pub fn refuse(&self) {
+        self.0.close();
+    }
 }

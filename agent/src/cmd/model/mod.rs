@@ -7,10 +7,13 @@ mod embed;
 mod golden;
 mod inspect;
 mod measure;
+mod pull;
 mod quantize;
 mod store;
 mod tensors;
 mod words;
+
+pub(super) use pull::fetch;
 
 use std::path::Path;
 
@@ -28,7 +31,7 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
     match command {
         Model::Ls => store::list(here).await?,
         Model::Import { file } => store::import(here, &file).await?,
-        Model::Pull { reference } => store::pull(here, &reference).await?,
+        Model::Pull { reference, file } => pull::run(here, &reference, file.as_deref()).await?,
         Model::Rm { name } => store::remove(here, &name).await?,
         Model::Pin { name } => store::pin(here, &name, true).await?,
         Model::Unpin { name } => store::pin(here, &name, false).await?,

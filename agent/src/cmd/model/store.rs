@@ -1,4 +1,4 @@
-//! `outpost model ls`, `import`, `pull` and `rm`: the model files of this device.
+//! `outpost model ls`, `import` and `rm`: the model files of this device.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,16 +8,12 @@ use outpost_audit::{Kind, ObjectRef, Record};
 use outpost_contract::Blake3;
 use outpost_disk::{Clock, StateLock};
 use outpost_engine::gguf::Gguf;
-use outpost_serve::Progress;
 use outpost_store::Store;
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use serde_json::json;
 
-use super::super::bar::Bar;
 use super::{Here, say, say_json};
-use crate::config::Config;
 use crate::facts;
-use crate::models::{Entry, Shelf, sources};
+use crate::models::{Entry, Shelf};
 
 pub(super) async fn list(here: &Here) -> Result<()> {
     let shelf = Arc::new(Shelf::new(Some(open(here)?)));
@@ -77,47 +73,6 @@ pub(super) async fn import(here: &Here, file: &Path) -> Result<()> {
     say(format!("imported {} bytes as {}", manifest.bytes, manifest.blake3))
 }
 
-pub(super) async fn pull(here: &Here, reference: &str) -> Result<()> {
-    let client = here.client();
-    let mut bar = Bar::new("pulling");
-    if client.is_up().await {
-        client.post_lines("/api/pull", &json!({"model": reference}), |line| told(line, &mut bar)).await?;
-        drop(bar);
-        return say(format!("`{reference}` is here"));
-    }
-    here.state.prepare()?;
-    let directories = Config::load_or_create(&here.state.config())?.model.sources;
-    let Some(file) = sources::find(&directories, reference) else {
-        bail!("none of the directories in `model.sources` of outpost.toml has a model file `{reference}`");
-    };
-    let (sender, mut progress) = mpsc::channel(16);
-    let store = open(here)?;
-    let telling = tokio::spawn(async move {
-        while let Some(step) = progress.recv().await {
-            if let Progress::Bytes { total, completed, .. } = step {
-                bar.at(completed, total);
-            }
-        }
-    });
-    let imported = sources::import(&store, &file, &sender).await;
-    drop(sender);
-    telling.await.context("telling how far it is was interrupted")?;
-    imported.with_context(|| format!("`{}` is not imported", file.display()))?;
-    say(format!("`{reference}` is here"))
-}
-
-/// One line of the agent's.
-fn told(line: &str, bar: &mut Bar) -> Result<()> {
-    let line: Value = serde_json::from_str(line).context("the agent sent a line that is not JSON")?;
-    if let Some(error) = line["error"].as_str() {
-        bail!("the agent broke off: {error}");
-    }
-    if let (Some(completed), Some(total)) = (line["completed"].as_u64(), line["total"].as_u64()) {
-        bar.at(completed, total);
-    }
-    Ok(())
-}
-
 pub(super) async fn remove(here: &Here, name: &str) -> Result<()> {
     let client = here.client();
     if client.is_up().await {
@@ -157,7 +112,7 @@ fn object(entry: &Entry) -> ObjectRef {
     }
 }
 
-fn open(here: &Here) -> Result<Store> {
+pub(super) fn open(here: &Here) -> Result<Store> {
     here.state.prepare()?;
     Store::open(&here.state.store()).context("cannot open the model store")
 }

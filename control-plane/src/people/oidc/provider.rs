@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::LoginError;
 use super::keys::{KEYS_BYTES, Keys};
 use crate::config::{LoginSettings, OidcSettings, is_private};
-use crate::outgoing::{cause, public_tls};
+use outpost_hub::outgoing::{cause, public_tls};
 
 /// Largest answers, bytes.
 const DOCUMENT_BYTES: usize = 256 * 1024;

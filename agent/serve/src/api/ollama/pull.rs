@@ -55,7 +55,12 @@ fn line(news: News) -> String {
             let digest = format!("sha256:{digest}");
             json!({ "status": format!("pulling {short}"), "digest": digest, "total": total, "completed": completed })
         }
-        News::Progress(Progress::Done | Progress::Failed(_)) => return String::new(),
+        News::Progress(Progress::Called(name)) => {
+            json!({ "status": format!("it is called `{name}` here"), "model": name })
+        }
+        News::Progress(Progress::Found(_) | Progress::Verified(_) | Progress::Done | Progress::Failed(_)) => {
+            return String::new();
+        }
         News::Done => json!({ "status": "success" }),
         News::Failed(error) => error.to_json(Family::Ollama),
     };

@@ -1,8 +1,8 @@
 //! Asking a hub: redirects followed one by one, the token sent to the hub alone, every answer limited.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use outpost_disk::Clock;
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RANGE, USER_AGENT};
 use reqwest::{Response, StatusCode};
 use url::Url;
@@ -11,6 +11,7 @@ use super::access::HubAccess;
 use super::listing::Listing;
 use super::{HubError, HubReference};
 use crate::outgoing::{Reach, is_this_machine, public_tls};
+use crate::patience::{Patience, asked};
 
 /// Largest listing of a repository.
 const LISTING_BYTES: usize = 16 * 1024 * 1024;
@@ -18,12 +19,8 @@ const LISTING_BYTES: usize = 16 * 1024 * 1024;
 /// A hub sends on to its store at most so often.
 const MOST_REDIRECTS: usize = 5;
 
-/// Time for a connection, and the longest time in which nothing arrives.
-const CONNECT: Duration = Duration::from_secs(20);
-const SILENCE: Duration = Duration::from_secs(60);
-
 /// A hub, asked over one client for itself and one for whatever it sends on to.
-pub(super) struct Client {
+pub(crate) struct Client {
     access: HubAccess,
     of_hub: reqwest::Client,
     of_store: reqwest::Client,
@@ -38,7 +35,7 @@ impl Client {
             let redirects = reqwest::redirect::Policy::none();
             let tls = public_tls().map_err(failed)?;
             let client = reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(redirects);
-            let client = client.connect_timeout(CONNECT).read_timeout(SILENCE);
+            let client = client.connect_timeout(access.patience.connect).read_timeout(access.patience.silence);
             // Between this machine and itself nobody stands, and a token would go to whoever did in the clear.
             Ok(if is_this_machine(&access.endpoint) { client.no_proxy() } else { client })
         };
@@ -63,31 +60,80 @@ impl Client {
         let HubReference { owner, repository, revision } = reference;
         let mut url = self.address(&["api", "models", owner, repository, "revision", revision])?;
         url.set_query(Some("blobs=true"));
-        let mut answer = self.get(url, None, &reference.to_string()).await?;
-        let host = self.host();
-        let mut bytes = Vec::new();
+        let what = reference.to_string();
+        let mut failed = 0;
         loop {
-            let piece = answer.chunk().await.map_err(|error| unreachable(&host, error))?;
-            let Some(piece) = piece else { break };
-            if bytes.len() + piece.len() > LISTING_BYTES {
-                return Err(HubError::Listing(format!("it has more than {LISTING_BYTES} bytes")));
-            }
-            bytes.extend_from_slice(&piece);
+            let error = match self.whole(&url, &what).await {
+                Ok(bytes) => return Listing::parse(&bytes),
+                Err(error) => error,
+            };
+            failed += 1;
+            self.wait(failed, error).await?;
         }
-        Listing::parse(&bytes)
     }
 
-    /// A file at a commit, from a byte on.
+    /// The whole of a short answer, within the time in which something must have arrived.
+    async fn whole(&self, url: &Url, what: &str) -> Result<Vec<u8>, HubError> {
+        let host = self.host();
+        let reading = async {
+            let mut answer = self.ask(url.clone(), None, what).await?;
+            let mut bytes = Vec::new();
+            while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(&host, error))? {
+                if bytes.len() + piece.len() > LISTING_BYTES {
+                    return Err(HubError::Listing(format!("it has more than {LISTING_BYTES} bytes")));
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes)
+        };
+        match tokio::time::timeout(self.access.patience.silence, reading).await {
+            Ok(read) => read,
+            Err(_) => Err(HubError::Unreachable { host, detail: "its answer did not end in time".to_owned() }),
+        }
+    }
+
+    /// A file at a commit, from a byte on, and up to another if not to the end.
     pub(super) async fn file(
         &self,
         reference: &HubReference,
         commit: &str,
         path: &str,
-        from: u64,
+        (from, to): (u64, Option<u64>),
     ) -> Result<Response, HubError> {
         let mut parts = vec![reference.owner.as_str(), reference.repository.as_str(), "resolve", commit];
         parts.extend(path.split('/'));
-        self.get(self.address(&parts)?, Some(from).filter(|from| *from > 0), &format!("`{path}`")).await
+        let url = self.address(&parts)?;
+        let range = match to {
+            Some(to) => Some(format!("bytes={from}-{}", to.saturating_sub(1))),
+            None => Some(format!("bytes={from}-")).filter(|_| from > 0),
+        };
+        let mut failed = 0;
+        loop {
+            let error = match self.ask(url.clone(), range.as_deref(), &format!("`{path}`")).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failed += 1;
+            self.wait(failed, error).await?;
+        }
+    }
+
+    /// Waits until what failed may be tried again.
+    ///
+    /// # Errors
+    /// What failed, if that is of no use, was tried often enough, or the hub asks for more patience than there is.
+    pub(super) async fn wait(&self, failed: u32, error: HubError) -> Result<(), HubError> {
+        let patience = &self.access.patience;
+        let Some(wait) = error.may_pass().then(|| patience.wait(failed, error.asked())).flatten() else {
+            return Err(error);
+        };
+        tracing::info!(%error, failed, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "the hub is asked again");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.access.patience
     }
 
     fn address(&self, parts: &[&str]) -> Result<Url, HubError> {
@@ -101,14 +147,15 @@ impl Client {
         self.access.endpoint.host_str().unwrap_or_default().to_owned()
     }
 
-    async fn get(&self, mut url: Url, from: Option<u64>, what: &str) -> Result<Response, HubError> {
+    /// Asks once, and follows where the hub sends on to.
+    async fn ask(&self, mut url: Url, range: Option<&str>, what: &str) -> Result<Response, HubError> {
         for _ in 0..=MOST_REDIRECTS {
             let is_hub = same_origin(&url, &self.access.endpoint);
             let client = if is_hub { &self.of_hub } else { &self.of_store };
             let mut request = client.get(url.clone());
-            request = request.header(USER_AGENT, concat!("outpost-control/", env!("CARGO_PKG_VERSION")));
-            if let Some(from) = from {
-                request = request.header(RANGE, format!("bytes={from}-"));
+            request = request.header(USER_AGENT, concat!("outpost/", env!("CARGO_PKG_VERSION")));
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
             }
             if let (true, Some(token)) = (is_hub, &self.access.token) {
                 let value = HeaderValue::try_from(format!("Bearer {}", token.as_str()));
@@ -123,22 +170,43 @@ impl Client {
                 url = self.next(&url, answer.headers().get(LOCATION))?;
                 continue;
             }
-            if status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT {
+            if status == StatusCode::OK || (status == StatusCode::PARTIAL_CONTENT && range.is_some()) {
                 return Ok(answer);
             }
-            let has_token = self.access.token.is_some();
-            let hint = match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_token => {
-                    "; the token does not open it: accept its terms on its page, or use another token"
-                }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; set `HF_TOKEN`, or write the token file",
-                StatusCode::NOT_FOUND => "; is the name right, and the revision?",
-                StatusCode::TOO_MANY_REQUESTS => "; it was asked too often: try again later",
-                _ => "",
-            };
-            return Err(HubError::Refused { host, status: status.as_u16(), what: what.to_owned(), hint });
+            return Err(self.refused(host, &answer, what));
         }
         Err(HubError::Redirect(format!("more than {MOST_REDIRECTS} places, one after the other")))
+    }
+
+    /// What an answer that gives nothing means, and the way out.
+    fn refused(&self, host: String, answer: &Response, what: &str) -> HubError {
+        let (status, headers) = (answer.status(), answer.headers());
+        let code = headers.get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
+        let has_token = self.access.token.is_some();
+        let hint = match (code, status) {
+            ("GatedRepo", _) if has_token => {
+                "; its terms are not accepted by this token's owner: accept them on the model's page, or use another token"
+            }
+            ("GatedRepo", _) => {
+                "; it is gated: accept its terms on the model's page, then set `HF_TOKEN`, or write the token file"
+            }
+            ("RepoNotFound", _) if has_token => "; there is no such repository, or the token does not open it",
+            ("RepoNotFound", _) => {
+                "; there is no such repository, or it is private: set `HF_TOKEN`, or write the token file"
+            }
+            ("RevisionNotFound", _) => "; the repository has no such revision: leave out `@…`, or name another",
+            ("EntryNotFound", _) => "; the commit has no such file",
+            (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if has_token => {
+                "; the token does not open it: accept its terms on its page, or use another token"
+            }
+            (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => "; set `HF_TOKEN`, or write the token file",
+            (_, StatusCode::NOT_FOUND) => "; is the name right, and the revision?",
+            (_, StatusCode::TOO_MANY_REQUESTS) => "; it was asked too often: try again later",
+            (_, status) if status.is_server_error() => "; the fault is there: try again later",
+            _ => "",
+        };
+        let asked = asked(headers, Clock::system().now_s());
+        HubError::Refused { host, status: status.as_u16(), what: what.to_owned(), hint, asked }
     }
 
     /// Where a hub sends on to: within itself, or over HTTPS to a store that is not inside of this network. A hub on this

@@ -1,6 +1,7 @@
 //! Why something did not come from a hub, and the way out. No text here holds a query, which may be a key, or a token.
 
-use crate::files::FileError;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// A hub, or what it gave, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +9,9 @@ pub enum HubError {
     /// The reference is none.
     #[error("`{}` is no model of a hub: write `hf:OWNER/REPO`, or `hf:OWNER/REPO@REVISION`", .0.escape_debug())]
     Reference(String),
+    /// `HF_HUB_OFFLINE` says that no hub may be asked.
+    #[error("no hub is asked: `HF_HUB_OFFLINE` is set; bring the file with `outpost model import FILE`, or unset it")]
+    Offline,
     /// `HF_ENDPOINT` or the token is none.
     #[error("{0}")]
     Access(String),
@@ -20,7 +24,7 @@ pub enum HubError {
         detail: String,
     },
     /// It answers that it does not give it.
-    #[error("the hub at `{host}` answers {status} for {what}{hint}")]
+    #[error("the hub at `{host}` answers {status} for {what}{hint}{}", when(*asked))]
     Refused {
         /// Whom was asked.
         host: String,
@@ -30,6 +34,8 @@ pub enum HubError {
         what: String,
         /// What may help.
         hint: &'static str,
+        /// How long it asks to be left alone.
+        asked: Option<Duration>,
     },
     /// It sends on to where nothing is fetched from.
     #[error("the hub sends on to {0}: not followed")]
@@ -96,7 +102,53 @@ pub enum HubError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// There is no room for what comes.
+    #[error("no room for `{}`: {detail}; free space on this disk, then run the command again: it goes on from there", path.display())]
+    Full {
+        /// The file that is written.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
     /// A local file.
+    #[error("cannot {act} `{}`: {source}", path.display())]
+    File {
+        /// What was tried, as in `read`.
+        act: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file cannot be made durable.
     #[error(transparent)]
-    File(#[from] FileError),
+    Disk(#[from] outpost_disk::DiskError),
+}
+
+impl HubError {
+    /// Whether trying again may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::BrokeOff { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+
+    /// How long the hub asks to be left alone.
+    pub(crate) fn asked(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { asked, .. } => *asked,
+            _ => None,
+        }
+    }
+
+    /// Whether a file is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+fn when(asked: Option<Duration>) -> String {
+    asked.map(|asked| format!(" (it asks for {} s)", asked.as_secs())).unwrap_or_default()
 }

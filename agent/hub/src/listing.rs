@@ -41,10 +41,33 @@ pub(super) enum Digest {
 
 /// A file of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RepositoryFile {
+pub struct RepositoryFile {
     pub(super) path: RepositoryPath,
     pub(super) bytes: u64,
     pub(super) digest: Option<Digest>,
+}
+
+impl RepositoryFile {
+    /// Its path in the repository, which stays inside of whatever directory it is kept in.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// Its length, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its SHA-256, if the commit names that.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Sha256> {
+        match self.digest {
+            Some(Digest::Sha256(digest)) => Some(digest),
+            _ => None,
+        }
+    }
 }
 
 /// A repository at one commit.

@@ -79,7 +79,8 @@ fn how_to_allow(section: Option<&str>) -> String {
 
 impl Reach {
     /// Public addresses and nothing else, whatever the settings say.
-    pub(crate) fn public() -> Self {
+    #[must_use]
+    pub fn public() -> Self {
         Self { section: None, allow: Vec::new(), http: false }
     }
 
@@ -87,7 +88,7 @@ impl Reach {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn check(&self, text: &str) -> Result<Url, OutgoingError> {
+    pub fn check(&self, text: &str) -> Result<Url, OutgoingError> {
         let shown: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
         let wrong = |why: &str| Err(OutgoingError::Address { url: shown.clone(), why: why.to_owned() });
         if text.len() > MOST_BYTES {
@@ -121,7 +122,10 @@ impl Reach {
 
     /// Refuses a host that is an address where requests may not go, or a name for this machine if they may not go there. Any
     /// other name is looked at by the [`resolver`](Self::resolver).
-    pub(crate) fn admit(&self, url: &Url) -> Result<(), OutgoingError> {
+    ///
+    /// # Errors
+    /// Where it leads.
+    pub fn admit(&self, url: &Url) -> Result<(), OutgoingError> {
         // For http and https, the parser has made one form of decimal, octal, hexadecimal and shortened addresses.
         let addresses = match url.host() {
             Some(Host::Ipv4(address)) => vec![address.into()],
@@ -137,7 +141,8 @@ impl Reach {
     }
 
     /// What finds the addresses of a name for a client, and refuses the name if one of them is where requests may not go.
-    pub(crate) fn resolver(self: Arc<Self>) -> Arc<impl Resolve + 'static> {
+    #[must_use]
+    pub fn resolver(self: Arc<Self>) -> Arc<impl Resolve + 'static> {
         Arc::new(Guard { reach: self, lookup: Arc::new(by_system) })
     }
 
@@ -156,7 +161,8 @@ impl Reach {
 const HERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Whether an address leads to this machine, by its number or as `localhost`.
-pub(crate) fn is_this_machine(url: &Url) -> bool {
+#[must_use]
+pub fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -203,7 +209,7 @@ impl Resolve for Guard {
 
 /// Sends requests to where they may go. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     reach: Arc<Reach>,
     client: reqwest::Client,
 }
@@ -213,7 +219,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// In words, if TLS cannot be set up.
-    pub(crate) fn new(reach: &Reach) -> Result<Self, String> {
+    pub fn new(reach: &Reach) -> Result<Self, String> {
         Self::with_lookup(reach, Arc::new(by_system))
     }
 
@@ -240,7 +246,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// If the address is refused; that of a name is looked at when the request is sent.
-    pub(crate) fn request(&self, method: reqwest::Method, url: &str) -> Result<reqwest::RequestBuilder, OutgoingError> {
+    pub fn request(&self, method: reqwest::Method, url: &str) -> Result<reqwest::RequestBuilder, OutgoingError> {
         Ok(self.client.request(method, self.reach.check(url)?))
     }
 }
@@ -249,7 +255,7 @@ impl Outgoing {
 ///
 /// # Errors
 /// In words, if the system has none.
-pub(crate) fn public_tls() -> Result<rustls::ClientConfig, String> {
+pub fn public_tls() -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let tls = tls.and_then(|tls| tls.with_platform_verifier());
@@ -258,7 +264,8 @@ pub(crate) fn public_tls() -> Result<rustls::ClientConfig, String> {
 }
 
 /// What lies at the bottom of a failed request, without its address.
-pub(crate) fn cause(error: &reqwest::Error) -> String {
+#[must_use]
+pub fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }

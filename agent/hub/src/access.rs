@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::HubError;
 use crate::outgoing::is_this_machine;
+use crate::patience::Patience;
 
 /// The hub, if nothing else is said.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -20,6 +21,7 @@ const TOKEN_BYTES: u64 = 4096;
 pub struct HubAccess {
     pub(super) endpoint: Url,
     pub(super) token: Option<Zeroizing<String>>,
+    pub(super) patience: Patience,
 }
 
 impl fmt::Debug for HubAccess {
@@ -33,9 +35,12 @@ impl HubAccess {
     /// `HF_ENDPOINT`, and `HF_TOKEN` or the token file (`HF_TOKEN_PATH`, `HF_HOME/token`, `~/.cache/huggingface/token`).
     ///
     /// # Errors
-    /// If one of them is there and cannot be used.
+    /// If one of them is there and cannot be used, or if `HF_HUB_OFFLINE` says that no hub may be asked.
     pub fn from_environment() -> Result<Self, HubError> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        if text("HF_HUB_OFFLINE").is_some_and(|value| is_yes(&value)) {
+            return Err(HubError::Offline);
+        }
         let file = || {
             let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
             path("HF_TOKEN_PATH")
@@ -44,9 +49,12 @@ impl HubAccess {
         };
         let token = match text("HF_TOKEN") {
             Some(token) => Some(token),
-            None => match file().map(|path| crate::files::read_text(&path, TOKEN_BYTES)) {
-                Some(Ok(token)) => Some(token),
-                Some(Err(error)) if error.source.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            None => match file().map(|path| crate::files::read(&path, TOKEN_BYTES)) {
+                Some(Ok(token)) => Some(
+                    String::from_utf8(token)
+                        .map_err(|_| HubError::Access("the token file holds no text".to_owned()))?,
+                ),
+                Some(Err(error)) if !error.is_not_found() => return Err(error),
                 _ => None,
             },
         };
@@ -73,6 +81,28 @@ impl HubAccess {
         if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(HubError::Access("the token in `HF_TOKEN` or the token file is none".to_owned()));
         }
-        Ok(Self { endpoint, token })
+        Ok(Self { endpoint, token, patience: Patience::default() })
+    }
+
+    /// The same with other times to wait and to try.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+}
+
+/// What the hub's own programs take for a yes.
+fn is_yes(value: &str) -> bool {
+    matches!(value.trim().to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn offline_is_what_the_hubs_own_programs_take_for_it() {
+        assert!(["1", "true", "Yes", " ON "].iter().all(|yes| is_yes(yes)));
+        assert!(!["0", "false", "no", "off", "2", ""].iter().any(|no| is_yes(no)));
     }
 }

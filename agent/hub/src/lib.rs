@@ -10,8 +10,12 @@ mod access;
 mod client;
 mod download;
 mod error;
+mod files;
 mod listing;
+pub mod outgoing;
+mod patience;
 mod reference;
+mod repository;
 
 #[cfg(test)]
 mod tests;
@@ -23,10 +27,10 @@ use serde::{Deserialize, Serialize};
 
 pub use access::HubAccess;
 pub use error::HubError;
-pub use listing::Card;
+pub use listing::{Card, RepositoryFile};
+pub use patience::Patience;
 pub use reference::HubReference;
-
-use client::Client;
+pub use repository::{Hub, Repository};
 
 /// Largest file that is fetched unless somebody says otherwise: 64 GiB.
 pub const MOST_FILE_BYTES: u64 = 64 * 1024 * 1024 * 1024;
@@ -91,10 +95,10 @@ impl FileOrigin {
     /// If it cannot be read.
     pub fn beside(file: &Path) -> Result<Option<Self>, HubError> {
         let path = Self::path(file);
-        let bytes = match crate::files::read(&path, ORIGIN_BYTES) {
+        let bytes = match files::read(&path, ORIGIN_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
         };
         let read = serde_json::from_slice(&bytes);
         read.map(Some).map_err(|source| HubError::Provenance { path: path.display().to_string(), source })
@@ -116,32 +120,19 @@ pub async fn fetch(
     request: &FetchRequest,
     mut tell: impl FnMut(&str, u64, u64),
 ) -> Result<Fetched, HubError> {
-    let client = Client::new(access)?;
-    let listing = client.listing(&request.reference).await?;
-    let wanted = listing.chosen(&request.patterns, request.most_file_bytes)?;
+    let hub = Hub::new(access)?;
+    let repository = hub.repository(&request.reference).await?;
     let mut files = Vec::new();
-    for file in wanted {
+    for file in repository.chosen(&request.patterns, request.most_file_bytes)? {
         let path = request.directory.join(file.path.to_path());
         let (sha256, resumed_bytes) =
-            download::fetch(&client, &request.reference, &listing.commit, file, &path, |done| {
-                tell(file.path.as_str(), done, file.bytes);
-            })
-            .await?;
-        let origin = Origin {
-            source: client.source(&request.reference),
-            revision: listing.commit.clone(),
-            path: file.path.as_str().to_owned(),
-            sha256,
-            fetched_s: request.now_s,
-            fetched_by: request.by.clone(),
-            base_models: listing.card.base_models.clone(),
-            tags: listing.card.tags.clone(),
-        };
-        let origin = FileOrigin { origin, licence: listing.card.licence.clone() };
+            repository.fetch(file, &path, |done| tell(file.path.as_str(), done, file.bytes)).await?;
+        let origin = repository.origin(file, sha256, &request.by, request.now_s);
+        let origin = FileOrigin { origin, licence: repository.card().licence.clone() };
         let text = serde_json::to_vec_pretty(&origin)
             .map_err(|source| HubError::Provenance { path: path.display().to_string(), source })?;
-        crate::files::write(&FileOrigin::path(&path), &text)?;
+        outpost_disk::atomic::write(FileOrigin::path(&path), &text)?;
         files.push(FetchedFile { path, bytes: file.bytes, resumed_bytes, origin });
     }
-    Ok(Fetched { commit: listing.commit, card: listing.card, files })
+    Ok(Fetched { commit: repository.commit().to_owned(), card: repository.card().clone(), files })
 }
