@@ -7,6 +7,7 @@
 //! ```text
 //! tree ──► cores, caches, cgroup, disk, accelerators, heat, power, pressure ──► facts ─┐
 //! sysinfo ──► memory, swap ────────────────────────────────────────────────────────────┼──► Measurements
+//! tree ──► room: what is left of memory this second, for whoever steps back in time
 //! engine's kernels ──► run, watched for what disturbs it ──────────────────────────────┘
 //! ```
 
@@ -20,6 +21,7 @@ mod kernels;
 mod mounts;
 mod power;
 mod pressure;
+mod room;
 mod run;
 mod tree;
 mod watch;
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 use cores::Cores;
 use outpost_contract::{MachineFacts, Measurements, MemoryFacts, ProcessorFacts};
 use outpost_engine::KERNEL_BUILD;
+pub use room::{Room, heat, room};
 use sysinfo::{MemoryRefreshKind, System};
 use tree::Tree;
 
