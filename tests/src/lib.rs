@@ -3,6 +3,7 @@
 pub mod bad_wire;
 pub mod centre;
 pub mod fleet;
+pub mod group;
 pub mod hosts;
 pub mod postgres;
 pub mod process;

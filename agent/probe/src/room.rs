@@ -87,10 +87,11 @@ mod tests {
 
     #[test]
     fn a_machine_without_groups_tells_its_own_memory_and_stalls() {
-        let fixture = Fixture::default()
-            .file("proc/meminfo", MEMINFO)
-            .file("proc/vmstat", "nr_free_pages 5\noom_kill 2\n")
-            .file("proc/pressure/memory", "some avg10=1.50 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.25 avg60=0.00\n");
+        let fixture =
+            Fixture::default().file("proc/meminfo", MEMINFO).file("proc/vmstat", "nr_free_pages 5\noom_kill 2\n").file(
+                "proc/pressure/memory",
+                "some avg10=1.50 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.25 avg60=0.00\n",
+            );
         let room = read(&fixture.tree());
         assert_eq!((room.capacity_bytes, room.available_bytes, room.is_limited), (8_000 << 10, 3_000 << 10, false));
         assert_eq!((room.some_stalled_centi_percent, room.full_stalled_centi_percent), (Some(150), Some(25)));
