@@ -246,11 +246,7 @@ impl Keeper {
             step,
             audit: self.audit.clone(),
             record: Record::new(Kind::Pressure)
-                .act(if step.is_up() || step.from == step.to && step.to < Level::Variant {
-                    "step.up"
-                } else {
-                    "step.down"
-                })
+                .act(if step.is_up() || step.from == step.to && step.to < Level::Variant { "up" } else { "down" })
                 .detail("from", step.from.word())
                 .detail("to", step.to.word())
                 .detail("because", because)

@@ -52,7 +52,7 @@ async fn a_box_whose_memory_is_eaten_steps_back_in_order_answers_everybody_and_c
     let store = import(folder.path(), &shape, &["F16", "Q8_0", "Q4_0"])?;
     let state = folder.path().join("box");
     fresh(&state, &store)?;
-    std::fs::write(state.join("outpost.toml"), "[model]\nslots = 8\ncalm_seconds = 2\n")?;
+    std::fs::write(state.join("outpost.toml"), "[model]\nslots = 8\ncalm_seconds = 1\n")?;
     let key = key(&state)?;
     let group = Group::new(MEMORY, 2)?;
     let listen = format!("127.0.0.1:{}", free_port()?);
