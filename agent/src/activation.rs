@@ -24,7 +24,7 @@ mod tests;
 use async_trait::async_trait;
 use outpost_contract::Reason;
 
-pub(crate) use exchange::{Exchange, Wanted, recorded};
+pub(crate) use exchange::{Exchange, LETTING_GO, LOOK_EVERY, Wanted, let_go, recorded};
 
 /// Where an activation stands; see the table above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

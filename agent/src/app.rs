@@ -111,6 +111,7 @@ impl Agent {
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
             tokio::spawn(key_sets.watch(stop_serving.clone())),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
+            tokio::spawn(parts.pressure().watch(stop_serving.clone())),
             tokio::spawn(Arc::clone(&parts.installer.housekeeper).watch(stop_serving.clone())),
             tokio::spawn(
                 Keeping {

@@ -31,6 +31,10 @@ const QUOTA_MIB: u64 = 64;
 /// The longest that answers may take to end, seconds: an hour without a model for new requests is more than anybody meant.
 const DRAIN_SECONDS: u64 = 3600;
 
+/// How long it must have been calm before a step back is taken back, seconds: without any a device would go up and down, and
+/// nobody means more than an hour.
+const CALM_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
+
 /// The configuration cannot be used; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration `{}` cannot be used", .0.display())]
@@ -162,6 +166,8 @@ pub struct Model {
     pub sources: Vec<PathBuf>,
     /// Seconds that answers may take to end when their model has to leave for another that does not fit beside it.
     pub drain_seconds: u64,
+    /// Seconds that memory, or the processor's temperature, must have been calm before a step back is taken back.
+    pub calm_seconds: u64,
 }
 
 /// The model files on this disk.
@@ -219,6 +225,7 @@ impl Default for Model {
             draft: None,
             sources: Vec::new(),
             drain_seconds: 60,
+            calm_seconds: 30,
         }
     }
 }
@@ -322,6 +329,10 @@ impl Config {
         if self.model.slots == 0 || self.model.slots > 64 {
             bail!("`model.slots` is {}: choose 1 to 64", self.model.slots);
         }
+        if !CALM_SECONDS.contains(&self.model.calm_seconds) {
+            let (least, most) = (CALM_SECONDS.start(), CALM_SECONDS.end());
+            bail!("`model.calm_seconds` is {}: choose {least} to {most}", self.model.calm_seconds);
+        }
         if self.model.drain_seconds > DRAIN_SECONDS {
             bail!("`model.drain_seconds` is {}: choose 0 to {DRAIN_SECONDS}", self.model.drain_seconds);
         }
@@ -382,6 +393,7 @@ mod tests {
             ("[api]\nlisten = \"everywhere\"", "api.listen"),
             ("[model]\nslots = 0", "model.slots"),
             ("[model]\ndrain_seconds = 99999", "model.drain_seconds"),
+            ("[model]\ncalm_seconds = 0", "model.calm_seconds"),
             ("[store]\nkeep_previous = 2", "store.keep_previous"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[audit]\ncontent_days = 99999", "audit.content_days"),

@@ -1,6 +1,7 @@
 //! From "may run" to "runs": plan, pull, check, load, self-test, switch; a failure anywhere leaves what serves alone.
 
 mod replace;
+mod retreat;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -58,6 +59,8 @@ pub struct Installer {
     pub(crate) program: PathBuf,
     /// What may not serve any more.
     pub(crate) withdrawn: Withdrawn,
+    /// What may serve in the place of what does, on a device of a fleet.
+    pub(crate) offered: Mutex<Offered>,
 }
 
 /// One variant that both signatures allow.
@@ -69,6 +72,13 @@ pub struct Offer {
     pub facts: VariantFacts,
     /// What the file consists of.
     pub manifest: Manifest,
+}
+
+/// What the fleet lets this device choose from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Offered {
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) minimum_context_tokens: u32,
 }
 
 /// What became of an installation.

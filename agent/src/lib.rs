@@ -33,6 +33,7 @@ mod models;
 mod neighbours;
 mod noticing;
 mod parts;
+mod pressure;
 pub mod progress;
 mod pulling;
 mod reconcile;

@@ -32,6 +32,7 @@ use crate::keys;
 use crate::measure::Measured;
 use crate::models::hub::FromHub;
 use crate::models::{Presets, Residents, Shelf};
+use crate::pressure;
 use crate::progress::Announcer;
 use crate::pulling::Pulling;
 use crate::state::StateDir;
@@ -79,6 +80,8 @@ pub(crate) struct Parts {
     ask_neighbours_after_s: u64,
     pub(crate) last_card: Option<Card>,
     pub(crate) drain: Drain,
+    /// What the device does without for want of memory, or for heat.
+    pub(crate) pressed: watch::Sender<pressure::Standing>,
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
     /// Rung where the next report is wanted at once.
@@ -155,6 +158,7 @@ impl Parts {
             last_rejection: Mutex::default(),
             program,
             withdrawn: Withdrawn::new(clock.clone()),
+            offered: Mutex::default(),
         };
         let identities = Arc::new(identities(state, config)?);
         let pseudonyms = keys::pseudonyms(state)?;
@@ -196,6 +200,7 @@ impl Parts {
             store,
             last_card,
             drain: Drain::default(),
+            pressed: watch::Sender::default(),
             restart: watch::Sender::default(),
             news: Arc::default(),
             sync,
@@ -258,8 +263,20 @@ impl Parts {
             membership: self.membership().ok(),
             link,
             pulling: Arc::clone(&self.installer.pulling),
+            pressed: self.pressed.subscribe(),
             clock: self.clock.clone(),
         }
+    }
+
+    /// Whoever steps back before the kernel takes what it wants.
+    pub(crate) fn pressure(&self) -> pressure::Keeper {
+        let hands = pressure::Hands::new(
+            Arc::clone(&self.installer),
+            Arc::clone(&self.active),
+            Arc::clone(&self.residents),
+            Arc::clone(&self.shelf),
+        );
+        pressure::Keeper::new(hands, self.audit.clone(), self.clock.clone(), self.pressed.clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use outpost_contract::{ModelId, Sha256, TargetName};
 use outpost_engine::gguf::{Gguf, ModelInfo};
-use outpost_planner::{Candidate, Choice, Constraints, plan};
+use outpost_planner::{Candidate, Choice, Constraints, KvType, Setting, budget, needs, plan};
 use outpost_serve::Purpose;
 
 use crate::active::Card;
@@ -24,7 +24,7 @@ pub(crate) async fn serve(parts: Parts, file: Option<PathBuf>) {
     let installer = &parts.installer;
     let outcome = match (file, parts.last_card.clone()) {
         (Some(file), _) => serve_file(installer, &file, &parts.measured).await,
-        (None, Some(card)) => serve_again(installer, card).await,
+        (None, Some(card)) => serve_last(&parts, card).await,
         (None, None) => serve_best(&parts).await,
     };
     if let Err(error) = outcome {
@@ -32,6 +32,39 @@ pub(crate) async fn serve(parts: Parts, file: Option<PathBuf>) {
         tracing::warn!(because, "no model serves");
         installer.readiness.send_replace(Readiness::Nothing(because));
     }
+}
+
+/// The file that served last. If it has less memory than when it was planned, as much context as there is room for; if there
+/// is none for it at all, another one.
+async fn serve_last(parts: &Parts, card: Card) -> Result<()> {
+    let Some(path) = path_of(&parts.installer, &card).await? else { return serve_again(&parts.installer, card).await };
+    let reading = tokio::task::spawn_blocking(move || Gguf::open(&path).map(|gguf| gguf.info()));
+    let info = reading.await.context("reading the file was interrupted")??;
+    let facts = facts::variant(card.model.clone(), 1, &info);
+    let (context_tokens, slots, threads) = (card.context_tokens, card.slots, card.threads);
+    let needed = needs(&facts, &Setting { context_tokens, slots, threads, kv_type: KvType::default() }).total();
+    if needed <= budget(&parts.measured.get().await).usable_bytes {
+        return serve_again(&parts.installer, card).await;
+    }
+    tracing::warn!(model = %card.model, variant = card.variant, needed, "what served last has less memory now");
+    let target: TargetName = "local-file".parse().context("a fixed name")?;
+    let planned = decide(&parts.installer, &[Candidate { target, facts }], info.context_tokens, &parts.measured).await;
+    match planned {
+        Ok(choice) => {
+            let context_tokens = card.context_tokens.min(choice.context_tokens);
+            serve_again(&parts.installer, Card { context_tokens, slots: choice.slots, ..card }).await
+        }
+        Err(error) if card.path.is_some() => Err(error),
+        Err(_) => serve_best(parts).await,
+    }
+}
+
+/// Where the file of a model lies; none if it is not there any more.
+async fn path_of(installer: &Installer, card: &Card) -> Result<Option<PathBuf>> {
+    let Some(file) = card.blake3.filter(|_| card.path.is_none()) else { return Ok(card.path.clone()) };
+    let store = installer.store.clone();
+    let looking = tokio::task::spawn_blocking(move || store.path(file)).await;
+    Ok(looking.context("looking for the file was interrupted")?.unwrap_or_default())
 }
 
 /// Of the files that were imported, the one that the planner finds best.

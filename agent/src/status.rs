@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::active::Active;
 use crate::backend::StatusSource;
 use crate::membership::Membership;
+use crate::pressure;
 use crate::pulling::Pulling;
 use crate::witnessing::Standing;
 
@@ -28,6 +29,7 @@ pub(crate) struct Status {
     pub(crate) vouched: Option<watch::Receiver<Standing>>,
     /// Whether this device was revoked; none on a box that belongs to no fleet.
     pub(crate) membership: Option<Membership>,
+    pub(crate) pressed: watch::Receiver<pressure::Standing>,
     pub(crate) clock: Clock,
 }
 
@@ -97,6 +99,7 @@ impl StatusSource for Status {
                 "level": space.level.name(), "free_bytes": space.free_bytes, "whole_bytes": space.whole_bytes,
                 "when_critical": space.mode.name(),
             },
+            "pressure": self.pressed.borrow().clone(),
             "audit_vouched": self.vouched.as_ref().map(|vouched| vouched.borrow().clone()),
         })
     }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
-use outpost_engine::batch::{Engine, EngineOptions, Event, EventKind, Refusal, SessionId};
+use outpost_engine::batch::{Engine, EngineOptions, Event, EventKind, Limits, Refusal, SessionId};
 use outpost_engine::generate::Request;
 use outpost_engine::{Backend, LoadOptions, Model};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,8 @@ enum Command {
         events: mpsc::UnboundedSender<EventKind>,
         accepted: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// Do with less, or with all again.
+    Limit(Limits),
     /// Finish nothing more and end.
     Stop,
 }
@@ -33,6 +35,7 @@ pub struct Worker {
     commands: Sender<Command>,
     running: Arc<AtomicU32>,
     stopped: AtomicBool,
+    limits: Mutex<Limits>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -89,7 +92,14 @@ impl Worker {
             .name("model".into())
             .spawn(move || serve(engine, &inbox, &told))
             .context("cannot start the model's thread")?;
-        Ok(Self { model, commands, running, stopped: AtomicBool::new(false), thread: Some(thread) })
+        Ok(Self {
+            model,
+            commands,
+            running,
+            stopped: AtomicBool::new(false),
+            limits: Mutex::default(),
+            thread: Some(thread),
+        })
     }
 
     /// The model; immutable, shared.
@@ -102,6 +112,15 @@ impl Worker {
     #[must_use]
     pub fn running(&self) -> u32 {
         self.running.load(Ordering::Relaxed)
+    }
+
+    /// Has it do with less from its next step on, or with all again: see [`Limits`].
+    pub fn limit(&self, limits: Limits) {
+        let before = std::mem::replace(&mut *self.limits.lock().unwrap_or_else(PoisonError::into_inner), limits);
+        // A thread that sleeps is not woken for what it knows.
+        if before != limits {
+            self.commands.send(Command::Limit(limits)).ok();
+        }
     }
 
     /// Ends the thread: every answer breaks off where it is. Memory is free once the last hold on the model is gone.
@@ -168,6 +187,10 @@ type Listeners = HashMap<SessionId, mpsc::UnboundedSender<EventKind>>;
 fn accept(engine: &mut Engine, listeners: &mut Listeners, command: Command) -> ControlFlow<()> {
     match command {
         Command::Stop => ControlFlow::Break(()),
+        Command::Limit(limits) => {
+            engine.limit(limits);
+            ControlFlow::Continue(())
+        }
         Command::Generate { request, events, accepted } => {
             let outcome = engine.submit(*request).map(|session| {
                 listeners.insert(session, events);

@@ -5,6 +5,7 @@ mod airgap;
 mod centre_kills;
 mod commands;
 mod fairness;
+mod groups;
 mod hub;
 mod identity;
 mod kills;
@@ -13,6 +14,7 @@ mod model_files;
 mod neighbours;
 mod network;
 mod offline;
+mod pressed;
 mod rollback;
 mod sealed;
 mod strangers;
@@ -22,3 +24,8 @@ mod transfer;
 mod weeks;
 mod withdrawn;
 mod witnessed;
+
+/// Files of random weights in real shapes.
+#[path = "../memory/shapes.rs"]
+#[expect(dead_code, reason = "the measurement of memory uses the rest of it")]
+mod shapes;

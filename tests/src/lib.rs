@@ -5,6 +5,7 @@ pub mod centre;
 #[path = "../../agent/hub/src/tests/fake.rs"]
 pub mod fake_hub;
 pub mod fleet;
+pub mod group;
 pub mod hosts;
 pub mod postgres;
 pub mod process;

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -73,14 +73,24 @@ impl Process {
     /// # Errors
     /// If it cannot be started.
     pub fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", program.display()))?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(&mut command)
+    }
+
+    /// Starts a program as the command says.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        let child = command.spawn();
+        let child = child.with_context(|| format!("cannot start `{}`", command.get_program().display()))?;
         Ok(Self { child })
+    }
+
+    /// Where it reads from, if its command says that this is written here.
+    pub fn input(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Its number.

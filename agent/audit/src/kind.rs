@@ -105,6 +105,9 @@ kinds! {
     /// A call was answered, or broke off, and no other record says how: a read, a mistake in a request, a client that left, a
     /// panic.
     Request = "request",
+    /// For want of memory or for heat the device does with less from now on, or with more again: `from`, `to` and `because` say
+    /// which, the figures are those of that moment.
+    Pressure = "device.pressure",
 }
 
 impl fmt::Display for Kind {

@@ -101,6 +101,51 @@ fn limit_of(tree: &Tree, words: &Words, folder: &str, above: u32) -> Option<Limi
     Some(LimitFacts { setting: setting.to_owned(), bytes, headroom_bytes, above, swap_bytes: None })
 }
 
+/// What the tightest limit leaves at this moment, and what its group counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) limit_bytes: u64,
+    pub(crate) left_bytes: u64,
+    /// How often the group ran into it.
+    pub(crate) times_at_limit: Option<u64>,
+    pub(crate) killed: Option<u64>,
+    /// The text of the group's own stalls; version 1 counts none.
+    pub(crate) stalls: Option<String>,
+}
+
+/// As [`memory`], for every second: unlike a plan it counts on every file page that nobody has mapped, since the kernel drops
+/// those before it refuses memory, wherever they stand in its lists.
+pub(crate) fn left(tree: &Tree) -> Option<Left> {
+    let groups = Groups::of(tree, "memory")?;
+    let (words, active, mapped) = match groups.is_version_1 {
+        true => (&VERSION_1, "total_active_file", "total_mapped_file"),
+        false => (&VERSION_2, "active_file", "file_mapped"),
+    };
+    let left = groups.folders.iter().filter_map(|folder| {
+        let limit = limit_of(tree, words, folder, 0)?;
+        let used: u64 = tree.number(&format!("{folder}/{}", words.used))?;
+        let stat = tree.text(&format!("{folder}/memory.stat")).unwrap_or_default();
+        let count = |name: &str| parse_line(&stat, name).unwrap_or(0);
+        let droppable = count(words.reclaimable).saturating_add(count(active)).saturating_sub(count(mapped));
+        let (times_at_limit, killed) = if groups.is_version_1 {
+            let kills = tree.text(&format!("{folder}/memory.oom_control"));
+            (tree.number(&format!("{folder}/memory.failcnt")), kills.and_then(|text| parse_line(&text, "oom_kill")))
+        } else {
+            let events = tree.text(&format!("{folder}/memory.events")).unwrap_or_default();
+            let both = ["high", "max"].iter().filter_map(|name| parse_line(&events, name)).reduce(u64::saturating_add);
+            (both, parse_line(&events, "oom_kill"))
+        };
+        Some(Left {
+            limit_bytes: limit.bytes,
+            left_bytes: limit.bytes.saturating_sub(used.saturating_sub(droppable)),
+            times_at_limit,
+            killed,
+            stalls: tree.text(&format!("{folder}/memory.pressure")),
+        })
+    });
+    left.min_by_key(|left| left.left_bytes)
+}
+
 /// What may be swapped out of the groups; version 1 counts it together with memory, which tells nothing by itself.
 fn swap(tree: &Tree, groups: &Groups) -> Option<u64> {
     let limit = |folder: &String| parse_limit(&tree.text(&format!("{folder}/memory.swap.max"))?);

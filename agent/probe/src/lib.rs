@@ -7,6 +7,7 @@
 //! ```text
 //! tree ──► cores, caches, cgroup, disk, accelerators, heat, power, pressure ──► facts ─┐
 //! sysinfo ──► memory, swap ────────────────────────────────────────────────────────────┼──► Measurements
+//! tree ──► room: what is left of memory this second, for whoever steps back in time
 //! engine's kernels ──► run, watched for what disturbs it ──────────────────────────────┘
 //! ```
 
@@ -20,6 +21,7 @@ mod kernels;
 mod mounts;
 mod power;
 mod pressure;
+mod room;
 mod run;
 mod tree;
 mod watch;
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 use cores::Cores;
 use outpost_contract::{MachineFacts, Measurements, MemoryFacts, ProcessorFacts};
 use outpost_engine::KERNEL_BUILD;
+pub use room::{Room, heat, room};
 use sysinfo::{MemoryRefreshKind, System};
 use tree::Tree;
 
@@ -53,7 +56,10 @@ pub fn measure(options: &ProbeOptions) -> Measurements {
     let mut found = unmeasured(options.now_s);
     let memory = Memory::now();
     let processor = processor(&tree, &Cores::read(&tree));
-    let measured = run::run(&tree, &processor, found.cores, memory.available_bytes, options.quick);
+    // A group may be allowed far less than the machine has: a buffer too large would be the end of the agent.
+    let headroom = cgroup::memory(&tree).map_or(u64::MAX, |limit| limit.headroom_bytes);
+    let available = memory.available_bytes.min(headroom);
+    let measured = run::run(&tree, &processor, found.cores, available, options.quick);
     found.memory_read_bytes_per_second = measured.memory_bytes_per_second;
     found.kernels = measured.kernels;
     found.machine = Some(Box::new(MachineFacts { run: Some(measured.facts), ..MachineFacts::default() }));

@@ -11,7 +11,7 @@ pub(crate) fn read(tree: &Tree) -> PressureFacts {
 }
 
 /// Lines as `some avg10=0.12 avg60=0.00 avg300=0.00 total=1234`, and the same with `full`.
-fn parse(text: &str) -> Option<StallFacts> {
+pub(crate) fn parse(text: &str) -> Option<StallFacts> {
     let of = |name: &str| {
         let words = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         parse_percent(words.split(' ').find_map(|word| word.strip_prefix("avg10="))?)

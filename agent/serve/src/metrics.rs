@@ -83,6 +83,8 @@ pub(crate) struct Surroundings {
     pub(crate) loaded: Vec<String>,
     /// Part of the conversations' memory in use, where it is measured.
     pub(crate) kv_cache_usage: Option<f64>,
+    /// Steps that the device stands back for want of memory, where it says so.
+    pub(crate) pressure_steps: Option<f64>,
 }
 
 impl Metrics {
@@ -210,6 +212,9 @@ impl Metrics {
         page.gauge(names::WAITING, "Requests in the queue.", around.load.waiting as f64);
         if let Some(usage) = around.kv_cache_usage {
             page.gauge(names::KV_CACHE_USAGE, "Part of the conversations' memory in use, 0 to 1.", usage);
+        }
+        if let Some(steps) = around.pressure_steps {
+            page.gauge(names::PRESSURE, "Steps that the device stands back for want of memory, 0 to 5.", steps);
         }
         self.prefix_queries.write(&mut page, names::PREFIX_QUERIES, "Prompt tokens looked up.", model);
         self.prefix_hits.write(&mut page, names::PREFIX_HITS, "Prompt tokens that were there already.", model);

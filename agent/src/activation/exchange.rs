@@ -21,10 +21,10 @@ use crate::self_test;
 use crate::worker::WorkerOptions;
 
 /// How often it is looked whether the last answer is given.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long answers that were cut off may take to let their model go.
-const LETTING_GO: Duration = Duration::from_secs(10);
+pub(crate) const LETTING_GO: Duration = Duration::from_secs(10);
 
 /// A model and where it lies.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub(crate) struct Exchange {
     pub(crate) new: Wanted,
     /// What serves, if anything does.
     pub(crate) old: Option<Wanted>,
+    /// Whether the next start loads the new one: not, if it only stands in for another.
+    pub(crate) is_kept: bool,
 }
 
 impl Exchange {
@@ -162,6 +164,9 @@ impl Stage for Exchange {
             record = record.detail("golden_prompts", self.new.golden.as_slice().len() as u64);
         }
         recorded(&self.audit, record).await?;
+        if !self.is_kept {
+            return Ok(());
+        }
         let committed = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).commit(&model.card);
         committed.map_err(|error| Reason {
             code: ReasonCode::InsufficientSpace,
@@ -187,7 +192,7 @@ impl Stage for Exchange {
 }
 
 /// Waits until nobody else holds the model: every answer keeps it until it is given.
-async fn let_go(old: &Arc<Loaded>, patience: Duration) -> bool {
+pub(crate) async fn let_go(old: &Arc<Loaded>, patience: Duration) -> bool {
     let began = Instant::now();
     while Arc::strong_count(old) > 1 {
         if began.elapsed() >= patience {

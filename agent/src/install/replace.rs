@@ -30,12 +30,36 @@ impl Installer {
         self.exchange(wanted, None).await.map(|(card, _)| card)
     }
 
+    /// Has a model serve for as long as another one has no room: the next start loads that one again, and what is kept on the
+    /// disk is kept for it.
+    ///
+    /// # Errors
+    /// Why it does not serve; what served before still does.
+    pub(crate) async fn stand_in(&self, new: Wanted, choice: &Choice) -> Result<Card, Reason> {
+        let model = new.card.model.clone();
+        self.put_in_place(new, Some(choice), false).await?;
+        let serving = self.active.current();
+        let card = serving.map(|serving| serving.card.clone());
+        card.ok_or_else(|| reason(ReasonCode::Unavailable, &model, "the model left as soon as it served".into()))
+    }
+
     /// Puts the wanted model in the place of the one that serves; see [`crate::activation`].
     pub(super) async fn exchange(
         &self,
-        mut new: Wanted,
+        new: Wanted,
         choice: Option<&Choice>,
     ) -> Result<(Card, Option<Entrance>), Reason> {
+        let model = new.card.model.clone();
+        let entrance = self.put_in_place(new, choice, true).await?;
+        Ok((self.tell_serving(&model).await?, entrance))
+    }
+
+    async fn put_in_place(
+        &self,
+        mut new: Wanted,
+        choice: Option<&Choice>,
+        is_kept: bool,
+    ) -> Result<Option<Entrance>, Reason> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let old = self.old();
         if let Some(old) = &old {
@@ -66,6 +90,7 @@ impl Installer {
             entrance,
             new,
             old,
+            is_kept,
         };
         let interrupted = |error: tokio::task::JoinError| reason(ReasonCode::Unloadable, &model, error.to_string());
         let failed = match self.begin(exchange, way, turn).await.map_err(interrupted)? {
@@ -81,19 +106,16 @@ impl Installer {
             self.nothing_serves(&failed);
             return Err(failed);
         }
-        Ok((self.tell_serving(&model).await?, entrance))
+        Ok(entrance)
     }
 
     /// What serves, as it can be brought back; if nothing does, says that something is on its way.
     fn old(&self) -> Option<Wanted> {
         let Some(loaded) = self.active.current() else {
-            self.readiness.send_if_modified(|now| {
-                let is_new = !matches!(now, Readiness::Switching(_));
-                if is_new {
-                    *now = Readiness::Preparing;
-                }
-                is_new
-            });
+            // Whoever waits for an exchange goes on waiting.
+            if !matches!(*self.readiness.borrow(), Readiness::Switching(_)) {
+                self.readiness.send_replace(Readiness::Preparing);
+            }
             return None;
         };
         let card = loaded.card.clone();

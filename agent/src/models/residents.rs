@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use outpost_audit::{AuditLog, Kind, Record};
 use outpost_contract::{Blake3, GoldenPrompts};
+use outpost_engine::batch::Limits;
 use outpost_engine::embedder::Embedder;
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Choice, Constraints, plan};
@@ -118,12 +119,22 @@ pub(crate) struct Residents {
     here: Mutex<HashMap<Blake3, Resident>>,
     /// Whoever loads holds it.
     loading: tokio::sync::Mutex<()>,
+    /// Why none is loaded for now.
+    closed: Mutex<Option<String>>,
 }
 
 impl Residents {
     /// Nothing is loaded yet.
     pub(crate) fn new(settings: config::Model, program: PathBuf, audit: AuditLog, measured: Arc<Measured>) -> Self {
-        Self { settings, program, audit, measured, here: Mutex::default(), loading: tokio::sync::Mutex::default() }
+        Self {
+            settings,
+            program,
+            audit,
+            measured,
+            here: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+            closed: Mutex::default(),
+        }
     }
 
     /// One of these variants, loaded if none of them is: the one that the planner finds best.
@@ -142,6 +153,10 @@ impl Residents {
         let _turn = self.loading.lock().await;
         if let Some(found) = self.hold(variants, keep, Duration::ZERO) {
             return Ok(found);
+        }
+        if let Some(detail) = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            let model = variants.first().map(|entry| entry.model.to_string()).unwrap_or_default();
+            return Err(BackendError::NoRoom { model, detail, retry_after_s: RETRY_AFTER_S });
         }
         let began = Instant::now();
         let (entry, choice) = self.make_room(variants).await?;
@@ -342,6 +357,29 @@ impl Residents {
         };
         for resident in leaving {
             self.gone(resident, "idle").await;
+        }
+    }
+
+    /// Loads none from now on, and says why; or does again.
+    pub(crate) fn close(&self, because: Option<String>) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = because;
+    }
+
+    /// Lets go whatever nobody uses, however long it was to stay; gives how many those were.
+    pub(crate) async fn yield_room(&self) -> u32 {
+        let mut count = 0;
+        while self.let_one_go().await {
+            count += 1;
+        }
+        count
+    }
+
+    /// Has those that answer do with less, or with all again.
+    pub(crate) fn limit(&self, limits: impl Fn(&Card) -> Limits) {
+        for resident in self.lock().values() {
+            if let Engine::Generator(loaded) = &resident.engine {
+                loaded.worker.limit(limits(&loaded.card));
+            }
         }
     }
 

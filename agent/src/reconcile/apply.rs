@@ -138,6 +138,7 @@ impl Reconciler {
         moment: Moment,
     ) -> Result<Installed, (Option<Plan>, Vec<Reason>)> {
         self.installer.housekeeper.want(offers.iter().map(|offer| offer.manifest.blake3));
+        self.installer.offer(offers, model.minimum_context_tokens);
         if let Err(error) = self.installer.attempts.for_version(version) {
             tracing::warn!(%error, "what failed before is not forgotten on disk");
         }

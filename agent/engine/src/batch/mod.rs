@@ -1,6 +1,7 @@
 //! Many answers at once: each step reads a chunk of waiting prompts and adds tokens to every running answer.
 
 mod draft;
+mod limits;
 mod pace;
 mod prefix;
 mod scout;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use draft::{Drafting, follow};
+pub use limits::Limits;
 use pace::{CHECKED_TOGETHER, Pace};
 use prefix::{Node, PrefixCache};
 pub use scout::DraftMismatch;
@@ -133,6 +135,8 @@ pub struct Engine {
     prefixes: PrefixCache,
     /// Bytes that sessions and kept beginnings may have together: what all slots need at full length.
     page_bytes: u64,
+    /// What holds below that for the time being.
+    limits: Limits,
     workspace: Workspace,
     pace: Pace,
     scout: Option<Scout>,
@@ -273,6 +277,7 @@ impl Engine {
             workspace: model.workspace(tokens, room(most_logits(options.slots))),
             model,
             options,
+            limits: Limits::default(),
             running: BTreeMap::new(),
             prefixes: PrefixCache::default(),
             pace: Pace::default(),
@@ -316,7 +321,7 @@ impl Engine {
         if request.grammar.as_ref().is_some_and(|grammar| !self.model.speaks(grammar)) {
             return Err(Refusal::Grammar);
         }
-        let (tokens, context_tokens) = (request.tokens.len(), self.options.context_tokens);
+        let (tokens, context_tokens) = (request.tokens.len(), self.context_tokens());
         if tokens == 0 {
             return Err(Refusal::Empty);
         }
@@ -329,8 +334,8 @@ impl Engine {
         if let Some(token) = request.tokens.iter().chain(biased).find(|token| **token as usize >= vocabulary) {
             return Err(Refusal::UnknownToken { token: *token });
         }
-        if self.running.len() >= self.options.slots as usize {
-            return Err(Refusal::Busy { slots: self.options.slots });
+        if self.running.len() >= self.slots() as usize {
+            return Err(Refusal::Busy { slots: self.slots() });
         }
         let mut session = Session::new(&self.model, context_tokens as usize);
         // The last token is always computed: what follows is chosen from its logits. What is to be scored is computed too.
@@ -430,7 +435,7 @@ impl Engine {
         }
         self.workspace.logits = logits;
         if self.running.is_empty() {
-            self.prefixes.shrink(self.page_bytes);
+            self.prefixes.shrink(self.kept_bytes(0));
         }
         events
     }
@@ -444,7 +449,7 @@ impl Engine {
             running.session.bytes_with(running.reads.len())
         };
         let held: u64 = self.running.values_mut().map(held).sum();
-        let left = self.page_bytes.saturating_sub(held);
+        let left = self.kept_bytes(held);
         // Shrinking forgets scopes that nothing was kept of yet, which the texts that are being read begin behind.
         if self.prefixes.alone_bytes() > left {
             self.prefixes.shrink(left);

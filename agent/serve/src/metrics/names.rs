@@ -55,6 +55,8 @@ pub(crate) const AUDIT_RECORDS: &str = "outpost_audit_records";
 pub(crate) const AUDIT_APPEND: &str = "outpost_audit_append_seconds";
 /// Models in memory.
 pub(crate) const MODELS_LOADED: &str = "outpost_models_loaded";
+/// Steps that the device stands back for want of memory; only where the agent says so.
+pub(crate) const PRESSURE: &str = "outpost_pressure_steps";
 /// Finished traces that nobody took in time.
 pub(crate) const TRACES_DROPPED: &str = "outpost_traces_dropped_total";
 

@@ -21,11 +21,13 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension
     let resource = Resource::Device { id: app.serving.device.clone() };
     let wanted = Wanted { action: Action::ReadStatus, resource, max_tokens: None };
     let _permit = permit::require(&app, &call, wanted).await?;
+    let status = app.serving.backend.status();
     let around = Surroundings {
         load: app.queue.load(),
         audit_records: app.serving.audit.size(),
         loaded: app.serving.backend.loaded().await.into_iter().map(|model| model.card.id).collect(),
-        kv_cache_usage: app.serving.backend.status()["kv_cache_usage"].as_f64(),
+        kv_cache_usage: status["kv_cache_usage"].as_f64(),
+        pressure_steps: status["pressure"]["steps"].as_f64(),
     };
     Ok(([(CONTENT_TYPE, TEXT)], app.metrics.page(&around)).into_response())
 }
