@@ -91,7 +91,7 @@ fn each<C: Cost, const BYTES: usize, const WEIGHTS: usize>(
 ) {
     let blocks = blocks.as_chunks_mut::<BYTES>().0;
     for (at, (weights, block)) in weights.as_chunks::<WEIGHTS>().0.iter().zip(blocks).enumerate() {
-        encode(weights, cost.from(at * WEIGHTS), block);
+        encode(weights, cost.skip(at * WEIGHTS), block);
     }
 }
 

@@ -7,7 +7,7 @@ pub(super) trait Cost: Copy {
     const EQUAL: bool;
 
     /// Those of the weights from this one on.
-    fn from(self, weight: usize) -> Self;
+    fn skip(self, weight: usize) -> Self;
 
     /// Those of the `at`-th sixteen weights.
     fn sixteen(self, at: usize) -> [f32; 16];
@@ -27,7 +27,7 @@ impl Cost for Equal {
     const EQUAL: bool = true;
 
     #[inline(always)]
-    fn from(self, _: usize) -> Self {
+    fn skip(self, _: usize) -> Self {
         self
     }
 
@@ -50,7 +50,7 @@ impl Cost for &[f32] {
     const EQUAL: bool = false;
 
     #[inline(always)]
-    fn from(self, weight: usize) -> Self {
+    fn skip(self, weight: usize) -> Self {
         &self[weight..]
     }
 

@@ -22,7 +22,7 @@ pub(super) fn q6_k(weights: &[f32; 256], cost: impl Cost, block: &mut [u8; 210])
     let parts = weights.as_chunks::<16>().0;
     let mut scales = [0.0f32; 16];
     for (at, (part, scale)) in parts.iter().zip(&mut scales).enumerate() {
-        *scale = symmetric(part, cost.from(16 * at), BOUNDS);
+        *scale = symmetric(part, cost.skip(16 * at), BOUNDS);
     }
     let widest = scales.iter().fold(0.0f32, |most, scale| if scale.abs() > most.abs() { *scale } else { most });
     // Eight bits reach one further below zero than above it.
@@ -31,7 +31,7 @@ pub(super) fn q6_k(weights: &[f32; 256], cost: impl Cost, block: &mut [u8; 210])
     for (at, (part, wanted)) in parts.iter().zip(scales).enumerate() {
         let middle = nearest((wanted * inverse(scale)).clamp(-128.0, 127.0));
         let tries = [middle - 1.0, middle, middle + 1.0].into_iter().filter(|tried| (-128.0..=127.0).contains(tried));
-        let part_scale = best(tries, |tried| error(part, cost.from(16 * at), scale * tried, 0.0, BOUNDS));
+        let part_scale = best(tries, |tried| error(part, cost.skip(16 * at), scale * tried, 0.0, BOUNDS));
         block[192 + at] = (part_scale as i8).cast_unsigned();
         let inverse = inverse(scale * part_scale);
         for (code_of, weight) in codes[16 * at..].iter_mut().zip(part) {
@@ -56,7 +56,7 @@ fn eight_parts(weights: &[f32; 256], cost: impl Cost, most: f32, head: &mut [u8]
     let parts = weights.as_chunks::<32>().0;
     let mut wanted = [(0.0f32, 0.0f32); 8];
     for (at, (part, wanted)) in parts.iter().zip(&mut wanted).enumerate() {
-        let (scale, least) = affine(part, cost.from(32 * at), most, true);
+        let (scale, least) = affine(part, cost.skip(32 * at), most, true);
         *wanted = (scale, -least);
     }
     let widest = wanted.iter().fold((0.0f32, 0.0f32), |most, pair| (most.0.max(pair.0), most.1.max(pair.1)));
@@ -71,7 +71,7 @@ fn eight_parts(weights: &[f32; 256], cost: impl Cost, most: f32, head: &mut [u8]
         let scales = around(nearest((wanted.0 * inverse_scale).min(63.0)));
         let leasts = around(nearest((wanted.1 * inverse_least).min(63.0)));
         let tries = scales.into_iter().flat_map(|scale| leasts.map(|least| (scale, least)));
-        let cost = cost.from(32 * at);
+        let cost = cost.skip(32 * at);
         let pair = best(tries, |pair| error(part, cost, scale * pair.0, -least * pair.1, bounds));
         put_six_bit_pair(packed, at, pair.0 as u8, pair.1 as u8);
         let inverse = inverse(scale * pair.0);

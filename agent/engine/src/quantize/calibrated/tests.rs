@@ -26,7 +26,7 @@ fn a_mix_fits_its_budget_and_says_what_it_is() {
     let path = folder.path().join("mix.gguf");
     let whole = Gguf::open(golden("qwen3.gguf")).expect("sound").info();
     let mut last = f64::INFINITY;
-    for bits in [5_000, 6_000, 9_000] {
+    for bits in [7_200, 8_500, 11_000] {
         let made = make("qwen3.gguf", &path, Target::Mixed(Budget::BitsMilli(bits))).expect("there is a mix so small");
         let gguf = Gguf::open(&path).expect("what we write is sound");
         let info = gguf.info();
@@ -59,7 +59,7 @@ fn a_mix_like_another_is_no_larger_and_one_of_so_many_bytes_neither() {
 fn the_file_computes_what_was_judged() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("mix.gguf");
-    for target in [Target::Mixed(Budget::BitsMilli(5_500)), Target::Uniform(Quantisation::Q4_K_M)] {
+    for target in [Target::Mixed(Budget::BitsMilli(7_500)), Target::Uniform(Quantisation::Q4_K_M)] {
         let made = make("qwen3.gguf", &path, target).expect("it converts");
         let [original, variant] = [golden("qwen3.gguf"), path.clone()]
             .map(|path| Model::load(path, &LoadOptions::threads(1)).expect("it loads"));
@@ -75,7 +75,7 @@ fn fused_matrices_are_measured_and_mixed_too() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("mix.gguf");
     for family in ["phi3.gguf", "gemma3.gguf"] {
-        make(family, &path, Target::Mixed(Budget::BitsMilli(6_500))).expect("it converts");
+        make(family, &path, Target::Mixed(Budget::BitsMilli(9_000))).expect("it converts");
         let model = Model::load(&path, &LoadOptions::threads(1)).expect("it loads");
         assert!(logits(&model, &[1, 2, 3], &[2]).expect("it computes")[0].iter().all(|logit| logit.is_finite()));
     }
@@ -134,7 +134,7 @@ fn weights_that_are_no_numbers_are_refused_before_anything_is_written() {
         }
         std::fs::write(&input, bytes).expect("it is written");
         let workshop = Workshop::open(&input, 1).expect("it loads");
-        let target = Target::Mixed(Budget::BitsMilli(6_000));
+        let target = Target::Mixed(Budget::BitsMilli(7_500));
         let error = workshop.write(&output, target, &sample(), &mut |_| {}).expect_err("that is no model");
         assert!(error.to_string().contains("no finite number"), "{error}");
         assert!(!output.exists());
