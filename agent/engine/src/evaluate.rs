@@ -4,6 +4,9 @@
 //! every scored token has at least half a window before it. That is how `llama-perplexity` does it, so the figures of both
 //! can stand side by side. Conversations are passages of their own, scored on what the model should have said.
 
+mod reference;
+
+pub(crate) use reference::{Change, Reference, observed};
 use serde::Serialize;
 
 use crate::model::{ForwardError, Model, Workspace};

@@ -4,6 +4,8 @@ mod decode;
 mod error;
 mod layer;
 mod linear;
+mod observer;
+mod replace;
 mod workspace;
 
 use std::path::Path;
@@ -13,6 +15,7 @@ pub(crate) use decode::Part;
 pub use error::{ForwardError, LoadError};
 use layer::Layer;
 pub(crate) use linear::{Beside, Linear, apply};
+pub(crate) use observer::{Observer, Place};
 pub(crate) use workspace::Workspace;
 
 use crate::accelerator::Accelerator;
@@ -185,6 +188,11 @@ impl Model {
     pub(crate) fn workspace(&self, tokens: usize, wanted: usize) -> Workspace {
         let pairs: Vec<usize> = self.traits.ropes.iter().map(Rope::pairs).collect();
         Workspace::with_room(&self.figures, &pairs, tokens, wanted)
+    }
+
+    /// Whether the embedding serves as output too.
+    pub(crate) fn is_tied(&self) -> bool {
+        self.output.is_none()
     }
 
     /// The window of each layer, for those that have one.

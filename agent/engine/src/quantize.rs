@@ -1,7 +1,12 @@
 //! Makes a smaller variant of a model: F16, Q8_0, Q6_K, Q5_1, Q4_K_M, Q4_0 or TQ2_0 from any file that is read here.
 
+mod assign;
+pub mod calibrated;
 mod convert;
+mod importance;
 mod mix;
+mod sample;
+mod sensitivity;
 
 pub(crate) use convert::write_atomically;
 pub(crate) use mix::formats;
@@ -10,8 +15,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::evaluate::EvaluateError;
 use crate::gguf::write::{Outline, write_in_parts};
 use crate::gguf::{Format, Gguf, GgufError, Value};
+use crate::model::LoadError;
 
 /// What to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +118,48 @@ pub struct Summary {
 /// Why a variant could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizeError {
+    /// The old file is sound, and cannot be run to see what matters in it.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The sample cannot be read by the model.
+    #[error("the sample cannot be used: {0}")]
+    Sample(#[from] EvaluateError),
+    /// There is too little text to measure on and to judge on.
+    #[error(
+        "the sample gives {found} passages and {needed} are needed: take a longer text, of {tokens} tokens or more"
+    )]
+    SampleTooShort {
+        /// Passages of the sample.
+        found: usize,
+        /// The least.
+        needed: usize,
+        /// Tokens of a text that is just long enough.
+        tokens: usize,
+    },
+    /// No mix is so small.
+    #[error("{budget} bytes are too few: the smallest mix of this model has {smallest} bytes, {bits} bits per weight")]
+    TooSmall {
+        /// What was asked for.
+        budget: u64,
+        /// The least.
+        smallest: u64,
+        /// The same as bits per weight, as in `4.53`.
+        bits: String,
+    },
+    /// The model, or what it is given, is so broken that nothing can be measured.
+    #[error("{what} is no finite number: the model cannot be measured on this sample")]
+    NotFinite {
+        /// What was measured.
+        what: String,
+    },
+    /// The system has no memory for one more matrix.
+    #[error("cannot hold tensor `{tensor}` a second time: {source}")]
+    Memory {
+        /// The tensor.
+        tensor: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The old file is not sound.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -145,13 +194,31 @@ pub fn quantize_with_progress(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Summary, QuantizeError> {
     let gguf = Gguf::open(input)?;
-    let output = output.as_ref();
-    let failed = |source| QuantizeError::Write { path: output.to_owned(), source };
     let named: Vec<_> = gguf.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
-    let formats = formats(&named, to);
+    let file = Plan { metadata: metadata(&gguf, Some(to.file_type())), formats: formats(&named, to) };
+    write(&gguf, output.as_ref(), file, &|_| None, progress)
+}
+
+/// What a new file is to be.
+struct Plan {
+    metadata: Vec<(String, Value)>,
+    /// Of every tensor, in the order of the old file.
+    formats: Vec<Format>,
+}
+
+/// Writes the new file; `importance` says what errors in each of a tensor's columns cost, where that is known.
+fn write<'importance>(
+    gguf: &Gguf,
+    output: &Path,
+    plan: Plan,
+    importance: &dyn Fn(&str) -> Option<&'importance [f32]>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Summary, QuantizeError> {
+    let failed = |source| QuantizeError::Write { path: output.to_owned(), source };
+    let formats = plan.formats;
     let tensors = gguf.tensors().iter().zip(&formats);
     let outline = Outline {
-        metadata: metadata(&gguf, to),
+        metadata: plan.metadata,
         tensors: tensors.clone().map(|(tensor, format)| (tensor.name.clone(), tensor.shape.clone(), *format)).collect(),
     };
     let bytes = tensors.clone().filter_map(|(tensor, format)| format.bytes_for(tensor.weights())).sum();
@@ -159,7 +226,8 @@ pub fn quantize_with_progress(
     let mut at = Progress { tensors_done: 0, tensors: formats.len(), bytes_done: 0, bytes };
     convert::write_atomically(output, |file| {
         write_in_parts(file, &outline, |index, out| {
-            convert::tensor(&gguf, &gguf.tensors()[index], formats[index], out, &mut |written| {
+            let tensor = &gguf.tensors()[index];
+            convert::tensor(gguf, tensor, formats[index], importance(&tensor.name), out, &mut |written| {
                 at.bytes_done += written;
                 progress(at);
             })?;
@@ -173,14 +241,13 @@ pub fn quantize_with_progress(
     Ok(Summary { tensors: formats.len(), changed, input_bytes: gguf.file_bytes(), output_bytes })
 }
 
-fn metadata(gguf: &Gguf, to: Quantisation) -> Vec<(String, Value)> {
+/// What is kept of a file's metadata, with another file type, where there is a name for what it will be.
+fn metadata(gguf: &Gguf, file_type: Option<u32>) -> Vec<(String, Value)> {
     let replaced = ["general.file_type", "general.quantization_version"];
-    let kept = gguf.metadata().iter().filter(|(key, _)| !replaced.contains(&key.as_str())).cloned();
-    kept.chain([
-        ("general.file_type".to_owned(), Value::U32(to.file_type())),
-        ("general.quantization_version".to_owned(), Value::U32(2)),
-    ])
-    .collect()
+    let is_replaced = |key: &str| replaced.contains(&key) || calibrated::KEYS.contains(&key);
+    let kept = gguf.metadata().iter().filter(|(key, _)| !is_replaced(key)).cloned();
+    let file_type = file_type.map(|id| ("general.file_type".to_owned(), Value::U32(id)));
+    kept.chain(file_type).chain([("general.quantization_version".to_owned(), Value::U32(2))]).collect()
 }
 
 #[cfg(test)]

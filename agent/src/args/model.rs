@@ -81,17 +81,10 @@ pub enum Model {
         #[arg(long, default_value = "F16")]
         to: String,
     },
-    /// Write a smaller variant of a GGUF file
-    #[command(after_help = "Example: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0")]
-    Quantize {
-        /// A larger variant: F16, F32 or any other that is read here
-        input: PathBuf,
-        /// Where to write
-        output: PathBuf,
-        /// `F16`, `Q8_0`, `Q6_K`, `Q5_1`, `Q4_K_M`, `Q4_0` or `TQ2_0`
-        #[arg(long)]
-        to: String,
-    },
+    /// Write a smaller variant of a GGUF file; with a sample text, sparing what matters to such texts
+    #[command(after_help = "Examples: outpost model quantize model-f16.gguf model-Q8_0.gguf --to Q8_0\n          \
+                            outpost model quantize model-f16.gguf model-mixed.gguf --to mixed --like Q4_K_M --sample words.txt")]
+    Quantize(Quantize),
     /// The logits after given tokens, for comparison with another implementation
     #[command(after_help = "Example: outpost model logits model.gguf --tokens 1,2,3")]
     Logits {
@@ -144,6 +137,36 @@ pub enum Model {
     /// What a chat template makes of a conversation
     #[command(after_help = "Example: outpost model template model.gguf --messages conversation.json")]
     Template(Template),
+}
+
+/// `outpost model quantize`
+#[derive(Debug, Args)]
+pub struct Quantize {
+    /// A larger variant: F16, F32 or any other that is read here
+    pub input: PathBuf,
+    /// Where to write
+    pub output: PathBuf,
+    /// `F16`, `Q8_0`, `Q6_K`, `Q5_1`, `Q4_K_M`, `Q4_0` or `TQ2_0`; `mixed`: a format for every matrix, by what it costs there
+    #[arg(long)]
+    pub to: String,
+    /// A text like what the model will be asked, of 512 tokens or more; `mixed` needs one
+    #[arg(long, value_name = "FILE")]
+    pub sample: Option<PathBuf>,
+    /// Match special tokens in the sample, as a chat template writes them
+    #[arg(long, requires = "sample")]
+    pub special: bool,
+    /// Bits per weight that a mix may have, as in `4.8`
+    #[arg(long, value_name = "N", conflicts_with_all = ["size", "like"])]
+    pub bits: Option<f64>,
+    /// Bytes that the file of a mix may have
+    #[arg(long, value_name = "BYTES", conflicts_with = "like")]
+    pub size: Option<u64>,
+    /// The quantisation than whose file a mix may not be larger, as in `Q4_K_M`
+    #[arg(long, value_name = "NAME")]
+    pub like: Option<String>,
+    /// Threads to measure with; all cores unless told otherwise
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub threads: Option<usize>,
 }
 
 /// `outpost model perplexity`

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Format, Gguf};
 use crate::footprint::{self, Footprint};
+use crate::quantize::calibrated::BUDGET_KEY;
 
 /// Facts about a model file. What the file does not say is empty or 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,7 +15,8 @@ pub struct ModelInfo {
     pub name: String,
     /// `general.architecture`, as in `qwen3`.
     pub architecture: String,
-    /// Quantisation, as in `Q4_0`: from `general.file_type`, else the format that holds most bytes.
+    /// Quantisation, as in `Q4_0`: from `general.file_type`, else the format that holds most bytes;
+    /// `Q4_K_MIX_4.80` of a file that was mixed here.
     pub quantisation: String,
     /// Number of weights of all tensors.
     pub parameters: u64,
@@ -122,17 +124,33 @@ fn quantisation(gguf: &Gguf) -> String {
     if gguf.tensors().iter().any(|tensor| tensor.format == Format::I2_S) {
         return Format::I2_S.name().to_owned();
     }
+    // A mix says what most of it is, for programs that know no mixes; here it has a name that tells it from the rest.
+    if let Some(name) = gguf.count(BUDGET_KEY).and_then(|_| mix_name(gguf)) {
+        return name;
+    }
     let declared = gguf.count("general.file_type").and_then(|id| FILE_TYPES.iter().find(|row| row.0 == id));
     if let Some((_, name)) = declared {
         return (*name).to_owned();
     }
-    let mut bytes: HashMap<Format, usize> = HashMap::new();
-    for tensor in gguf.tensors() {
-        *bytes.entry(tensor.format).or_default() += tensor.range.len();
-    }
-    bytes
-        .into_iter()
-        .max_by_key(|(format, bytes)| (*bytes, format.id()))
-        .map(|(format, _)| format.name().to_owned())
-        .unwrap_or_default()
+    most_common(of_tensors(gguf)).map(|format| format.name().to_owned()).unwrap_or_default()
+}
+
+/// As in `Q4_K_MIX_4.8`: the format that most bytes have, so that its kernel's speed is taken for the whole, and the bits that
+/// the weights have on average, so that two mixes of one model have two names.
+fn mix_name(gguf: &Gguf) -> Option<String> {
+    let most = most_common(of_tensors(gguf))?.name();
+    let weights = gguf.tensors().iter().map(super::TensorEntry::weights).fold(0, u64::saturating_add).max(1);
+    let bytes: u64 = of_tensors(gguf).map(|(_, bytes)| bytes).sum();
+    Some(format!("{most}_MIX_{:.2}", bytes as f64 * 8.0 / weights as f64))
+}
+
+fn of_tensors(gguf: &Gguf) -> impl Iterator<Item = (Format, u64)> {
+    gguf.tensors().iter().map(|tensor| (tensor.format, tensor.range.len() as u64))
+}
+
+/// The format that most bytes have; of equals, that with the larger number.
+pub(crate) fn most_common(tensors: impl Iterator<Item = (Format, u64)>) -> Option<Format> {
+    let mut all: HashMap<Format, u64> = HashMap::new();
+    tensors.for_each(|(format, bytes)| *all.entry(format).or_default() += bytes);
+    all.into_iter().max_by_key(|(format, bytes)| (*bytes, format.id())).map(|(format, _)| format)
 }

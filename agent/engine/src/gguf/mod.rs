@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub use error::GgufError;
 pub use format::Format;
 pub use info::ModelInfo;
+pub(crate) use info::{FILE_TYPES, most_common};
 pub(crate) use map::FileMap;
 pub use parse::{Header, TensorEntry, parse};
 pub use value::{Array, Value};

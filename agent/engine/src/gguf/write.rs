@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{Array, Format, Value};
 
 /// Alignment of tensors in files written here, bytes: the default of the format.
-pub(super) const ALIGNMENT: u64 = 32;
+pub(crate) const ALIGNMENT: u64 = 32;
 
 /// What stands in front of the tensor bytes.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +77,7 @@ impl<W: Write> Write for Counted<'_, W> {
     }
 }
 
-pub(super) fn header(outline: &Outline) -> io::Result<(Vec<u8>, Vec<u64>)> {
+pub(crate) fn header(outline: &Outline) -> io::Result<(Vec<u8>, Vec<u64>)> {
     let metadata: Vec<_> = outline.metadata.iter().filter(|(key, _)| key != "general.alignment").collect();
     let mut header = Vec::new();
     header.extend_from_slice(b"GGUF");

@@ -1,6 +1,7 @@
 //! The decoder loop, written once for all families: one pass reads tokens of several sessions through every matrix at once.
 
 use super::layer::Layer;
+use super::observer::{Place, observe};
 use super::{ForwardError, Model, Workspace, linear};
 use crate::cpu::Shares;
 use crate::ops::{self, Asked, Attention, Sight};
@@ -100,10 +101,10 @@ impl Model {
         }
         for (index, layer) in self.layers.iter().enumerate() {
             self.attend(index, layer, parts, workspace)?;
-            self.feed_forward(layer, workspace)?;
+            self.feed_forward(index, layer, workspace)?;
         }
         // Only the wanted rows pass through the output matrix: it is the largest of all.
-        let Workspace { stream, normed, logits, .. } = workspace;
+        let Workspace { stream, normed, logits, observer, .. } = workspace;
         let mut first = 0;
         let mut wanted = Vec::new();
         for part in parts.iter() {
@@ -118,6 +119,7 @@ impl Model {
             row.copy_from_slice(&stream[token * figures.embedding..][..figures.embedding]);
         }
         ops::rms_norm(&self.cpu, rows, &self.output_norm, figures.epsilon);
+        observe(observer, Place::Output, normed);
         logits.resize(wanted.len() * figures.vocabulary, 0.0);
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         weights::multiply(&self.cpu, normed, &mut [(output, logits.as_mut_slice())])?;
@@ -135,11 +137,12 @@ impl Model {
         workspace: &mut Workspace,
     ) -> Result<(), candle_core::Error> {
         let (figures, traits, cpu) = (&self.figures, self.traits.layers[index], &self.cpu);
-        let Workspace { stream, normed, block, queries, keys, values, attended, turns, .. } = workspace;
+        let Workspace { stream, normed, block, queries, keys, values, attended, turns, observer, .. } = workspace;
 
         let tokens = stream.len() / figures.embedding;
         let rows = normed.rows_mut(tokens, figures.embedding);
         ops::rms_norm_of(cpu, stream, &layer.attention_norm, figures.epsilon, rows);
+        observe(observer, Place::Attention(index), normed);
         // (tokens, heads, key_length), (tokens, kv_heads, key_length), (tokens, kv_heads, value_length)
         linear::apply(cpu, normed, [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)])?;
         if let Some(norm) = &layer.query_norm {
@@ -189,6 +192,7 @@ impl Model {
         if let Some(norm) = &layer.attention_sub_norm {
             ops::rms_norm(cpu, attended_rows, norm, figures.epsilon);
         }
+        observe(observer, Place::Attended(index), attended);
         linear::apply(cpu, attended, [(&layer.attention_output, block)])?;
         if let Some(norm) = &layer.post_attention_norm {
             ops::rms_norm(cpu, block, norm, figures.epsilon);
@@ -197,17 +201,19 @@ impl Model {
         Ok(())
     }
 
-    fn feed_forward(&self, layer: &Layer, workspace: &mut Workspace) -> Result<(), candle_core::Error> {
+    fn feed_forward(&self, index: usize, layer: &Layer, workspace: &mut Workspace) -> Result<(), candle_core::Error> {
         let (figures, epsilon, cpu) = (&self.figures, self.figures.epsilon, &self.cpu);
-        let Workspace { stream, normed, block, gate, up, .. } = workspace;
+        let Workspace { stream, normed, block, gate, up, observer, .. } = workspace;
         let tokens = stream.len() / figures.embedding;
         ops::rms_norm_of(cpu, stream, &layer.feed_forward_norm, epsilon, normed.rows_mut(tokens, figures.embedding));
+        observe(observer, Place::FeedForward(index), normed);
         let gate_rows = gate.rows_mut(tokens, figures.feed_forward);
         linear::apply(cpu, normed, [(&layer.gate, gate_rows), (&layer.up, up)])?;
         ops::activate(cpu, self.traits.activation, gate_rows, up);
         if let Some(norm) = &layer.feed_forward_sub_norm {
             ops::rms_norm(cpu, gate_rows, norm, epsilon);
         }
+        observe(observer, Place::Gated(index), gate);
         linear::apply(cpu, gate, [(&layer.down, block)])?;
         if let Some(norm) = &layer.post_feed_forward_norm {
             ops::rms_norm(cpu, block, norm, epsilon);

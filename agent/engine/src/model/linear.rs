@@ -8,7 +8,7 @@ use crate::weights::{self, Loader, Matrix};
 /// `output = scale · weight · input + bias`.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    weight: Matrix,
+    pub(super) weight: Matrix,
     scale: Option<f32>,
     bias: Option<Vec<f32>>,
 }

@@ -1,5 +1,6 @@
 //! Buffers that a pass through the decoder needs and the next pass uses again.
 
+use super::Observer;
 use crate::arch::Figures;
 use crate::cpu::Activations;
 
@@ -28,6 +29,8 @@ pub(crate) struct Workspace {
     pub(crate) turns: [Vec<(f32, f32)>; 2],
     /// The answer of a pass: (wanted, vocabulary).
     pub(crate) logits: Vec<f32>,
+    /// Sees what enters every matrix, where somebody wants to know.
+    pub(crate) observer: Option<Box<Observer>>,
 }
 
 impl Workspace {
@@ -49,6 +52,7 @@ impl Workspace {
             up: room(figures.feed_forward),
             turns,
             logits: Vec::with_capacity(wanted * figures.vocabulary),
+            observer: None,
         }
     }
 

@@ -18,12 +18,29 @@ pub(crate) fn formats(tensors: &[(&str, &[u64])], to: Quantisation) -> Vec<Forma
 
 /// Norms and biases are a thousandth of the bytes and steer everything: they stay F32.
 fn format(name: &str, shape: &[u64], to: Quantisation, tied: bool, layers: u64) -> Format {
-    let is_matrix = shape.len() == 2 && name.ends_with(".weight");
-    let weights = shape.iter().fold(1, |weights: u64, dimension| weights.saturating_mul(*dimension));
-    if !is_matrix || weights < SMALL || ADDED.contains(&name) {
+    if !is_made_smaller(name, shape) {
         return Format::F32;
     }
     fitting(wanted(name, to, tied, layers), shape[0])
+}
+
+/// Whether a tensor is a matrix whose format is chosen; all others stay F32.
+pub(super) fn is_made_smaller(name: &str, shape: &[u64]) -> bool {
+    let is_matrix = shape.len() == 2 && name.ends_with(".weight");
+    let weights = shape.iter().fold(1, |weights: u64, dimension| weights.saturating_mul(*dimension));
+    is_matrix && weights >= SMALL && !ADDED.contains(&name)
+}
+
+/// The formats that a matrix with such rows may have in a mix, the smallest first. Of formats with whole scales under one,
+/// those of 32 weights are larger for what they lose, but Q4_0: models are trained for it.
+pub(super) fn mixable(columns: u64) -> &'static [Format] {
+    match columns {
+        columns if columns.is_multiple_of(256) => {
+            &[Format::Q4_K, Format::Q4_0, Format::Q5_K, Format::Q6_K, Format::Q8_0, Format::F16]
+        }
+        columns if columns.is_multiple_of(32) => &[Format::Q4_0, Format::Q5_0, Format::Q5_1, Format::Q8_0, Format::F16],
+        _ => &[Format::F16],
+    }
 }
 
 /// Embedding and output keep more bits in the small variants: every token passes through them, and they suffer most.

@@ -217,3 +217,28 @@ fn ternary_weights_of_bitnets_own_format_become_tq2_0_without_loss() {
     assert_eq!(wide(&input), wide(&output));
     assert_eq!(wide(&input)[..3], [-0.375, 0.375, 0.0]);
 }
+
+/// FNV-1a of the file that each quantisation made of `golden/llama.gguf` before scales could be searched with a sample.
+const MADE_BEFORE: [(Quantisation, u64); 7] = [
+    (Quantisation::F16, 0x6735_be4e_a5f5_1323),
+    (Quantisation::Q8_0, 0x2d86_2e1d_7414_b41d),
+    (Quantisation::Q6_K, 0xf5e0_fe94_120a_8e46),
+    (Quantisation::Q5_1, 0x9679_b6c6_4237_cc2c),
+    (Quantisation::Q4_K_M, 0x2372_ba0f_bf86_9614),
+    (Quantisation::Q4_0, 0xc472_e49d_4601_a6ba),
+    (Quantisation::TQ2_0, 0x170e_01a7_6220_db7c),
+];
+
+#[test]
+fn without_a_sample_every_byte_is_what_it_always_was() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    for (to, expected) in MADE_BEFORE {
+        let path = folder.path().join(to.name());
+        quantize(golden("llama.gguf"), &path, to).expect("it converts");
+        let bytes = fs::read(&path).expect("it is there");
+        let hash = bytes
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        assert_eq!(hash, expected, "{}", to.name());
+    }
+}

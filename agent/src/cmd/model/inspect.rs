@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use outpost_contract::{GoldenPrompts, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
+use outpost_engine::quantize::calibrated::{Provenance, bytes_by_format, provenance};
 use outpost_planner::{Class, KvType, Needs, Setting, needs};
 use serde_json::{Value, json};
 
@@ -15,6 +16,9 @@ use crate::facts;
 
 /// Context lengths for which the memory is told, tokens; those beyond the model's own are left out, its own is added.
 const CONTEXTS: [u32; 6] = [512, 2_048, 4_096, 8_192, 32_768, 131_072];
+
+/// Longest name of a sample that is shown, characters.
+const SHOWN: usize = 96;
 
 pub(super) fn run(here: &Here, file: &Path, golden: GoldenPrompts) -> Result<()> {
     let gguf = open(file)?;
@@ -26,7 +30,8 @@ pub(super) fn run(here: &Here, file: &Path, golden: GoldenPrompts) -> Result<()>
         let memory: Vec<_> = memory(&facts).iter().map(|(context, needs)| memory_json(*context, needs)).collect();
         return say_json(&json!({
             "path": path, "info": info, "class": Class::of(info.parameters).to_string(), "facts": facts,
-            "cuts": facts::cuts(&gguf), "memory": memory, "backends": backends, "tensors": tensors::json(&gguf),
+            "cuts": facts::cuts(&gguf), "memory": memory, "backends": backends, "sample": provenance(&gguf),
+            "tensors": tensors::json(&gguf),
         }));
     }
     for (name, value) in rows(&gguf, &info, &facts) {
@@ -58,6 +63,8 @@ pub(super) fn rows(gguf: &Gguf, info: &ModelInfo, facts: &VariantFacts) -> Vec<(
         ("architecture", info.architecture.clone()),
         ("class", format!("{} ({} parameters)", Class::of(info.parameters), info.parameters)),
         ("quantisation", format!("{} ({bits})", info.quantisation)),
+        ("formats", formats(gguf)),
+        ("sample", sample(gguf)),
         ("licence", if info.licence.is_empty() { "not named".into() } else { info.licence.clone() }),
         ("context", format!("{} tokens", info.context_tokens)),
         ("layers", info.layers.to_string()),
@@ -67,6 +74,25 @@ pub(super) fn rows(gguf: &Gguf, info: &ModelInfo, facts: &VariantFacts) -> Vec<(
         ("tensors", gguf.tensors().len().to_string()),
         ("kernels", kernels(gguf)),
     ]
+}
+
+/// How the bytes of the weights are shared between formats.
+fn formats(gguf: &Gguf) -> String {
+    let bytes = bytes_by_format(gguf);
+    let all = bytes.iter().map(|(_, bytes)| bytes).sum::<u64>().max(1);
+    let shares =
+        bytes.iter().map(|(format, bytes)| format!("{} {:.1} %", format.name(), *bytes as f64 * 100.0 / all as f64));
+    shares.collect::<Vec<_>>().join(", ")
+}
+
+/// The text that the file was made with. What a stranger's file says of it is shown escaped.
+fn sample(gguf: &Gguf) -> String {
+    let Some(Provenance { sample, tokens, divergence, budget_bytes }) = provenance(gguf) else {
+        return "none: made by rule".to_owned();
+    };
+    let id: String = sample.chars().take(SHOWN).collect();
+    let mixed = budget_bytes.map(|bytes| format!("mixed for {bytes} bytes, ")).unwrap_or_default();
+    format!("{mixed}{tokens} tokens of {}, {divergence:.6} nats per token from its original", id.escape_debug())
 }
 
 /// Which of the file's formats are computed slowly.

@@ -41,7 +41,7 @@ pub(super) async fn run(here: &Here, command: Model) -> Result<Outcome> {
         }
         Model::Compare { left, right } => compare::run(here, &left, &right)?,
         Model::Convert { directory, output, to } => convert::run(here, &directory, &output, &to)?,
-        Model::Quantize { input, output, to } => quantize::run(here, &input, &output, &to)?,
+        Model::Quantize(arguments) => quantize::run(here, &arguments)?,
         Model::Logits { file, tokens, positions, backend } => {
             measure::logits(&file, &tokens, &positions, backend.as_deref())?;
         }

@@ -1,27 +1,28 @@
 //! Encoders of the formats of 256 weights: Q4_K, Q5_K and Q6_K.
 
+use super::cost::Cost;
 use super::put_half;
 use super::search::{affine, code, error, inverse, nearest, symmetric};
 
-pub(super) fn q4_k(weights: &[f32; 256], block: &mut [u8; 144]) {
-    let codes = eight_parts(weights, 15.0, &mut block[..16]);
+pub(super) fn q4_k(weights: &[f32; 256], cost: impl Cost, block: &mut [u8; 144]) {
+    let codes = eight_parts(weights, cost, 15.0, &mut block[..16]);
     put_low_bits(&codes, &mut block[16..]);
 }
 
-pub(super) fn q5_k(weights: &[f32; 256], block: &mut [u8; 176]) {
-    let codes = eight_parts(weights, 31.0, &mut block[..16]);
+pub(super) fn q5_k(weights: &[f32; 256], cost: impl Cost, block: &mut [u8; 176]) {
+    let codes = eight_parts(weights, cost, 31.0, &mut block[..16]);
     for (at, byte) in block[16..48].iter_mut().enumerate() {
         *byte = (0..8).fold(0, |bits, part| bits | (codes[32 * part + at] >> 4) << part);
     }
     put_low_bits(&codes, &mut block[48..]);
 }
 
-pub(super) fn q6_k(weights: &[f32; 256], block: &mut [u8; 210]) {
+pub(super) fn q6_k(weights: &[f32; 256], cost: impl Cost, block: &mut [u8; 210]) {
     const BOUNDS: [f32; 2] = [-32.0, 31.0];
     let parts = weights.as_chunks::<16>().0;
     let mut scales = [0.0f32; 16];
-    for (part, scale) in parts.iter().zip(&mut scales) {
-        *scale = symmetric(part, BOUNDS);
+    for (at, (part, scale)) in parts.iter().zip(&mut scales).enumerate() {
+        *scale = symmetric(part, cost.skip(16 * at), BOUNDS);
     }
     let widest = scales.iter().fold(0.0f32, |most, scale| if scale.abs() > most.abs() { *scale } else { most });
     // Eight bits reach one further below zero than above it.
@@ -30,7 +31,7 @@ pub(super) fn q6_k(weights: &[f32; 256], block: &mut [u8; 210]) {
     for (at, (part, wanted)) in parts.iter().zip(scales).enumerate() {
         let middle = nearest((wanted * inverse(scale)).clamp(-128.0, 127.0));
         let tries = [middle - 1.0, middle, middle + 1.0].into_iter().filter(|tried| (-128.0..=127.0).contains(tried));
-        let part_scale = best(tries, |tried| error(part, scale * tried, 0.0, BOUNDS));
+        let part_scale = best(tries, |tried| error(part, cost.skip(16 * at), scale * tried, 0.0, BOUNDS));
         block[192 + at] = (part_scale as i8).cast_unsigned();
         let inverse = inverse(scale * part_scale);
         for (code_of, weight) in codes[16 * at..].iter_mut().zip(part) {
@@ -51,11 +52,11 @@ pub(super) fn q6_k(weights: &[f32; 256], block: &mut [u8; 210]) {
 /// Finds scale and least value of eight parts of 32 weights, stores them as six-bit codes under two halves in `head`, and
 /// gives the codes of the weights. Around each pair's nearest codes, its neighbours are tried too: rounding one moves the
 /// best of the other.
-fn eight_parts(weights: &[f32; 256], most: f32, head: &mut [u8]) -> [u8; 256] {
+fn eight_parts(weights: &[f32; 256], cost: impl Cost, most: f32, head: &mut [u8]) -> [u8; 256] {
     let parts = weights.as_chunks::<32>().0;
     let mut wanted = [(0.0f32, 0.0f32); 8];
-    for (part, wanted) in parts.iter().zip(&mut wanted) {
-        let (scale, least) = affine(part, most, true);
+    for (at, (part, wanted)) in parts.iter().zip(&mut wanted).enumerate() {
+        let (scale, least) = affine(part, cost.skip(32 * at), most, true);
         *wanted = (scale, -least);
     }
     let widest = wanted.iter().fold((0.0f32, 0.0f32), |most, pair| (most.0.max(pair.0), most.1.max(pair.1)));
@@ -70,7 +71,8 @@ fn eight_parts(weights: &[f32; 256], most: f32, head: &mut [u8]) -> [u8; 256] {
         let scales = around(nearest((wanted.0 * inverse_scale).min(63.0)));
         let leasts = around(nearest((wanted.1 * inverse_least).min(63.0)));
         let tries = scales.into_iter().flat_map(|scale| leasts.map(|least| (scale, least)));
-        let pair = best(tries, |pair| error(part, scale * pair.0, -least * pair.1, bounds));
+        let cost = cost.skip(32 * at);
+        let pair = best(tries, |pair| error(part, cost, scale * pair.0, -least * pair.1, bounds));
         put_six_bit_pair(packed, at, pair.0 as u8, pair.1 as u8);
         let inverse = inverse(scale * pair.0);
         for (code_of, weight) in codes[32 * at..].iter_mut().zip(part) {

@@ -94,3 +94,66 @@ fn weights_of_any_size_are_encoded_to_numbers() {
         }
     }
 }
+
+/// Costs of very different sizes, some of them nothing.
+fn costs(count: usize) -> Vec<f32> {
+    let mut random = Random::new(13);
+    (0..count).map(|index| if index % 37 == 0 { 0.0 } else { (random.unit() * 12.0 - 6.0).exp() as f32 }).collect()
+}
+
+/// What a tensor's errors cost when it was encoded with regard to the costs, and without.
+fn with_and_without(format: Format, weights: &[f32], costs: &[f32]) -> [f64; 2] {
+    let bytes = format.bytes_for(weights.len() as u64).expect("whole blocks") as usize;
+    let mut blocks = [vec![0xA5; bytes], vec![0xA5; bytes]];
+    encode_weighted(format, weights, costs, &mut blocks[0]);
+    encode(format, weights, &mut blocks[1]);
+    blocks.map(|blocks| {
+        let mut wide = vec![f32::NAN; weights.len()];
+        widen(format, &blocks, &mut wide);
+        cost_of(weights, &wide, costs)
+    })
+}
+
+#[test]
+fn what_costs_are_known_for_costs_less() {
+    let weights = gaussian();
+    let costs = costs(weights.len());
+    for format in [Format::Q8_0, Format::Q5_1, Format::Q5_0, Format::Q4_0, Format::Q4_K, Format::Q5_K, Format::Q6_K] {
+        let [with, without] = with_and_without(format, &weights, &costs);
+
+        assert!(with < 0.95 * without, "{}: {with} instead of {without}", format.name());
+    }
+}
+
+#[test]
+fn equal_costs_change_little_and_none_change_nothing() {
+    let weights = laplacian();
+    for format in WRITTEN {
+        let [with, without] = with_and_without(*format, &weights, &vec![1.0; weights.len()]);
+        assert!(with <= without, "{}: {with} after {without}", format.name());
+        let bytes = format.bytes_for(weights.len() as u64).expect("whole blocks") as usize;
+        let mut blocks = [vec![0; bytes], vec![0; bytes]];
+        encode_weighted(*format, &weights, &vec![0.0; weights.len()], &mut blocks[0]);
+        encode(*format, &weights, &mut blocks[1]);
+        assert!(blocks[0] == blocks[1], "{}", format.name());
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_block_costs_more_than_without_regard_to_the_costs(
+        weights in proptest::collection::vec(-1e3f32..1e3, 512),
+        costs in proptest::collection::vec(0.0f32..1e6, 512),
+        size in -20i32..10,
+    ) {
+        let weights: Vec<f32> = weights.iter().map(|weight| weight * 2.0f32.powi(size)).collect();
+        for format in WRITTEN {
+            let together = format.block_weights().max(32) as usize;
+            for (weights, costs) in weights.chunks_exact(together).zip(costs.chunks_exact(together)) {
+                let [with, without] = with_and_without(*format, weights, costs);
+                proptest::prop_assert!(with <= without, "{}: {} after {}", format.name(), with, without);
+            }
+        }
+    }
+}
