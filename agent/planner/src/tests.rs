@@ -45,6 +45,7 @@ fn machine(available_mib: u64) -> Measurements {
         threads: 2,
         decode_bytes_per_second: 15 << 30,
         prefill_macs_per_second: 100_000_000_000,
+        cached_bytes_per_second: None,
     };
     Measurements {
         measured_at_s: 0,
@@ -57,6 +58,8 @@ fn machine(available_mib: u64) -> Measurements {
         disk_free_bytes: 100 << 30,
         memory_read_bytes_per_second: 20 << 30,
         kernels: vec![kernel("Q8_0"), kernel("Q4_0")],
+        passes: Vec::new(),
+        corrections: Vec::new(),
         machine: None,
     }
 }
@@ -151,6 +154,7 @@ fn footprint(weight_bytes: u64) -> Footprint {
         rotary_pairs: 64,
         windowed_layers: 0,
         window_tokens: 0,
+        matrices: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use outpost_contract::{KernelSpeed, ProcessorFacts, RunFacts};
+use outpost_contract::{KernelSpeed, PassSpeed, ProcessorFacts, RunFacts};
 use outpost_engine::gguf::Format;
 use outpost_engine::{KERNEL_BUILD, bench};
 
@@ -15,8 +15,8 @@ use crate::cores::Cores;
 use crate::tree::Tree;
 use crate::watch::Moment;
 
-/// The formats of a full run, the most common first. Half precision is not among them: an edge box seldom serves it.
-const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_1];
+/// The formats of a full run, the most common first; tables of `Q4_K_M` are `Q6_K`.
+const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_K, Format::Q6_K, Format::Q4_0, Format::F16, Format::Q5_1];
 
 /// A machine that has taken this long begins no further kernel: what is under way ends within three seconds.
 const PATIENCE: Duration = Duration::from_millis(2_000);
@@ -37,6 +37,8 @@ pub(crate) struct Measured {
     pub(crate) memory_bytes_per_second: u64,
     /// Kernels, by format and number of threads.
     pub(crate) kernels: Vec<KernelSpeed>,
+    /// What passes take beside them, by number of threads.
+    pub(crate) passes: Vec<PassSpeed>,
     /// How it was found.
     pub(crate) facts: RunFacts,
 }
@@ -61,6 +63,7 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
             kernels.extend(figures.into_iter().map(kernel_speed));
         }
     }
+    let passes = threads.iter().filter_map(|threads| pass_speed(*threads, &kernels, processor)).collect();
     let took = began.elapsed();
     let (physical, logical) = (processor.cores.unwrap_or(cores), processor.threads.unwrap_or(cores));
     let disturbance = before.until(Moment::now(tree), tree, cores, physical, logical);
@@ -72,7 +75,31 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
         others_milli: disturbance.others_milli,
         disturbed_by: disturbance.causes,
     };
-    Measured { memory_bytes_per_second: memory, kernels, facts }
+    Measured { memory_bytes_per_second: memory.max(fetched(&kernels, processor, buffer_bytes)), kernels, passes, facts }
+}
+
+/// What passes take on so many threads, if a kernel was measured on them.
+fn pass_speed(threads: u32, kernels: &[KernelSpeed], processor: &ProcessorFacts) -> Option<PassSpeed> {
+    // The model that is measured with has its weights in the first format.
+    let kernel =
+        kernels.iter().find(|kernel| kernel.threads == threads && kernel.format == FORMATS.first().map_or("", |f| f.name()))?;
+    let figures = bench::pass(threads as usize, kernel.prefill_macs_per_second).ok()?;
+    Some(PassSpeed {
+        threads,
+        cache_bytes: processor.last_cache_bytes().unwrap_or(0),
+        layer_ns: u64::try_from(figures.layer.as_nanos()).unwrap_or(u64::MAX),
+        elements_per_second: figures.elements_per_second,
+        attended_elements_per_second: figures.attended_elements_per_second,
+        attended_macs_per_second: figures.attended_macs_per_second,
+    })
+}
+
+/// The fastest that a kernel fetched from memory: memory is no slower than that.
+fn fetched(kernels: &[KernelSpeed], processor: &ProcessorFacts, buffer_bytes: u64) -> u64 {
+    if processor.last_cache_bytes().is_none_or(|cache| buffer_bytes / 2 < cache) {
+        return 0;
+    }
+    kernels.iter().map(|kernel| kernel.decode_bytes_per_second).max().unwrap_or(0)
 }
 
 /// Four times the last cache, or twice where that is much; and never more than a part of what is available.
@@ -101,6 +128,7 @@ fn kernel_speed(figures: bench::KernelFigures) -> KernelSpeed {
         threads: u32::try_from(figures.threads).unwrap_or(u32::MAX),
         decode_bytes_per_second: figures.decode_bytes_per_second,
         prefill_macs_per_second: figures.prefill_macs_per_second,
+        cached_bytes_per_second: Some(figures.cached_bytes_per_second),
     }
 }
 

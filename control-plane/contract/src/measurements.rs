@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::MachineFacts;
+use crate::{MachineFacts, ModelId};
 
 /// What one machine can give. Sizes in bytes, speeds per second.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct Measurements {
     pub memory_read_bytes_per_second: u64,
     /// Measured kernels of the engine, each format on several numbers of threads.
     pub kernels: Vec<KernelSpeed>,
+    /// What passes take beside the kernels, on several numbers of threads; devices of before did not measure it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<PassSpeed>,
+    /// What answers taught of predictions made from these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrections: Vec<Correction>,
     /// What else is known of the machine; devices of before do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Box<MachineFacts>>,
@@ -43,4 +49,46 @@ pub struct KernelSpeed {
     pub decode_bytes_per_second: u64,
     /// Multiply-adds per second when a prompt is read (matrix × matrix).
     pub prefill_macs_per_second: u64,
+    /// The same of weights that the last cache holds; devices of before did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_bytes_per_second: Option<u64>,
+}
+
+/// What a pass takes beside the products of its weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassSpeed {
+    /// Threads it ran on.
+    pub threads: u32,
+    /// Bytes of the last cache; 0 where the machine does not say.
+    pub cache_bytes: u64,
+    /// What a layer takes of one token whatever its size: threads that wait for one another, mostly.
+    pub layer_ns: u64,
+    /// Elements of activations that are normed, turned, activated and added in a second.
+    pub elements_per_second: u64,
+    /// Elements of keys and values that are read in a second for one query each, when all threads have work.
+    pub attended_elements_per_second: u64,
+    /// Multiply-adds with keys and values in a second where many queries are answered together, as prompts have them.
+    pub attended_macs_per_second: u64,
+}
+
+/// What answers of one variant taught: by how much measured times differ from predicted ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The model.
+    pub model: ModelId,
+    /// Its quantisation, as in `Q4_0`.
+    pub quantisation: String,
+    /// Times between tokens.
+    pub decode: Learned,
+    /// Times to the first token.
+    pub first_token: Learned,
+}
+
+/// A smoothed ratio of measured to predicted times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    /// A thousand times measured over predicted; 0 while nothing was learned.
+    pub ratio_milli: u32,
+    /// Answers it was learned from.
+    pub answers: u64,
 }
