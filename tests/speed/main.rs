@@ -157,12 +157,15 @@ fn probed(folder: &Path) -> Measurements {
     }
     for pass in &machine.passes {
         println!(
-            "passes {:>2} threads: {} ns a layer, {:.2} G elements/s, attention {:.2} G elements/s and {:.1} G multiply-adds/s",
+            "passes {:>2} threads: {} ns a layer, {:.2} G elements/s, attention {:.2} G elements/s fetched, {:.2} from the cache, {:.1} \
+             G multiply-adds/s, {:.2} G logits/s",
             pass.threads,
             pass.layer_ns,
             giga(pass.elements_per_second),
+            giga(pass.fetched_elements_per_second),
             giga(pass.attended_elements_per_second),
-            giga(pass.attended_macs_per_second)
+            giga(pass.attended_macs_per_second),
+            giga(pass.logits_per_second)
         );
     }
     let took = machine.machine.as_ref().and_then(|machine| machine.run.as_ref()).map_or(0, |run| run.took_ms);

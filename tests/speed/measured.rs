@@ -47,8 +47,7 @@ pub(crate) fn read(line: &str) -> Result<(u32, Took)> {
 
 /// One answer alone, as the agent's worker gives it; nothing is guessed ahead, since random weights repeat themselves.
 fn answer(model: &Arc<Model>, context: u32, seed: &mut usize) -> Result<Took> {
-    let prefill_chunk = u32::try_from(READ_TOGETHER)?;
-    let options = EngineOptions { context_tokens: context, slots: 1, prefill_chunk, speculate: false };
+    let options = EngineOptions { context_tokens: context, slots: 1, prefill_chunk: READ_TOGETHER, speculate: false };
     let mut engine = Engine::new(Arc::clone(model), options);
     *seed += 1;
     let vocabulary = model.tokenizer().vocabulary();

@@ -82,7 +82,10 @@ impl fmt::Display for Tally {
         for (what, [plain, learned]) in [("tokens/s", &self.speed), ("first token", &self.first)] {
             for (when, errors) in [("predicted", plain), ("after one run", learned)] {
                 let [median, most, all] = [50, 95, 100].map(|percent| quantile(errors, percent));
-                write!(formatter, "\n{what:<12} {when:<14} median {median:>5.1} %, p95 {most:>5.1} %, worst {all:>5.1} %")?;
+                write!(
+                    formatter,
+                    "\n{what:<12} {when:<14} median {median:>5.1} %, p95 {most:>5.1} %, worst {all:>5.1} %"
+                )?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Short measured runs of the machine and of the engine's own kernels, for the probe.
 
+mod attention;
 mod pass;
 
 use std::hint::black_box;
@@ -134,7 +135,7 @@ pub enum BenchError {
 }
 
 /// Bytes per second that so many threads read from memory together, as fast as the widest loads of this processor go.
-/// Takes about half a second and so many bytes, shared among the threads: more than the last cache holds, or the cache is
+/// Takes about a quarter of a second and so many bytes, shared among the threads: more than the last cache holds, or the cache is
 /// measured instead of the memory.
 ///
 /// # Errors
@@ -145,7 +146,7 @@ pub fn read_bandwidth(threads: usize, bytes: u64) -> Result<u64, BenchError> {
     let lines = (bytes.min(MOST_BYTES) as usize / threads / size_of::<Line>()).max(1);
     let memory: Vec<Vec<Line>> = (1..=threads).map(|thread| vec![[thread as u8; size_of::<Line>()]; lines]).collect();
     let pass = || cpu.team.each(threads, |thread| cpu.run(Read(&memory[thread])));
-    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Window::of_ms(250), pass))
+    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Window::of_ms(150), pass))
 }
 
 /// Adds all of some memory up, and does nothing else with it.
@@ -238,9 +239,9 @@ fn figures(cpu: &Cpu, format: Format, matrix: &Matrix, square: &Matrix) -> Resul
             black_box(decode(matrix).is_ok());
         })
     };
-    let decode_bytes_per_second = read(matrix, Window::of_ms(70));
+    let decode_bytes_per_second = read(matrix, Window::of_ms(50));
     let cached_bytes_per_second = read(square, Window::of_ms(10));
-    let prefill_macs_per_second = per_second((square.rows * SIDE * PROMPT) as f64, Window::of_ms(40), || {
+    let prefill_macs_per_second = per_second((square.rows * SIDE * PROMPT) as f64, Window::of_ms(30), || {
         black_box(prefill().is_ok());
     });
     let threads = cpu.team.threads();
@@ -254,8 +255,7 @@ fn matrix(cpu: &Cpu, format: Format, bytes: u64) -> io::Result<Matrix> {
     let distinct = format.bytes_for(weights.len() as u64).unwrap_or(0) as usize;
     let mut blocks = vec![0; distinct];
     encode(format, &weights, &mut blocks);
-    let times = times(bytes, distinct as u64);
-    Matrix::owned(cpu, DISTINCT * times, SIDE, format, blocks.repeat(times))
+    Matrix::owned(cpu, DISTINCT, SIDE, format, blocks)?.repeated(cpu, times(bytes, distinct as u64))
 }
 
 /// How often so many distinct bytes make a matrix of about this size, which has a bound.

@@ -81,9 +81,14 @@ pub fn next_token_ns(facts: &VariantFacts, measurements: &Measurements, run: &Ru
 /// Predicts nanoseconds to the first token behind a prompt of so many of which nothing was read before, as if nothing had
 /// been learned; `None` where passes were not measured or the file's matrices not counted.
 #[must_use]
-pub fn first_token_ns(facts: &VariantFacts, measurements: &Measurements, threads: u32, prompt_tokens: u32) -> Option<u64> {
+pub fn first_token_ns(
+    facts: &VariantFacts,
+    measurements: &Measurements,
+    threads: u32,
+    prompt_tokens: u32,
+) -> Option<u64> {
     let times = Times::new(facts, measurements, threads)?;
-    Some(nanoseconds(times.first_token(prompt_tokens.into())))
+    Some(nanoseconds(times.first_token(prompt_tokens.into()))).filter(|nanoseconds| *nanoseconds < u64::MAX)
 }
 
 fn plain_speed(facts: &VariantFacts, measurements: &Measurements, run: &Run) -> Speed {
@@ -129,3 +134,6 @@ fn speed_of(nanoseconds: u64) -> u64 {
 fn time_of(tokens_per_second_milli: u64) -> u64 {
     1_000_000_000_000 / tokens_per_second_milli.max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,11 @@
 //! next token    Σ formats: bytes of matrices ÷ bytes/s of its kernel      from memory, or from the cache where all fits
 //!             + keys and values of all positions ÷ elements/s             never faster than memory where they do not fit
 //!             + layers × what one takes + elements of activations ÷ elements/s
-//! first token   Σ formats: weights × tokens ÷ multiply-adds/s
+//!             + logits ÷ logits/s
+//! first token   Σ formats: weights × tokens ÷ multiply-adds/s + chunks × bytes ÷ memory's bytes/s
 //!             + multiply-adds with keys and values ÷ multiply-adds/s
 //!             + chunks × layers × what one takes + elements × tokens ÷ elements/s
-//!             + the output matrix, once
+//!             + the output matrix and its logits, once
 //! ```
 
 use outpost_contract::{Footprint, KernelSpeed, Matrices, Measurements, PassSpeed, VariantFacts};
@@ -15,7 +16,7 @@ use outpost_contract::{Footprint, KernelSpeed, Matrices, Measurements, PassSpeed
 use crate::memory::KV_BYTES_PER_ELEMENT;
 
 /// Prompt tokens that are read in a pass while others are answered.
-pub const READ_TOGETHER: u64 = 64;
+pub const READ_TOGETHER: u32 = 64;
 
 /// Queries that are answered together, so that keys and values are read once for them.
 const QUERIES_TOGETHER: u64 = 8;
@@ -51,7 +52,8 @@ impl<'a> Times<'a> {
         let memory = measurements.memory_read_bytes_per_second;
         // What was not measured is taken to read a prompt as slowly as the slowest that was.
         let of_threads = |kernel: &&KernelSpeed| kernel.threads == pass.threads;
-        let slowest = measurements.kernels.iter().filter(of_threads).map(|kernel| kernel.prefill_macs_per_second).min()?;
+        let slowest =
+            measurements.kernels.iter().filter(of_threads).map(|kernel| kernel.prefill_macs_per_second).min()?;
         let (mut measured, mut all) = (0u64, 0u64);
         let parts: Vec<_> = footprint
             .matrices
@@ -73,41 +75,60 @@ impl<'a> Times<'a> {
     /// Picoseconds to the next token of a conversation that has so many.
     pub(crate) fn next_token(&self, positions: u64) -> u128 {
         let kv_bytes = product(&[self.seen(positions, positions), self.kv_elements(), KV_BYTES_PER_ELEMENT]);
-        let weights: u128 = self.parts.iter().map(|(matrices, rates)| self.read(matrices.layer_bytes, *rates, kv_bytes)).fold(0, u128::saturating_add);
+        let weights: u128 = self
+            .parts
+            .iter()
+            .map(|(matrices, rates)| self.read(matrices.layer_bytes, *rates, kv_bytes))
+            .fold(0, u128::saturating_add);
         weights
             .saturating_add(self.output(kv_bytes))
             .saturating_add(self.attended(positions, kv_bytes))
             .saturating_add(self.beside(1, 1))
+            .saturating_add(self.chosen())
     }
 
     /// Picoseconds to the first token behind a prompt of so many, none of which was read before.
     pub(crate) fn first_token(&self, tokens: u64) -> u128 {
         let tokens = tokens.max(1);
-        let chunks = tokens.div_ceil(READ_TOGETHER);
+        let chunks = tokens.div_ceil(READ_TOGETHER.into());
         let products = self.parts.iter().map(|(matrices, rates)| {
             let computed = over(product(&[matrices.layer_weights, tokens]), rates.macs);
-            computed.max(u128::from(chunks).saturating_mul(self.read(matrices.layer_bytes, *rates, 0)))
+            // A kernel computes with what it has fetched: the first of a chunk's tokens waits for it.
+            computed.saturating_add(u128::from(chunks).saturating_mul(self.fetched(matrices.layer_bytes)))
         });
-        let per_position = u64::from(self.facts.model.query_elements).saturating_add(self.footprint.attended_elements.into());
+        let per_position =
+            u64::from(self.facts.model.query_elements).saturating_add(self.footprint.attended_elements.into());
         let attended = over(product(&[self.seen_by_all(tokens), per_position]), self.pass.attended_macs_per_second);
         products
             .fold(0, u128::saturating_add)
             .saturating_add(attended)
             .saturating_add(self.output(0))
             .saturating_add(self.beside(tokens, chunks))
+            .saturating_add(self.chosen())
     }
 
     /// Reading some of the weights once, while so many bytes of keys and values are read too.
     fn read(&self, bytes: u64, rates: Rates, beside: u128) -> u128 {
-        let all = self.weight_bytes().saturating_add(beside);
-        let cache = u128::from(self.pass.cache_bytes);
         let (fetched, cached) = (over(bytes.into(), rates.fetched), over(bytes.into(), rates.cached));
-        // What fits into half of the cache stays there; what is as large as it pushes itself out each time.
-        let inside = cache.saturating_sub(all).min(cache / 2);
-        match cache / 2 {
-            0 => fetched,
-            half => fetched.saturating_sub(fetched.saturating_sub(cached).saturating_mul(inside) / half),
+        let (inside, half) = self.inside(beside);
+        fetched.saturating_sub(fetched.saturating_sub(cached).saturating_mul(inside) / half)
+    }
+
+    /// Fetching as much of so many bytes of weights as the cache has not.
+    fn fetched(&self, bytes: u64) -> u128 {
+        if self.memory == 0 {
+            return 0;
         }
+        let (inside, half) = self.inside(0);
+        over(bytes.into(), self.memory).saturating_mul(half - inside) / half
+    }
+
+    /// How much of the weights stays in the cache, while so many bytes are read beside them: so many parts of so many. What
+    /// fits into half of the cache stays there; what is as large as it pushes itself out each time.
+    fn inside(&self, beside: u128) -> (u128, u128) {
+        let cache = u128::from(self.pass.cache_bytes);
+        let all = self.weight_bytes().saturating_add(beside);
+        (cache.saturating_sub(all).min(cache / 2), (cache / 2).max(1))
     }
 
     fn weight_bytes(&self) -> u128 {
@@ -122,6 +143,11 @@ impl<'a> Times<'a> {
         self.parts.iter().map(read).fold(0, u128::saturating_add)
     }
 
+    /// Choosing a token.
+    fn chosen(&self) -> u128 {
+        over(self.facts.model.vocabulary.into(), self.pass.logits_per_second)
+    }
+
     /// What layers take beside products, of so many tokens in so many passes.
     fn beside(&self, tokens: u64, passes: u64) -> u128 {
         let (model, layers) = (&self.facts.model, u64::from(self.facts.model.layers));
@@ -130,7 +156,11 @@ impl<'a> Times<'a> {
             [model.embedding_length, model.query_elements, model.feed_forward_length].map(u64::from);
         let keys = u64::from(self.footprint.kv_heads).saturating_mul(self.footprint.key_length.into());
         // As the measured run counts them.
-        let elements = embedding.saturating_mul(4).saturating_add(queries).saturating_add(keys).saturating_add(feed_forward.saturating_mul(2));
+        let elements = embedding
+            .saturating_mul(4)
+            .saturating_add(queries)
+            .saturating_add(keys)
+            .saturating_add(feed_forward.saturating_mul(2));
         // The one token of a pass is in what a layer takes anyway, as far as it is as small as the measured one's.
         waiting.saturating_add(over(product(&[layers, elements, tokens]), self.pass.elements_per_second))
     }
@@ -152,8 +182,13 @@ impl<'a> Times<'a> {
         let (pieces, threads) = (heads.saturating_mul(blocks), u64::from(self.pass.threads.max(1)));
         let rounds = u128::from(pieces.div_ceil(threads)) * u128::from(threads);
         let computed = computed.saturating_mul(rounds) / u128::from(pieces.max(1));
-        let is_cached = self.weight_bytes().saturating_add(kv_bytes) < u128::from(self.pass.cache_bytes);
-        if is_cached || self.memory == 0 { computed } else { computed.max(over(kv_bytes, self.memory)) }
+        if self.weight_bytes().saturating_add(kv_bytes) < u128::from(self.pass.cache_bytes) {
+            return computed;
+        }
+        // In the time in which a thread fetches, it computes.
+        let fetched =
+            over(elements, self.pass.fetched_elements_per_second).saturating_mul(rounds) / u128::from(pieces.max(1));
+        computed.max(fetched)
     }
 
     /// Elements of keys and values of a position in a layer.

@@ -1,7 +1,7 @@
 //! The measured run: the engine's own kernels, each format on several numbers of threads, in under three seconds.
 //!
 //! ```text
-//! memory ─► Q8_0: all cores, half, a quarter, one ─► Q4_0: … ─► Q4_K: … ─► Q5_1: …
+//! memory ─► Q8_0: all cores, half, a quarter, one ─► passes: all cores, … ─► Q4_K: … ─► Q6_K: … ─► Q4_0: …
 //! ```
 //! Each format gets its share of the time that is left: first on all cores, then on fewer while its share lasts.
 
@@ -50,20 +50,28 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
     let formats = if quick { &FORMATS[..1] } else { FORMATS };
     let threads = if quick { vec![cores] } else { thread_counts(cores, Cores::fast(processor)) };
     let memory = bench::read_bandwidth(cores as usize, buffer_bytes).unwrap_or(0);
-    let mut kernels = Vec::new();
+    let (mut kernels, mut passes) = (Vec::new(), Vec::new());
     for (index, format) in formats.iter().enumerate() {
         let left = PATIENCE.saturating_sub(began.elapsed());
         if left.is_zero() && index > 0 {
             break;
         }
         let share = left / u32::try_from(formats.len() - index).unwrap_or(1);
-        let threads: Vec<_> = threads.iter().map(|threads| *threads as usize).collect();
+        let counts: Vec<_> = threads.iter().map(|threads| *threads as usize).collect();
         // A format that cannot be measured here is absent; the others are not.
-        if let Ok(figures) = bench::kernels(*format, &threads, buffer_bytes, Instant::now() + share) {
+        if let Ok(figures) = bench::kernels(*format, &counts, buffer_bytes, Instant::now() + share) {
             kernels.extend(figures.into_iter().map(kernel_speed));
         }
+        if index == 0 {
+            // All cores first, then fewer while a share lasts.
+            let until = Instant::now() + share;
+            for (place, threads) in threads.iter().enumerate() {
+                if place == 0 || Instant::now() < until {
+                    passes.extend(pass_speed(*threads, &kernels, processor, buffer_bytes));
+                }
+            }
+        }
     }
-    let passes = threads.iter().filter_map(|threads| pass_speed(*threads, &kernels, processor)).collect();
     let took = began.elapsed();
     let (physical, logical) = (processor.cores.unwrap_or(cores), processor.threads.unwrap_or(cores));
     let disturbance = before.until(Moment::now(tree), tree, cores, physical, logical);
@@ -79,18 +87,26 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
 }
 
 /// What passes take on so many threads, if a kernel was measured on them.
-fn pass_speed(threads: u32, kernels: &[KernelSpeed], processor: &ProcessorFacts) -> Option<PassSpeed> {
-    // The model that is measured with has its weights in the first format.
-    let kernel =
-        kernels.iter().find(|kernel| kernel.threads == threads && kernel.format == FORMATS.first().map_or("", |f| f.name()))?;
-    let figures = bench::pass(threads as usize, kernel.prefill_macs_per_second).ok()?;
+///
+/// The model that is measured with has its weights in the first format.
+fn pass_speed(
+    threads: u32,
+    kernels: &[KernelSpeed],
+    processor: &ProcessorFacts,
+    buffer_bytes: u64,
+) -> Option<PassSpeed> {
+    let first = FORMATS.first().map_or("", |format| format.name());
+    let kernel = kernels.iter().find(|kernel| kernel.threads == threads && kernel.format == first)?;
+    let figures = bench::pass(threads as usize, kernel.prefill_macs_per_second, buffer_bytes).ok()?;
     Some(PassSpeed {
         threads,
         cache_bytes: processor.last_cache_bytes().unwrap_or(0),
         layer_ns: u64::try_from(figures.layer.as_nanos()).unwrap_or(u64::MAX),
         elements_per_second: figures.elements_per_second,
+        fetched_elements_per_second: figures.fetched_elements_per_second,
         attended_elements_per_second: figures.attended_elements_per_second,
         attended_macs_per_second: figures.attended_macs_per_second,
+        logits_per_second: figures.logits_per_second,
     })
 }
 

@@ -51,8 +51,8 @@ pub use app::{Circumstances, Serving};
 pub use backend::{
     Alternative, Backend, BackendError, Chat, EmbedInput, EmbedRequest, Embeddings, Ending, FinishReason,
     GenerateRequest, Generation, GenerationEvent, Health, KeepAlive, LoadOutcome, LoadedModel, Message, ModelCard,
-    ModelDetail, NewModel, Progress, Prompt, Purpose, Role, Said, Sampling, Served, Shape, Timings, TokenScore, Tool,
-    ToolCall, ToolChoice, Usage,
+    ModelDetail, NewModel, Prediction, Progress, Prompt, Purpose, Role, Said, Sampling, Served, Shape, Timings,
+    TokenScore, Tool, ToolCall, ToolChoice, Usage,
 };
 pub use config::{Limits, ServeConfig, TlsFiles};
 pub use governance::{Governance, GovernanceError};

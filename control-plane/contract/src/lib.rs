@@ -27,7 +27,9 @@ pub mod topic;
 pub use audit::{AuditAnswer, AuditAsk};
 pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, ChunkRun, Manifest};
 pub use bundle::{BundleIndex, BundledDesired, InvalidBundle};
-pub use catalogue::{Authority, Footprint, Matrices, ModelFacts, Origin, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
+pub use catalogue::{
+    Authority, Footprint, Matrices, ModelFacts, Origin, PolicyFacts, TargetKind, TokenIssuer, VariantFacts,
+};
 pub use command::{Answer, Command, CommandId, CommandState, Operation, Part, Response};
 pub use desired::{Desired, DesiredModel, TargetPin, Withdrawal};
 pub use digest::{Blake3, Sha256};

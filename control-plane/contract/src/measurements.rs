@@ -65,10 +65,14 @@ pub struct PassSpeed {
     pub layer_ns: u64,
     /// Elements of activations that are normed, turned, activated and added in a second.
     pub elements_per_second: u64,
-    /// Elements of keys and values that are read in a second for one query each, when all threads have work.
+    /// Elements of keys and values that are fetched from memory in a second for one query each, when all threads have work.
+    pub fetched_elements_per_second: u64,
+    /// The same from the cache.
     pub attended_elements_per_second: u64,
     /// Multiply-adds with keys and values in a second where many queries are answered together, as prompts have them.
     pub attended_macs_per_second: u64,
+    /// Logits in a second that a token is chosen among.
+    pub logits_per_second: u64,
 }
 
 /// What answers of one variant taught: by how much measured times differ from predicted ones.
@@ -91,4 +95,33 @@ pub struct Learned {
     pub ratio_milli: u32,
     /// Answers it was learned from.
     pub answers: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_of_before_measured_is_read_and_says_no_more() {
+        let before = r#"{"measured_at_s":1,"cpu":"c","cores":2,"features":[],"memory_total_bytes":1,"memory_available_bytes":1,
+            "memory_cgroup_headroom_bytes":null,"disk_free_bytes":1,"memory_read_bytes_per_second":1,
+            "kernels":[{"format":"Q4_0","threads":2,"decode_bytes_per_second":3,"prefill_macs_per_second":4}]}"#;
+        let read: Measurements = serde_json::from_str(before).unwrap();
+        assert_eq!((read.kernels[0].cached_bytes_per_second, read.passes.len(), read.corrections.len()), (None, 0, 0));
+        let told = serde_json::to_string(&read).unwrap();
+        assert!(!told.contains("passes") && !told.contains("corrections") && !told.contains("cached"), "{told}");
+    }
+
+    #[test]
+    fn what_answers_taught_survives_the_wire() {
+        let correction = Correction {
+            model: "m".parse().unwrap(),
+            quantisation: "Q4_K_M".to_owned(),
+            decode: Learned { ratio_milli: 1_100, answers: 7 },
+            first_token: Learned::default(),
+        };
+        let passes = vec![PassSpeed { threads: 2, layer_ns: 6_000, ..PassSpeed::default() }];
+        let told = Measurements { corrections: vec![correction], passes, ..Measurements::default() };
+        assert_eq!(serde_json::from_str::<Measurements>(&serde_json::to_string(&told).unwrap()).unwrap(), told);
+    }
 }

@@ -55,6 +55,8 @@ pub(crate) const AUDIT_RECORDS: &str = "outpost_audit_records";
 pub(crate) const AUDIT_APPEND: &str = "outpost_audit_append_seconds";
 /// Models in memory.
 pub(crate) const MODELS_LOADED: &str = "outpost_models_loaded";
+/// Measured over predicted times, by model, variant and what was predicted.
+pub(crate) const PREDICTION_RATIO: &str = "outpost_prediction_ratio";
 /// Finished traces that nobody took in time.
 pub(crate) const TRACES_DROPPED: &str = "outpost_traces_dropped_total";
 

@@ -25,6 +25,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension
         load: app.queue.load(),
         audit_records: app.serving.audit.size(),
         loaded: app.serving.backend.loaded().await.into_iter().map(|model| model.card.id).collect(),
+        predictions: app.serving.backend.predictions(),
         kv_cache_usage: app.serving.backend.status()["kv_cache_usage"].as_f64(),
     };
     Ok(([(CONTENT_TYPE, TEXT)], app.metrics.page(&around)).into_response())
