@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use outpost_contract::ModelId;
+use outpost_contract::{Correction, ModelId};
 use outpost_disk::Clock;
 use outpost_policies::Permit;
 use outpost_serve::{
     Backend, BackendError, EmbedRequest, Embeddings, GenerateRequest, Generation, Health, KeepAlive, LoadOutcome,
-    LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Prompt, Served,
+    LoadedModel, ModelCard, ModelDetail, NewModel, Prediction, Progress, Prompt, Served,
 };
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
@@ -260,6 +260,20 @@ impl Backend for LocalBackend {
 
     async fn clear_dead_letters(&self, _permit: Permit) -> Result<u64, BackendError> {
         self.forget_given_up().await
+    }
+
+    fn predictions(&self) -> Vec<Prediction> {
+        let ratios = |one: Correction| {
+            let (model, variant) = (one.model.to_string(), one.quantisation);
+            let learned = [("next_token", one.decode), ("first_token", one.first_token)];
+            learned.into_iter().filter(|(_, learned)| learned.answers > 0).map(move |(what, learned)| Prediction {
+                model: model.clone(),
+                variant: variant.clone(),
+                what,
+                ratio: f64::from(learned.ratio_milli) / 1e3,
+            })
+        };
+        self.residents.measured.learning().corrections().into_iter().flat_map(ratios).collect()
     }
 
     fn status(&self) -> serde_json::Value {

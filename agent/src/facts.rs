@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use outpost_contract::{Footprint, GoldenPrompts, ModelFacts, ModelId, VariantFacts};
+use outpost_contract::{Footprint, GoldenPrompts, Matrices, ModelFacts, ModelId, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
 
 /// The facts of a file, for a catalogue entry or a plan.
@@ -46,6 +46,16 @@ fn footprint(counted: &outpost_engine::Footprint) -> Footprint {
         rotary_pairs: counted.rotary_pairs,
         windowed_layers: counted.windowed_layers,
         window_tokens: counted.window_tokens,
+        matrices: counted.matrices.iter().map(matrices).collect(),
+    }
+}
+
+fn matrices(counted: &outpost_engine::Matrices) -> Matrices {
+    Matrices {
+        format: counted.format.to_owned(),
+        layer_weights: counted.layer_weights,
+        layer_bytes: counted.layer_bytes,
+        output_bytes: counted.output_bytes,
     }
 }
 

@@ -26,6 +26,7 @@ mod housekeeping;
 pub mod install;
 mod key_watch;
 pub mod keys;
+mod learning;
 pub mod logging;
 mod measure;
 mod membership;

@@ -2,17 +2,21 @@
 //! measured again when the processor, its governor, the usable cores or the kernels are others than they were.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use outpost_contract::Measurements;
 use outpost_disk::{Clock, Ledger};
 use outpost_probe::{ProbeOptions, disturbed_by, measure};
 use tokio::sync::Mutex;
 
+use crate::learning::Learning;
+
 /// The measurements of this machine.
 #[derive(Debug)]
 pub(crate) struct Measured {
     models_dir: PathBuf,
     clock: Clock,
+    learning: Arc<Learning>,
     kept: Mutex<Kept>,
 }
 
@@ -30,11 +34,23 @@ impl Measured {
         clock: Clock,
         ledger: Ledger<Measurements>,
         earlier: Option<Measurements>,
+        learning: Learning,
     ) -> Self {
-        Self { models_dir, clock, kept: Mutex::new(Kept { ledger, measurements: earlier }) }
+        Self {
+            models_dir,
+            clock,
+            learning: Arc::new(learning),
+            kept: Mutex::new(Kept { ledger, measurements: earlier }),
+        }
     }
 
-    /// Kernel speeds from the ledger or a short measured run; memory and disk as they are at this moment.
+    /// Who hears what answers take.
+    pub(crate) fn learning(&self) -> &Arc<Learning> {
+        &self.learning
+    }
+
+    /// Kernel speeds from the ledger or a short measured run; memory and disk as they are at this moment; and what answers
+    /// taught.
     pub(crate) async fn get(&self) -> Measurements {
         let mut kept = self.kept.lock().await;
         let known = kept.measurements.clone();
@@ -59,12 +75,13 @@ impl Measured {
             for cause in disturbed_by(&measurements) {
                 tracing::warn!(cause, "kernels were measured while something slowed them");
             }
+            self.learning.forget();
             if let Err(error) = kept.ledger.commit(&measurements) {
                 tracing::warn!(%error, "the measurements are not kept");
             }
         }
         kept.measurements = Some(measurements.clone());
-        measurements
+        self.learning.correct(measurements)
     }
 
     /// Everything measured anew, as on the first start.
@@ -75,7 +92,8 @@ impl Measured {
 
     /// What is known without measuring.
     pub(crate) async fn known(&self) -> Option<Measurements> {
-        self.kept.lock().await.measurements.clone()
+        let known = self.kept.lock().await.measurements.clone();
+        known.map(|known| self.learning.correct(known))
     }
 }
 
@@ -108,7 +126,9 @@ mod tests {
         run.governor.clone_from(&machine.processor.governor);
         change(&mut run);
         let earlier = Measurements { machine: Some(Box::new(MachineFacts { run: Some(run), ..machine })), ..now };
-        let measured = Measured::new(directory.path().to_owned(), Clock::fixed(9), open().0, Some(earlier));
+        let (corrections, _) = Ledger::open(directory.path(), crate::learning::LEDGER).unwrap();
+        let learning = Learning::new(corrections, None);
+        let measured = Measured::new(directory.path().to_owned(), Clock::fixed(9), open().0, Some(earlier), learning);
         let (first, second) = (measured.get().await, measured.get().await);
         let is_kept = open().1.is_some_and(|kept| kept.kernels == first.kernels);
         (is_kept, first, second)
@@ -132,5 +152,29 @@ mod tests {
     async fn what_was_measured_under_a_disturbance_holds_no_start_up() {
         let (is_kept, first, _) = after(|run| run.disturbed_by = vec!["other programs".to_owned()]).await;
         assert!(!is_kept && first.kernels.is_empty(), "nothing was measured");
+    }
+
+    #[tokio::test]
+    async fn what_answers_taught_comes_with_the_measurements_and_is_kept_apart_from_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let correction = outpost_contract::Correction {
+            model: "m".parse().unwrap(),
+            quantisation: "Q4_0".to_owned(),
+            decode: outpost_contract::Learned { ratio_milli: 1_200, answers: 3 },
+            first_token: outpost_contract::Learned::default(),
+        };
+        let (corrections, _) = Ledger::open(directory.path(), crate::learning::LEDGER).unwrap();
+        let learning = Learning::new(corrections, Some(vec![correction.clone()]));
+        let (ledger, _) = Ledger::<Measurements>::open(directory.path(), "measurements").unwrap();
+        let known = Measurements { cores: 2, ..Measurements::default() };
+        let measured =
+            Measured::new(directory.path().to_owned(), Clock::fixed(9), ledger, Some(known.clone()), learning);
+        let told = measured.known().await.unwrap();
+        assert_eq!(told, Measurements { corrections: vec![correction], ..known });
+        // Measured by nobody knows what: kernels are measured again, and what older predictions were off by is forgotten.
+        let again = measured.again().await;
+        assert!(again.corrections.is_empty() && !again.kernels.is_empty());
+        let (_, kept) = Ledger::<Measurements>::open(directory.path(), "measurements").unwrap();
+        assert!(kept.unwrap().corrections.is_empty());
     }
 }

@@ -29,6 +29,7 @@ use crate::governance::{Keepers, SignersInForce, Surroundings};
 use crate::housekeeping::{Housekeeper, Named};
 use crate::install::Installer;
 use crate::keys;
+use crate::learning::{self, Learning};
 use crate::measure::Measured;
 use crate::models::hub::FromHub;
 use crate::models::{Presets, Residents, Shelf};
@@ -122,7 +123,9 @@ impl Parts {
         let (measurements, earlier) = Ledger::open(state.ledgers(), "measurements")?;
         let sync = identity.map(|_| SyncDatabase::open(&state.sync()).context("cannot open sync.db")).transpose()?;
         let (presets, made) = Ledger::open(state.ledgers(), "presets")?;
-        let measured = Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier));
+        let (corrections, learned) = Ledger::open(state.ledgers(), learning::LEDGER)?;
+        let learning = Learning::new(corrections, learned);
+        let measured = Arc::new(Measured::new(state.store(), clock.clone(), measurements, earlier, learning));
         let residents = Residents::new(config.model.clone(), program.clone(), audit.clone(), Arc::clone(&measured));
         let residents = Arc::new(residents);
         let housekeeper = Housekeeper {

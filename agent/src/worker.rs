@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use outpost_engine::batch::{Engine, EngineOptions, Event, EventKind, Limits, Refusal, SessionId};
-use outpost_engine::generate::Request;
+use outpost_engine::generate::{Finished, Request};
 use outpost_engine::{Backend, LoadOptions, Model};
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,7 +36,18 @@ pub struct Worker {
     running: Arc<AtomicU32>,
     stopped: AtomicBool,
     limits: Mutex<Limits>,
+    observer: Arc<Observer>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Who hears what each answer took, once somebody wants to.
+#[derive(Default)]
+struct Observer(OnceLock<Box<dyn Fn(&Finished) + Send + Sync>>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Observer").field("is_set", &self.0.get().is_some()).finish()
+    }
 }
 
 /// Why a request was not taken.
@@ -66,7 +77,7 @@ pub struct WorkerOptions {
 }
 
 /// Prompt tokens read between two steps of everybody's decoding: small enough that streams do not stutter.
-const PREFILL_CHUNK: u32 = 64;
+const PREFILL_CHUNK: u32 = outpost_planner::READ_TOGETHER;
 
 impl Worker {
     /// Loads the file and starts the thread. Blocks for as long as loading takes.
@@ -88,9 +99,11 @@ impl Worker {
         let (commands, inbox) = channel();
         let running = Arc::<AtomicU32>::default();
         let told = Arc::clone(&running);
+        let observer = Arc::<Observer>::default();
+        let heard = Arc::clone(&observer);
         let thread = std::thread::Builder::new()
             .name("model".into())
-            .spawn(move || serve(engine, &inbox, &told))
+            .spawn(move || serve(engine, &inbox, &told, &heard))
             .context("cannot start the model's thread")?;
         Ok(Self {
             model,
@@ -98,8 +111,15 @@ impl Worker {
             running,
             stopped: AtomicBool::new(false),
             limits: Mutex::default(),
+            observer,
             thread: Some(thread),
         })
+    }
+
+    /// Has every answer's figures heard from now on, on the model's own thread: it must be quick. The first one stays.
+    pub(crate) fn observe(&self, observer: impl Fn(&Finished) + Send + Sync + 'static) {
+        // Whoever comes second is not heard: a model has one that loads it.
+        let _ = self.observer.0.set(Box::new(observer));
     }
 
     /// The model; immutable, shared.
@@ -160,7 +180,7 @@ impl Drop for Worker {
 }
 
 /// The thread's life: sleep while idle, otherwise take what is new and step.
-fn serve(mut engine: Engine, inbox: &Receiver<Command>, running: &AtomicU32) {
+fn serve(mut engine: Engine, inbox: &Receiver<Command>, running: &AtomicU32, observer: &Observer) {
     let mut listeners = HashMap::new();
     loop {
         running.store(u32::try_from(engine.active()).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -174,7 +194,14 @@ fn serve(mut engine: Engine, inbox: &Receiver<Command>, running: &AtomicU32) {
             }
             Err(TryRecvError::Empty) => {
                 for event in engine.step() {
+                    let finished = match (&event.kind, observer.0.get()) {
+                        (EventKind::Finished(finished), Some(_)) => Some(finished.clone()),
+                        _ => None,
+                    };
                     deliver(&mut engine, &mut listeners, event);
+                    if let Some((observe, finished)) = observer.0.get().zip(finished) {
+                        observe(&finished);
+                    }
                 }
             }
             Err(TryRecvError::Disconnected) => return,

@@ -1,5 +1,8 @@
 //! Short measured runs of the machine and of the engine's own kernels, for the probe.
 
+mod attention;
+mod pass;
+
 use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
@@ -16,6 +19,8 @@ use crate::model::{ForwardError, Model, Workspace};
 use crate::session::Session;
 use crate::weights::{Matrix, multiply};
 
+pub use pass::{PassFigures, elements, pass};
+
 /// The formats worth measuring.
 pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format::Q4_0, Format::Q4_K];
 
@@ -23,8 +28,8 @@ pub const FORMATS: &[Format] = &[Format::F16, Format::Q8_0, Format::Q5_1, Format
 const SIDE: usize = 2_048;
 /// The largest matrix: no machine that Outpost runs on has a cache that holds half of it.
 pub const MOST_BYTES: u64 = 1 << 30;
-/// Prompt tokens of the measured matrix × matrix.
-const PROMPT: usize = 32;
+/// Prompt tokens of the measured matrix × matrix: as many as are read in a pass while others are answered.
+const PROMPT: usize = 64;
 
 /// How fast one kernel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub struct KernelFigures {
     pub threads: usize,
     /// Weight bytes per second when one token is decoded (matrix × vector).
     pub decode_bytes_per_second: u64,
+    /// The same of a matrix that the last cache holds.
+    pub cached_bytes_per_second: u64,
     /// Multiply-adds per second when a prompt is read (matrix × matrix).
     pub prefill_macs_per_second: u64,
 }
@@ -111,6 +118,12 @@ pub enum BenchError {
         /// What the system said.
         source: io::Error,
     },
+    /// The measured pass could not be computed.
+    #[error("cannot measure a pass: {reason}")]
+    Pass {
+        /// What stood in the way.
+        reason: String,
+    },
     /// The threads could not be started.
     #[error("cannot start {threads} threads to measure with: {source}")]
     Threads {
@@ -122,7 +135,7 @@ pub enum BenchError {
 }
 
 /// Bytes per second that so many threads read from memory together, as fast as the widest loads of this processor go.
-/// Takes about half a second and so many bytes, shared among the threads: more than the last cache holds, or the cache is
+/// Takes about a quarter of a second and so many bytes, shared among the threads: more than the last cache holds, or the cache is
 /// measured instead of the memory.
 ///
 /// # Errors
@@ -133,7 +146,7 @@ pub fn read_bandwidth(threads: usize, bytes: u64) -> Result<u64, BenchError> {
     let lines = (bytes.min(MOST_BYTES) as usize / threads / size_of::<Line>()).max(1);
     let memory: Vec<Vec<Line>> = (1..=threads).map(|thread| vec![[thread as u8; size_of::<Line>()]; lines]).collect();
     let pass = || cpu.team.each(threads, |thread| cpu.run(Read(&memory[thread])));
-    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Window::of_ms(250), pass))
+    Ok(per_second((threads * lines * size_of::<Line>()) as f64, Window::of_ms(150), pass))
 }
 
 /// Adds all of some memory up, and does nothing else with it.
@@ -208,26 +221,31 @@ fn figures(cpu: &Cpu, format: Format, matrix: &Matrix, square: &Matrix) -> Resul
     let failed = |source| BenchError::Kernel { format: format.name(), source };
     let input: Vec<f32> = (0..SIDE * PROMPT).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
     let (mut token, mut prompt) = (Activations::new(), Activations::new());
-    let (mut one, mut all) = (vec![0.0; matrix.rows], vec![0.0; square.rows * PROMPT]);
+    let (mut one, mut all) = (vec![0.0; matrix.rows.max(square.rows)], vec![0.0; square.rows * PROMPT]);
     // As a pass does: the rows are new each time, so they are quantised each time.
-    let mut decode = || {
+    let mut decode = |matrix: &Matrix| {
         token.set(&input[..SIDE], SIDE);
-        multiply(cpu, &mut token, &mut [(matrix, &mut one)])
+        multiply(cpu, &mut token, &mut [(matrix, &mut one[..matrix.rows])])
     };
     let mut prefill = || {
         prompt.set(&input, SIDE);
         multiply(cpu, &mut prompt, &mut [(square, &mut all)])
     };
     // Once before the clock runs: threads start and buffers become real memory.
-    decode().and_then(|()| prefill()).map_err(failed)?;
-    let read = format.bytes_for((matrix.rows * SIDE) as u64).unwrap_or(0);
-    let decode_bytes_per_second = per_second(read as f64, Window::of_ms(80), || {
-        black_box(decode().is_ok());
-    });
-    let prefill_macs_per_second = per_second((square.rows * SIDE * PROMPT) as f64, Window::of_ms(40), || {
+    decode(matrix).and_then(|()| prefill()).map_err(failed)?;
+    let mut read = |matrix: &Matrix, window: Window| {
+        let bytes = format.bytes_for((matrix.rows * SIDE) as u64).unwrap_or(0);
+        per_second(bytes as f64, window, || {
+            black_box(decode(matrix).is_ok());
+        })
+    };
+    let decode_bytes_per_second = read(matrix, Window::of_ms(50));
+    let cached_bytes_per_second = read(square, Window::of_ms(10));
+    let prefill_macs_per_second = per_second((square.rows * SIDE * PROMPT) as f64, Window::of_ms(30), || {
         black_box(prefill().is_ok());
     });
-    Ok(KernelFigures { format, threads: cpu.team.threads(), decode_bytes_per_second, prefill_macs_per_second })
+    let threads = cpu.team.threads();
+    Ok(KernelFigures { format, threads, decode_bytes_per_second, cached_bytes_per_second, prefill_macs_per_second })
 }
 
 /// A matrix of [`SIDE`] columns and about so many bytes: some rows of weights, again and again.
@@ -237,8 +255,7 @@ fn matrix(cpu: &Cpu, format: Format, bytes: u64) -> io::Result<Matrix> {
     let distinct = format.bytes_for(weights.len() as u64).unwrap_or(0) as usize;
     let mut blocks = vec![0; distinct];
     encode(format, &weights, &mut blocks);
-    let times = times(bytes, distinct as u64);
-    Matrix::owned(cpu, DISTINCT * times, SIDE, format, blocks.repeat(times))
+    Matrix::owned(cpu, DISTINCT, SIDE, format, blocks)?.repeated(cpu, times(bytes, distinct as u64))
 }
 
 /// How often so many distinct bytes make a matrix of about this size, which has a bound.
@@ -349,10 +366,14 @@ fn per_second(amount: f64, window: Window, mut pass: impl FnMut()) -> u64 {
         pass();
         times.push(pass_began.elapsed().as_secs_f64());
     }
+    (amount / best(&mut times).max(1e-9)) as u64
+}
+
+/// The mean of the best third.
+fn best(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     let best = &times[..times.len().div_ceil(3)];
-    let mean = best.iter().sum::<f64>() / best.len() as f64;
-    (amount / mean.max(1e-9)) as u64
+    best.iter().sum::<f64>() / best.len().max(1) as f64
 }
 
 #[cfg(test)]

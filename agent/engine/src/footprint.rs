@@ -38,6 +38,21 @@ pub struct Footprint {
     pub windowed_layers: u32,
     /// How far those look, tokens; 0 where there are none.
     pub window_tokens: u32,
+    /// The matrices that a pass multiplies with, by format.
+    pub matrices: Vec<Matrices>,
+}
+
+/// The matrices of one format that a pass multiplies with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Matrices {
+    /// Block format, as in `Q6_K`.
+    pub format: &'static str,
+    /// Weights of the layers.
+    pub layer_weights: u64,
+    /// Bytes of these.
+    pub layer_bytes: u64,
+    /// Bytes of the output matrix, which may be the table of embeddings.
+    pub output_bytes: u64,
 }
 
 /// The figures that the file's description has found already.
@@ -67,7 +82,34 @@ pub(crate) fn of(gguf: &Gguf, heads: &Heads) -> Footprint {
         rotary_pairs: (rotated.unwrap_or(heads.key_length) / 2).saturating_mul(tables),
         windowed_layers: narrow(windows.iter().flatten().count()),
         window_tokens: narrow(windows.into_iter().flatten().max().unwrap_or(0)),
+        matrices: matrices(gguf),
     }
+}
+
+/// Every tensor of two dimensions that is multiplied with: those of the layers, and the output matrix or the table of
+/// embeddings that stands for it. The formats in the order in which the file has them.
+fn matrices(gguf: &Gguf) -> Vec<Matrices> {
+    let output = if gguf.tensor("output.weight").is_some() { "output.weight" } else { "token_embd.weight" };
+    let mut all: Vec<Matrices> = Vec::new();
+    for tensor in gguf.tensors().iter().filter(|tensor| tensor.shape.len() == 2) {
+        let is_layer = tensor.name.starts_with("blk.");
+        if !is_layer && tensor.name != output {
+            continue;
+        }
+        let format = tensor.format.name();
+        let place = all.iter().position(|matrices| matrices.format == format).unwrap_or_else(|| {
+            all.push(Matrices { format, ..Matrices::default() });
+            all.len() - 1
+        });
+        let (matrices, bytes) = (&mut all[place], tensor.range.len() as u64);
+        if is_layer {
+            matrices.layer_weights = matrices.layer_weights.saturating_add(tensor.weights());
+            matrices.layer_bytes = matrices.layer_bytes.saturating_add(bytes);
+        } else {
+            matrices.output_bytes = matrices.output_bytes.saturating_add(bytes);
+        }
+    }
+    all
 }
 
 fn weight_bytes(gguf: &Gguf) -> u64 {

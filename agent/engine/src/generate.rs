@@ -109,6 +109,8 @@ pub struct Finished {
     pub time_to_first_token: Option<Duration>,
     /// From submission to the end.
     pub total_time: Duration,
+    /// Whether no other answer was in the works meanwhile: its times are those of the machine, not of the company.
+    pub alone: bool,
 }
 
 /// A piece of an answer.

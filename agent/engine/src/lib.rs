@@ -36,7 +36,7 @@ mod weights;
 pub use arch::families;
 pub use backends::{Backend, backends};
 pub use cpu::Instructions;
-pub use footprint::Footprint;
+pub use footprint::{Footprint, Matrices};
 pub use model::{ForwardError, LoadError, LoadOptions, Model, encode_chat, encode_chat_with, logits};
 
 /// This build of the kernels: what was measured with another does not hold for it.

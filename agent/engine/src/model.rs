@@ -65,7 +65,7 @@ pub struct Model {
     template: Option<ChatTemplate>,
     /// Made when the first grammar is asked for.
     vocabulary: OnceLock<Arc<Vocabulary>>,
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
 }
 
 impl Model {

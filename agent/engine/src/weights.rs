@@ -165,6 +165,18 @@ impl Matrix {
         matrix.pack(cpu)?;
         Ok(matrix)
     }
+
+    /// The same rows so many times over, where they are whole tiles: for measuring kernels, too.
+    ///
+    /// # Errors
+    /// Fails when the system gives no memory.
+    pub(crate) fn repeated(self, cpu: &Cpu, times: usize) -> std::io::Result<Self> {
+        let (rows, products) = match &self.products {
+            Products::Packed(packed) => (self.rows * times, Products::Packed(packed.repeated(cpu, times)?)),
+            _ => return Ok(self),
+        };
+        Ok(Self { rows, products, ..self })
+    }
 }
 
 #[cfg(test)]

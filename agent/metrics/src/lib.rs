@@ -123,6 +123,14 @@ impl Page {
         }
     }
 
+    /// Gauges of one name, each with values of several labels.
+    pub fn labelled_gauges(&mut self, name: &str, help: &str, labels: &[&str], values: &[(Vec<String>, f64)]) {
+        self.family(name, help, "gauge");
+        for (labelled, value) in values {
+            self.sample(name, "", labels, labelled, None, *value);
+        }
+    }
+
     /// What there is to send.
     #[must_use]
     pub fn into_text(self) -> String {
@@ -180,6 +188,7 @@ mod tests {
         counters.write(&mut page, "x.y_total", "Some.", &["the.label"]);
         histograms.write(&mut page, "h_seconds", "Times.", &["model"]);
         page.gauge("g", "One.", 1.5);
+        page.labelled_gauges("l", "Several.", &["a", "b"], &[(vec!["1".to_owned(), "2".to_owned()], 0.5)]);
         assert_eq!(
             page.into_text(),
             "# HELP x_y_total Some.\n# TYPE x_y_total counter\n\
@@ -190,7 +199,8 @@ mod tests {
              h_seconds_bucket{model=\"m\",le=\"+Inf\"} 4\n\
              h_seconds_sum{model=\"m\"} 3.65\n\
              h_seconds_count{model=\"m\"} 4\n\
-             # HELP g One.\n# TYPE g gauge\ng 1.5\n"
+             # HELP g One.\n# TYPE g gauge\ng 1.5\n\
+             # HELP l Several.\n# TYPE l gauge\nl{a=\"1\",b=\"2\"} 0.5\n"
         );
     }
 

@@ -7,10 +7,12 @@ mod class;
 mod entrance;
 mod judge;
 mod keep;
+mod learning;
 mod memory;
 pub mod picture;
 mod speed;
 mod table;
+mod times;
 
 #[cfg(test)]
 mod tests;
@@ -20,12 +22,14 @@ use outpost_contract::{Measurements, ModelId, TargetName, VariantFacts};
 pub use class::Class;
 pub use entrance::{Entrance, entrance, given_back};
 use judge::Judge;
+pub use learning::{LEAST_CORRECTION_MILLI, MOST_CORRECTION_MILLI, corrected, learn, learned};
 pub use memory::{
     Budget, CHECKED_TOGETHER, KV_BYTES_PER_ELEMENT, KvType, Needs, PAGE_TOKENS, PREFILL_CHUNK_TOKENS, SCORED_TOGETHER,
     Setting, budget, needs,
 };
-pub use speed::{Basis, Speed, speed};
+pub use speed::{Basis, Run, Speed, first_token_ns, next_token_ns, speed};
 pub use table::{rounded_down, rounded_up};
+pub use times::READ_TOGETHER;
 
 /// One variant that may run.
 #[derive(Debug, Clone, PartialEq, Eq)]

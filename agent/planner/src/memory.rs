@@ -118,7 +118,7 @@ impl Needs {
 /// What a variant needs for conversations of this setting.
 #[must_use]
 pub fn needs(facts: &VariantFacts, setting: &Setting) -> Needs {
-    let footprint = facts.footprint.as_deref().copied().unwrap_or_else(|| assumed(facts));
+    let footprint = facts.footprint.as_deref().cloned().unwrap_or_else(|| assumed(facts));
     Needs {
         weight_bytes: footprint.weight_bytes,
         kv_bytes: kv_bytes(&footprint, facts.model.layers, setting),
@@ -142,6 +142,7 @@ fn assumed(facts: &VariantFacts) -> Footprint {
         rotary_pairs: model.query_elements,
         windowed_layers: 0,
         window_tokens: 0,
+        matrices: Vec::new(),
     }
 }
 

@@ -45,6 +45,7 @@ fn machine(available_mib: u64) -> Measurements {
         threads: 2,
         decode_bytes_per_second: 15 << 30,
         prefill_macs_per_second: 100_000_000_000,
+        cached_bytes_per_second: None,
     };
     Measurements {
         measured_at_s: 0,
@@ -57,6 +58,8 @@ fn machine(available_mib: u64) -> Measurements {
         disk_free_bytes: 100 << 30,
         memory_read_bytes_per_second: 20 << 30,
         kernels: vec![kernel("Q8_0"), kernel("Q4_0")],
+        passes: Vec::new(),
+        corrections: Vec::new(),
         machine: None,
     }
 }
@@ -115,7 +118,7 @@ fn a_format_without_a_measured_kernel_is_estimated_and_says_so() {
     let plan = plan(&variants(), &machine(16 << 10), &Constraints::default());
     assert_eq!(plan.verdicts[0].speed.basis, Basis::Bandwidth);
     assert!(plan.verdicts[0].because.contains("estimated"), "{}", plan.verdicts[0].because);
-    assert_eq!(plan.verdicts[1].speed.basis, Basis::Measured);
+    assert_eq!(plan.verdicts[1].speed.basis, Basis::Size);
     // 640 MiB of weights at 15 GiB/s.
     assert_eq!(plan.verdicts[1].speed.tokens_per_second_milli, 24_000);
     let blind = Measurements { kernels: Vec::new(), memory_read_bytes_per_second: 0, ..machine(16 << 10) };
@@ -127,7 +130,7 @@ fn a_format_without_a_measured_kernel_is_estimated_and_says_so() {
 fn a_mixed_quantisation_is_predicted_from_the_blocks_that_it_is_mostly_made_of() {
     let mut machine = machine(16 << 10);
     machine.kernels[1].format = "Q4_K".into();
-    assert_eq!(speed(&candidate("Q4_K_M", 340, 4_800).facts, &machine).basis, Basis::Measured);
+    assert_eq!(speed(&candidate("Q4_K_M", 340, 4_800).facts, &machine).basis, Basis::Size);
     assert_eq!(speed(&candidate("Q4_0", 340, 4_500).facts, &machine).basis, Basis::Bandwidth);
 }
 
@@ -151,6 +154,7 @@ fn footprint(weight_bytes: u64) -> Footprint {
         rotary_pairs: 64,
         windowed_layers: 0,
         window_tokens: 0,
+        matrices: Vec::new(),
     }
 }
 

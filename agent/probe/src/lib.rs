@@ -62,6 +62,7 @@ pub fn measure(options: &ProbeOptions) -> Measurements {
     let measured = run::run(&tree, &processor, found.cores, available, options.quick);
     found.memory_read_bytes_per_second = measured.memory_bytes_per_second;
     found.kernels = measured.kernels;
+    found.passes = measured.passes;
     found.machine = Some(Box::new(MachineFacts { run: Some(measured.facts), ..MachineFacts::default() }));
     refresh(&found, options)
 }

@@ -1,13 +1,13 @@
 //! The measured run: the engine's own kernels, each format on several numbers of threads, in under three seconds.
 //!
 //! ```text
-//! memory ─► Q8_0: all cores, half, a quarter, one ─► Q4_0: … ─► Q4_K: … ─► Q5_1: …
+//! memory ─► Q8_0: all cores, half, a quarter, one ─► passes: all cores, … ─► Q4_K: … ─► Q6_K: … ─► Q4_0: …
 //! ```
 //! Each format gets its share of the time that is left: first on all cores, then on fewer while its share lasts.
 
 use std::time::{Duration, Instant};
 
-use outpost_contract::{KernelSpeed, ProcessorFacts, RunFacts};
+use outpost_contract::{KernelSpeed, PassSpeed, ProcessorFacts, RunFacts};
 use outpost_engine::gguf::Format;
 use outpost_engine::{KERNEL_BUILD, bench};
 
@@ -15,8 +15,8 @@ use crate::cores::Cores;
 use crate::tree::Tree;
 use crate::watch::Moment;
 
-/// The formats of a full run, the most common first. Half precision is not among them: an edge box seldom serves it.
-const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_1];
+/// The formats of a full run, the most common first; tables of `Q4_K_M` are `Q6_K`.
+const FORMATS: &[Format] = &[Format::Q8_0, Format::Q4_K, Format::Q6_K, Format::Q4_0, Format::F16, Format::Q5_1];
 
 /// A machine that has taken this long begins no further kernel: what is under way ends within three seconds.
 const PATIENCE: Duration = Duration::from_millis(2_000);
@@ -37,6 +37,8 @@ pub(crate) struct Measured {
     pub(crate) memory_bytes_per_second: u64,
     /// Kernels, by format and number of threads.
     pub(crate) kernels: Vec<KernelSpeed>,
+    /// What passes take beside them, by number of threads.
+    pub(crate) passes: Vec<PassSpeed>,
     /// How it was found.
     pub(crate) facts: RunFacts,
 }
@@ -48,17 +50,26 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
     let formats = if quick { &FORMATS[..1] } else { FORMATS };
     let threads = if quick { vec![cores] } else { thread_counts(cores, Cores::fast(processor)) };
     let memory = bench::read_bandwidth(cores as usize, buffer_bytes).unwrap_or(0);
-    let mut kernels = Vec::new();
+    let (mut kernels, mut passes) = (Vec::new(), Vec::new());
     for (index, format) in formats.iter().enumerate() {
         let left = PATIENCE.saturating_sub(began.elapsed());
         if left.is_zero() && index > 0 {
             break;
         }
         let share = left / u32::try_from(formats.len() - index).unwrap_or(1);
-        let threads: Vec<_> = threads.iter().map(|threads| *threads as usize).collect();
+        let counts: Vec<_> = threads.iter().map(|threads| *threads as usize).collect();
         // A format that cannot be measured here is absent; the others are not.
-        if let Ok(figures) = bench::kernels(*format, &threads, buffer_bytes, Instant::now() + share) {
+        if let Ok(figures) = bench::kernels(*format, &counts, buffer_bytes, Instant::now() + share) {
             kernels.extend(figures.into_iter().map(kernel_speed));
+        }
+        if index == 0 {
+            // All cores first, then fewer while a share lasts.
+            let until = Instant::now() + share;
+            for (place, threads) in threads.iter().enumerate() {
+                if place == 0 || Instant::now() < until {
+                    passes.extend(pass_speed(*threads, &kernels, processor, buffer_bytes));
+                }
+            }
         }
     }
     let took = began.elapsed();
@@ -72,7 +83,39 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
         others_milli: disturbance.others_milli,
         disturbed_by: disturbance.causes,
     };
-    Measured { memory_bytes_per_second: memory, kernels, facts }
+    Measured { memory_bytes_per_second: memory.max(fetched(&kernels, processor, buffer_bytes)), kernels, passes, facts }
+}
+
+/// What passes take on so many threads, if a kernel was measured on them.
+///
+/// The model that is measured with has its weights in the first format.
+fn pass_speed(
+    threads: u32,
+    kernels: &[KernelSpeed],
+    processor: &ProcessorFacts,
+    buffer_bytes: u64,
+) -> Option<PassSpeed> {
+    let first = FORMATS.first().map_or("", |format| format.name());
+    let kernel = kernels.iter().find(|kernel| kernel.threads == threads && kernel.format == first)?;
+    let figures = bench::pass(threads as usize, kernel.prefill_macs_per_second, buffer_bytes).ok()?;
+    Some(PassSpeed {
+        threads,
+        cache_bytes: processor.last_cache_bytes().unwrap_or(0),
+        layer_ns: u64::try_from(figures.layer.as_nanos()).unwrap_or(u64::MAX),
+        elements_per_second: figures.elements_per_second,
+        fetched_elements_per_second: figures.fetched_elements_per_second,
+        attended_elements_per_second: figures.attended_elements_per_second,
+        attended_macs_per_second: figures.attended_macs_per_second,
+        logits_per_second: figures.logits_per_second,
+    })
+}
+
+/// The fastest that a kernel fetched from memory: memory is no slower than that.
+fn fetched(kernels: &[KernelSpeed], processor: &ProcessorFacts, buffer_bytes: u64) -> u64 {
+    if processor.last_cache_bytes().is_none_or(|cache| buffer_bytes / 2 < cache) {
+        return 0;
+    }
+    kernels.iter().map(|kernel| kernel.decode_bytes_per_second).max().unwrap_or(0)
 }
 
 /// Four times the last cache, or twice where that is much; and never more than a part of what is available.
@@ -101,6 +144,7 @@ fn kernel_speed(figures: bench::KernelFigures) -> KernelSpeed {
         threads: u32::try_from(figures.threads).unwrap_or(u32::MAX),
         decode_bytes_per_second: figures.decode_bytes_per_second,
         prefill_macs_per_second: figures.prefill_macs_per_second,
+        cached_bytes_per_second: Some(figures.cached_bytes_per_second),
     }
 }
 

@@ -15,7 +15,7 @@ pub use answer::{
     Alternative, Ending, FinishReason, Generation, GenerationEvent, Said, Served, Timings, TokenScore, Usage,
 };
 pub use models::{
-    Consent, Found, Health, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel, Progress, Purpose,
+    Consent, Found, Health, LoadOutcome, LoadedModel, ModelCard, ModelDetail, NewModel, Prediction, Progress, Purpose,
 };
 pub use request::{
     Chat, EmbedInput, EmbedRequest, Embeddings, GenerateRequest, KeepAlive, Message, Prompt, Role, Sampling, Shape,
@@ -118,6 +118,11 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// If the device belongs to no fleet, or they cannot be forgotten.
     async fn clear_dead_letters(&self, permit: Permit) -> Result<u64, BackendError>;
+
+    /// How predicted times compare with measured ones, for each model that answered here.
+    fn predictions(&self) -> Vec<Prediction> {
+        Vec::new()
+    }
 
     /// More for `GET /outpost/status`: an object of plain facts, no secrets.
     fn status(&self) -> serde_json::Value {

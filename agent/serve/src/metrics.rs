@@ -10,7 +10,7 @@ use outpost_metrics::{Counters, Histograms, Page};
 use tokio::sync::mpsc;
 
 use crate::queue::Load;
-use crate::{Ending, FinishReason};
+use crate::{Ending, FinishReason, Prediction};
 
 pub use trace::{Part, Trace};
 
@@ -85,6 +85,8 @@ pub(crate) struct Surroundings {
     pub(crate) kv_cache_usage: Option<f64>,
     /// Steps that the device stands back for want of memory, where it says so.
     pub(crate) pressure_steps: Option<f64>,
+    /// How predicted times compare with measured ones.
+    pub(crate) predictions: Vec<Prediction>,
 }
 
 impl Metrics {
@@ -252,6 +254,12 @@ impl Metrics {
         self.audit_append.write(&mut page, names::AUDIT_APPEND, "From appending a record to its being durable.", &[]);
         let loaded: Vec<_> = around.loaded.iter().map(|name| (name.clone(), 1.0)).collect();
         page.gauges(names::MODELS_LOADED, "Models in memory.", "model", &loaded);
+        if !around.predictions.is_empty() {
+            let labelled = |one: &Prediction| vec![one.model.clone(), one.variant.clone(), one.what.to_owned()];
+            let ratios: Vec<_> = around.predictions.iter().map(|one| (labelled(one), one.ratio)).collect();
+            let help = "Measured over predicted times, smoothed.";
+            page.labelled_gauges(names::PREDICTION_RATIO, help, &["model", "variant", "what"], &ratios);
+        }
         let dropped = self.traces_dropped.load(Ordering::Relaxed);
         page.counter(names::TRACES_DROPPED, "Finished traces that nobody took in time.", dropped);
         page.into_text()

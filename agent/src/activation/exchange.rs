@@ -104,8 +104,10 @@ impl Stage for Exchange {
             draft: self.settings.draft.clone(),
         };
         let (program, model) = (self.program.clone(), card.model.to_string());
+        let learning = Arc::clone(self.measured.learning());
         let loading = tokio::task::spawn_blocking(move || {
             let (worker, template) = load(&path, options, program)?;
+            learning.watch(&worker, &card.model);
             Ok(Box::new(Loaded::new(worker, template, card)))
         });
         let loaded: anyhow::Result<_> = loading.await.map_err(anyhow::Error::new).and_then(|loaded| loaded);

@@ -5,8 +5,8 @@ mod catalogue;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use outpost_contract::{Measurements, TargetName};
-use outpost_disk::Clock;
+use outpost_contract::{Correction, Measurements, TargetName};
+use outpost_disk::{Clock, Ledger};
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Constraints, Objective, picture, plan};
 use outpost_probe::{ProbeOptions, measure};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
 use crate::args::{self, Plan};
-use crate::{curated, facts};
+use crate::{curated, facts, learning};
 
 /// Fastest decoding that can be asked for, tokens per second.
 const MOST_TOKENS_PER_SECOND: f64 = 1_000_000.0;
@@ -60,11 +60,14 @@ fn candidate(file: &Path) -> Result<Candidate> {
     Ok(Candidate { target, facts: facts::variant(facts::model_id(file, &info)?, 1, &info) })
 }
 
-/// What the machine can give; `quick` measures one kernel, and others are estimated.
+/// What the machine can give; `quick` measures one kernel, and others are estimated. What answers taught an agent here is
+/// part of it.
 async fn measured(here: &Here, quick: bool) -> Result<Measurements> {
     let options =
         ProbeOptions { models_dir: here.state.store(), quick, now_s: Clock::open(here.state.ledgers())?.now_s() };
-    tokio::task::spawn_blocking(move || measure(&options)).await.context("measuring was interrupted")
+    let (_, corrections) = Ledger::<Vec<Correction>>::open(here.state.ledgers(), learning::LEDGER)?;
+    let measured = tokio::task::spawn_blocking(move || measure(&options)).await.context("measuring was interrupted")?;
+    Ok(Measurements { corrections: corrections.unwrap_or_default(), ..measured })
 }
 
 fn constraints(arguments: &Plan, tokens_per_second: f64) -> Result<Constraints> {

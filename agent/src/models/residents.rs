@@ -309,10 +309,15 @@ impl Residents {
             backend: self.settings.backend.wanted(),
             draft: None,
         };
+        let learning = Arc::clone(self.measured.learning());
         let reading = tokio::task::spawn_blocking(move || {
             let stored = store.verify_file(entry.blake3).context("the file in the store cannot be used")?;
             match entry.purpose {
-                Purpose::Generation => Ok(Read::Generator(Box::new(install::load(&stored.path, options, program)?))),
+                Purpose::Generation => {
+                    let read = install::load(&stored.path, options, program)?;
+                    learning.watch(&read.0, &entry.model);
+                    Ok(Read::Generator(Box::new(read)))
+                }
                 Purpose::Embedding => {
                     let gguf = Gguf::open(&stored.path)?;
                     Ok(Read::Embedder(Box::new(Embedder::from_gguf(&gguf, options.threads as usize)?)))

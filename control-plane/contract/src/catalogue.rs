@@ -88,7 +88,7 @@ pub struct VariantFacts {
 }
 
 /// What the engine will hold of a variant in memory, counted from the file's tensor table by the engine's own code.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Footprint {
     /// Bytes of all weights as they are kept: packed for the kernels, or as the file has them where there is none.
@@ -109,6 +109,24 @@ pub struct Footprint {
     pub windowed_layers: u32,
     /// How far those look, tokens; 0 where there are none.
     pub window_tokens: u32,
+    /// The matrices that a pass multiplies with, by format; none where they were not counted, and then the planner takes all
+    /// weights to be in one format.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrices: Vec<Matrices>,
+}
+
+/// The matrices of one format that a pass multiplies with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matrices {
+    /// Block format, as in `Q6_K`.
+    pub format: String,
+    /// Weights of the layers: as many multiply-adds for each token.
+    pub layer_weights: u64,
+    /// Bytes of these.
+    pub layer_bytes: u64,
+    /// Bytes of the output matrix, which only tokens pass that something is chosen after.
+    pub output_bytes: u64,
 }
 
 /// Where a model file came from, as the one who fetched it found it.

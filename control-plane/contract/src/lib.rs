@@ -27,7 +27,9 @@ pub mod topic;
 pub use audit::{AuditAnswer, AuditAsk};
 pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, ChunkRun, Manifest};
 pub use bundle::{BundleIndex, BundledDesired, InvalidBundle};
-pub use catalogue::{Authority, Footprint, ModelFacts, Origin, PolicyFacts, TargetKind, TokenIssuer, VariantFacts};
+pub use catalogue::{
+    Authority, Footprint, Matrices, ModelFacts, Origin, PolicyFacts, TargetKind, TokenIssuer, VariantFacts,
+};
 pub use command::{Answer, Command, CommandId, CommandState, Operation, Part, Response};
 pub use desired::{Desired, DesiredModel, TargetPin, Withdrawal};
 pub use digest::{Blake3, Sha256};
@@ -41,7 +43,7 @@ pub use machine::{
     AcceleratorFacts, CacheFacts, CoreKind, DiskFacts, HeatFacts, LackingKernels, LimitFacts, MachineFacts,
     MemoryFacts, NodeFacts, PowerFacts, PressureFacts, ProcessorFacts, RunFacts, StallFacts,
 };
-pub use measurements::{KernelSpeed, Measurements};
+pub use measurements::{Correction, KernelSpeed, Learned, Measurements, PassSpeed};
 pub use presence::{Hello, HelloAck, Neighbour, Presence};
 pub use reported::{Activity, Installed, LinkHealth, Reason, ReasonCode, Reported, TransferProgress};
 pub use sealed::{SealedKind, Signer};

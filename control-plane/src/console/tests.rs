@@ -153,6 +153,8 @@ fn reported(device: &str) -> Reported {
             disk_free_bytes: 9 << 30,
             memory_read_bytes_per_second: 8 << 30,
             kernels: Vec::new(),
+            passes: Vec::new(),
+            corrections: Vec::new(),
             machine: None,
         }),
         plan: vec![HOSTILE.into(), "model-a Q4_0: chosen".into()],

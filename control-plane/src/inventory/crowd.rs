@@ -194,8 +194,11 @@ fn report(number: usize, now_s: i64) -> Reported {
                     threads: 4,
                     decode_bytes_per_second: speed * 250_000,
                     prefill_macs_per_second: 100_000_000_000,
+                    cached_bytes_per_second: None,
                 })
                 .to_vec(),
+            passes: Vec::new(),
+            corrections: Vec::new(),
             machine: None,
         }),
         plan: (0..3)

@@ -72,6 +72,10 @@ impl Known {
         let measured = measured.map(|mut measured| {
             measured.kernels.truncate(KERNELS);
             measured.kernels.shrink_to_fit();
+            measured.passes.truncate(KERNELS);
+            measured.passes.shrink_to_fit();
+            measured.corrections.truncate(KERNELS);
+            measured.corrections.shrink_to_fit();
             Measurements { features: Vec::new(), cpu: String::new(), machine: None, ..measured }
         });
         Self { row, facts, measured }

@@ -170,6 +170,8 @@ struct Running {
     kept: (Node, usize),
     /// The scores of the prompt so far, if they are asked for.
     scoring: Option<Scoring>,
+    /// No other answer was in the works so far.
+    alone: bool,
 }
 
 /// A prompt whose tokens are scored while it is read.
@@ -364,7 +366,9 @@ impl Engine {
             wanted: Vec::new(),
             kept,
             scoring,
+            alone: self.running.is_empty(),
         };
+        self.running.values_mut().for_each(|other| other.alone = false);
         self.next += 1;
         self.running.insert(SessionId(self.next), running);
         Ok(SessionId(self.next))
@@ -578,6 +582,7 @@ impl Engine {
             generated_tokens: running.answer.generated,
             time_to_first_token: running.first_token.map(|first| first - running.began),
             total_time: running.began.elapsed(),
+            alone: running.alone,
         };
         events.push(Event { session: id, kind: EventKind::Finished(finished) });
     }

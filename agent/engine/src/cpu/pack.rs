@@ -83,6 +83,26 @@ impl Packed {
         Ok(Some(Self { format, rows, columns, tile_bytes, memory }))
     }
 
+    /// The same tiles so many times over.
+    ///
+    /// # Errors
+    /// Fails when the system gives no memory.
+    pub(crate) fn repeated(&self, cpu: &Cpu, times: usize) -> std::io::Result<Self> {
+        let one = self.memory.len();
+        let mut memory = MmapMut::map_anon(one * times)?;
+        #[cfg(target_os = "linux")]
+        // As above.
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        let to = Shares::new(&mut memory);
+        cpu.team.each(times, |piece| {
+            #[expect(unsafe_code, reason = "each piece writes a copy of its own; see SAFETY")]
+            // SAFETY: pieces are disjoint ranges.
+            let to = unsafe { to.range(piece * one..(piece + 1) * one) };
+            to.copy_from_slice(&self.memory);
+        });
+        Ok(Self { rows: self.tiles() * LANES * times, memory, ..*self })
+    }
+
     pub(super) fn tiles(&self) -> usize {
         self.rows.div_ceil(LANES)
     }

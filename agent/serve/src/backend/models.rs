@@ -101,6 +101,19 @@ pub struct LoadedModel {
     pub waiting: u32,
 }
 
+/// How predicted times of a model compare with measured ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The model.
+    pub model: String,
+    /// Its quantisation.
+    pub variant: String,
+    /// `next_token` or `first_token`.
+    pub what: &'static str,
+    /// Measured over predicted, smoothed.
+    pub ratio: f64,
+}
+
 /// What came of loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadOutcome {

@@ -57,6 +57,8 @@ pub(crate) const AUDIT_APPEND: &str = "outpost_audit_append_seconds";
 pub(crate) const MODELS_LOADED: &str = "outpost_models_loaded";
 /// Steps that the device stands back for want of memory; only where the agent says so.
 pub(crate) const PRESSURE: &str = "outpost_pressure_steps";
+/// Measured over predicted times, by model, variant and what was predicted.
+pub(crate) const PREDICTION_RATIO: &str = "outpost_prediction_ratio";
 /// Finished traces that nobody took in time.
 pub(crate) const TRACES_DROPPED: &str = "outpost_traces_dropped_total";
 

@@ -28,6 +28,7 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension
         loaded: app.serving.backend.loaded().await.into_iter().map(|model| model.card.id).collect(),
         kv_cache_usage: status["kv_cache_usage"].as_f64(),
         pressure_steps: status["pressure"]["steps"].as_f64(),
+        predictions: app.serving.backend.predictions(),
     };
     Ok(([(CONTENT_TYPE, TEXT)], app.metrics.page(&around)).into_response())
 }

@@ -88,6 +88,7 @@ fn board() -> Measurements {
             threads: 2,
             decode_bytes_per_second: 8 << 30,
             prefill_macs_per_second: 12_345_000_000,
+            cached_bytes_per_second: None,
         }],
         machine: Some(Box::new(machine)),
         ..Measurements::default()

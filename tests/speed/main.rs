@@ -1,0 +1,223 @@
+//! The speed that the planner predicts against what a fresh process measures, before and after one answer taught it.
+//!
+//! ```text
+//! cargo test -p outpost-tests --test speed             small files, seconds; times are printed and not judged
+//! cargo test -p outpost-tests --test speed -- --all    6 shapes × 3 formats × 3 contexts, some ten minutes on a quiet machine
+//! ```
+//! The machine is probed once. For each shape and format a first process gives one answer in the middle context: what is learned
+//! is learned from it alone. A second process then gives three in every context, of which the median is what predictions are
+//! held against: as the planner makes them of the file and the probe's figures, and again as that one answer corrects them.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is a program: its table is for people, its trace for faults"
+)]
+
+mod measured;
+#[path = "../memory/shapes.rs"]
+mod shapes;
+mod tally;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use measured::{ANSWERED, Took};
+use outpost_agent::facts;
+use outpost_contract::{Learned, Measurements, VariantFacts};
+use outpost_engine::gguf::Gguf;
+use outpost_planner::{Run, corrected, first_token_ns, learn, next_token_ns};
+use tally::Tally;
+
+/// Answers of each cell.
+const REPEATS: u32 = 3;
+
+const NAME: &str = "every_answer_is_measured_beside_what_was_predicted";
+
+/// What a test program may be asked for, and what this one understands of it.
+#[derive(Parser)]
+struct Arguments {
+    /// Every shape, format and context.
+    #[arg(long)]
+    all: bool,
+    /// Of those, only the shapes and formats whose names hold this, as in `tied Q8_0`.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Fail where errors are larger than was promised: for a machine that does nothing else.
+    #[arg(long, requires = "all")]
+    strict: bool,
+    /// Be the measured process of this file.
+    #[arg(long, requires_all = ["contexts", "threads", "repeats"])]
+    measure: Option<PathBuf>,
+    #[arg(long, value_delimiter = ',')]
+    contexts: Vec<u32>,
+    #[arg(long)]
+    threads: Option<u32>,
+    #[arg(long)]
+    repeats: Option<u32>,
+    /// Only the test whose name holds this.
+    filter: Option<String>,
+    #[arg(long)]
+    exact: bool,
+    #[arg(long)]
+    list: bool,
+    #[arg(long)]
+    nocapture: bool,
+    #[arg(long, short)]
+    quiet: bool,
+    #[arg(long)]
+    test_threads: Option<u32>,
+    #[arg(long)]
+    skip: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        println!("{NAME}: test");
+        return ExitCode::SUCCESS;
+    }
+    let skipped = arguments.skip.iter().any(|skip| NAME.contains(skip.as_str()));
+    if skipped || arguments.filter.as_ref().is_some_and(|filter| !NAME.contains(filter.as_str())) {
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match (&arguments.measure, arguments.threads, arguments.repeats) {
+        (Some(file), Some(threads), Some(repeats)) => measured::run(file, threads, &arguments.contexts, repeats),
+        _ => compare(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<()> {
+    let (shapes, formats, contexts) = if arguments.all {
+        (shapes::all(), ["F16", "Q8_0", "Q4_K_M"].as_slice(), [512, 1_024, 4_096])
+    } else {
+        let shapes = vec![("small", shapes::small()), ("small, windowed", shapes::small_windowed())];
+        (shapes, ["Q8_0", "Q4_K_M"].as_slice(), [128, 256, 512])
+    };
+    let (folder, began) = (tempfile::tempdir().context("no temporary folder")?, Instant::now());
+    let machine = probed(folder.path());
+    let mut tally = Tally::default();
+    println!(
+        "{:<17} {:<6} {:>5}  {:>9} {:>9} {:>7} {:>7}  {:>9} {:>9} {:>7} {:>7}",
+        "", "", "", "tokens/s", "", "error", "learned", "first ms", "", "error", "learned"
+    );
+    for (name, shape) in &shapes {
+        for format in formats.iter().filter(|format| format!("{name} {format}").contains(&arguments.only)) {
+            let file = folder.path().join("model.gguf");
+            shapes::write(&file, shape, format).with_context(|| format!("no file of {name} in {format}"))?;
+            let info = Gguf::open(&file)?.info();
+            let facts = facts::variant(facts::model_id(&file, &info)?, 1, &info);
+            let measure = |contexts: &[u32], repeats| answers(&file, machine.cores, contexts, repeats);
+            let [decode, first_token] = taught(&facts, &machine, &measure(&contexts[1..2], 1)?)?;
+            let all = measure(&contexts, REPEATS)?;
+            for context in contexts {
+                let took = median(&all, context).with_context(|| format!("no answer in a context of {context}"))?;
+                let (next, first) = predicted(&facts, &machine, context).context("nothing is predicted")?;
+                let cell = tally::Cell {
+                    next: [next, corrected(next, &decode)].map(Duration::from_nanos),
+                    first: [first, corrected(first, &first_token)].map(Duration::from_nanos),
+                    took,
+                };
+                println!("{name:<17} {format:<6} {context:>5}  {cell}");
+                tally.add(&cell);
+            }
+        }
+    }
+    ensure!(tally.cells() > 0, "nothing is called `{}`", arguments.only);
+    ensure!(tally.is_finite(), "an error is not a number");
+    println!("{tally}\nin {:.0} s", began.elapsed().as_secs_f64());
+    ensure!(!arguments.strict || tally.is_kept(), "more than was promised");
+    Ok(())
+}
+
+/// What this machine can give, as it is now.
+fn probed(folder: &Path) -> Measurements {
+    let options = outpost_probe::ProbeOptions { models_dir: folder.to_owned(), quick: false, now_s: 0 };
+    let machine = outpost_probe::measure(&options);
+    println!("memory {:>6.2} GB/s", giga(machine.memory_read_bytes_per_second));
+    for kernel in &machine.kernels {
+        println!(
+            "{:<6} {:>2} threads: fetches {:>6.2} GB/s, {:>6.2} from the cache, {:>6.1} G multiply-adds/s",
+            kernel.format,
+            kernel.threads,
+            giga(kernel.decode_bytes_per_second),
+            giga(kernel.cached_bytes_per_second.unwrap_or(0)),
+            giga(kernel.prefill_macs_per_second)
+        );
+    }
+    for pass in &machine.passes {
+        println!(
+            "passes {:>2} threads: {} ns a layer, {:.2} G elements/s, attention {:.2} G elements/s fetched, {:.2} from the cache, {:.1} \
+             G multiply-adds/s, {:.2} G logits/s",
+            pass.threads,
+            pass.layer_ns,
+            giga(pass.elements_per_second),
+            giga(pass.fetched_elements_per_second),
+            giga(pass.attended_elements_per_second),
+            giga(pass.attended_macs_per_second),
+            giga(pass.logits_per_second)
+        );
+    }
+    let took = machine.machine.as_ref().and_then(|machine| machine.run.as_ref()).map_or(0, |run| run.took_ms);
+    println!("probed in {took} ms; disturbed by {:?}", outpost_probe::disturbed_by(&machine));
+    machine
+}
+
+fn giga(count: u64) -> f64 {
+    count as f64 / 1e9
+}
+
+/// What a fresh process takes for answers.
+fn answers(file: &Path, threads: u32, contexts: &[u32], repeats: u32) -> Result<Vec<(u32, Took)>> {
+    let program = std::env::current_exe().context("this program is not found")?;
+    let contexts: Vec<String> = contexts.iter().map(u32::to_string).collect();
+    let mut child = Command::new(program);
+    child.arg("--measure").arg(file).args(["--contexts", &contexts.join(",")]);
+    child.args(["--threads", &threads.to_string(), "--repeats", &repeats.to_string()]);
+    let output = child.output().context("the measured process cannot be started")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = || format!("the measured process failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{}", failed());
+    said.lines().map(|line| measured::read(line).with_context(failed)).collect()
+}
+
+/// Nanoseconds to the next token in the middle of the answer, and to the first.
+fn predicted(facts: &VariantFacts, machine: &Measurements, context: u32) -> Option<(u64, u64)> {
+    let run = Run { threads: machine.cores, depth_tokens: context - ANSWERED / 2 };
+    let next = next_token_ns(facts, machine, &run)?;
+    Some((next, first_token_ns(facts, machine, machine.cores, context - ANSWERED)?))
+}
+
+/// What one run teaches of next and first tokens, as a device learns it.
+fn taught(facts: &VariantFacts, machine: &Measurements, run: &[(u32, Took)]) -> Result<[Learned; 2]> {
+    let mut learned = [Learned::default(); 2];
+    for (context, took) in run {
+        let (next, first) = predicted(facts, machine, *context).context("nothing is predicted")?;
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        learned[0] = learn(learned[0], next, nanoseconds(took.next_token));
+        learned[1] = learn(learned[1], first, nanoseconds(took.first_token));
+    }
+    Ok(learned)
+}
+
+fn median(all: &[(u32, Took)], context: u32) -> Option<Took> {
+    let here = || all.iter().filter(|(of, _)| *of == context).map(|(_, took)| took);
+    let middle = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
+    };
+    Some(Took {
+        first_token: middle(here().map(|took| took.first_token).collect())?,
+        next_token: middle(here().map(|took| took.next_token).collect())?,
+    })
+}
