@@ -23,6 +23,7 @@ mod pressure;
 mod run;
 mod tree;
 mod watch;
+mod watching;
 
 #[cfg(test)]
 mod fixtures;
@@ -34,6 +35,7 @@ use outpost_contract::{MachineFacts, Measurements, MemoryFacts, ProcessorFacts};
 use outpost_engine::KERNEL_BUILD;
 use sysinfo::{MemoryRefreshKind, System};
 use tree::Tree;
+pub use watching::Watching;
 
 /// How to measure.
 #[derive(Debug, Clone)]
