@@ -2,9 +2,11 @@
 
 mod convert;
 mod mix;
+mod preview;
 
 pub(crate) use convert::write_atomically;
 pub(crate) use mix::formats;
+pub use preview::preview;
 
 use std::fs;
 use std::io;
