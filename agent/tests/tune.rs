@@ -55,7 +55,7 @@ impl Device {
         let named = variants.iter().flat_map(|name| ["--variant", name]);
         let arguments: Vec<&str> = ["tune", "--json"].into_iter().chain(SHORT.iter().copied()).chain(named).collect();
         let demo = demo();
-        let [said, _] = self.expect(0, &[&arguments, more, &[demo.as_str()]].concat());
+        let [said, _] = self.expect(0, &[&arguments[..], more, &[demo.as_str()]].concat());
         serde_json::from_str(&said).unwrap()
     }
 }
@@ -94,7 +94,7 @@ fn variants_are_made_measured_and_judged_and_the_best_is_kept_with_its_reasons()
     // A file that evidence speaks of is planned with it.
     let file = again["file"].as_str().unwrap();
     let [planned, _] = device.expect(0, &["plan", file, "--slots", "1"]);
-    assert!(planned.contains("1 threads, as `outpost tune` measured"), "{planned}");
+    assert!(planned.contains("1 thread, as `outpost tune` measured"), "{planned}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_run_that_is_killed_goes_on_where_it_was() {
     let device = Device::new("tune-killed");
     let demo = demo();
     let arguments = ["tune", "--json", "--variant", "Q8_0", "--variant", "Q4_0", "--threads", "1", "--threads", "2"];
-    let arguments = [&arguments, SHORT, &[demo.as_str()]].concat();
+    let arguments = [&arguments[..], SHORT, &[demo.as_str()]].concat();
     let mut child = device.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let measured = lines.map_while(Result::ok).find(|line| line.contains("tokens/s each"));

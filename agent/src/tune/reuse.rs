@@ -72,3 +72,6 @@ pub(crate) fn reuse(
     room.keep(&vouched)?;
     Ok(Reuse::Taken { evidence: Box::new(evidence), file })
 }
+
+#[cfg(test)]
+mod tests;

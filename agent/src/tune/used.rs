@@ -46,8 +46,9 @@ fn of_evidence(evidence: &Evidence, sha256: Sha256, slots: u32) -> Option<Tuned>
     // The file is given: only speed is left to choose by.
     let best = choose(&points, &Limits { objective: Objective::Speed, ..Limits::default() }).index?;
     let (threads, speed) = (points[best].setting.threads, points[best].speed.together_milli);
+    let plural = if threads == 1 { "" } else { "s" };
     let because = format!(
-        "{threads} threads, as `outpost tune` measured: {} tokens/s with {nearest} conversations at once",
+        "{threads} thread{plural}, as `outpost tune` measured: {} tokens/s with {nearest} conversations at once",
         thousandths(speed)
     );
     Some(Tuned { threads, because })

@@ -93,8 +93,8 @@ fn what_is_signed_and_contradicts_itself_is_refused() {
         Evidence::open(&bytes, &[key.verifying_key()]).map(|_| ()).map_err(|refused| refused.to_string())
     };
     assert_eq!(refused(&|_| ()), Ok(()));
-    for change in [
-        (|made| made.v = 2) as fn(&mut Evidence),
+    let changes: [fn(&mut Evidence); 10] = [
+        |made| made.v = 2,
         |made| made.choice = Some(1),
         |made| made.runs.clear(),
         |made| made.qualities.clear(),
@@ -104,7 +104,8 @@ fn what_is_signed_and_contradicts_itself_is_refused() {
         |made| made.class.cpu = "a\u{1b}[2J".to_owned(),
         |made| made.settings[0].because = "x".repeat(2_000),
         |made| made.pruned = vec![made.pruned[0].clone(); 5_000],
-    ] {
+    ];
+    for change in changes {
         let said = refused(&change).unwrap_err();
         assert!(said.starts_with("it is signed, but no evidence that this version reads: "), "{said}");
     }
