@@ -50,6 +50,7 @@ mod succession;
 mod telemetry;
 pub mod template_worker;
 mod time_zone;
+mod tune;
 mod withdrawn;
 mod witnessing;
 pub mod worker;

@@ -15,6 +15,8 @@ use crate::install::Installer;
 use crate::measure::Measured;
 use crate::parts::Parts;
 use crate::progress::Progress;
+use crate::state::StateDir;
+use crate::tune::used;
 
 /// Smallest context that a box on its own accepts, tokens: below it a conversation is of no use.
 const MINIMUM_CONTEXT_TOKENS: u32 = 256;
@@ -23,7 +25,7 @@ const MINIMUM_CONTEXT_TOKENS: u32 = 256;
 pub(crate) async fn serve(parts: Parts, file: Option<PathBuf>) {
     let installer = &parts.installer;
     let outcome = match (file, parts.last_card.clone()) {
-        (Some(file), _) => serve_file(installer, &file, &parts.measured).await,
+        (Some(file), _) => serve_file(&parts.state, installer, &file, &parts.measured).await,
         (None, Some(card)) => serve_last(&parts, card).await,
         (None, None) => serve_best(&parts).await,
     };
@@ -88,6 +90,7 @@ async fn serve_best(parts: &Parts) -> Result<()> {
     let (store, file) = (parts.store.clone(), entry.blake3);
     let checked = tokio::task::spawn_blocking(move || store.verify_file(file)).await;
     let stored = checked.context("checking the file was interrupted")?.context("the chosen file cannot be used")?;
+    let planned = tuned(&parts.state, planned, entry.sha256, &parts.measured).await;
     let card = card(&parts.installer, &planned, entry.model.clone(), &entry.info, entry.sha256);
     let card = Card { blake3: Some(file), ..card };
     parts.installer.load(card, &stored.path).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))
@@ -133,7 +136,17 @@ fn card(installer: &Installer, choice: &Choice, model: ModelId, info: &ModelInfo
     }
 }
 
-async fn serve_file(installer: &Installer, file: &Path, measured: &Measured) -> Result<()> {
+/// The choice with as many threads as evidence of `outpost tune` says, if there is some that holds for this box and this file.
+async fn tuned(state: &StateDir, choice: Choice, sha256: Sha256, measured: &Measured) -> Choice {
+    let (state, slots, measurements) = (state.clone(), choice.slots, measured.get().await);
+    let looking = tokio::task::spawn_blocking(move || used::of_file(&state, sha256, slots, &measurements));
+    // Evidence is a help: where it cannot be looked for, the plan stands.
+    let Ok(Some(found)) = looking.await else { return choice };
+    tracing::info!(because = found.because, "threads are chosen by evidence");
+    Choice { threads: found.threads, ..choice }
+}
+
+async fn serve_file(state: &StateDir, installer: &Installer, file: &Path, measured: &Measured) -> Result<()> {
     let inspected = {
         let file = file.to_owned();
         tokio::task::spawn_blocking(move || -> Result<_> {
@@ -147,6 +160,7 @@ async fn serve_file(installer: &Installer, file: &Path, measured: &Measured) -> 
     let target: TargetName = "local-file".parse().context("a fixed name")?;
     let candidate = Candidate { target, facts: facts::variant(model.clone(), 1, &info) };
     let choice = decide(installer, &[candidate], info.context_tokens, measured).await?;
+    let choice = tuned(state, choice, sha256, measured).await;
     let path = std::path::absolute(file).with_context(|| format!("cannot resolve `{}`", file.display()))?;
     let card = Card { path: Some(path), ..card(installer, &choice, model, &info, sha256) };
     installer.load(card, file).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))

@@ -158,6 +158,12 @@ impl StateDir {
         self.root.join("keys")
     }
 
+    /// What `outpost tune` made and measured.
+    #[must_use]
+    pub fn tune(&self) -> PathBuf {
+        self.0.join("tune")
+    }
+
     /// Operations logs; audit records are elsewhere.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

@@ -128,9 +128,23 @@ pub fn evaluate(
     passages: &[Passage],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, EvaluateError> {
+    evaluate_keeping(KvType::F32, model, reference, passages, progress)
+}
+
+/// As [`evaluate`], the model keeping keys and values as this type; the reference keeps its own in single precision.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_keeping(
+    kv_type: KvType,
+    model: &Model,
+    reference: Option<&Model>,
+    passages: &[Passage],
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Evaluation, EvaluateError> {
     let longest = check(model, reference, passages)?;
-    let mut reader = Reader::new(model, longest);
-    let mut reference = reference.map(|reference| Reader::new(reference, longest));
+    let mut reader = Reader::new(model, longest, kv_type);
+    let mut reference = reference.map(|reference| Reader::new(reference, longest, KvType::F32));
     let mut tally = Tally::default();
     for (index, passage) in passages.iter().enumerate() {
         reader.session.clear();
@@ -217,8 +231,8 @@ struct Reader<'model> {
 }
 
 impl<'model> Reader<'model> {
-    fn new(model: &'model Model, context: usize) -> Self {
-        Self { model, session: Session::of(model, context, KvType::F32), workspace: Workspace::default() }
+    fn new(model: &'model Model, context: usize, kv_type: KvType) -> Self {
+        Self { model, session: Session::of(model, context, kv_type), workspace: Workspace::default() }
     }
 
     fn read(&mut self, tokens: &[u32], wanted: &[usize]) -> Result<(), ForwardError> {

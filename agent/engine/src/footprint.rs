@@ -113,17 +113,25 @@ fn matrices(gguf: &Gguf) -> Vec<Matrices> {
 }
 
 fn weight_bytes(gguf: &Gguf) -> u64 {
-    let has_output = gguf.tensor("output.weight").is_some();
-    let kept = |tensor: &TensorEntry| match tensor.shape.as_slice() {
-        [columns, rows] if !(has_output && tensor.name == "token_embd.weight") => {
+    let tensors = gguf.tensors().iter();
+    kept(tensors.map(|TensorEntry { name, shape, format, range, .. }| {
+        (name.as_str(), shape.as_slice(), *format, range.len() as u64)
+    }))
+}
+
+/// Bytes of these tensors as they are kept: each by its name, its dimensions, its format and its bytes in the file.
+pub(crate) fn kept<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u64], Format, u64)> + Clone) -> u64 {
+    let has_output = tensors.clone().any(|(name, ..)| name == "output.weight");
+    let kept = |(name, shape, format, bytes): (&str, &[u64], Format, u64)| match shape {
+        [columns, rows] if !(has_output && name == "token_embd.weight") => {
             let packed = usize::try_from(*rows).ok().zip(usize::try_from(*columns).ok());
-            let packed = packed.and_then(|(rows, columns)| Packed::bytes(tensor.format, rows, columns));
-            packed.map_or_else(|| tensor.range.len() as u64, |bytes| bytes.next_multiple_of(MEMORY_PAGE))
+            let packed = packed.and_then(|(rows, columns)| Packed::bytes(format, rows, columns));
+            packed.map_or(bytes, |bytes| bytes.next_multiple_of(MEMORY_PAGE))
         }
-        [length] if matches!(tensor.format, Format::F32 | Format::F16 | Format::BF16) => length.saturating_mul(4),
-        _ => tensor.range.len() as u64,
+        [length] if matches!(format, Format::F32 | Format::F16 | Format::BF16) => length.saturating_mul(4),
+        _ => bytes,
     };
-    gguf.tensors().iter().map(kept).fold(0, u64::saturating_add)
+    tensors.map(kept).fold(0, u64::saturating_add)
 }
 
 /// Bytes of a text of an array: itself, where it lies, and what the system's allocator adds.

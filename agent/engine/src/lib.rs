@@ -17,6 +17,7 @@ pub mod generate;
 pub mod gguf;
 pub mod grammar;
 pub mod quantize;
+pub mod rehearse;
 pub mod sampler;
 pub mod session;
 pub mod shape;

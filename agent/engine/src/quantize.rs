@@ -5,11 +5,13 @@ pub mod calibrated;
 mod convert;
 mod importance;
 mod mix;
+mod preview;
 mod sample;
 mod sensitivity;
 
 pub(crate) use convert::write_atomically;
 pub(crate) use mix::formats;
+pub use preview::preview;
 
 use std::fs;
 use std::io;

@@ -22,17 +22,23 @@ const COLOURS: [&str; 6] = ["#1b5e9b", "#b3541e", "#2e7d32", "#7b1fa2", "#455a64
 /// Contexts for which memory is drawn, tokens: each twice the one before.
 const SMALLEST_CONTEXT: u32 = 256;
 
+/// A page of ours with this title: what is in it stands below the heading, readable on a light and on a dark screen.
+#[must_use]
+pub fn frame(title: &str, body: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <title>{title}</title></head>\n\
+         <body style=\"font-family:sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem\"><h1>{title}</h1>\n\
+         {body}</body></html>\n"
+    )
+}
+
 /// The page.
 #[must_use]
 pub fn page(plan: &Plan, candidates: &[Candidate], constraints: &Constraints, title: &str) -> String {
     let mut page = String::new();
-    let title = escaped(title);
-    page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    // Writing to a text cannot fail.
-    let _ = write!(
-        page,
-        "<title>{title}</title></head>\n<body style=\"font-family:sans-serif;max-width:60rem\"><h1>{title}</h1>\n"
-    );
     page.push_str(&drawing(plan, candidates, constraints));
     page.push_str(
         "<table style=\"border-spacing:1rem 0.2rem;text-align:left\"><tr><th>variant<th>needs<th>because</tr>\n",
@@ -45,12 +51,12 @@ pub fn page(plan: &Plan, candidates: &[Candidate], constraints: &Constraints, ti
     let budget = plan.budget;
     let _ = write!(
         page,
-        "</table>\n<p>{} of memory can be used: {} available, {} of it kept for everybody else.</p>\n</body></html>\n",
+        "</table>\n<p>{} of memory can be used: {} available, {} of it kept for everybody else.</p>\n",
         rounded_down(budget.usable_bytes),
         rounded_down(budget.available_bytes),
         rounded_up(budget.reserve_bytes),
     );
-    page
+    frame(title, &page)
 }
 
 /// Memory as one candidate needs it, from the shortest context to its own longest.
@@ -93,7 +99,7 @@ pub fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints)
     let most = points().map(|point| point.1).max().unwrap_or(0).min(usable.saturating_mul(2)).max(usable).max(1);
     let scale = Scale { longest, most };
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Memory against context. {}\" font-size=\"13\">\n\
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Memory against context. {}\" font-size=\"13\" fill=\"currentColor\">\n\
          <title>Memory against context</title>\n<desc>{}</desc>\n\
          <rect class=\"frame\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"/>\n",
         said(plan),
@@ -203,6 +209,7 @@ impl Scale {
 }
 
 /// A text that means nothing to a browser.
-fn escaped(text: &str) -> String {
+#[must_use]
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

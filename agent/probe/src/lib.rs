@@ -25,6 +25,7 @@ mod room;
 mod run;
 mod tree;
 mod watch;
+mod watching;
 
 #[cfg(test)]
 mod fixtures;
@@ -37,6 +38,7 @@ use outpost_engine::KERNEL_BUILD;
 pub use room::{Room, heat, room};
 use sysinfo::{MemoryRefreshKind, System};
 use tree::Tree;
+pub use watching::Watching;
 
 /// How to measure.
 #[derive(Debug, Clone)]

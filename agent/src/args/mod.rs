@@ -4,6 +4,7 @@ mod bundle;
 mod link;
 mod model;
 mod seal;
+mod tune;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use outpost_audit::Kind;
 use outpost_audit::export::Format;
 use outpost_audit::leaf::Time;
 pub use seal::*;
+pub use tune::*;
 
 /// Offline-first local inference: measured, signed, recorded.
 #[derive(Debug, Parser)]
@@ -53,6 +55,15 @@ pub enum Command {
     #[command(after_help = "Examples: outpost plan model-f16.gguf model-Q8_0.gguf model-Q4_0.gguf\n          \
                             outpost plan\n          outpost plan qwen3-4b --minimum-speed 8")]
     Plan(Plan),
+    /// Find how a model runs best here, by measuring variants and settings; or reuse what another box of the same class measured
+    #[command(
+        after_help = "Exit code 4 if evidence is refused. What was measured is kept: a run that was interrupted goes on.\n\n\
+                      Examples: outpost tune model-f16.gguf --picture tune.html --out evidence.dsse\n          \
+                      outpost tune model-f16.gguf --objective speed --minimum-agreement 95\n          \
+                      outpost tune --show-key > box-1.key\n          \
+                      outpost tune model-f16.gguf --evidence evidence.dsse --trust box-1.key"
+    )]
+    Tune(Box<Tune>),
     /// What the running agent does: model, policy, connection, audit log
     #[command(after_help = "Example: outpost status --json")]
     Status,

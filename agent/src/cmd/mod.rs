@@ -16,6 +16,7 @@ mod probe;
 mod run;
 mod seal;
 mod status;
+mod tune;
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;
@@ -91,6 +92,7 @@ async fn dispatch(cli: Cli, socket: Option<UnixListener>) -> Result<Outcome> {
         Command::Enroll(arguments) => enroll::run(&context, arguments).await,
         Command::Probe(arguments) => probe::run(&context, &arguments),
         Command::Plan(arguments) => plan::run(&context, &arguments).await,
+        Command::Tune(arguments) => tune::run(&context, *arguments).await,
         Command::Status => status::run(&context).await,
         Command::Chat(arguments) => chat::run(&context, arguments).await,
         Command::Key(command) => key::run(&context, command),

@@ -2,18 +2,20 @@
 
 mod catalogue;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use outpost_contract::{Correction, Measurements, TargetName};
 use outpost_disk::{Clock, Ledger};
 use outpost_engine::gguf::Gguf;
-use outpost_planner::{Candidate, Constraints, Objective, picture, plan};
+use outpost_planner::{Candidate, Choice, Constraints, Objective, picture, plan};
 use outpost_probe::{ProbeOptions, measure};
 use serde_json::{Value, json};
 
 use super::{Here, Outcome, say, say_json};
 use crate::args::{self, Plan};
+use crate::tune::used::{self, Tuned};
+use crate::tune::variants;
 use crate::{curated, facts, learning};
 
 /// Fastest decoding that can be asked for, tokens per second.
@@ -35,7 +37,10 @@ pub(super) async fn run(here: &Here, arguments: &Plan) -> Result<Outcome> {
         }
     }
     let constraints = constraints(arguments, 0.0)?;
-    let plan = plan(&candidates, &measured(here, true).await?, &constraints);
+    let measurements = measured(here, true).await?;
+    let plan = plan(&candidates, &measurements, &constraints);
+    let tuned = plan.choice.as_ref().map(|choice| tuned(here, choice, &arguments.files, &measurements));
+    let tuned = tuned.transpose()?.flatten();
     if let Some(file) = &arguments.picture {
         let page = picture::page(&plan, &candidates, &constraints, "What this box would run");
         outpost_disk::atomic::write(file, page)
@@ -43,21 +48,42 @@ pub(super) async fn run(here: &Here, arguments: &Plan) -> Result<Outcome> {
     }
     if here.json {
         let verdicts: Vec<_> = plan.verdicts.iter().map(verdict_json).collect();
-        say_json(&json!({"choice": plan.choice.as_ref().map(|choice| &choice.target), "verdicts": verdicts}))?;
+        let because = tuned.as_ref().map(|tuned| &tuned.because);
+        let choice = plan.choice.as_ref().map(|choice| &choice.target);
+        say_json(&json!({"choice": choice, "tuned": because, "verdicts": verdicts}))?;
     } else {
         say(plan.table())?;
+        if let Some(tuned) = tuned {
+            say(format!("  {}", tuned.because))?;
+        }
     }
     Ok(Outcome::Done)
 }
 
+/// What `outpost tune` found out about the chosen file, if it did and it holds here.
+fn tuned(here: &Here, choice: &Choice, files: &[PathBuf], measurements: &Measurements) -> Result<Option<Tuned>> {
+    // A large file is read for its hash only where there may be something about it.
+    if !used::is_there_any(&here.state) {
+        return Ok(None);
+    }
+    let is_chosen = |file: &&PathBuf| file.exists() && target(file).is_ok_and(|target| target == choice.target);
+    let Some(file) = files.iter().find(is_chosen) else { return Ok(None) };
+    let sha256 = variants::row("", file)?.sha256;
+    Ok(used::of_file(&here.state, sha256, choice.slots, measurements))
+}
+
 fn candidate(file: &Path) -> Result<Candidate> {
     let info = Gguf::open(file).with_context(|| format!("`{}` cannot be planned", file.display()))?.info();
+    let target = target(file)?;
+    Ok(Candidate { target, facts: facts::variant(facts::model_id(file, &info)?, 1, &info) })
+}
+
+/// A file's name as a catalogue would have it.
+fn target(file: &Path) -> Result<TargetName> {
     let name = file
         .file_name()
         .map(|name| name.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c), "-"));
-    let target: TargetName =
-        name.unwrap_or_default().parse().with_context(|| format!("the name of `{}`", file.display()))?;
-    Ok(Candidate { target, facts: facts::variant(facts::model_id(file, &info)?, 1, &info) })
+    name.unwrap_or_default().parse().with_context(|| format!("the name of `{}`", file.display()))
 }
 
 /// What the machine can give; `quick` measures one kernel, and others are estimated. What answers taught an agent here is

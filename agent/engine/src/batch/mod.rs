@@ -23,7 +23,7 @@ use share::{Reader, share};
 
 use crate::generate::{ALTERNATIVES, Answer, Cancel, FinishReason, Finished, Request, Said, TokenScore, Took};
 use crate::model::{Model, Part, Workspace};
-use crate::session::{PAGE_TOKENS, PASS_TOKENS, Session};
+use crate::session::{self, KvType, PAGE_TOKENS, PASS_TOKENS, Session};
 use crate::tokenizer::Tokenizer;
 
 /// How many answers at once, and how long each may get.
@@ -131,6 +131,8 @@ pub enum Refusal {
 pub struct Engine {
     model: Arc<Model>,
     options: EngineOptions,
+    /// What keys and values are kept as.
+    kv_type: KvType,
     running: BTreeMap<SessionId, Running>,
     prefixes: PrefixCache,
     /// Bytes that sessions and kept beginnings may have together: what all slots need at full length.
@@ -280,6 +282,7 @@ impl Engine {
             model,
             options,
             limits: Limits::default(),
+            kv_type: KvType::default(),
             running: BTreeMap::new(),
             prefixes: PrefixCache::default(),
             pace: Pace::default(),
@@ -297,6 +300,15 @@ impl Engine {
         let mut engine = Self::new(model, options);
         engine.scout = Some(scout);
         Ok(engine)
+    }
+
+    /// The same, keeping keys and values as this type: to be called before the first request.
+    #[must_use]
+    pub fn keeping(mut self, kv_type: KvType) -> Self {
+        let one = session::bytes(&self.model, self.options.context_tokens as usize, kv_type);
+        self.page_bytes = u64::from(self.options.slots).saturating_mul(one);
+        self.kv_type = kv_type;
+        self
     }
 
     /// The model.
@@ -339,7 +351,7 @@ impl Engine {
         if self.running.len() >= self.slots() as usize {
             return Err(Refusal::Busy { slots: self.slots() });
         }
-        let mut session = Session::new(&self.model, context_tokens as usize);
+        let mut session = Session::of(&self.model, context_tokens as usize, self.kv_type);
         // The last token is always computed: what follows is chosen from its logits. What is to be scored is computed too.
         let known = if request.prompt_logprobs { 0 } else { tokens - 1 };
         let (last, pages) = self.prefixes.find(&request.scope, &request.tokens[..known]);
