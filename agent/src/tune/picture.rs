@@ -282,7 +282,10 @@ mod tests {
         let page = page(&evidence(&all));
         assert!(page.contains(">F16, 40 MiB</text>") && page.contains("Q&lt;8, 22 MiB") && !page.contains("Q<8"));
         assert_eq!(line(&all).len(), 3);
-        assert!(page.contains("<b>Q&lt;8 with F16 keys, 1 at once, 1 thread, 512 tokens</b>: chosen: closest"), "{page}");
+        assert!(
+            page.contains("<b>Q&lt;8 with F16 keys, 1 at once, 1 thread, 512 tokens</b>: chosen: closest"),
+            "{page}"
+        );
         for word in ["<script", "http:", "https:", "url(", "src=", "href="] {
             assert!(!page.contains(word), "{word}");
         }
