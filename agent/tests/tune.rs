@@ -120,8 +120,8 @@ fn a_run_that_is_killed_goes_on_where_it_was() {
 fn a_dry_run_says_what_would_be_measured_and_why_the_rest_would_not() {
     let device = Device::new("tune-dry");
     let demo = demo();
-    let [said, _] =
-        device.expect(0, &["tune", "--dry-run", &demo, "--context", "512", "--context", "9000", "--minimum-quality", "5"]);
+    let [said, _] = device
+        .expect(0, &["tune", "--dry-run", &demo, "--context", "512", "--context", "9000", "--minimum-quality", "5"]);
     assert!(said.contains("would be measured  Q8_0 with F16 keys, 4 at once"), "{said}");
     assert!(said.contains("the model was trained for 512 tokens, not 9000"), "{said}");
     assert!(said.contains("bits per weight, 5.0 are asked for"), "{said}");
@@ -168,13 +168,21 @@ fn another_box_reuses_evidence_without_measuring_or_says_what_differs() {
     assert!(said.contains("tune here: outpost tune"), "{said}");
 
     let (code, taken) = reuse(&evidence, &key, &demo);
-    assert_eq!((code, taken["reused"].as_bool(), taken["measured_runs"].as_u64()), (Some(0), Some(true), Some(0)), "{taken}");
+    assert_eq!(
+        (code, taken["reused"].as_bool(), taken["measured_runs"].as_u64()),
+        (Some(0), Some(true), Some(0)),
+        "{taken}"
+    );
     assert_eq!(taken["choice"]["variant"], "Q8_0");
     let file = taken["file"].as_str().unwrap();
     assert!(Path::new(file).is_file(), "the chosen variant was made");
-    let rooms: Vec<_> = std::fs::read_dir(other.0.join("state/tune")).unwrap().map(|room| room.unwrap().path()).collect();
+    let rooms: Vec<_> =
+        std::fs::read_dir(other.0.join("state/tune")).unwrap().map(|room| room.unwrap().path()).collect();
     let measured = rooms.iter().filter(|room| room.is_dir()).flat_map(|room| std::fs::read_dir(room).unwrap());
-    assert_eq!(measured.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("measured")).count(), 0);
+    assert_eq!(
+        measured.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("measured")).count(),
+        0
+    );
     let [planned, _] = other.expect(0, &["plan", file, "--slots", "1"]);
     assert!(planned.contains("as `outpost tune` measured"), "{planned}");
 }

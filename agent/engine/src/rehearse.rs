@@ -73,7 +73,8 @@ impl Stage {
     /// If the context cannot hold prompt and answer, or the computation fails.
     pub fn rehearse(&mut self) -> Result<Vec<Rehearsed>, BenchError> {
         let (first, _) = self.round(1)?.into_iter().unzip::<Duration, f64, Vec<_>, Vec<_>>();
-        let (_, speeds) = self.round(self.rehearsal.answer_tokens)?.into_iter().unzip::<Duration, f64, Vec<_>, Vec<_>>();
+        let (_, speeds) =
+            self.round(self.rehearsal.answer_tokens)?.into_iter().unzip::<Duration, f64, Vec<_>, Vec<_>>();
         self.times = self.times.wrapping_add(1);
         let one = |(first_token, tokens_per_second)| Rehearsed { first_token, tokens_per_second };
         Ok(first.into_iter().zip(speeds).map(one).collect())

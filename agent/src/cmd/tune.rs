@@ -49,7 +49,11 @@ pub(super) async fn run(here: &Here, arguments: Tune) -> Result<Outcome> {
     here.state.prepare()?;
     let Some(model) = arguments.model.clone() else {
         let key = kept::signing_key(&here.state)?.verifying_key().to_hex();
-        if here.json { say_json(&json!({ "key": key }))? } else { say(key)? }
+        if here.json {
+            say_json(&json!({ "key": key }))?
+        } else {
+            say(key)?
+        }
         return Ok(Outcome::Done);
     };
     let here = Here { state: here.state.clone(), json: here.json };
@@ -67,7 +71,11 @@ fn tune(here: &Here, arguments: &Tune, model: &Path) -> Result<Outcome> {
     let order = order(arguments, model, &measurements)?;
     let survey = work::survey(&order, &measurements);
     if arguments.dry_run {
-        if here.json { say_json(&words::survey_json(&survey))? } else { words::survey(&survey)? }
+        if here.json {
+            say_json(&words::survey_json(&survey))?
+        } else {
+            words::survey(&survey)?
+        }
         return Ok(Outcome::Done);
     }
     talk(&work::intention(&survey));
@@ -128,7 +136,11 @@ fn take_over(here: &Here, arguments: &Tune, model: &Path, evidence: &Path, trust
                 known_runs: evidence.runs.len(),
                 reused: true,
             };
-            if here.json { say_json(&told.json())? } else { told.say()? }
+            if here.json {
+                say_json(&told.json())?
+            } else {
+                told.say()?
+            }
             Ok(Outcome::Done)
         }
     }

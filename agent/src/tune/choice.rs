@@ -14,6 +14,9 @@ use super::setting::Setting;
 /// Divergences within one of these steps count as equal, millionths of a nat per token.
 const DIVERGENCE_STEP_MICRO: u64 = 2_000;
 
+/// Shares of tasks within one part of so many count as equal: of a few dozen, one more or less is luck.
+const TASK_STEPS: u64 = 20;
+
 /// Speeds and sizes within a step of this factor count as equal.
 const STEP: f64 = 1.05;
 
@@ -60,7 +63,7 @@ fn broken(point: &Point, limits: &Limits) -> Option<String> {
 
 /// The higher, the better: as many conversations as are wanted first, as the planner does; the setting's name last, so that
 /// the order of points never decides.
-type Rank<'a> = (u32, [i128; 5], [i128; 3], Reverse<&'a Setting>);
+type Rank<'a> = (u32, [i128; 5], [i128; 4], Reverse<&'a Setting>);
 
 fn rank(point: &Point, objective: Objective) -> Rank<'_> {
     let [tasks, closeness, speed, smallness] = steps(point);
@@ -74,6 +77,7 @@ fn rank(point: &Point, objective: Objective) -> Rank<'_> {
         -i128::from(point.needs_bytes),
         i128::from(point.speed.together_milli),
         -i128::from(point.quality.divergence_micro),
+        i128::from(point.tasks_right()),
     ];
     (point.setting.slots, order, exact, Reverse(&point.setting))
 }
@@ -82,8 +86,10 @@ fn rank(point: &Point, objective: Objective) -> Rank<'_> {
 fn steps(point: &Point) -> [i128; 4] {
     #[expect(clippy::cast_possible_truncation, reason = "a logarithm of 64 bits is below a thousand")]
     let geometric = |figure: u64| i128::from(((figure.max(1) as f64).ln() / STEP.ln()).floor() as i64);
+    let tasks =
+        point.quality.tasks.map_or(0, |tasks| u64::from(tasks.right) * TASK_STEPS / u64::from(tasks.asked.max(1)));
     [
-        i128::from(point.tasks_right()),
+        i128::from(tasks),
         -i128::from(point.quality.divergence_micro / DIVERGENCE_STEP_MICRO),
         geometric(point.speed.together_milli),
         -geometric(point.needs_bytes),

@@ -1,6 +1,6 @@
 //! The class of a box: what two boxes must have alike for the measurements of one to hold for the other.
 
-use outpost_contract::{Measurements, MachineFacts};
+use outpost_contract::{MachineFacts, Measurements};
 use serde::{Deserialize, Serialize};
 
 /// Speeds of memory are told apart by this factor: a measured one goes up and down by more than a few percent.

@@ -97,7 +97,11 @@ fn figures(run: &Run, mut repeats: Vec<Repeat>, wanted: usize) -> RunFigures {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "speeds are neither negative nor that large")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "speeds are neither negative nor that large"
+)]
 fn milli(tokens_per_second: f64) -> u64 {
     (tokens_per_second * 1_000.0).round() as u64
 }

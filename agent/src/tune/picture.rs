@@ -51,7 +51,7 @@ pub(crate) fn page(evidence: &Evidence) -> String {
         None => body.push_str("<p><b>Nothing keeps every limit.</b></p>\n"),
     }
     body.push_str(&table(evidence, &points));
-    frame(&format!("{}, tuned by {}", evidence.model, evidence.limits.objective.word()), &body)
+    frame(&format!("{}, tuned for {}", evidence.model, evidence.limits.objective.word()), &body)
 }
 
 /// Speeds from nothing, divergences by their square root from the top, so that good variants are told apart.
@@ -203,7 +203,7 @@ fn names(svg: &mut String, variants: &[&str], points: &[Point], scale: &Scale) {
         free = y + LINE;
         let _ = writeln!(
             svg,
-            "<text x=\"{x}\" y=\"{y}\" fill=\"{}\">{}, {}</text>",
+            "<text x=\"{x}\" y=\"{y}\" fill=\"{}\" stroke=\"Canvas\" stroke-width=\"4\" paint-order=\"stroke\">{}, {}</text>",
             COLOURS[place % COLOURS.len()],
             escaped(&point.setting.variant),
             rounded_up(point.needs_bytes),
@@ -234,10 +234,10 @@ fn table(evidence: &Evidence, points: &[Point]) -> String {
             (false, false) => "",
         };
         let (setting, speed, quality) = (&row.setting, &point.speed, &point.quality);
-        let disturbed = if speed.disturbed_by.is_empty() { "" } else { " (disturbed)" };
+        let disturbed = if speed.disturbed_by.is_empty() { "" } else { "*" };
         let _ = writeln!(
             table,
-            "<tr><td>{mark}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}{disturbed}<td>{}<td>{} ms<td>{}<td>{}<td>{}<td>{}</tr>",
+            "<tr><td>{mark}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}{disturbed}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
             escaped(&setting.variant),
             setting.kv,
             setting.threads,
@@ -245,14 +245,18 @@ fn table(evidence: &Evidence, points: &[Point]) -> String {
             setting.context_tokens,
             thousandths(speed.tokens_per_second_milli.p50),
             thousandths(speed.together_milli),
-            thousandths(speed.first_token_us.p50),
+            together(&format!("{} ms", thousandths(speed.first_token_us.p50))),
             nats(quality.divergence_micro),
-            percent(quality.agreement_ppm),
-            rounded_up(row.needs_bytes),
+            together(&percent(quality.agreement_ppm)),
+            together(&rounded_up(row.needs_bytes)),
             escaped(&row.because),
         );
     }
-    table.push_str("</table>\n<p>→ the choice; • nothing else is as good in everything and better in something.</p>\n");
+    table.push_str("</table>\n<p>→ the choice; • nothing else is as good in everything and better in something");
+    if evidence.runs.iter().any(|figures| !figures.disturbed_by.is_empty()) {
+        table.push_str("; * something disturbed every repeat");
+    }
+    table.push_str(".</p>\n");
     if !evidence.pruned.is_empty() {
         let _ = writeln!(table, "<p>{} settings were not measured:</p><ul>", evidence.pruned.len());
         for pruned in evidence.pruned.iter().take(40) {
@@ -261,6 +265,11 @@ fn table(evidence: &Evidence, points: &[Point]) -> String {
         table.push_str("</ul>\n");
     }
     table
+}
+
+/// A number and its unit that no line comes between.
+fn together(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
 }
 
 #[cfg(test)]
@@ -282,7 +291,10 @@ mod tests {
         let page = page(&evidence(&all));
         assert!(page.contains(">F16, 40 MiB</text>") && page.contains("Q&lt;8, 22 MiB") && !page.contains("Q<8"));
         assert_eq!(line(&all).len(), 3);
-        assert!(page.contains("<b>Q&lt;8 with F16 keys, 1 at once, 1 thread, 512 tokens</b>: chosen: closest"), "{page}");
+        assert!(
+            page.contains("<b>Q&lt;8 with F16 keys, 1 at once, 1 thread, 512 tokens</b>: chosen: closest"),
+            "{page}"
+        );
         for word in ["<script", "http:", "https:", "url(", "src=", "href="] {
             assert!(!page.contains(word), "{word}");
         }

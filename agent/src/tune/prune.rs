@@ -104,7 +104,8 @@ mod tests {
     }
 
     fn all() -> (Vec<Setting>, BTreeMap<String, VariantFacts>) {
-        let facts = BTreeMap::from([("F16".to_owned(), facts("F16", 10 << 20)), ("Q4_0".to_owned(), facts("Q4_0", 3 << 20))]);
+        let facts =
+            BTreeMap::from([("F16".to_owned(), facts("F16", 10 << 20)), ("Q4_0".to_owned(), facts("Q4_0", 3 << 20))]);
         let space = Space {
             variants: vec!["F16".into(), "Q4_0".into()],
             kvs: Kv::ALL.to_vec(),
@@ -120,7 +121,8 @@ mod tests {
         let (settings, facts) = all();
         let because = |measurements: &Measurements, limits: Limits, variant: &str| {
             let (_, pruned) = prune(settings.clone(), &facts, measurements, &limits);
-            let reasons = pruned.into_iter().filter(|one| one.setting.variant == variant && one.setting.context_tokens < 1_024);
+            let reasons =
+                pruned.into_iter().filter(|one| one.setting.variant == variant && one.setting.context_tokens < 1_024);
             reasons.map(|one| one.because).next().unwrap_or_default()
         };
         let large = machine(4 << 30);

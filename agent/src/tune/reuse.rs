@@ -19,10 +19,7 @@ use crate::state::StateDir;
 #[derive(Debug)]
 pub(crate) enum Reuse {
     /// It holds: the choice is in force here, its file is there.
-    Taken {
-        evidence: Box<Evidence>,
-        file: PathBuf,
-    },
+    Taken { evidence: Box<Evidence>, file: PathBuf },
     /// It does not hold; why, in words.
     Refused(Vec<String>),
 }

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn settings_that_differ_in_their_context_alone_are_measured_once() {
-        let setting = |context_tokens| Setting { variant: "Q8_0".into(), kv: Kv::F16, context_tokens, slots: 4, threads: 1 };
+        let setting =
+            |context_tokens| Setting { variant: "Q8_0".into(), kv: Kv::F16, context_tokens, slots: 4, threads: 1 };
         assert_eq!(setting(512).run(), setting(4_096).run());
         assert_eq!(setting(512).to_string(), "Q8_0 with F16 keys, 4 at once, 1 thread, 512 tokens");
     }

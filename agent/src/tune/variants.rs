@@ -63,7 +63,8 @@ pub(crate) fn offer(origin: &Path, also: &[PathBuf], named: &[String]) -> Result
     let mut variants = vec![origins];
     for file in also {
         let beside = open(file)?.info();
-        let is_other = |what: &str| format!("`{}` is no variant of `{}`: another {what}", file.display(), origin.display());
+        let is_other =
+            |what: &str| format!("`{}` is no variant of `{}`: another {what}", file.display(), origin.display());
         if beside.architecture != info.architecture || beside.parameters != info.parameters {
             bail!(is_other("model"));
         }
@@ -108,7 +109,8 @@ pub(crate) fn offer(origin: &Path, also: &[PathBuf], named: &[String]) -> Result
             }
         }
     }
-    variants.sort_by(|one, other| other.facts.weight_bytes.cmp(&one.facts.weight_bytes).then(one.name.cmp(&other.name)));
+    variants
+        .sort_by(|one, other| other.facts.weight_bytes.cmp(&one.facts.weight_bytes).then(one.name.cmp(&other.name)));
     Ok(Offer { model, origin: origin.to_owned(), quantisation, variants })
 }
 
@@ -170,7 +172,8 @@ pub(crate) fn clear(variants: &[Variant], folder: &Path, stays: Option<&str>) ->
 /// What is in a file.
 pub(crate) fn row(name: &str, file: &Path) -> Result<FileRow> {
     let bytes = fs::metadata(file).with_context(|| format!("cannot read `{}`", file.display()))?.len();
-    let found = outpost_store::manifest::of_file(file, &[]).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let found =
+        outpost_store::manifest::of_file(file, &[]).with_context(|| format!("cannot read `{}`", file.display()))?;
     Ok(FileRow { variant: name.to_owned(), sha256: found.sha256, bytes })
 }
 

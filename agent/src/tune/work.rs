@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use outpost_contract::{Measurements, VariantFacts};
 use outpost_engine::{Backend, KERNEL_BUILD, LoadOptions, Model};
-use outpost_planner::{budget, rounded_up, speed};
+use outpost_planner::{budget, speed};
 
 use super::choice::choose;
 use super::class::HardwareClass;
@@ -313,9 +313,4 @@ pub(crate) fn intention(survey: &Survey) -> String {
         seconds / 60,
         seconds % 60
     )
-}
-
-/// Memory of a setting as people read it.
-pub(crate) fn memory(bytes: u64) -> String {
-    rounded_up(bytes)
 }

@@ -42,7 +42,10 @@ impl Told<'_> {
         if self.reused {
             say(format!("nothing was measured: the evidence signed by {} holds here", self.key.to_hex()))?;
         }
-        let head = ["variant", "keys", "threads", "at once", "context", "tokens/s", "together", "first", "nats", "same", "needs"];
+        let head = [
+            "variant", "keys", "threads", "at once", "context", "tokens/s", "together", "first", "nats", "same",
+            "needs",
+        ];
         let mut rows = vec![("", head.map(str::to_owned).to_vec(), String::new())];
         for (number, (row, point)) in (0_u32..).zip(self.evidence.settings.iter().zip(self.evidence.points())) {
             let is_chosen = self.evidence.choice == Some(number);
@@ -78,7 +81,9 @@ impl Told<'_> {
         let dropped: u32 = self.evidence.runs.iter().map(|figures| figures.dropped).sum();
         let disturbed = self.evidence.runs.iter().filter(|figures| !figures.disturbed_by.is_empty()).count();
         if dropped > 0 || disturbed > 0 {
-            say(format!("  {dropped} disturbed repeats were dropped; {disturbed} runs were never calm and count as they are"))?;
+            say(format!(
+                "  {dropped} disturbed repeats were dropped; {disturbed} runs were never calm and count as they are"
+            ))?;
         }
         match (self.file, self.evidence.chosen()) {
             (Some(file), Some(_)) => say(format!("  serve it: outpost run --model {}", file.display())),

@@ -43,7 +43,8 @@ pub(crate) fn evidence(points: &[Point]) -> Evidence {
         tasks_sha256: None,
     };
     let (limits, model) = (Limits::default(), "demo".parse().unwrap());
-    let mut made = Evidence::new(1_700_000_000, "b1", class(), model, file("F16", 1), variants, reference, effort, limits);
+    let mut made =
+        Evidence::new(1_700_000_000, "b1", class(), model, file("F16", 1), variants, reference, effort, limits);
     let (chosen, set) = (choose(points, &made.limits), pareto(points));
     made.runs = points.iter().map(|point| point.speed.clone()).collect();
     made.qualities = points.iter().map(|point| point.quality.clone()).collect();
@@ -51,8 +52,11 @@ pub(crate) fn evidence(points: &[Point]) -> Evidence {
         .iter()
         .zip(chosen.because)
         .zip(set)
-        .map(|((point, because), pareto)| {
-            SettingRow { setting: point.setting.clone(), needs_bytes: point.needs_bytes, pareto, because }
+        .map(|((point, because), pareto)| SettingRow {
+            setting: point.setting.clone(),
+            needs_bytes: point.needs_bytes,
+            pareto,
+            because,
         })
         .collect();
     let setting = Setting { variant: "F16".into(), kv: Kv::F32, context_tokens: 512, slots: 1, threads: 1 };

@@ -73,8 +73,13 @@ fn what_differs_is_refused_by_its_name_and_nothing_is_kept() {
     let other = FileRow { sha256: hex::encode([7; 32]).parse().unwrap(), ..scene.evidence.origin.clone() };
     let class = scene.refused(|made| made.class.cpu = "Edge 5".to_owned());
     assert_eq!(class, ["processor: measured on `Edge 5`, this box has `Edge 4`"]);
-    assert!(scene.refused(|made| made.build = "b0".to_owned())[0].starts_with("build of the kernels: measured with `b0`"));
-    assert!(scene.refused(|made| made.origin = other.clone())[0].starts_with("file: measured was the one with SHA-256 0707"));
+    assert!(
+        scene.refused(|made| made.build = "b0".to_owned())[0].starts_with("build of the kernels: measured with `b0`")
+    );
+    assert!(
+        scene.refused(|made| made.origin = other.clone())[0]
+            .starts_with("file: measured was the one with SHA-256 0707")
+    );
     let chosen = scene.refused(|made| made.variants[1].sha256 = other.sha256);
     assert!(chosen[0].starts_with("file of `Q8_0`: measured was the one with SHA-256 0707"), "{chosen:?}");
     assert_eq!(scene.refused(|made| made.choice = None), ["nothing kept every limit where it was measured"]);
