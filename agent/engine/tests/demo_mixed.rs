@@ -20,9 +20,9 @@ use outpost_engine::{LoadOptions, Model, encode_chat};
 
 /// The rules whose bytes are spent otherwise, those of the short form first.
 const RULES: [Quantisation; 4] = [Quantisation::Q4_K_M, Quantisation::Q4_0, Quantisation::Q5_1, Quantisation::Q6_K];
-const SHORT_RULES: usize = 2;
+const SHORT_RULES: usize = 1;
 /// Conversations that are measured on in the short form.
-const SHORT: usize = 16;
+const SHORT: usize = 12;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
