@@ -16,6 +16,9 @@ const RIGHT: u64 = 150;
 const TOP: u64 = 20;
 const BOTTOM: u64 = 40;
 
+/// Room for a name of a line.
+const NAME_HEIGHT: u64 = 15;
+
 /// Lines of candidates, told apart by their ends' names too; the chosen one is thick.
 const COLOURS: [&str; 6] = ["#1b5e9b", "#b3541e", "#2e7d32", "#7b1fa2", "#455a64", "#a01c3c"];
 
@@ -95,13 +98,18 @@ pub fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints)
     let points = || lines.iter().flat_map(|line| &line.points);
     let longest = points().map(|point| point.0).max().unwrap_or(SMALLEST_CONTEXT).max(2 * SMALLEST_CONTEXT);
     let usable = plan.budget.usable_bytes;
-    // What is far beyond the machine would press everything else to the floor.
-    let most = points().map(|point| point.1).max().unwrap_or(0).min(usable.saturating_mul(2)).max(usable).max(1);
+    let largest = points().map(|point| point.1).max().unwrap_or(0);
+    // What is far beyond the machine would press everything else to the floor, and so would a machine that is far beyond.
+    let most = if largest > 0 && largest < usable / 4 {
+        largest.saturating_mul(4) / 3
+    } else {
+        largest.min(usable.saturating_mul(2)).max(usable).max(1)
+    };
     let scale = Scale { longest, most };
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Memory against context. {}\" font-size=\"13\" fill=\"currentColor\">\n\
-         <title>Memory against context</title>\n<desc>{}</desc>\n\
-         <rect class=\"frame\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"/>\n",
+         <desc>{}</desc>\n\
+         <rect class=\"frame\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"></rect>\n",
         said(plan),
         said(plan),
         WIDTH - LEFT - RIGHT,
@@ -124,22 +132,33 @@ pub fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints)
         );
     }
     let y = scale.y(usable);
+    if usable <= most {
+        let right = WIDTH - RIGHT;
+        let _ = writeln!(
+            svg,
+            "<line class=\"usable\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#c00\" stroke-dasharray=\"6 4\"></line>"
+        );
+    }
+    let words = if usable <= most {
+        "can be used".to_owned()
+    } else {
+        format!("{} can be used, far above this", rounded_down(usable))
+    };
     let _ = writeln!(
         svg,
-        "<line class=\"usable\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#c00\" stroke-dasharray=\"6 4\"/>\
-         <text class=\"usable\" x=\"{}\" y=\"{}\" fill=\"#c00\">can be used</text>",
-        WIDTH - RIGHT,
+        "<text class=\"usable\" x=\"{}\" y=\"{}\" fill=\"#c00\">{words}</text>",
         LEFT + 6,
-        y.saturating_sub(6),
+        y.saturating_sub(6)
     );
-    for (line, (number, colour)) in lines.iter().zip(COLOURS.iter().enumerate().cycle()) {
-        svg.push_str(&drawn(line, number, colour, &scale));
+    let places = names_apart(&lines, &scale);
+    for ((line, place), (number, colour)) in lines.iter().zip(places).zip(COLOURS.iter().enumerate().cycle()) {
+        svg.push_str(&drawn(line, place, (number, colour), &scale));
     }
     if let Some(choice) = &plan.choice {
         let (x, y) = (scale.x(choice.context_tokens), scale.y(choice.needs.total()));
         let _ = writeln!(
             svg,
-            "<circle class=\"chosen\" cx=\"{x}\" cy=\"{y}\" r=\"6\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{} tokens × {}, {}</text>",
+            "<circle class=\"chosen\" cx=\"{x}\" cy=\"{y}\" r=\"6\"></circle><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{} tokens × {}, {}</text>",
             y.saturating_sub(12),
             choice.context_tokens,
             choice.slots,
@@ -165,19 +184,38 @@ fn said(plan: &Plan) -> String {
     }
 }
 
-fn drawn(line: &Line<'_>, number: usize, colour: &str, scale: &Scale) -> String {
+/// The last point of a line that is still in the drawing.
+fn end(line: &Line<'_>, scale: &Scale) -> Option<(u32, u64)> {
+    line.points.iter().copied().filter(|point| point.1 <= scale.most).next_back()
+}
+
+/// Heights of the lines' names: beside their ends, and none on another.
+fn names_apart(lines: &[Line<'_>], scale: &Scale) -> Vec<u64> {
+    let mut places: Vec<u64> =
+        lines.iter().map(|line| end(line, scale).map_or(0, |point| scale.y(point.1) + 4)).collect();
+    let mut from_below: Vec<usize> = (0..places.len()).collect();
+    from_below.sort_by_key(|line| std::cmp::Reverse(places[*line]));
+    let mut free = u64::MAX;
+    for line in from_below {
+        places[line] = places[line].min(free);
+        free = places[line].saturating_sub(NAME_HEIGHT);
+    }
+    places
+}
+
+fn drawn(line: &Line<'_>, place: u64, (number, colour): (usize, &str), scale: &Scale) -> String {
     let inside: Vec<_> = line.points.iter().filter(|point| point.1 <= scale.most).collect();
-    let Some(last) = inside.last() else { return String::new() };
+    let Some(last) = end(line, scale) else { return String::new() };
     let path: Vec<_> =
         inside.iter().map(|(context, bytes)| format!("{},{}", scale.x(*context), scale.y(*bytes))).collect();
     let width = if line.is_chosen { 4 } else { 2 };
     let name = format!("{} {}", line.candidate.facts.model.model, line.candidate.facts.quantisation);
     format!(
-        "<polyline class=\"line-{number}\" points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\
+        "<polyline class=\"line-{number}\" points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"></polyline>\
          <text class=\"line-{number}\" x=\"{}\" y=\"{}\" fill=\"{colour}\">{}</text>\n",
         path.join(" "),
-        scale.x(last.0) + 6,
-        scale.y(last.1) + 4,
+        scale.x(last.0) + 8,
+        place,
         escaped(&name),
     )
 }

@@ -30,12 +30,12 @@ pub(super) fn plan(planned: &DevicePlan) -> Markup {
             }
             div.scroll tabindex="0" role="group" aria-label="Variants" {
                 table.compact {
-                    thead { tr { @for name in ["Variant", "", "Needs", "Because"] { th scope="col" { (name) } } } }
+                    thead { tr { @for name in ["Variant", "Verdict", "Needs", "Because"] { th scope="col" { (name) } } } }
                     tbody {
                         @for verdict in planned.plan.verdicts.iter().take(MOST_ROWS) {
                             tr {
                                 th scope="row" { (verdict.target) }
-                                td { @if verdict.outcome == Outcome::Chosen { (badge("good", "chosen")) } }
+                                td { @if verdict.outcome == Outcome::Chosen { (badge("good", "chosen")) } @else { "lost" } }
                                 td.number { (format::bytes(verdict.needs.total())) }
                                 td { (format::shown(&verdict.because, MOST_TEXT * 2)) }
                             }

@@ -3,6 +3,7 @@
 
 use super::{CHUNK, EvaluateError, Passage, Prediction, Reader, check};
 use crate::model::{ForwardError, Model, Observer};
+use crate::session::KvType;
 
 /// The logits of every scored position.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Reference {
     /// As [`super::evaluate`].
     pub(crate) fn of(model: &Model, passages: &[Passage]) -> Result<Self, EvaluateError> {
         let longest = check(model, None, passages)?;
-        let mut reader = Reader::new(model, longest);
+        let mut reader = Reader::new(model, longest, KvType::default());
         let mut logits = Vec::new();
         for passage in passages {
             read(&mut reader, passage, |row| logits.extend_from_slice(row))?;
@@ -42,7 +43,7 @@ impl Reference {
     /// # Errors
     /// As [`super::evaluate`].
     pub(crate) fn change(&self, model: &Model, passages: &[Passage]) -> Result<Change, EvaluateError> {
-        let mut reader = Reader::new(model, self.longest);
+        let mut reader = Reader::new(model, self.longest, KvType::default());
         let (mut divergence, mut agreements, mut count) = (0.0, 0usize, 0usize);
         let mut expected = self.logits.chunks_exact(self.vocabulary);
         for passage in passages {
@@ -68,7 +69,7 @@ pub(crate) fn observed(
     passages: &[Passage],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Observer, EvaluateError> {
-    let mut reader = Reader::new(model, check(model, None, passages)?);
+    let mut reader = Reader::new(model, check(model, None, passages)?, KvType::default());
     reader.workspace.observer = Some(Box::default());
     for (index, passage) in passages.iter().enumerate() {
         read(&mut reader, passage, |_| {})?;

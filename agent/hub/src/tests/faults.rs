@@ -19,7 +19,7 @@ fn is_whole(fetched: &Result<Fetched, HubError>) -> bool {
 #[tokio::test]
 async fn who_is_asked_to_wait_waits_in_seconds_or_until_a_date_and_then_has_it() {
     // The date is held against the hub's own, not against the clock of this box.
-    let date = "Date: Fri, 27 Nov 1986 08:00:00 GMT\r\nRetry-After: Fri, 27 Nov 1986 08:00:01 GMT\r\n";
+    let date = "Date: Thu, 27 Nov 1986 08:00:00 GMT\r\nRetry-After: Thu, 27 Nov 1986 08:00:01 GMT\r\n";
     for headers in ["Retry-After: 1\r\n", date, "RateLimit: \"resolvers\";r=0;t=1\r\n"] {
         let began = std::time::Instant::now();
         let (fetched, hub, _dir) = outcome(Manners { refusals: vec![(429, headers)], ..Manners::default() }).await;
@@ -41,7 +41,7 @@ async fn who_is_asked_to_wait_for_an_hour_is_told_so_instead() {
 #[tokio::test]
 async fn a_fault_of_the_hub_that_passes_is_waited_for_and_one_that_stays_is_told() {
     for status in [500, 502, 503, 504] {
-        let (fetched, ..) = outcome(Manners { refusals: vec![(status, ""); 2], ..Manners::default() }).await;
+        let (fetched, _hub, _dir) = outcome(Manners { refusals: vec![(status, ""); 2], ..Manners::default() }).await;
         assert!(is_whole(&fetched), "{status}: {fetched:?}");
         let (fetched, hub, _dir) = outcome(Manners { refusals: vec![(status, ""); 9], ..Manners::default() }).await;
         let said = fetched.unwrap_err().to_string();
@@ -55,7 +55,7 @@ async fn a_fault_of_the_hub_that_passes_is_waited_for_and_one_that_stays_is_told
 
 #[tokio::test]
 async fn a_connection_that_is_cut_before_the_answer_is_made_anew() {
-    let (fetched, ..) = outcome(Manners { hangs_up: 2, ..Manners::default() }).await;
+    let (fetched, _hub, _dir) = outcome(Manners { hangs_up: 2, ..Manners::default() }).await;
     assert!(is_whole(&fetched), "{fetched:?}");
     let (fetched, hub, _dir) = outcome(Manners { hangs_up: 99, ..Manners::default() }).await;
     assert!(matches!(fetched, Err(HubError::Unreachable { .. })), "{fetched:?}");

@@ -58,7 +58,8 @@ async fn a_devices_page_draws_its_plan_and_says_it_in_a_table_beside() {
     for shown in [
         "Plan for qwen3-0.6b",
         "role=\"img\"",
-        "<title>Memory against context</title>",
+        "Memory against context. ",
+        "<desc>",
         "class=\"line-0\"",
         "class=\"usable\"",
         "class=\"chosen\"",
