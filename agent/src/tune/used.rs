@@ -46,9 +46,11 @@ fn of_evidence(evidence: &Evidence, sha256: Sha256, slots: u32) -> Option<Tuned>
     // The file is given: only speed is left to choose by.
     let best = choose(&points, &Limits { objective: Objective::Speed, ..Limits::default() }).index?;
     let (threads, speed) = (points[best].setting.threads, points[best].speed.together_milli);
+    // A box that is never calm is served on as it was measured on; whoever reads the reason may tune again.
+    let disturbed = if points[best].speed.disturbed_by.is_empty() { "" } else { ", disturbed" };
     let plural = if threads == 1 { "" } else { "s" };
     let because = format!(
-        "{threads} thread{plural}, as `outpost tune` measured: {} tokens/s with {nearest} conversations at once",
+        "{threads} thread{plural}, as `outpost tune` measured: {} tokens/s with {nearest} conversations at once{disturbed}",
         thousandths(speed)
     );
     Some(Tuned { threads, because })
