@@ -186,7 +186,7 @@ fn said(plan: &Plan) -> String {
 
 /// The last point of a line that is still in the drawing.
 fn end(line: &Line<'_>, scale: &Scale) -> Option<(u32, u64)> {
-    line.points.iter().copied().filter(|point| point.1 <= scale.most).next_back()
+    line.points.iter().copied().rfind(|point| point.1 <= scale.most)
 }
 
 /// Heights of the lines' names: beside their ends, and none on another.
