@@ -161,7 +161,7 @@ impl StateDir {
     /// What `outpost tune` made and measured.
     #[must_use]
     pub fn tune(&self) -> PathBuf {
-        self.0.join("tune")
+        self.root.join("tune")
     }
 
     /// Operations logs; audit records are elsewhere.
@@ -173,7 +173,7 @@ impl StateDir {
     /// What came of model files of hubs that are not whole yet.
     #[must_use]
     pub fn pulls(&self) -> PathBuf {
-        self.0.join("pulls")
+        self.root.join("pulls")
     }
 
     /// Emptied at every start.
