@@ -156,9 +156,11 @@ pub fn drawing(plan: &Plan, candidates: &[Candidate], constraints: &Constraints)
     }
     if let Some(choice) = &plan.choice {
         let (x, y) = (scale.x(choice.context_tokens), scale.y(choice.needs.total()));
+        // Names of lines stand right of the drawing.
+        let anchor = if x > WIDTH / 2 { "end" } else { "middle" };
         let _ = writeln!(
             svg,
-            "<circle class=\"chosen\" cx=\"{x}\" cy=\"{y}\" r=\"6\"></circle><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{} tokens × {}, {}</text>",
+            "<circle class=\"chosen\" cx=\"{x}\" cy=\"{y}\" r=\"6\"></circle><text x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{} tokens × {}, {}</text>",
             y.saturating_sub(12),
             choice.context_tokens,
             choice.slots,
