@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What kernels are made of, and what measures them.
-const SOURCES: &[&str] = &["src/cpu", "src/blocks", "src/bench.rs", "src/weights.rs"];
+const SOURCES: &[&str] = &["src/cpu", "src/blocks", "src/ops", "src/bench", "src/bench.rs", "src/weights.rs"];
 
 /// How they are compiled, as cargo tells it.
 const SETTINGS: &[&str] =

@@ -42,7 +42,10 @@ pub struct Worker {
 
 /// Who hears what each answer took, once somebody wants to.
 #[derive(Default)]
-struct Observer(OnceLock<Box<dyn Fn(&Finished) + Send + Sync>>);
+struct Observer(OnceLock<Box<Observe>>);
+
+/// Hears what an answer took.
+type Observe = dyn Fn(&Finished) + Send + Sync;
 
 impl std::fmt::Debug for Observer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

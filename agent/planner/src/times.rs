@@ -64,7 +64,7 @@ impl<'a> Times<'a> {
                 let bytes = matrices.layer_bytes.saturating_add(matrices.output_bytes);
                 all = all.saturating_add(bytes);
                 measured = measured.saturating_add(kernel.map_or(0, |_| bytes));
-                (matrices, kernel.map_or(Rates::guessed(memory, slowest), |kernel| Rates::of(kernel, memory)))
+                (matrices, kernel.map_or_else(|| Rates::guessed(memory, slowest), |kernel| Rates::of(kernel, memory)))
             })
             .collect();
         // A table in half precision or a few norms in another format change little.
@@ -182,13 +182,12 @@ impl<'a> Times<'a> {
         let (pieces, threads) = (heads.saturating_mul(blocks), u64::from(self.pass.threads.max(1)));
         let rounds = u128::from(pieces.div_ceil(threads)) * u128::from(threads);
         let computed = computed.saturating_mul(rounds) / u128::from(pieces.max(1));
-        if self.weight_bytes().saturating_add(kv_bytes) < u128::from(self.pass.cache_bytes) {
-            return computed;
-        }
         // In the time in which a thread fetches, it computes.
         let fetched =
             over(elements, self.pass.fetched_elements_per_second).saturating_mul(rounds) / u128::from(pieces.max(1));
-        computed.max(fetched)
+        let (inside, half) = self.inside(kv_bytes);
+        let waited = fetched.saturating_sub(computed);
+        computed.saturating_add(waited.saturating_mul(half - inside) / half)
     }
 
     /// Elements of keys and values of a position in a layer.

@@ -59,18 +59,17 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
         let share = left / u32::try_from(formats.len() - index).unwrap_or(1);
         let counts: Vec<_> = threads.iter().map(|threads| *threads as usize).collect();
         // A format that cannot be measured here is absent; the others are not.
-        if let Ok(figures) = bench::kernels(*format, &counts, buffer_bytes, Instant::now() + share) {
-            kernels.extend(figures.into_iter().map(kernel_speed));
-        }
+        let figures = bench::kernels(*format, &counts, buffer_bytes, Instant::now() + share).unwrap_or_default();
         if index == 0 {
             // All cores first, then fewer while a share lasts.
             let until = Instant::now() + share;
-            for (place, threads) in threads.iter().enumerate() {
+            for (place, kernel) in figures.iter().enumerate() {
                 if place == 0 || Instant::now() < until {
-                    passes.extend(pass_speed(*threads, &kernels, processor, buffer_bytes));
+                    passes.extend(pass_speed(kernel, processor, buffer_bytes));
                 }
             }
         }
+        kernels.extend(figures.into_iter().map(kernel_speed));
     }
     let took = began.elapsed();
     let (physical, logical) = (processor.cores.unwrap_or(cores), processor.threads.unwrap_or(cores));
@@ -86,20 +85,11 @@ pub(crate) fn run(tree: &Tree, processor: &ProcessorFacts, cores: u32, available
     Measured { memory_bytes_per_second: memory.max(fetched(&kernels, processor, buffer_bytes)), kernels, passes, facts }
 }
 
-/// What passes take on so many threads, if a kernel was measured on them.
-///
-/// The model that is measured with has its weights in the first format.
-fn pass_speed(
-    threads: u32,
-    kernels: &[KernelSpeed],
-    processor: &ProcessorFacts,
-    buffer_bytes: u64,
-) -> Option<PassSpeed> {
-    let first = FORMATS.first().map_or("", |format| format.name());
-    let kernel = kernels.iter().find(|kernel| kernel.threads == threads && kernel.format == first)?;
-    let figures = bench::pass(threads as usize, kernel.prefill_macs_per_second, buffer_bytes).ok()?;
+/// What passes take on as many threads as a kernel did, if they can be measured here.
+fn pass_speed(kernel: &bench::KernelFigures, processor: &ProcessorFacts, buffer_bytes: u64) -> Option<PassSpeed> {
+    let figures = bench::pass(kernel.threads, kernel, buffer_bytes).ok()?;
     Some(PassSpeed {
-        threads,
+        threads: u32::try_from(figures.threads).unwrap_or(u32::MAX),
         cache_bytes: processor.last_cache_bytes().unwrap_or(0),
         layer_ns: u64::try_from(figures.layer.as_nanos()).unwrap_or(u64::MAX),
         elements_per_second: figures.elements_per_second,

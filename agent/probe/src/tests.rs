@@ -24,6 +24,7 @@ fn a_full_probe_measures_every_format_on_all_cores_first() {
     let of = |format: &str| found.kernels.iter().filter(|kernel| kernel.format == format).collect::<Vec<_>>();
     let q8 = of("Q8_0");
     assert_eq!(q8[0].threads, found.cores);
+    assert_eq!(found.passes[0].threads, found.cores);
     for kernel in &found.kernels {
         assert!(kernel.decode_bytes_per_second > 0 && kernel.prefill_macs_per_second > 0, "{kernel:?}");
         assert_eq!(of(&kernel.format)[0].threads, found.cores, "{kernel:?}");

@@ -11,8 +11,8 @@ use crate::session::{KvType, PAGE_TOKENS, PageShape};
 const HEAD: usize = 128;
 /// Heads of keys, unless there are more threads: pages of them are as large as usual models have them.
 const HEADS: usize = 8;
-/// Positions that a cache holds.
-const FEW: usize = 512;
+/// Positions that a last cache holds and the cores' own do not: 8 MiB of them.
+const FEW: usize = 2_048;
 /// Tokens of a prompt that are read together.
 const CHUNK: usize = 64;
 

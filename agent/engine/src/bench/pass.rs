@@ -12,7 +12,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::attention::Pages;
-use super::{BenchError, Window, best, per_second};
+use super::{BenchError, KernelFigures, Window, best, per_second};
+use crate::backends::Backend;
 use crate::gguf::{Array, Gguf, Value, write};
 use crate::model::{ForwardError, LoadOptions, Model, Workspace};
 use crate::sampler::{Sampler, Sampling};
@@ -59,27 +60,30 @@ pub fn elements(embedding: u64, queries: u64, keys: u64, feed_forward: u64) -> u
     parts.into_iter().fold(0, u64::saturating_add)
 }
 
-/// Measures passes on so many threads, whose prompts' products go so fast, and keys and values of so many bytes: more than the
-/// last cache holds. Takes about a fifth of a second.
+/// Measures passes on so many threads, where the kernel of their format is so fast, and keys and values of so many bytes: more
+/// than the last cache holds. Takes about a fifth of a second.
 ///
 /// # Errors
 /// Fails when the threads cannot be started or the pass cannot be computed.
-pub fn pass(threads: usize, prefill_macs_per_second: u64, bytes: u64) -> Result<PassFigures, BenchError> {
+pub fn pass(threads: usize, kernel: &KernelFigures, bytes: u64) -> Result<PassFigures, BenchError> {
     let failed = |reason: &dyn std::fmt::Display| BenchError::Pass { reason: reason.to_string() };
     let file = file().map_err(|error| failed(&error))?;
     let gguf = Gguf::from_bytes("measured", file).map_err(|error| failed(&error))?;
-    let model = Model::from_gguf(&gguf, &LoadOptions::threads(threads.max(1))).map_err(|error| failed(&error))?;
+    // The main processor's kernels are measured, whatever else the machine has.
+    let options = LoadOptions { backend: Some(Backend::Cpu), ..LoadOptions::threads(threads.max(1)) };
+    let model = Model::from_gguf(&gguf, &options).map_err(|error| failed(&error))?;
     let [one, chunk] = [1, CHUNK].map(|tokens| time(&model, tokens));
     let (one, chunk) = (one.map_err(|error| failed(&error))?, chunk.map_err(|error| failed(&error))?);
     let [embedding, feed_forward, queries] = [EMBEDDING, FEED_FORWARD, HEADS * HEAD].map(u64::from);
     let weights = embedding * (4 * queries + 3 * feed_forward) * u64::from(LAYERS);
-    let products = weights as f64 * CHUNK as f64 / prefill_macs_per_second.max(1) as f64;
+    let products = weights as f64 * CHUNK as f64 / kernel.prefill_macs_per_second.max(1) as f64;
+    let read = kernel.format.bytes_for(weights).unwrap_or(0) as f64 / kernel.cached_bytes_per_second.max(1) as f64;
     let elements = elements(embedding, queries, queries, feed_forward) * u64::from(LAYERS) * CHUNK as u64;
     let attention = Pages::new(threads, bytes).measure(&model.cpu);
     Ok(PassFigures {
         threads: model.threads(),
-        layer: Duration::from_secs_f64(one / f64::from(LAYERS)),
-        // At least a tenth of what was measured is theirs, whatever the products are said to have taken.
+        // At least a part of what was measured is theirs, whatever the products are said to have taken.
+        layer: Duration::from_secs_f64((one - read).max(one / 3.0) / f64::from(LAYERS)),
         elements_per_second: (elements as f64 / (chunk - one - products).max(chunk / 10.0)) as u64,
         fetched_elements_per_second: attention.fetched.min(attention.cached),
         attended_elements_per_second: attention.cached,
@@ -152,11 +156,22 @@ fn file() -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gguf::Format;
+
+    fn kernel(speed: u64) -> KernelFigures {
+        KernelFigures {
+            format: Format::Q8_0,
+            threads: 1,
+            decode_bytes_per_second: speed,
+            cached_bytes_per_second: speed,
+            prefill_macs_per_second: speed,
+        }
+    }
 
     #[test]
     fn a_pass_is_measured_on_any_number_of_threads() {
         for threads in [1, 2, 3] {
-            let figures = pass(threads, 100_000_000_000, 1 << 20).expect("such a model computes");
+            let figures = pass(threads, &kernel(100_000_000_000), 1 << 20).expect("such a model computes");
             assert_eq!(figures.threads, threads);
             assert!(figures.layer > Duration::ZERO && figures.elements_per_second > 100_000, "{figures:?}");
             let [fetched, attended] = [figures.fetched_elements_per_second, figures.attended_elements_per_second];
@@ -165,6 +180,6 @@ mod tests {
             assert!(figures.logits_per_second > 100_000, "{figures:?}");
         }
         // Products that are said to take no time, or all of it.
-        assert!(pass(1, u64::MAX, 0).is_ok() && pass(1, 0, 0).is_ok());
+        assert!(pass(1, &kernel(u64::MAX), 0).is_ok() && pass(1, &kernel(0), 0).is_ok());
     }
 }
