@@ -51,8 +51,8 @@ pub use app::{Circumstances, Serving};
 pub use backend::{
     Alternative, Backend, BackendError, Chat, Consent, EmbedInput, EmbedRequest, Embeddings, Ending, FinishReason,
     Found, GenerateRequest, Generation, GenerationEvent, Health, KeepAlive, LoadOutcome, LoadedModel, Message,
-    ModelCard, ModelDetail, NewModel, Prediction, Progress, Prompt, Purpose, Role, Said, Sampling, Served, Shape, Timings,
-    TokenScore, Tool, ToolCall, ToolChoice, Usage,
+    ModelCard, ModelDetail, NewModel, Prediction, Progress, Prompt, Purpose, Role, Said, Sampling, Served, Shape,
+    Timings, TokenScore, Tool, ToolCall, ToolChoice, Usage,
 };
 pub use config::{Limits, ServeConfig, TlsFiles};
 pub use governance::{Governance, GovernanceError};
