@@ -94,6 +94,7 @@ mod tests {
             threads: 2,
             decode_bytes_per_second: 1_000_000_000,
             prefill_macs_per_second: 1_000_000_000,
+            cached_bytes_per_second: None,
         };
         Measurements {
             memory_total_bytes: available,

@@ -34,7 +34,7 @@ fn telling(name: &str) -> Reported {
             threads: 4,
             decode_bytes_per_second: 9 << 30,
             prefill_macs_per_second: 80_000_000_000,
-            cached_bytes_per_second: 0,
+            cached_bytes_per_second: None,
         }];
         measured.machine = Some(Box::new(machine));
     }
