@@ -220,7 +220,7 @@ impl<'a> Work<'a> {
             if journal.run(run).is_some() {
                 continue;
             }
-            if !loaded.as_ref().is_some_and(|(name, threads, _)| (name, threads) == (&run.variant, &run.threads)) {
+            if loaded.as_ref().is_none_or(|(name, threads, _)| (name, threads) != (&run.variant, &run.threads)) {
                 // The one before has to leave first, or two would be in memory.
                 drop(loaded.take());
                 let model = load(files, &run.variant, run.threads as usize)?;
@@ -265,7 +265,7 @@ impl<'a> Work<'a> {
         let reference = (reference, load(files, reference, 0)?);
         let mut loaded = None::<(String, Arc<Model>)>;
         for (name, kv) in missing {
-            if !loaded.as_ref().is_some_and(|(other, _)| *other == name) {
+            if loaded.as_ref().is_none_or(|(other, _)| *other != name) {
                 drop(loaded.take());
                 let model = if name == reference.0 { Arc::clone(&reference.1) } else { load(files, &name, 0)? };
                 loaded = Some((name.clone(), model));

@@ -172,7 +172,7 @@ impl Reply {
     fn send(self, mut stream: &TcpStream) -> std::io::Result<()> {
         stream.write_all(self.head.as_bytes())?;
         let body = &self.body[..self.cut.unwrap_or(usize::MAX).min(self.body.len())];
-        let (piece, pause) = self.trickle.unwrap_or((body.len().max(1), Duration::ZERO));
+        let (piece, pause) = self.trickle.unwrap_or_else(|| (body.len().max(1), Duration::ZERO));
         for piece in body.chunks(piece) {
             stream.write_all(piece)?;
             std::thread::sleep(pause);

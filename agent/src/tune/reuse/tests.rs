@@ -13,7 +13,7 @@ use super::*;
 
 /// A box, the demo model's offer, and evidence of another box just like it that chose Q8_0.
 struct Scene {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     state: StateDir,
     offer: Offer,
     measurements: Measurements,
@@ -48,7 +48,7 @@ impl Scene {
         made.origin = made.variants[0].clone();
         made.build = KERNEL_BUILD.to_owned();
         made.class = HardwareClass::of(&measurements);
-        Self { folder, state, offer, measurements, key: SigningKey::generate().unwrap(), evidence: made }
+        Self { _folder: folder, state, offer, measurements, key: SigningKey::generate().unwrap(), evidence: made }
     }
 
     fn reuse(&self, evidence: &Evidence) -> Reuse {
@@ -102,7 +102,7 @@ fn evidence_that_holds_is_taken_and_this_box_vouches_for_it() {
     let Reuse::Taken { evidence, file } = scene.reuse(&scene.evidence) else { panic!("it holds") };
     assert_eq!((*evidence).clone(), scene.evidence);
     assert!(file.is_file() && file.starts_with(scene.state.tune()));
-    assert_eq!(all_evidence(&scene.state), [scene.evidence.clone()]);
+    assert_eq!(all_evidence(&scene.state), std::slice::from_ref(&scene.evidence));
     let stranger = SigningKey::generate().unwrap();
     let bytes = scene.evidence.sign(&stranger).unwrap().to_bytes();
     let answer = reuse(&scene.state, &bytes, scene.key.verifying_key(), &scene.offer, &scene.measurements).unwrap();
