@@ -12,6 +12,9 @@ use outpost_tests::process::binary;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Answered by an agent without a model, too.
+const QUESTION: &str = "/outpost/status";
+
 /// Hands what is its standard input on as the third file, as a supervisor does, and says whom it is for.
 const HAND_OVER: &str = r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@""#;
 
@@ -69,7 +72,7 @@ async fn a_supervisor_hears_how_the_agent_is_and_callers_wait_in_its_socket() ->
     hear(&notices, "READY=1")?;
     hear(&notices, "WATCHDOG=1")?;
     hear(&notices, "WATCHDOG=1")?;
-    client.get("/health").await.context("the socket that was handed over does not answer")?;
+    client.get(QUESTION).await.context("the socket that was handed over does not answer")?;
 
     let stopped = Command::new("kill").args(["-TERM", &agent.0.id().to_string()]).status()?;
     ensure!(stopped.success());
@@ -77,7 +80,7 @@ async fn a_supervisor_hears_how_the_agent_is_and_callers_wait_in_its_socket() ->
     ensure!(agent.0.wait()?.success(), "it does not end well");
 
     // Whoever asks while nothing runs gets an answer from the next one.
-    let waiting = tokio::spawn(async move { client.get("/health").await });
+    let waiting = tokio::spawn(async move { client.get(QUESTION).await });
     let _agent = start(folder.path(), &socket)?;
     tokio::time::timeout(PATIENCE, waiting).await.context("who waited was forgotten")???;
     Ok(())

@@ -71,9 +71,12 @@ pub(crate) fn of(gguf: &Gguf, heads: &Heads) -> Footprint {
     let architecture = gguf.text("general.architecture").unwrap_or_default();
     let rotated =
         gguf.count(&format!("{architecture}.rope.dimension_count")).and_then(|count| u32::try_from(count).ok());
+    let tensors = gguf.tensors().iter().map(|TensorEntry { name, shape, format, range, .. }| {
+        (name.as_str(), shape.as_slice(), *format, range.len() as u64)
+    });
     let tables = if windows.iter().any(Option::is_some) { 2 } else { 1 };
     Footprint {
-        weight_bytes: weight_bytes(gguf),
+        weight_bytes: kept(tensors.clone()),
         tokenizer_bytes: tokenizer_bytes(gguf, u64::from(heads.vocabulary)),
         kv_heads: heads.kv_heads,
         key_length: heads.key_length,
@@ -82,41 +85,35 @@ pub(crate) fn of(gguf: &Gguf, heads: &Heads) -> Footprint {
         rotary_pairs: (rotated.unwrap_or(heads.key_length) / 2).saturating_mul(tables),
         windowed_layers: narrow(windows.iter().flatten().count()),
         window_tokens: narrow(windows.into_iter().flatten().max().unwrap_or(0)),
-        matrices: matrices(gguf),
+        matrices: matrices(tensors),
     }
 }
 
 /// Every tensor of two dimensions that is multiplied with: those of the layers, and the output matrix or the table of
-/// embeddings that stands for it. The formats in the order in which the file has them.
-fn matrices(gguf: &Gguf) -> Vec<Matrices> {
-    let output = if gguf.tensor("output.weight").is_some() { "output.weight" } else { "token_embd.weight" };
+/// embeddings that stands for it; tensors as [`kept`] takes them. The formats in the order in which the file has them.
+pub(crate) fn matrices<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u64], Format, u64)> + Clone) -> Vec<Matrices> {
+    let has_output = tensors.clone().any(|(name, ..)| name == "output.weight");
+    let output = if has_output { "output.weight" } else { "token_embd.weight" };
     let mut all: Vec<Matrices> = Vec::new();
-    for tensor in gguf.tensors().iter().filter(|tensor| tensor.shape.len() == 2) {
-        let is_layer = tensor.name.starts_with("blk.");
-        if !is_layer && tensor.name != output {
+    for (name, shape, format, bytes) in tensors {
+        let (&[columns, rows], is_layer) = (shape, name.starts_with("blk.")) else { continue };
+        if !is_layer && name != output {
             continue;
         }
-        let format = tensor.format.name();
+        let format = format.name();
         let place = all.iter().position(|matrices| matrices.format == format).unwrap_or_else(|| {
             all.push(Matrices { format, ..Matrices::default() });
             all.len() - 1
         });
-        let (matrices, bytes) = (&mut all[place], tensor.range.len() as u64);
+        let matrices = &mut all[place];
         if is_layer {
-            matrices.layer_weights = matrices.layer_weights.saturating_add(tensor.weights());
+            matrices.layer_weights = matrices.layer_weights.saturating_add(columns.saturating_mul(rows));
             matrices.layer_bytes = matrices.layer_bytes.saturating_add(bytes);
         } else {
             matrices.output_bytes = matrices.output_bytes.saturating_add(bytes);
         }
     }
     all
-}
-
-fn weight_bytes(gguf: &Gguf) -> u64 {
-    let tensors = gguf.tensors().iter();
-    kept(tensors.map(|TensorEntry { name, shape, format, range, .. }| {
-        (name.as_str(), shape.as_slice(), *format, range.len() as u64)
-    }))
 }
 
 /// Bytes of these tensors as they are kept: each by its name, its dimensions, its format and its bytes in the file.

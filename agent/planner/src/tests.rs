@@ -287,7 +287,7 @@ fn the_table_is_for_people() {
     let lines = [
         "  variant    needs  tokens/s  because",
         "  F16      1.4 GiB       8.5  needs 1.4 GiB, 1.3 GiB available: 70 MiB missing",
-        "→ Q8_0     1.3 GiB      24.0  fits: needs 1.3 GiB of 1.3 GiB, context 5120 × 1 conversation, decodes about 24.0 tokens/s",
+        "→ Q8_0     1.3 GiB      24.0  fits: needs 1.3 GiB of 1.3 GiB, context 5120 × 1 conversation, decodes about 24.0 tokens/s (predicted from its size)",
         "  Q4_0     526 MiB      45.1  fits, but Q8_0 is closer to the original (8.5 bits per weight against 4.5)",
         "  1.3 GiB of memory can be used: 1.5 GiB available, 256 MiB of it kept for everybody else",
     ];

@@ -15,7 +15,11 @@ pub fn preview(gguf: &Gguf, to: Quantisation) -> ModelInfo {
     });
     let info = gguf.info();
     let weight_bytes = tensors.clone().map(|(.., bytes)| bytes).fold(0, u64::saturating_add);
-    let footprint = footprint::Footprint { weight_bytes: footprint::kept(tensors), ..info.footprint };
+    let footprint = footprint::Footprint {
+        weight_bytes: footprint::kept(tensors.clone()),
+        matrices: footprint::matrices(tensors),
+        ..info.footprint
+    };
     ModelInfo {
         quantisation: to.name().to_owned(),
         file_bytes: info.file_bytes.saturating_sub(info.weight_bytes).saturating_add(weight_bytes),
