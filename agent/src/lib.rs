@@ -5,6 +5,7 @@
 mod access;
 mod activation;
 pub mod active;
+mod allocator;
 pub mod app;
 pub mod args;
 mod attempts;

@@ -60,7 +60,12 @@ impl Measured {
             let options = ProbeOptions { models_dir, quick: false, now_s };
             match known.filter(still_hold) {
                 Some(known) => (outpost_probe::refresh(&known, &options), false),
-                None => (measure(&options), true),
+                None => {
+                    let measured = measure(&options);
+                    // What the run worked on is free, and counts as free only once the system has it back.
+                    crate::allocator::give_back();
+                    (outpost_probe::refresh(&measured, &options), true)
+                }
             }
         });
         let (measurements, is_new) = match measuring.await {

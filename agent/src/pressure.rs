@@ -7,7 +7,6 @@
 //! Every second it is looked, and five times as often where memory is near its end. What was asked for and cannot be had any more
 //! is told to whoever asks, with the reason; what runs goes on as long as there is memory for it at all.
 
-mod allocator;
 mod hands;
 mod ladder;
 mod marks;
@@ -140,7 +139,7 @@ impl Keeper {
             (standing.available_bytes, standing.capacity_bytes) = (now.available_bytes, now.capacity_bytes);
         });
         if strain >= Strain::Short {
-            tokio::task::spawn_blocking(allocator::give_back).await.ok();
+            tokio::task::spawn_blocking(crate::allocator::give_back).await.ok();
         }
         if let Some((step, doing)) = self.doing.take() {
             if !doing.is_finished() {

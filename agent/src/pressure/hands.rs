@@ -119,7 +119,7 @@ impl Hands {
             tracing::error!(detail = reason.detail, "the model cannot leave");
             return Done::Taken { is_smallest: None };
         }
-        super::allocator::give_back();
+        crate::allocator::give_back();
         self.displace(&serving);
         // Planned again, with the room that there really is now.
         let brought = match self.stand_ins.best_below(&serving).await {
@@ -150,7 +150,7 @@ impl Hands {
         if let Err(reason) = self.installer.retreat(because, says, Duration::ZERO, is_the_end).await {
             tracing::error!(detail = reason.detail, "the model cannot leave");
         }
-        super::allocator::give_back();
+        crate::allocator::give_back();
         Done::Gone
     }
 
