@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 use outpost_contract::{Footprint, GoldenPrompts, Matrices, ModelFacts, ModelId, VariantFacts};
 use outpost_engine::gguf::{Gguf, ModelInfo};
 
+/// Smallest context that a box of its own accepts, tokens: below it a conversation is of no use.
+pub(crate) const MINIMUM_CONTEXT_TOKENS: u32 = 256;
+
 /// The facts of a file, for a catalogue entry or a plan.
 #[must_use]
 pub fn variant(model: ModelId, release: u64, info: &ModelInfo) -> VariantFacts {

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
-use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode, TargetName, VariantFacts};
+use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode, Sha256, TargetName, VariantFacts};
 use outpost_disk::{Clock, Ledger};
 use outpost_engine::gguf::Gguf;
-use outpost_planner::{Candidate, Constraints, Entrance, Plan, given_back, plan};
+use outpost_planner::{Candidate, Choice, Constraints, Entrance, Plan, given_back, plan};
 use outpost_store::{Source, SourceError, Store, StoreError};
 use tokio::sync::watch;
 
@@ -199,28 +199,38 @@ impl Installer {
             let reason = reason(ReasonCode::DoesNotFit, model, "the planner chose what was not offered".into());
             return Err((Some(plan), reason));
         };
-        let context_tokens = match self.settings.context_tokens {
-            0 => choice.context_tokens,
-            wanted => wanted.min(choice.context_tokens),
-        };
         let card = Card {
             model: model.clone(),
-            variant: offer.facts.quantisation.clone(),
             target: Some(offer.target.clone()),
             blake3: Some(offer.manifest.blake3),
+            ..self.card(&choice, &offer.facts, offer.manifest.sha256)
+        };
+        let chosen = Chosen { offer: offer.clone(), card };
+        Ok((plan, chosen))
+    }
+
+    /// The card of a variant as the planner would have it serve, within the settings; where its file lies, the caller knows.
+    pub(crate) fn card(&self, choice: &Choice, facts: &VariantFacts, sha256: Sha256) -> Card {
+        let settings = &self.settings;
+        Card {
+            model: facts.model.model.clone(),
+            variant: facts.quantisation.clone(),
+            target: None,
+            blake3: None,
             path: None,
-            sha256: offer.manifest.sha256,
-            licence: offer.facts.model.licence.clone(),
-            context_tokens,
+            sha256,
+            licence: facts.model.licence.clone(),
+            context_tokens: match settings.context_tokens {
+                0 => choice.context_tokens,
+                wanted => wanted.min(choice.context_tokens),
+            },
             slots: choice.slots,
-            threads: if self.settings.threads == 0 { choice.threads } else { self.settings.threads },
+            threads: if settings.threads == 0 { choice.threads } else { settings.threads },
             tokens_per_second_milli: 0,
             golden_prompts: 0,
             installed_at_s: self.clock.now_s(),
             previous: None,
-        };
-        let chosen = Chosen { offer: offer.clone(), card };
-        Ok((plan, chosen))
+        }
     }
 
     /// What is known of the draft model, if one is configured.

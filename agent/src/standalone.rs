@@ -3,23 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use outpost_contract::{ModelId, Sha256, TargetName};
-use outpost_engine::gguf::{Gguf, ModelInfo};
+use outpost_contract::{Sha256, TargetName};
+use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Choice, Constraints, KvType, Setting, budget, needs, plan};
 use outpost_serve::Purpose;
 
 use crate::active::Card;
 use crate::backend::Readiness;
-use crate::facts;
+use crate::facts::{self, MINIMUM_CONTEXT_TOKENS};
 use crate::install::Installer;
 use crate::measure::Measured;
 use crate::parts::Parts;
 use crate::progress::Progress;
 use crate::state::StateDir;
 use crate::tune::used;
-
-/// Smallest context that a box on its own accepts, tokens: below it a conversation is of no use.
-const MINIMUM_CONTEXT_TOKENS: u32 = 256;
 
 /// Makes the file serve; without one, the file that served last, or else the best of those that were imported.
 pub(crate) async fn serve(parts: Parts, file: Option<PathBuf>) {
@@ -86,13 +83,13 @@ async fn serve_best(parts: &Parts) -> Result<()> {
     let trained = entries.iter().map(|entry| entry.info.context_tokens).min().unwrap_or(0);
     let planned = decide(&parts.installer, &candidates, trained, &parts.measured).await?;
     let chosen = candidates.iter().position(|candidate| candidate.target == planned.target);
-    let entry = chosen.and_then(|place| entries.get(place)).context("the planner chose what was not offered")?;
+    let chosen = chosen.and_then(|place| entries.get(place).zip(candidates.get(place)));
+    let (entry, candidate) = chosen.context("the planner chose what was not offered")?;
     let (store, file) = (parts.store.clone(), entry.blake3);
     let checked = tokio::task::spawn_blocking(move || store.verify_file(file)).await;
     let stored = checked.context("checking the file was interrupted")?.context("the chosen file cannot be used")?;
     let planned = tuned(&parts.state, planned, entry.sha256, &parts.measured).await;
-    let card = card(&parts.installer, &planned, entry.model.clone(), &entry.info, entry.sha256);
-    let card = Card { blake3: Some(file), ..card };
+    let card = Card { blake3: Some(file), ..parts.installer.card(&planned, &candidate.facts, entry.sha256) };
     parts.installer.load(card, &stored.path).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))
 }
 
@@ -111,29 +108,6 @@ async fn decide(installer: &Installer, candidates: &[Candidate], trained: u32, m
         let because: Vec<_> = plan.verdicts.into_iter().map(|verdict| verdict.because).collect();
         format!("no model fits this machine: {}", because.join("; "))
     })
-}
-
-fn card(installer: &Installer, choice: &Choice, model: ModelId, info: &ModelInfo, sha256: Sha256) -> Card {
-    let settings = &installer.settings;
-    Card {
-        model,
-        variant: info.quantisation.clone(),
-        target: None,
-        blake3: None,
-        path: None,
-        sha256,
-        licence: info.licence.clone(),
-        context_tokens: match settings.context_tokens {
-            0 => choice.context_tokens,
-            wanted => wanted.min(choice.context_tokens),
-        },
-        slots: choice.slots,
-        threads: if settings.threads == 0 { choice.threads } else { settings.threads },
-        tokens_per_second_milli: 0,
-        golden_prompts: 0,
-        installed_at_s: installer.clock.now_s(),
-        previous: None,
-    }
 }
 
 /// The choice with as many threads as evidence of `outpost tune` says, if there is some that holds for this box and this file.
@@ -156,13 +130,12 @@ async fn serve_file(state: &StateDir, installer: &Installer, file: &Path, measur
         })
     };
     let (info, sha256) = inspected.await.context("reading the file was interrupted")??;
-    let model = facts::model_id(file, &info)?;
     let target: TargetName = "local-file".parse().context("a fixed name")?;
-    let candidate = Candidate { target, facts: facts::variant(model.clone(), 1, &info) };
-    let choice = decide(installer, &[candidate], info.context_tokens, measured).await?;
+    let candidate = Candidate { target, facts: facts::variant(facts::model_id(file, &info)?, 1, &info) };
+    let choice = decide(installer, std::slice::from_ref(&candidate), info.context_tokens, measured).await?;
     let choice = tuned(state, choice, sha256, measured).await;
     let path = std::path::absolute(file).with_context(|| format!("cannot resolve `{}`", file.display()))?;
-    let card = Card { path: Some(path), ..card(installer, &choice, model, &info, sha256) };
+    let card = Card { path: Some(path), ..installer.card(&choice, &candidate.facts, sha256) };
     installer.load(card, file).await.map(|_| ()).map_err(|reason| anyhow::anyhow!(reason.detail))
 }
 

@@ -22,8 +22,9 @@ use outpost_serve::{Consent, Found, Progress};
 use tokio::sync::mpsc;
 
 use super::sources;
+use crate::curated;
+use crate::facts::{self, MINIMUM_CONTEXT_TOKENS};
 use crate::install::Installer;
-use crate::{curated, facts};
 
 /// Headers that are read at most of a repository: those of the largest files that could fit.
 const MOST_HEADERS: usize = 8;
@@ -34,9 +35,6 @@ const LAST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How often a fetch looks whether it may go on.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-
-/// Smallest context that a box of its own accepts, tokens; as when it chooses among what it has.
-const MINIMUM_CONTEXT_TOKENS: u32 = 256;
 
 /// The licence of what nobody names one for, as SPDX spells that.
 const NO_LICENCE: &str = "noassertion";

@@ -22,6 +22,7 @@ use outpost_store::Store;
 use super::shelf::Entry;
 use crate::active::{Card, Loaded};
 use crate::config;
+use crate::facts::MINIMUM_CONTEXT_TOKENS;
 use crate::install;
 use crate::measure::Measured;
 use crate::self_test;
@@ -29,9 +30,6 @@ use crate::worker::WorkerOptions;
 
 /// How long a model stays after its last answer unless somebody says otherwise.
 const KEEP: KeepAlive = KeepAlive::For(Duration::from_secs(300));
-
-/// Smallest context of use, tokens.
-const MINIMUM_CONTEXT_TOKENS: u32 = 256;
 
 /// Seconds after which a caller may ask again for a model that had no room beside busy ones.
 const RETRY_AFTER_S: u32 = 5;

@@ -13,12 +13,9 @@ use outpost_serve::Purpose;
 use super::marks::Marks;
 use crate::activation::Wanted;
 use crate::active::{Card, Loaded};
-use crate::facts;
+use crate::facts::{self, MINIMUM_CONTEXT_TOKENS};
 use crate::install::Installer;
 use crate::models::Shelf;
-
-/// Smallest context of use on a box of its own, tokens.
-const MINIMUM_CONTEXT_TOKENS: u32 = 256;
 
 /// Finds them.
 #[derive(Debug)]
@@ -121,25 +118,12 @@ impl StandIns {
         };
         let chosen = among.iter().find(|one| one.candidate.target == choice.target);
         let one = chosen.ok_or_else(|| "the planner chose what was not offered".to_owned())?;
-        let (settings, facts) = (&self.installer.settings, &one.candidate.facts);
+        let facts = &one.candidate.facts;
         let card = Card {
-            model: facts.model.model.clone(),
-            variant: facts.quantisation.clone(),
             target: one.is_offered.then(|| choice.target.clone()),
             blake3: one.blake3,
             path: one.path.clone(),
-            sha256: one.sha256,
-            licence: facts.model.licence.clone(),
-            context_tokens: match settings.context_tokens {
-                0 => choice.context_tokens,
-                wanted => wanted.min(choice.context_tokens),
-            },
-            slots: choice.slots,
-            threads: if settings.threads == 0 { choice.threads } else { settings.threads },
-            tokens_per_second_milli: 0,
-            golden_prompts: 0,
-            installed_at_s: self.installer.clock.now_s(),
-            previous: None,
+            ..self.installer.card(&choice, facts, one.sha256)
         };
         Ok(StandIn { card, facts: facts.clone(), choice })
     }
