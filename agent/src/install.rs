@@ -203,7 +203,7 @@ impl Installer {
             model: model.clone(),
             target: Some(offer.target.clone()),
             blake3: Some(offer.manifest.blake3),
-            ..self.card(&choice, &offer.facts, offer.manifest.sha256)
+            ..self.card(choice, &offer.facts, offer.manifest.sha256)
         };
         let chosen = Chosen { offer: offer.clone(), card };
         Ok((plan, chosen))
