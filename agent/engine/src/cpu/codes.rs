@@ -9,6 +9,8 @@
 //! two bits   line j of 2: bits 2i and 2i + 1 belong to line 4j + i of 8
 //! six bits   four bits, then two bits
 //! ```
+//! Reading has loops and no closures: a closure is compiled for no instructions at all before it comes into the kernel that calls
+//! it, and what it calls then stays a call.
 
 use super::simd::{LANES, Line, Simd};
 
@@ -56,7 +58,9 @@ impl Codes for Bytes {
     #[inline(always)]
     fn read<S: Simd>(simd: S, lines: &[Line], part: usize) -> [S::Whole; LINES] {
         let mut codes = [simd.whole(0); LINES];
-        codes.iter_mut().zip(lines).for_each(|(codes, line)| *codes = simd.line(line, part));
+        for at in 0..LINES {
+            codes[at] = simd.line(&lines[at], part);
+        }
         codes
     }
 }
@@ -115,7 +119,9 @@ impl Codes for Five {
             simd.down::<2>(fifth),
             simd.down::<3>(fifth),
         ];
-        codes.iter_mut().zip(fifths).for_each(|(code, fifth)| *code = simd.or(*code, simd.and(fifth, 16)));
+        for at in 0..LINES {
+            codes[at] = simd.or(codes[at], simd.and(fifths[at], 16));
+        }
         codes
     }
 }
@@ -139,8 +145,8 @@ impl Codes for Six {
         for (at, line) in lines[4..6].iter().enumerate() {
             let line = simd.line(line, part);
             let upper = [simd.up::<4>(line), simd.up::<2>(line), line, simd.down::<2>(line)];
-            for (code, upper) in codes[4 * at..4 * at + 4].iter_mut().zip(upper) {
-                *code = simd.or(*code, simd.and(upper, 48));
+            for part in 0..4 {
+                codes[4 * at + part] = simd.or(codes[4 * at + part], simd.and(upper[part], 48));
             }
         }
         codes

@@ -111,12 +111,12 @@ impl Scales for Parts {
 
     #[inline(always)]
     fn read<S: Simd>(simd: S, bytes: &[u8], at: usize, part: usize) -> Scale<S> {
-        let scale = halves(simd, bytes, 0, part);
-        let of_half = |half: usize| {
+        let mut scales = [halves(simd, bytes, 0, part); 2];
+        for half in 0..2 {
             let parts = sixteen(bytes, HALVES + (2 * at + half) * LANES);
-            simd.multiply(scale, simd.load_signed(parts, part))
-        };
-        Scale { scales: [of_half(0), of_half(1)], least: simd.float(0.0) }
+            scales[half] = simd.multiply(scales[half], simd.load_signed(parts, part));
+        }
+        Scale { scales, least: simd.float(0.0) }
     }
 }
 
