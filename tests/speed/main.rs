@@ -3,10 +3,13 @@
 //! ```text
 //! cargo test -p outpost-tests --test speed             small files, seconds; times are printed and not judged
 //! cargo test -p outpost-tests --test speed -- --all    6 shapes × 3 formats × 3 contexts, some ten minutes on a quiet machine
+//! cargo test -p outpost-tests --test speed -- --all --record FILE, then --all --replay FILE          other predictions of the same measurements
 //! ```
-//! The machine is probed once. For each shape and format a first process gives one answer in the middle context: what is learned
-//! is learned from it alone. A second process then gives three in every context, of which the median is what predictions are
-//! held against: as the planner makes them of the file and the probe's figures, and again as that one answer corrects them.
+//! For each shape and format the machine is probed; then a first process gives answers in the middle context: what is learned is
+//! learned from its fastest alone. A second process gives answers in every context, of which the fastest is what predictions are
+//! held against: as the planner makes them of the file and the probe's figures, and again as the first process corrects them. Then
+//! the machine is probed again, and of both runs of the probe the faster figures count: what else a host does slows it by a third
+//! now and then, for longer than an answer takes, and no model of times can know when.
 
 #![expect(
     clippy::print_stdout,
@@ -14,11 +17,14 @@
     reason = "it is a program: its table is for people, its trace for faults"
 )]
 
+mod calm;
 mod measured;
 #[path = "../memory/shapes.rs"]
 mod shapes;
 mod tally;
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -29,10 +35,12 @@ use measured::{ANSWERED, Took};
 use outpost_agent::facts;
 use outpost_contract::{Learned, Measurements, VariantFacts};
 use outpost_engine::gguf::Gguf;
+use outpost_engine::shape::Shape;
 use outpost_planner::{Run, corrected, first_token_ns, learn, next_token_ns};
-use tally::Tally;
+use serde::{Deserialize, Serialize};
+use tally::{Cell, Tally};
 
-/// Answers of each cell.
+/// Answers of each cell, at least.
 const REPEATS: u32 = 3;
 
 const NAME: &str = "every_answer_is_measured_beside_what_was_predicted";
@@ -46,9 +54,18 @@ struct Arguments {
     /// Of those, only the shapes and formats whose names hold this, as in `tied Q8_0`.
     #[arg(long, default_value = "")]
     only: String,
+    /// Write what was measured into this file.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// Measure nothing: predict again what such a file has.
+    #[arg(long, conflicts_with = "record")]
+    replay: Option<PathBuf>,
     /// Fail where errors are larger than was promised: for a machine that does nothing else.
     #[arg(long, requires = "all")]
     strict: bool,
+    /// Say what the probe measured, too.
+    #[arg(long)]
+    figures: bool,
     /// Be the measured process of this file.
     #[arg(long, requires_all = ["contexts", "threads", "repeats"])]
     measure: Option<PathBuf>,
@@ -97,6 +114,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// What was measured of one shape in one format.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sample {
+    name: String,
+    facts: VariantFacts,
+    machine: Measurements,
+    /// Answers of the process that is learned from: context and what it took.
+    one_run: Vec<(u32, Took)>,
+    /// Of the other one.
+    all: Vec<(u32, Took)>,
+}
+
 fn compare(arguments: &Arguments) -> Result<()> {
     let (shapes, formats, contexts) = if arguments.all {
         (shapes::all(), ["F16", "Q8_0", "Q4_K_M"].as_slice(), [512, 1_024, 4_096])
@@ -105,31 +134,35 @@ fn compare(arguments: &Arguments) -> Result<()> {
         (shapes, ["Q8_0", "Q4_K_M"].as_slice(), [128, 256, 512])
     };
     let (folder, began) = (tempfile::tempdir().context("no temporary folder")?, Instant::now());
-    let machine = probed(folder.path());
     let mut tally = Tally::default();
     println!(
-        "{:<17} {:<6} {:>5}  {:>9} {:>9} {:>7} {:>7}  {:>9} {:>9} {:>7} {:>7}",
-        "", "", "", "tokens/s", "", "error", "learned", "first ms", "", "error", "learned"
+        "{:<24} {:>5}  {:>9} {:>9} {:>7} {:>7}  {:>9} {:>9} {:>7} {:>7}",
+        "", "", "tokens/s", "", "error", "learned", "first ms", "", "error", "learned"
     );
-    for (name, shape) in &shapes {
-        for format in formats.iter().filter(|format| format!("{name} {format}").contains(&arguments.only)) {
-            let file = folder.path().join("model.gguf");
-            shapes::write(&file, shape, format).with_context(|| format!("no file of {name} in {format}"))?;
-            let info = Gguf::open(&file)?.info();
-            let facts = facts::variant(facts::model_id(&file, &info)?, 1, &info);
-            let measure = |contexts: &[u32], repeats| answers(&file, machine.cores, contexts, repeats);
-            let [decode, first_token] = taught(&facts, &machine, &measure(&contexts[1..2], 1)?)?;
-            let all = measure(&contexts, REPEATS)?;
-            for context in contexts {
-                let took = median(&all, context).with_context(|| format!("no answer in a context of {context}"))?;
-                let (next, first) = predicted(&facts, &machine, context).context("nothing is predicted")?;
-                let cell = tally::Cell {
-                    next: [next, corrected(next, &decode)].map(Duration::from_nanos),
-                    first: [first, corrected(first, &first_token)].map(Duration::from_nanos),
-                    took,
-                };
-                println!("{name:<17} {format:<6} {context:>5}  {cell}");
-                tally.add(&cell);
+    let mut judge = |sample: &Sample| {
+        if arguments.figures {
+            say(&sample.machine);
+        }
+        tally.add_all(&judged(sample, contexts)?);
+        anyhow::Ok(())
+    };
+    if let Some(file) = &arguments.replay {
+        let samples = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        for line in samples.lines() {
+            let sample: Sample = serde_json::from_str(line).context("it is no record of a measured grid")?;
+            if sample.name.contains(&arguments.only) {
+                judge(&sample)?;
+            }
+        }
+    } else {
+        let mut record = arguments.record.as_ref().map(File::create).transpose().context("no record can be made")?;
+        for (name, shape) in &shapes {
+            for format in formats.iter().filter(|format| format!("{name} {format}").contains(&arguments.only)) {
+                let sample = sampled(folder.path(), (name, shape), format, contexts)?;
+                if let Some(record) = &mut record {
+                    writeln!(record, "{}", serde_json::to_string(&sample)?)?;
+                }
+                judge(&sample)?;
             }
         }
     }
@@ -140,10 +173,44 @@ fn compare(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Measures a shape in a format: the machine before and after, and two processes between.
+fn sampled(folder: &Path, (name, shape): (&str, &Shape), format: &str, contexts: [u32; 3]) -> Result<Sample> {
+    let file = folder.join("model.gguf");
+    shapes::write(&file, shape, format).with_context(|| format!("no file of {name} in {format}"))?;
+    let info = Gguf::open(&file)?.info();
+    let facts = facts::variant(facts::model_id(&file, &info)?, 1, &info);
+    let before = probed(folder);
+    let measure = |contexts: &[u32]| answers(&file, before.cores, contexts, REPEATS);
+    let (one_run, all) = (measure(&contexts[1..2])?, measure(&contexts)?);
+    let machine = calm::faster(probed(folder), before);
+    Ok(Sample { name: format!("{name} {format}"), facts, machine, one_run, all })
+}
+
+/// Holds predictions against a sample, and prints each.
+fn judged(sample: &Sample, contexts: [u32; 3]) -> Result<Vec<Cell>> {
+    let Sample { name, facts, machine, one_run, all } = sample;
+    let [decode, first_token] = taught(facts, machine, one_run, contexts[1])?;
+    contexts
+        .into_iter()
+        .map(|context| {
+            let (next, first) = predicted(facts, machine, context).context("nothing is predicted")?;
+            let cell = Cell {
+                next: [next, corrected(next, &decode)].map(Duration::from_nanos),
+                first: [first, corrected(first, &first_token)].map(Duration::from_nanos),
+                took: fastest(all, context)?,
+            };
+            println!("{name:<24} {context:>5}  {cell}");
+            Ok(cell)
+        })
+        .collect()
+}
+
 /// What this machine can give, as it is now.
 fn probed(folder: &Path) -> Measurements {
-    let options = outpost_probe::ProbeOptions { models_dir: folder.to_owned(), quick: false, now_s: 0 };
-    let machine = outpost_probe::measure(&options);
+    outpost_probe::measure(&outpost_probe::ProbeOptions { models_dir: folder.to_owned(), quick: false, now_s: 0 })
+}
+
+fn say(machine: &Measurements) {
     println!("memory {:>6.2} GB/s", giga(machine.memory_read_bytes_per_second));
     for kernel in &machine.kernels {
         println!(
@@ -168,9 +235,6 @@ fn probed(folder: &Path) -> Measurements {
             giga(pass.logits_per_second)
         );
     }
-    let took = machine.machine.as_ref().and_then(|machine| machine.run.as_ref()).map_or(0, |run| run.took_ms);
-    println!("probed in {took} ms; disturbed by {:?}", outpost_probe::disturbed_by(&machine));
-    machine
 }
 
 fn giga(count: u64) -> f64 {
@@ -198,26 +262,18 @@ fn predicted(facts: &VariantFacts, machine: &Measurements, context: u32) -> Opti
     Some((next, first_token_ns(facts, machine, machine.cores, context - ANSWERED)?))
 }
 
-/// What one run teaches of next and first tokens, as a device learns it.
-fn taught(facts: &VariantFacts, machine: &Measurements, run: &[(u32, Took)]) -> Result<[Learned; 2]> {
-    let mut learned = [Learned::default(); 2];
-    for (context, took) in run {
-        let (next, first) = predicted(facts, machine, *context).context("nothing is predicted")?;
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        learned[0] = learn(learned[0], next, nanoseconds(took.next_token));
-        learned[1] = learn(learned[1], first, nanoseconds(took.first_token));
-    }
-    Ok(learned)
+/// What one run's fastest answer teaches of next and first tokens, as a device learns it.
+fn taught(facts: &VariantFacts, machine: &Measurements, run: &[(u32, Took)], context: u32) -> Result<[Learned; 2]> {
+    let (took, (next, first)) =
+        (fastest(run, context)?, predicted(facts, machine, context).context("nothing is predicted")?);
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let none = Learned::default();
+    Ok([learn(none, next, nanoseconds(took.next_token)), learn(none, first, nanoseconds(took.first_token))])
 }
 
-fn median(all: &[(u32, Took)], context: u32) -> Option<Took> {
+fn fastest(all: &[(u32, Took)], context: u32) -> Result<Took> {
     let here = || all.iter().filter(|(of, _)| *of == context).map(|(_, took)| took);
-    let middle = |mut times: Vec<Duration>| {
-        times.sort_unstable();
-        times.get(times.len() / 2).copied()
-    };
-    Some(Took {
-        first_token: middle(here().map(|took| took.first_token).collect())?,
-        next_token: middle(here().map(|took| took.next_token).collect())?,
-    })
+    let found = here().map(|took| took.first_token).min().zip(here().map(|took| took.next_token).min());
+    let (first_token, next_token) = found.with_context(|| format!("no answer in a context of {context}"))?;
+    Ok(Took { first_token, next_token })
 }

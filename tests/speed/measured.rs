@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use outpost_engine::batch::{Engine, EngineOptions, EventKind};
 use outpost_engine::generate::{FinishReason, Finished, Request};
 use outpost_engine::{LoadOptions, Model};
 use outpost_planner::READ_TOGETHER;
+use serde::{Deserialize, Serialize};
 
 /// Tokens that are answered at the end of a context.
 pub(crate) const ANSWERED: u32 = 16;
@@ -16,8 +17,12 @@ pub(crate) const ANSWERED: u32 = 16;
 /// Tokens of the prompt that is answered before anything is measured.
 const WARM_UP: u32 = 80;
 
+/// A context is answered in for so long, unless that takes more answers than are of use.
+const LONG: Duration = Duration::from_secs(2);
+const MOST: u32 = 24;
+
 /// What one answer took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Took {
     pub(crate) first_token: Duration,
     pub(crate) next_token: Duration,
@@ -29,7 +34,11 @@ pub(crate) fn run(file: &Path, threads: u32, contexts: &[u32], repeats: u32) -> 
     let mut seed = 0;
     answer(&model, WARM_UP + ANSWERED, &mut seed)?;
     for context in contexts {
-        for _ in 0..repeats {
+        let began = Instant::now();
+        for number in 0..MOST {
+            if number >= repeats && began.elapsed() >= LONG {
+                break;
+            }
             let Took { first_token, next_token } = answer(&model, *context, &mut seed)?;
             println!("{context} {} {}", first_token.as_nanos(), next_token.as_nanos());
         }

@@ -50,7 +50,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, cell: &Cell) {
+    pub(crate) fn add_all(&mut self, cells: &[Cell]) {
+        cells.iter().for_each(|cell| self.add(cell));
+    }
+
+    fn add(&mut self, cell: &Cell) {
         for (all, error) in self.speed.iter_mut().zip(cell.speed_errors()) {
             all.push(error.abs());
         }
