@@ -5,11 +5,11 @@
 //! cargo test -p outpost-tests --test speed -- --all    6 shapes × 3 formats × 3 contexts, some ten minutes on a quiet machine
 //! cargo test -p outpost-tests --test speed -- --all --record FILE, then --all --replay FILE          other predictions of the same measurements
 //! ```
-//! For each shape and format the machine is probed; then a first process gives answers in the middle context: what is learned is
-//! learned from its fastest alone. A second process gives answers in every context, of which the fastest is what predictions are
-//! held against: as the planner makes them of the file and the probe's figures, and again as the first process corrects them. Then
-//! the machine is probed again, and of both runs of the probe the faster figures count: what else a host does slows it by a third
-//! now and then, for longer than an answer takes, and no model of times can know when.
+//! For each shape and format the machine is probed, and three processes give answers one after the other: the first and the last
+//! in every context, the one between them in the middle context only. Predictions are held against the fastest answer of the
+//! first and the last: as the planner makes them of the file and the probe's figures, and again as the fastest answer of the one
+//! between corrects them. Then the machine is probed again, and of both runs of the probe the faster figures count: what else a
+//! host does slows it by a third now and then, for longer than an answer takes, and no model of times can know when.
 
 #![expect(
     clippy::print_stdout,
@@ -40,8 +40,8 @@ use outpost_planner::{Run, corrected, first_token_ns, learn, next_token_ns};
 use serde::{Deserialize, Serialize};
 use tally::{Cell, Tally};
 
-/// Answers of each cell, at least.
-const REPEATS: u32 = 3;
+/// Answers of a context in a process, at least.
+const REPEATS: u32 = 2;
 
 const NAME: &str = "every_answer_is_measured_beside_what_was_predicted";
 
@@ -122,7 +122,7 @@ struct Sample {
     machine: Measurements,
     /// Answers of the process that is learned from: context and what it took.
     one_run: Vec<(u32, Took)>,
-    /// Of the other one.
+    /// Of the others.
     all: Vec<(u32, Took)>,
 }
 
@@ -181,7 +181,8 @@ fn sampled(folder: &Path, (name, shape): (&str, &Shape), format: &str, contexts:
     let facts = facts::variant(facts::model_id(&file, &info)?, 1, &info);
     let before = probed(folder);
     let measure = |contexts: &[u32]| answers(&file, before.cores, contexts, REPEATS);
-    let (one_run, all) = (measure(&contexts[1..2])?, measure(&contexts)?);
+    let (mut all, one_run) = (measure(&contexts)?, measure(&contexts[1..2])?);
+    all.extend(measure(&contexts)?);
     let machine = calm::faster(probed(folder), before);
     Ok(Sample { name: format!("{name} {format}"), facts, machine, one_run, all })
 }

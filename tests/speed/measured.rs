@@ -18,8 +18,8 @@ pub(crate) const ANSWERED: u32 = 16;
 const WARM_UP: u32 = 80;
 
 /// A context is answered in for so long, unless that takes more answers than are of use.
-const LONG: Duration = Duration::from_secs(2);
-const MOST: u32 = 24;
+const LONG: Duration = Duration::from_secs(3);
+const MOST: u32 = 40;
 
 /// What one answer took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ pub struct Speed {
 /// What a predicted speed rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// The kernels of the formats of this file ran on this machine.
+    /// The kernels of the formats of this file, or of formats that lie alike, ran on this machine.
     Measured,
     /// A kernel ran here, but the file's matrices were not counted or passes not measured: all bytes over its speed.
     Size,

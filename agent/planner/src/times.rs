@@ -32,7 +32,7 @@ pub(crate) struct Times<'a> {
     memory: u64,
     pass: &'a PassSpeed,
     parts: Vec<(&'a Matrices, Rates)>,
-    /// Whether the kernel of nearly every byte was measured.
+    /// Whether the kernel of nearly every byte, or one that does the same, was measured.
     pub(crate) is_measured: bool,
 }
 
@@ -59,8 +59,11 @@ impl<'a> Times<'a> {
             .matrices
             .iter()
             .map(|matrices| {
-                let of_format = measurements.kernels.iter().filter(|kernel| kernel.format == matrices.format);
-                let kernel = nearest(of_format, threads, |kernel| kernel.threads);
+                let kernel_of = |format: &str| {
+                    let of_format = measurements.kernels.iter().filter(|kernel| kernel.format == format);
+                    nearest(of_format, threads, |kernel| kernel.threads)
+                };
+                let kernel = kernel_of(&matrices.format).or_else(|| kernel_of(alike(&matrices.format)?));
                 let bytes = matrices.layer_bytes.saturating_add(matrices.output_bytes);
                 all = all.saturating_add(bytes);
                 measured = measured.saturating_add(kernel.map_or(0, |_| bytes));
@@ -231,6 +234,16 @@ impl Rates {
     fn guessed(memory: u64, macs: u64) -> Self {
         Self { fetched: memory / 2, cached: memory / 2, macs }
     }
+}
+
+/// A format whose codes are as wide and lie alike, so that its kernel does the same to as many bytes.
+fn alike(format: &str) -> Option<&'static str> {
+    Some(match format {
+        "Q4_1" => "Q4_0",
+        "Q5_0" | "Q5_K" => "Q5_1",
+        "BF16" => "F16",
+        _ => return None,
+    })
 }
 
 /// What was measured on as many threads, or else on the next fewer, or else on the fewest.

@@ -147,6 +147,20 @@ fn a_device_that_counted_no_matrices_is_told_by_size_and_says_so() {
 }
 
 #[test]
+fn a_format_that_was_not_measured_is_as_fast_as_one_that_lies_alike_and_else_a_guess() {
+    let told = |format: &str| {
+        let (mut facts, mut machine) = (facts(&USUAL), machine(&USUAL));
+        machine.kernels[0].format = "Q5_1".into();
+        facts.footprint.as_mut().unwrap().matrices[0].format = format.into();
+        let speed = speed(&facts, &machine);
+        (speed.basis, speed.tokens_per_second_milli)
+    };
+    let measured = told("Q5_1");
+    assert_eq!((told("Q5_0"), told("Q5_K"), measured.0), (measured, measured, Basis::Measured));
+    assert!(told("Q3_K").0 == Basis::Bandwidth && told("Q3_K").1 < measured.1);
+}
+
+#[test]
 fn a_window_and_a_cache_make_answers_faster() {
     let [plain, read] = times(&USUAL, 8_000);
     let mut windowed = USUAL;
