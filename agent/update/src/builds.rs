@@ -233,7 +233,8 @@ impl Builds {
     /// If that cannot be written down: they are told of once more.
     pub fn told(&self, these: &[RolledBack]) -> Result<(), DiskError> {
         self.change(|record| {
-            let are_told = record.rolled_back.iter_mut().filter(|one| these.iter().any(|told| told.sha256 == one.sha256));
+            let are_told =
+                record.rolled_back.iter_mut().filter(|one| these.iter().any(|told| told.sha256 == one.sha256));
             are_told.for_each(|one| one.told = true);
         })
     }

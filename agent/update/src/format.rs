@@ -64,7 +64,9 @@ impl StateFormat {
         let path = state.join(NAME);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(source) if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(source)
+                if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+            {
                 return Ok(Self { number: 1, written_by: None });
             }
             Err(source) => return Err(NewerState::Read { path, source }),
@@ -119,7 +121,8 @@ mod tests {
         StateFormat::check(state.path()).unwrap();
         StateFormat::raise(state.path(), 3, "0.9.0").unwrap();
         let told = StateFormat::check(state.path()).unwrap_err().to_string();
-        let expected = "was written by outpost 0.9.0 (format 3); this build reads up to format 1: install 0.9.0 or newer";
+        let expected =
+            "was written by outpost 0.9.0 (format 3); this build reads up to format 1: install 0.9.0 or newer";
         assert!(told.contains(expected), "{told}");
         assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 1);
     }

@@ -16,7 +16,9 @@ pub enum Refused {
         version: String,
     },
     /// It was tried here and rolled back.
-    #[error("these bytes (version {version}) were rolled back here: {reason}; bring another build, or ask for it again by hand")]
+    #[error(
+        "these bytes (version {version}) were rolled back here: {reason}; bring another build, or ask for it again by hand"
+    )]
     RolledBack {
         /// Its version.
         version: String,
@@ -30,7 +32,9 @@ pub enum Refused {
         version: String,
     },
     /// The packaged program would be preferred to it.
-    #[error("version {version} is not newer than the packaged program, which is {packaged}: the packaged one runs by itself")]
+    #[error(
+        "version {version} is not newer than the packaged program, which is {packaged}: the packaged one runs by itself"
+    )]
     NotNewer {
         /// Its version.
         version: String,
@@ -74,7 +78,9 @@ pub enum Refused {
         most: u64,
     },
     /// There is no room for a second slot.
-    #[error("no room for the second slot: {needed} bytes are needed ({kept} of them kept free for the audit log), {free} are free; free space on this disk")]
+    #[error(
+        "no room for the second slot: {needed} bytes are needed ({kept} of them kept free for the audit log), {free} are free; free space on this disk"
+    )]
     NoRoom {
         /// What is needed.
         needed: u64,

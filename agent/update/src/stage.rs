@@ -9,13 +9,13 @@ use outpost_contract::{Blake3, Sha256};
 use outpost_disk::{Ledger, atomic, space};
 use sha2::Digest;
 
+use crate::Refused;
 use crate::build::{Build, Candidate, OWN_TARGET, Slot, is_newer};
 use crate::builds::Builds;
 use crate::elf::{HEADER_BYTES, check};
 use crate::format::StateFormat;
 use crate::record::{Before, Record, Trial};
 use crate::self_check::{self, SelfCheck};
-use crate::Refused;
 
 /// No agent is larger.
 const MOST_BYTES: u64 = 1 << 30;
@@ -108,7 +108,13 @@ impl Builds {
     }
 
     /// Makes sure of the room for a build; if there is none otherwise, the slot's last build goes first.
-    fn make_room(&self, ledger: &mut Ledger<Record>, record: &mut Record, slot: Slot, bytes: u64) -> Result<(), Refused> {
+    fn make_room(
+        &self,
+        ledger: &mut Ledger<Record>,
+        record: &mut Record,
+        slot: Slot,
+        bytes: u64,
+    ) -> Result<(), Refused> {
         let (directory, needed) = (self.directory(), bytes.saturating_add(KEPT_BYTES));
         if space::free_bytes(&directory)? >= needed {
             return Ok(());
@@ -140,7 +146,8 @@ impl Builds {
             return Err(Refused::WrongTarget { target: said.target.clone(), own: OWN_TARGET.to_owned() });
         }
         self.is_preferred(&said.version)?;
-        let found = StateFormat::of(&self.state).map_err(|error| Refused::SelfCheck { because: error.to_string() })?.number;
+        let found =
+            StateFormat::of(&self.state).map_err(|error| Refused::SelfCheck { because: error.to_string() })?.number;
         if said.state_format < found {
             return Err(Refused::OlderState { reads: said.state_format, found });
         }
