@@ -44,7 +44,7 @@ pub struct Builds {
     /// Bytes of the disk that stay free beside a build.
     pub(crate) kept_bytes: u64,
     /// One change at a time.
-    turn: Arc<Mutex<()>>,
+    pub(crate) turn: Arc<Mutex<()>>,
 }
 
 impl Builds {

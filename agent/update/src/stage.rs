@@ -17,6 +17,9 @@ use crate::format::StateFormat;
 use crate::record::{Before, Record, Trial};
 use crate::self_check::{self, SelfCheck};
 
+#[cfg(test)]
+mod tests;
+
 /// No agent is larger.
 const MOST_BYTES: u64 = 1 << 30;
 
