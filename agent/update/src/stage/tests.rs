@@ -122,7 +122,10 @@ fn what_is_not_as_was_said_or_not_for_this_box_is_refused_and_leaves_nothing() {
         ("no_program", plain(Vec::new())),
         ("lacks_kernel", plain(program("", End::Illegal))),
         ("lacks_kernel", plain(program(&says("0.2.0", FORMAT, None), End::Illegal))),
-        ("self_check_failed", plain(program(&says("0.2.0", FORMAT, Some("the Q4_0 kernel gives other products")), End::Exit(4)))),
+        (
+            "self_check_failed",
+            plain(program(&says("0.2.0", FORMAT, Some("the Q4_0 kernel gives other products")), End::Exit(4))),
+        ),
         ("self_check_failed", plain(program(&says("0.2.0", FORMAT, None), End::Exit(1)))),
         ("self_check_failed", plain(program("no JSON", End::Exit(0)))),
         ("self_check_failed", plain(program(&says("0.2.0", FORMAT, None), End::Hang))),
@@ -153,7 +156,10 @@ fn without_room_for_a_second_slot_it_says_how_much_is_needed_and_keeps_what_runs
     let refused = full.stage(&offer(&next), Before::default(), next.as_slice()).unwrap_err();
     let needed = kept_bytes + next.len() as u64;
     assert_eq!(refused.code(), "no_room");
-    assert!(refused.to_string().contains(&format!("no room for the second slot: {needed} bytes are needed")), "{refused}");
+    assert!(
+        refused.to_string().contains(&format!("no room for the second slot: {needed} bytes are needed")),
+        "{refused}"
+    );
     assert_eq!((device.files(), device.record().confirmed), (vec!["a".to_owned()], Some(Slot::A)));
 }
 
