@@ -76,9 +76,11 @@ pub(crate) fn ask(file: &Path, patience: Duration) -> Result<SelfCheck, Refused>
 }
 
 fn start(file: &Path) -> io::Result<Child> {
+    // It begins in another directory than this process.
+    let file = file.canonicalize()?;
     let mut tries = 0;
     loop {
-        let started = Command::new(file)
+        let started = Command::new(&file)
             .args([SELF_CHECK, "--json"])
             .env_clear()
             .current_dir("/")
