@@ -7,7 +7,7 @@ use crate::build::OWN_TARGET;
 use crate::record::{Before, Trial};
 
 fn build(version: &str) -> Build {
-    let byte = version.bytes().nth(2).unwrap_or_default();
+    let byte = version.as_bytes().get(2).copied().unwrap_or_default();
     Build {
         version: version.to_owned(),
         target: OWN_TARGET.to_owned(),
