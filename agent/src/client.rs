@@ -36,6 +36,14 @@ impl Client {
         UnixStream::connect(&self.socket).await.is_ok()
     }
 
+    /// How `GET path` is answered, if it is answered at all.
+    ///
+    /// # Errors
+    /// [`NoAgent`], or what is wrong with the connection.
+    pub async fn status(&self, path: &str) -> Result<StatusCode> {
+        Ok(self.send("GET", path, None).await?.status())
+    }
+
     /// `GET path`, read as JSON.
     ///
     /// # Errors

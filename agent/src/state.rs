@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use outpost_update::StateFormat;
 
 /// The layout of a state directory. Nothing outside it is ever written.
 #[derive(Debug, Clone)]
@@ -36,10 +37,12 @@ impl StateDir {
     /// Makes the directory and the rooms in it, readable by its owner only.
     ///
     /// # Errors
-    /// If a directory cannot be made, or is another account's, whose agent could no longer read what this one writes; names it.
+    /// If a directory cannot be made, is another account's, whose agent could no longer read what this one writes, or was written
+    /// by a newer agent; names it.
     pub fn prepare(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         self.is_own()?;
+        StateFormat::check(&self.root)?;
         for path in [
             self.root.clone(),
             self.audit(),
@@ -61,7 +64,11 @@ impl StateDir {
         Ok(())
     }
 
-    fn is_own(&self) -> Result<()> {
+    /// Holds the directory to this account; one that is not there will be its own.
+    ///
+    /// # Errors
+    /// If it is another account's; names it.
+    pub(crate) fn is_own(&self) -> Result<()> {
         let (own, root) = (rustix::process::geteuid().as_raw(), self.root.display());
         // One that is not there is made.
         match std::fs::metadata(&self.root).map(|metadata| metadata.uid()) {
