@@ -51,8 +51,10 @@ PYTHON
 
 # Ends with a message that names every target, unless this is one.
 known_target() {
-    table triples | grep --quiet --line-regexp --fixed-strings -- "${1:-}" && return
-    say "error: no target \`${1:-}\`; there are: $(table triples | paste --serial --delimiters=' ')"
+    local triples triple
+    triples=$(table triples)
+    for triple in $triples; do [ "$triple" != "${1:-}" ] || return 0; done
+    say "error: no target \`${1:-}\`; there are: ${triples//$'\n'/ }"
     exit 2
 }
 
