@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the release programs of a target: the same bytes in whatever folder it is done, with the versions of `cross/targets.toml`.
+# Builds the release programs of a target with the versions of `cross/targets.toml`, meant to be the same bytes in whatever folder it is
+# done: `cross/reproduce.sh` checks that.
 #
 #   cross/build.sh aarch64-unknown-linux-gnu            the programs that the table lists
 #   cross/build.sh aarch64-unknown-linux-gnu outpost    one of them
