@@ -24,12 +24,20 @@ fn main() -> std::io::Result<()> {
         }
     }
     for setting in SETTINGS {
-        std::env::var_os(setting).hash(&mut hasher);
+        setting_of(setting).hash(&mut hasher);
     }
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     Command::new(compiler).arg("-vV").output()?.stdout.hash(&mut hasher);
     println!("cargo::rustc-env=OUTPOST_KERNEL_BUILD={:016x}", hasher.finish());
     Ok(())
+}
+
+/// The setting without the flags that only say where the folders of this build lie: they change no kernel, and the same source
+/// built elsewhere is the same build.
+fn setting_of(name: &str) -> Option<Vec<String>> {
+    let value = std::env::var_os(name)?;
+    let parts = value.to_string_lossy().split('\u{1f}').map(str::to_owned).collect::<Vec<_>>();
+    Some(parts.into_iter().filter(|part| !part.starts_with("--remap-path-prefix=")).collect())
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
