@@ -1,0 +1,61 @@
+"""Which crates a finished binary says are in it: by the list that `cargo auditable` put there, or by the places that its own
+panics name. An ELF file of either word size and byte order; nothing in it is trusted to be where it says."""
+
+import json
+import re
+import struct
+import zlib
+
+# The section of `cargo auditable`, and the most that its list may unpack to.
+SECTION = b".dep-v0"
+LIST_BYTES = 8 << 20
+# A source file of a crate from a registry, as `…/name-1.2.3/src/…`.
+PLACE = re.compile(rb"/([A-Za-z][A-Za-z0-9_-]*)-(\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)/(?:src|rust)/")
+
+
+def section(content, wanted):
+    """The bytes of a section by its name; None if there is none."""
+    if content[:4] != b"\x7fELF":
+        raise ValueError("no ELF file")
+    wide, order = content[4] == 2, "<" if content[5] == 1 else ">"
+    table, = struct.unpack_from(order + ("Q" if wide else "I"), content, 40 if wide else 32)
+    size, count, names = struct.unpack_from(order + "HHH", content, 58 if wide else 46)
+    entry = order + ("IIQQQQ" if wide else "IIIIII")
+
+    def at(number):
+        name, _, _, _, offset, length = struct.unpack_from(entry, content, table + number * size)
+        return name, content[offset:offset + length]
+
+    texts = at(names)[1]
+    for number in range(count):
+        name, body = at(number)
+        if texts[name:texts.find(b"\0", name)] == wanted:
+            return body
+    return None
+
+
+def listed(content):
+    """The crates of the auditable list that are part of the program, without itself; None if it has no list."""
+    packed = section(content, SECTION)
+    if packed is None:
+        return None
+    packages = json.loads(zlib.decompressobj().decompress(packed, LIST_BYTES))["packages"]
+    return {(package["name"], package["version"]) for package in packages
+            if package.get("kind", "runtime") == "runtime" and not package.get("root")}
+
+
+def named(content):
+    """The crates that the binary's panics name."""
+    return {(name.decode(), version.decode()) for name, version in PLACE.findall(content)}
+
+
+def disagreements(content, crates):
+    """What the binary says against a list of crates, one text per mistake."""
+    own = listed(content)
+    if own is not None:
+        return [f"{name} {version} is in the binary and not in the bill" for name, version in sorted(own - crates)] + [
+            f"{name} {version} is in the bill and not in the binary" for name, version in sorted(crates - own)]
+    places = named(content)
+    if not places:
+        return ["it names no crate at all: built without `cargo auditable`, and stripped of its places"]
+    return [f"{name} {version} is in the binary and not in the bill" for name, version in sorted(places - crates)]
