@@ -64,9 +64,10 @@ def locked():
     return {(package["name"], package["version"]): package.get("checksum") for package in packages}
 
 
-def described():
-    """What the crates say of themselves."""
-    packages = json.loads(output_of("cargo", "metadata", "--locked", "--format-version", "1"))["packages"]
+def described(target):
+    """What the crates say of themselves. Those of other platforms are not fetched for that."""
+    said = output_of("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target)
+    packages = json.loads(said)["packages"]
     return {(package["name"], package["version"]): package for package in packages}
 
 
@@ -121,14 +122,14 @@ def languages(target):
               "licenses": [{"expression": "MIT OR Apache-2.0"}], "purl": purl}]
     if target.endswith("-musl"):
         found.append({"type": "library", "bom-ref": "pkg:generic/musl", "name": "musl",
-                      "description": "The C library, as it comes with this version of Rust.",
+                      "description": "The C library, which is a part of this program.",
                       "licenses": [{"expression": "MIT"}], "purl": "pkg:generic/musl"})
     return found
 
 
 def bill(program, target, features, binary):
     crates = resolved(PACKAGES[program], target, features)
-    checksums, packages = locked(), described()
+    checksums, packages = locked(), described(target)
     if unknown := [crate for crate in crates if crate not in checksums]:
         sys.exit(f"error: not in the lock file: {unknown}")
     own, *_ = crates
@@ -139,7 +140,11 @@ def bill(program, target, features, binary):
     if binary:
         content = binary.read_bytes()
         main["hashes"] = [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}]
-        if mistakes := inside.disagreements(content, set(crates) - {own}):
+        try:
+            mistakes = inside.disagreements(content, set(crates) - {own})
+        except inside.Unreadable as error:
+            sys.exit(f"error: {binary}: {error}")
+        if mistakes:
             sys.exit("\n".join(f"error: {binary}: {mistake}" for mistake in mistakes))
     written = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
