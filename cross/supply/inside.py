@@ -1,4 +1,4 @@
-"""Which crates a finished binary says are in it: by the list that `cargo auditable` put there, or by the places that its own
+"""Which crates a finished binary says are in it: by the list that `cargo auditable` put there, and by the places that its own
 panics name. An ELF file of either word size and byte order; nothing in it is trusted to be where it says."""
 
 import json
@@ -12,8 +12,8 @@ import zlib
 # The section of `cargo auditable`, and the most that its list may unpack to.
 SECTION = b".dep-v0"
 LIST_BYTES = 8 << 20
-# A source file of a crate from a registry, as `…/name-1.2.3/src/…`.
-PLACE = re.compile(rb"/([A-Za-z][A-Za-z0-9_-]*)-(\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)/(?:src|rust)/")
+# A source file of a crate, as `…/name-1.2.3/src/…`; those that Rust's own library is made of lie in a folder of their own.
+PLACE = re.compile(rb"(/rust/deps)?/([A-Za-z][A-Za-z0-9_-]*)-(\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)/(?:src|rust)/")
 
 
 class Unreadable(Exception):
@@ -59,20 +59,25 @@ def _listed(content):
 
 
 def named(content):
-    """The crates that the binary's panics name."""
-    return {(name.decode(), version.decode()) for name, version in PLACE.findall(content)}
+    """The crates that the binary's panics name; those of Rust's own library left out."""
+    return {(name.decode(), version.decode()) for own, name, version in PLACE.findall(content) if not own}
+
+
+def of_rust(content):
+    """The crates of Rust's own library that the binary's panics name."""
+    return {(name.decode(), version.decode()) for own, name, version in PLACE.findall(content) if own}
 
 
 def disagreements(content, crates):
-    """What the binary says against a list of crates, one text per mistake."""
-    own = listed(content)
-    if own is not None:
-        return [f"{name} {version} is in the binary and not in the bill" for name, version in sorted(own - crates)] + [
-            f"{name} {version} is in the bill and not in the binary" for name, version in sorted(crates - own)]
-    places = named(content)
-    if not places:
+    """What the binary says against a list of crates, one text per mistake.
+
+    The auditable list is the longer one: it has the macros, and what a feature that is off would bring. So all of ours must be on it, and
+    what the code itself names must be ours."""
+    own, places = listed(content), named(content)
+    if own is None and not places:
         return ["it names no crate at all: built without `cargo auditable`, and stripped of its places"]
-    return [f"{name} {version} is in the binary and not in the bill" for name, version in sorted(places - crates)]
+    return [f"{name} {version} is in the binary and not in the bill" for name, version in sorted(places - crates)] + [
+        f"{name} {version} is in the bill and not in the binary" for name, version in sorted(crates - own if own is not None else ())]
 
 
 def main():

@@ -5,7 +5,7 @@
 
 PROGRAM is `outpost` or `outpost-control`. What ships is what cargo resolves for that program alone, target and features given:
 dependencies of its code, not of its build, and no macros, which only make code. With the finished binary its hash is written
-too, and the bill is held to what the binary says of itself: a crate that is in one and not in the other is an error.
+too, and the bill is held to what the binary says of itself.
 
 The same input gives the same bytes: there is no time in it. Needs cargo, and nothing beside Python.
 """
@@ -114,12 +114,16 @@ def component(crate, checksum, package):
     return described_as
 
 
-def languages(target):
-    """What comes from no lock file: Rust's own library, and the C library where it is part of the program."""
+def languages(target, content):
+    """What comes from no lock file: Rust's own library with the crates that it is made of, and the C library where it is part of the
+    program."""
     version = re.search(r"^release: (.+)$", output_of("rustc", "-vV"), re.MULTILINE)[1]
     purl = f"pkg:generic/rust-std@{version}"
     found = [{"type": "library", "bom-ref": purl, "name": "rust-std", "version": version,
               "licenses": [{"expression": "MIT OR Apache-2.0"}], "purl": purl}]
+    if inner := sorted(inside.of_rust(content)):
+        found[0]["components"] = [{"type": "library", "bom-ref": f"rust-std/{name}@{its}", "name": name, "version": its,
+                                   "purl": f"pkg:cargo/{name}@{its}"} for name, its in inner]
     if target.endswith("-musl"):
         found.append({"type": "library", "bom-ref": "pkg:generic/musl", "name": "musl",
                       "description": "The C library, which is a part of this program.",
@@ -137,8 +141,8 @@ def bill(program, target, features, binary):
     main = {"type": "application", "bom-ref": references[own], "name": program, "version": own[1],
             "description": packages[own]["description"], "licenses": license_of(packages[own]),
             "properties": [{"name": "outpost:target", "value": target}, {"name": "outpost:features", "value": features}]}
+    content = binary.read_bytes() if binary else b""
     if binary:
-        content = binary.read_bytes()
         main["hashes"] = [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}]
         try:
             mistakes = inside.disagreements(content, set(crates) - {own})
@@ -153,7 +157,7 @@ def bill(program, target, features, binary):
         "version": 1,
         "metadata": {"component": main},
         "components": [component(crate, checksums[crate], packages[crate]) for crate in sorted(set(crates) - {own})]
-        + languages(target),
+        + languages(target, content),
         "dependencies": [{"ref": references[crate], "dependsOn": sorted(references[other] for other in crates[crate])}
                          for crate in sorted(crates)],
     }
