@@ -1,10 +1,14 @@
 //! The `outpost` binary: reads the command line, hands over to one file of `cmd/`, turns the outcome into an exit code.
 
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use clap::Parser;
 use outpost_agent::args::Cli;
 use outpost_agent::{cmd, template_worker};
+
+/// As much as the first thread has on most systems.
+const STACK_BYTES: usize = 8 << 20;
 
 fn main() -> ExitCode {
     if let Some(code) = template_worker::work_if_asked() {
@@ -17,6 +21,17 @@ fn main() -> ExitCode {
             return cmd::fail(&anyhow::Error::new(error).context("the supervisor handed over no socket of use"));
         }
     };
+    // Policies are judged only where enough of the stack is left. The first thread cannot be asked: a static program's C library takes
+    // what it has grown to for all that there is, and limits of a shell make it small.
+    let started = std::thread::Builder::new().name("outpost-main".into()).stack_size(STACK_BYTES).spawn(|| run(socket));
+    match started.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => cmd::fail(&anyhow::Error::new(error).context("cannot start a thread")),
+    }
+}
+
+fn run(socket: Option<UnixListener>) -> ExitCode {
     let cli = Cli::parse();
     // Two providers are compiled in where the control plane is; this one is ours.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
