@@ -6,6 +6,9 @@ use clap::Parser;
 use outpost_agent::args::Cli;
 use outpost_agent::{cmd, template_worker};
 
+/// As much as the first thread has on most systems.
+const STACK_BYTES: usize = 8 << 20;
+
 fn main() -> ExitCode {
     if let Some(code) = template_worker::work_if_asked() {
         return code;
@@ -23,6 +26,18 @@ fn main() -> ExitCode {
             return cmd::fail(&anyhow::Error::new(error).context("the supervisor handed over no socket of use"));
         }
     };
+    // Policies are judged only where enough of the stack is left. The first thread cannot be asked: a static program's C library takes
+    // what it has grown to for all that there is, and limits of a shell make it small.
+    let work = || run(cli, cmd::Brought { socket, launched });
+    let started = std::thread::Builder::new().name("outpost-main".into()).stack_size(STACK_BYTES).spawn(work);
+    match started.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => cmd::fail(&anyhow::Error::new(error).context("cannot start a thread")),
+    }
+}
+
+fn run(cli: Cli, brought: cmd::Brought) -> ExitCode {
     // Two providers are compiled in where the control plane is; this one is ours.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return cmd::fail(&anyhow::anyhow!("a second cryptography provider is installed"));
@@ -31,7 +46,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return cmd::fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
     };
-    let code = runtime.block_on(cmd::run(cli, cmd::Brought { socket, launched }));
+    let code = runtime.block_on(cmd::run(cli, brought));
     // A blocking read of standard input would otherwise hold the process open.
     runtime.shutdown_background();
     code

@@ -8,7 +8,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// As much as the first thread has on most systems.
+const STACK_BYTES: usize = 8 << 20;
+
 fn main() -> ExitCode {
+    // Policies are judged only where enough of the stack is left. The first thread cannot be asked: a static program's C library takes
+    // what it has grown to for all that there is, and limits of a shell make it small.
+    let started = std::thread::Builder::new().name("control-main".into()).stack_size(STACK_BYTES).spawn(run);
+    match started.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => cmd::fail(&anyhow::Error::new(error).context("cannot start a thread")),
+    }
+}
+
+fn run() -> ExitCode {
     let cli = args::Cli::parse();
     // Two providers are compiled in, one of them by the broker's library; this one is ours.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {

@@ -15,6 +15,7 @@ mod neighbours;
 mod network;
 mod offline;
 mod pressed;
+mod released;
 mod rollback;
 mod sealed;
 mod strangers;

@@ -61,7 +61,12 @@ impl Link {
         client_id: &str,
         tls: Arc<rustls::ClientConfig>,
     ) -> Result<Self, Refused> {
-        Self::open_with(broker, client_id, tls, None, false).await
+        Self::open_with(broker, client_id, over(tls), None, false).await
+    }
+
+    /// Connects with an empty session and without encryption.
+    pub(crate) async fn open_plainly(broker: SocketAddr, client_id: &str) -> Result<Self, Refused> {
+        Self::open_with(broker, client_id, Transport::tcp(), None, false).await
     }
 
     /// Connects with a session that the broker keeps for an hour.
@@ -70,7 +75,7 @@ impl Link {
         client_id: &str,
         tls: Arc<rustls::ClientConfig>,
     ) -> Result<Self, Refused> {
-        Self::open_with(broker, client_id, tls, None, true).await
+        Self::open_with(broker, client_id, over(tls), None, true).await
     }
 
     /// Connects with something for the broker to say when the connection breaks off.
@@ -80,18 +85,18 @@ impl Link {
         tls: Arc<rustls::ClientConfig>,
         will: Option<&str>,
     ) -> Result<Self, Refused> {
-        Self::open_with(broker, client_id, tls, will, false).await
+        Self::open_with(broker, client_id, over(tls), will, false).await
     }
 
     async fn open_with(
         broker: SocketAddr,
         client_id: &str,
-        tls: Arc<rustls::ClientConfig>,
+        transport: Transport,
         will: Option<&str>,
         lasting: bool,
     ) -> Result<Self, Refused> {
         let mut options = MqttOptions::new(client_id, broker.ip().to_string(), broker.port());
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+        options.set_transport(transport);
         options.set_clean_start(!lasting);
         options.set_keep_alive(Duration::from_secs(20));
         options.set_connection_timeout(10);
@@ -190,6 +195,10 @@ impl Link {
     async fn packet(&mut self) -> Option<Packet> {
         timeout(PATIENCE, self.packets.recv()).await.expect("the broker answers or ends the connection")
     }
+}
+
+fn over(tls: Arc<rustls::ClientConfig>) -> Transport {
+    Transport::tls_with_config(TlsConfiguration::Rustls(tls))
 }
 
 fn message(publish: Publish) -> Message {

@@ -9,6 +9,7 @@ mod enrolment;
 mod keyed;
 mod link;
 mod mosquitto;
+mod mosquitto_shipped;
 mod neighbours;
 mod renewal;
 mod revocation;

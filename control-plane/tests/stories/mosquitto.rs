@@ -19,10 +19,10 @@ const SILENCE: Duration = Duration::from_millis(1500);
 const BOOT: &str = "0123456789abcdef0123456789abcdef";
 
 /// A running broker, killed when dropped.
-struct Mosquitto(Child);
+pub(crate) struct Mosquitto(Child);
 
 impl Mosquitto {
-    fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         let mut command = Command::new("mosquitto");
         // It lies where only root's path leads.
         command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
@@ -44,7 +44,7 @@ impl Drop for Mosquitto {
 }
 
 /// What `chown root:mosquitto` is in production: a broker started by root reads its files as another user.
-fn open_to_the_broker(site: &Site, directory: &Path) {
+pub(crate) fn open_to_the_broker(site: &Site, directory: &Path) {
     let set = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     set(&site.path(""), 0o755);
     set(directory, 0o755);
@@ -53,7 +53,7 @@ fn open_to_the_broker(site: &Site, directory: &Path) {
     }
 }
 
-async fn connected(site: &Site, device: &Device, client_id: &str) -> Link {
+pub(crate) async fn connected(site: &Site, device: &Device, client_id: &str) -> Link {
     for _ in 0..100 {
         if let Ok(link) = site.connect_as(device, client_id).await {
             return link;
@@ -63,12 +63,12 @@ async fn connected(site: &Site, device: &Device, client_id: &str) -> Link {
     panic!("`{client_id}` is not let in");
 }
 
-async fn assign(site: &Site, device: &Device, minimum_context_tokens: u32) {
+pub(crate) async fn assign(site: &Site, device: &Device, minimum_context_tokens: u32) {
     let (name, assignment) = (device.name.clone(), Assignment { model: None, minimum_context_tokens });
     site.fleet.run(move |fleet| fleet.assign(&name, &assignment)).await.unwrap();
 }
 
-async fn told(link: &mut Link, topic: &str) -> Message {
+pub(crate) async fn told(link: &mut Link, topic: &str) -> Message {
     loop {
         let message = timeout(PATIENCE, link.hear()).await.expect("it is told").expect("the connection stays");
         if message.topic == topic {
@@ -77,11 +77,11 @@ async fn told(link: &mut Link, topic: &str) -> Message {
     }
 }
 
-async fn is_silent(link: &mut Link) -> bool {
+pub(crate) async fn is_silent(link: &mut Link) -> bool {
     timeout(SILENCE, link.hear()).await.is_err()
 }
 
-fn hello(device: &str, connection: u64) -> Vec<u8> {
+pub(crate) fn hello(device: &str, connection: u64) -> Vec<u8> {
     let boot = BOOT.parse().unwrap();
     let agent = "0.1.0".to_owned();
     let hello =

@@ -212,6 +212,16 @@ impl Site {
         Link::open(self.broker(), client_id, Arc::new(self.tls(Some(device)))).await
     }
 
+    /// Tries to connect without a certificate.
+    pub(crate) async fn connect_anonymously(&self, client_id: &str) -> Result<Link, Refused> {
+        Link::open(self.broker(), client_id, Arc::new(self.tls(None))).await
+    }
+
+    /// Tries to connect without encryption.
+    pub(crate) async fn connect_plainly(&self, client_id: &str) -> Result<Link, Refused> {
+        Link::open_plainly(self.broker(), client_id).await
+    }
+
     /// Connects a device under its own name, in a session that the broker keeps.
     pub(crate) async fn connect_lasting(&self, device: &Device) -> Result<Link, Refused> {
         let tls = Arc::new(self.tls(Some(device)));
