@@ -168,6 +168,7 @@ fn reported(device: &str) -> Reported {
             waiting_for: Some(HOSTILE.into()),
         }),
         link: LinkHealth::default(),
+        build: None,
     }
 }
 
