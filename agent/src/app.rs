@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use outpost_audit::{AuditLog, BootReport};
 use outpost_disk::{Clock, Ledger, StateLock};
 use outpost_serve::{Limits, ServeConfig, Server, TlsFiles};
-use outpost_sync::Identity;
+use outpost_sync::{Identity, LinkHandle};
 use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -27,6 +27,7 @@ use crate::retention::Keeping;
 use crate::state::StateDir;
 use crate::stick::{HandedIn, NotTaken, Port, Stick, facts};
 use crate::telemetry::{self, Collector};
+use crate::updates::Updates;
 use crate::{key_watch, standalone, succession};
 
 /// What a command asks for beside the configuration file.
@@ -56,6 +57,7 @@ pub struct Agent {
     readiness: watch::Receiver<Readiness>,
     address: Option<std::net::SocketAddr>,
     boot_report: BootReport,
+    link: Option<LinkHandle>,
     stop_serving: CancellationToken,
     stop_fleet: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -105,7 +107,7 @@ impl Agent {
         let serve_config = ServeConfig { traces, handed: overrides.socket, ..serve_config(&state, &config)? };
         let server = Server::bind(serve_config).await.context("the local API cannot start")?;
         let address = server.tcp_address();
-        let serving = parts.serving(Arc::clone(&backend), handle);
+        let serving = parts.serving(Arc::clone(&backend), handle.clone());
         let mut tasks = vec![
             tokio::spawn(server.serve(serving, stop_serving.clone().cancelled_owned())),
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
@@ -130,7 +132,18 @@ impl Agent {
         }
         parts.announcer.say(Progress::Listening(address));
         if overrides.idle {
-            return Ok(Self { parts, readiness, address, boot_report, stop_serving, stop_fleet, tasks, _lock: lock });
+            let link = handle;
+            return Ok(Self {
+                parts,
+                readiness,
+                address,
+                boot_report,
+                link,
+                stop_serving,
+                stop_fleet,
+                tasks,
+                _lock: lock,
+            });
         }
         tasks.push(match (identity.zip(sticks), link) {
             (Some((identity, sticks)), Some(link)) => {
@@ -144,7 +157,8 @@ impl Agent {
                 tokio::spawn(standalone::serve(parts.clone(), file))
             }
         });
-        Ok(Self { parts, readiness, address, boot_report, stop_serving, stop_fleet, tasks, _lock: lock })
+        let link = handle;
+        Ok(Self { parts, readiness, address, boot_report, link, stop_serving, stop_fleet, tasks, _lock: lock })
     }
 
     /// True if a model served from this state directory before: then it can serve again without anybody's help.
@@ -200,6 +214,16 @@ impl Agent {
             // The sender lives in `self`.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Takes newer builds of the agent itself.
+    pub(crate) fn updates(&self) -> Updates {
+        self.parts.updates(self.link.clone())
+    }
+
+    /// Where the agent stands on its way to an answer.
+    pub(crate) fn readiness(&self) -> &watch::Receiver<Readiness> {
+        &self.readiness
     }
 
     /// Waits until a model serves.

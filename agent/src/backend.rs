@@ -29,6 +29,7 @@ use crate::drain::Drain;
 use crate::models::hub::FromHub;
 use crate::models::{Engine, Entry, InUse, Preset, Presets, Residents, Shelf};
 use crate::stick::Port;
+use crate::updates::Updates;
 use crate::withdrawn::Withdrawn;
 
 /// The name under which whatever the plan chose can be asked for, so that a client need not know what it is.
@@ -65,6 +66,8 @@ pub struct LocalBackend {
     pub(crate) sticks: Option<Port>,
     /// Messages that were given up; none on a box that belongs to no fleet.
     pub(crate) given_up: Option<GivenUp>,
+    /// Newer builds of the agent itself.
+    pub(crate) updates: Updates,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) answered: AtomicU64,
     pub(crate) status: Box<dyn StatusSource>,
@@ -256,6 +259,10 @@ impl Backend for LocalBackend {
         from: Option<u64>,
     ) -> Result<Map<String, Value>, BackendError> {
         self.send_home(directory, from).await
+    }
+
+    async fn update(&self, _permit: Permit, file: &Path, again: bool) -> Result<Map<String, Value>, BackendError> {
+        self.take_build(file, again).await
     }
 
     async fn clear_dead_letters(&self, _permit: Permit) -> Result<u64, BackendError> {

@@ -36,6 +36,11 @@ impl Client {
         UnixStream::connect(&self.socket).await.is_ok()
     }
 
+    /// Whether `GET path` is answered at all, in whatever way.
+    pub async fn answers(&self, path: &str) -> bool {
+        self.send("GET", path, None).await.is_ok()
+    }
+
     /// `GET path`, read as JSON.
     ///
     /// # Errors

@@ -35,6 +35,9 @@ const DRAIN_SECONDS: u64 = 3600;
 /// nobody means more than an hour.
 const CALM_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
 
+/// How long a new build may be tried, seconds: every build is healthy for no time, and nobody waits for more than a day.
+const TRIAL_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+
 /// The configuration cannot be used; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration `{}` cannot be used", .0.display())]
@@ -54,6 +57,8 @@ pub struct Config {
     pub audit: Audit,
     /// Where the bytes of models come from in a fleet.
     pub transfer: Transfer,
+    /// Newer builds of the agent itself.
+    pub update: Update,
     /// Operations logs.
     pub logs: Logs,
     /// Where the course of answers is told.
@@ -255,6 +260,20 @@ impl Default for Audit {
     }
 }
 
+/// Newer builds of the agent itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Update {
+    /// Seconds that a new build must stay healthy before it is what starts from then on.
+    pub trial_seconds: u64,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self { trial_seconds: 60 }
+    }
+}
+
 /// Operations logs: rolling JSON files in `logs/`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -348,6 +367,10 @@ impl Config {
         if self.audit.quota_mib.is_some_and(|quota| quota < QUOTA_MIB) {
             bail!("`audit.quota_mib` is too small for a log: choose {QUOTA_MIB} and more, or leave it out");
         }
+        if !TRIAL_SECONDS.contains(&self.update.trial_seconds) {
+            let (least, most) = (TRIAL_SECONDS.start(), TRIAL_SECONDS.end());
+            bail!("`update.trial_seconds` is {}: choose {least} to {most}", self.update.trial_seconds);
+        }
         if !matches!(self.logs.level.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
             bail!("`logs.level` is `{}`: choose error, warn, info, debug or trace", self.logs.level);
         }
@@ -395,6 +418,7 @@ mod tests {
             ("[model]\ndrain_seconds = 99999", "model.drain_seconds"),
             ("[model]\ncalm_seconds = 0", "model.calm_seconds"),
             ("[store]\nkeep_previous = 2", "store.keep_previous"),
+            ("[update]\ntrial_seconds = 0", "update.trial_seconds"),
             ("[logs]\nlevel = \"loud\"", "logs.level"),
             ("[audit]\ncontent_days = 99999", "audit.content_days"),
             ("[audit]\nrecord_days = 30", "audit.record_days"),

@@ -10,6 +10,12 @@ fn main() -> ExitCode {
     if let Some(code) = template_worker::work_if_asked() {
         return code;
     }
+    let cli = Cli::parse();
+    // First of all: from here on this process may be another build.
+    let launched = match cmd::launch(&cli) {
+        Ok(launched) => launched,
+        Err(error) => return cmd::fail(&error),
+    };
     // Before there is a second thread: it is taken out of the environment.
     let socket = match outpost_supervisor::handed_socket() {
         Ok(socket) => socket,
@@ -17,7 +23,6 @@ fn main() -> ExitCode {
             return cmd::fail(&anyhow::Error::new(error).context("the supervisor handed over no socket of use"));
         }
     };
-    let cli = Cli::parse();
     // Two providers are compiled in where the control plane is; this one is ours.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return cmd::fail(&anyhow::anyhow!("a second cryptography provider is installed"));
@@ -26,7 +31,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return cmd::fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
     };
-    let code = runtime.block_on(cmd::run(cli, socket));
+    let code = runtime.block_on(cmd::run(cli, cmd::Brought { socket, launched }));
     // A blocking read of standard input would otherwise hold the process open.
     runtime.shutdown_background();
     code

@@ -16,6 +16,7 @@ use outpost_policies::{Bundle, InForce, Policies};
 use outpost_serve::{ApiKeys, Circumstances, Identities, LocalUsers, Serving};
 use outpost_store::Store;
 use outpost_sync::{Identity, LinkHandle, SyncDatabase};
+use outpost_update::Builds;
 use tokio::sync::{Notify, watch};
 
 use crate::access;
@@ -41,6 +42,7 @@ use crate::status::Status;
 use crate::stick::Port;
 use crate::succession;
 use crate::time_zone::utc_offsets;
+use crate::updates::Updates;
 use crate::withdrawn::Withdrawn;
 use crate::witnessing::{Ended, Standing};
 
@@ -85,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) pressed: watch::Sender<pressure::Standing>,
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
+    builds: Builds,
     /// Rung where the next report is wanted at once.
     news: Arc<Notify>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
@@ -205,6 +208,7 @@ impl Parts {
             drain: Drain::default(),
             pressed: watch::Sender::default(),
             restart: watch::Sender::default(),
+            builds: Builds::at(state.root()).trying_for(config.update.trial_seconds),
             news: Arc::default(),
             sync,
         };
@@ -233,6 +237,7 @@ impl Parts {
             given_up: self.sync.as_ref().map(|sync| GivenUp { outbox: sync.outbox(), news: Arc::clone(&self.news) }),
             readiness,
             answered: AtomicU64::new(0),
+            updates: self.updates(link.clone()),
             status: Box::new(self.status(link)),
             clock: self.clock.clone(),
             drain: self.drain.clone(),
@@ -267,7 +272,19 @@ impl Parts {
             link,
             pulling: Arc::clone(&self.installer.pulling),
             pressed: self.pressed.subscribe(),
+            builds: self.builds.clone(),
             clock: self.clock.clone(),
+        }
+    }
+
+    /// Takes newer builds of the agent itself.
+    pub(crate) fn updates(&self, link: Option<LinkHandle>) -> Updates {
+        Updates {
+            builds: self.builds.clone(),
+            audit: self.audit.clone(),
+            active: Arc::clone(&self.active),
+            link,
+            restart: self.restart.clone(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use outpost_update::StateFormat;
 
 /// The layout of a state directory. Nothing outside it is ever written.
 #[derive(Debug, Clone)]
@@ -36,10 +37,12 @@ impl StateDir {
     /// Makes the directory and the rooms in it, readable by its owner only.
     ///
     /// # Errors
-    /// If a directory cannot be made, or is another account's, whose agent could no longer read what this one writes; names it.
+    /// If a directory cannot be made, is another account's, whose agent could no longer read what this one writes, or was written
+    /// by a newer agent; names it.
     pub fn prepare(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         self.is_own()?;
+        StateFormat::check(&self.root)?;
         for path in [
             self.root.clone(),
             self.audit(),

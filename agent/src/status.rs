@@ -6,6 +6,7 @@ use outpost_audit::AuditLog;
 use outpost_disk::Clock;
 use outpost_policies::InForce;
 use outpost_sync::LinkHandle;
+use outpost_update::Builds;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -14,6 +15,7 @@ use crate::backend::StatusSource;
 use crate::membership::Membership;
 use crate::pressure;
 use crate::pulling::Pulling;
+use crate::updates;
 use crate::witnessing::Standing;
 
 /// Where the facts come from.
@@ -30,6 +32,7 @@ pub(crate) struct Status {
     /// Whether this device was revoked; none on a box that belongs to no fleet.
     pub(crate) membership: Option<Membership>,
     pub(crate) pressed: watch::Receiver<pressure::Standing>,
+    pub(crate) builds: Builds,
     pub(crate) clock: Clock,
 }
 
@@ -89,6 +92,7 @@ impl StatusSource for Status {
         json!({
             "device": self.device,
             "agent": env!("CARGO_PKG_VERSION"),
+            "build": updates::standing(&self.builds),
             "model": model,
             "policy_version": self.policies.now().version(),
             "fleet": fleet,

@@ -115,6 +115,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "outpost-supervisor",
             "outpost-sync",
             "outpost-trust",
+            "outpost-update",
         ],
     ),
     ("outpost-audit", &["outpost-disk"]),
@@ -141,6 +142,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("outpost-store", &["outpost-contract", "outpost-disk"]),
     ("outpost-sync", &["outpost-contract", "outpost-disk", "outpost-trust"]),
     ("outpost-trust", &["outpost-contract"]),
+    ("outpost-update", &["outpost-contract", "outpost-disk"]),
 ];
 
 /// Packages that speak to a network.

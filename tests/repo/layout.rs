@@ -35,6 +35,7 @@ const CRATES: &[(&str, &str)] = &[
     ("outpost-sync", "agent/sync"),
     ("outpost-tests", "tests"),
     ("outpost-trust", "control-plane/trust"),
+    ("outpost-update", "agent/update"),
 ];
 
 /// Longer files are split, or are tables that belong in data.

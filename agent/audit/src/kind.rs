@@ -108,6 +108,16 @@ kinds! {
     /// For want of memory or for heat the device does with less from now on, or with more again: `from`, `to` and `because` say
     /// which, the figures are those of that moment.
     Pressure = "device.pressure",
+    /// A build of the agent was taken in and is tried at the next start.
+    UpdateStaged = "update.staged",
+    /// A build of the agent was not taken; `code` and `reason` say why.
+    UpdateRefused = "update.refused",
+    /// A build of the agent that is on trial was started.
+    UpdateStarted = "update.started",
+    /// A build of the agent proved itself: it is what starts from now on.
+    UpdateConfirmed = "update.confirmed",
+    /// A build of the agent is not run any more; `reason` says why. Written by whichever build runs in its place.
+    UpdateRolledBack = "update.rolled_back",
 }
 
 impl fmt::Display for Kind {

@@ -19,6 +19,7 @@ pub mod grammar;
 pub mod quantize;
 pub mod rehearse;
 pub mod sampler;
+pub mod self_check;
 pub mod session;
 pub mod shape;
 pub mod template;

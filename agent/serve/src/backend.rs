@@ -113,6 +113,13 @@ pub trait Backend: Send + Sync + 'static {
         from: Option<u64>,
     ) -> Result<Map<String, Value>, BackendError>;
 
+    /// Takes in another build of the agent itself, a file of this machine, and starts again with it. Gives what it is, as plain
+    /// facts.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not for this machine, or does not prove itself.
+    async fn update(&self, permit: Permit, file: &Path, again: bool) -> Result<Map<String, Value>, BackendError>;
+
     /// Forgets the messages to the control plane that were given up. Gives how many they were.
     ///
     /// # Errors

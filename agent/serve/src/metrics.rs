@@ -85,6 +85,8 @@ pub(crate) struct Surroundings {
     pub(crate) kv_cache_usage: Option<f64>,
     /// Steps that the device stands back for want of memory, where it says so.
     pub(crate) pressure_steps: Option<f64>,
+    /// Version, target and origin of the build that runs, where it says so.
+    pub(crate) build: Option<[String; 3]>,
     /// How predicted times compare with measured ones.
     pub(crate) predictions: Vec<Prediction>,
 }
@@ -217,6 +219,10 @@ impl Metrics {
         }
         if let Some(steps) = around.pressure_steps {
             page.gauge(names::PRESSURE, "Steps that the device stands back for want of memory, 0 to 5.", steps);
+        }
+        if let Some(build) = &around.build {
+            let labels = &["version", "target", "source"];
+            page.labelled_gauges(names::BUILD, "The build of the agent that runs.", labels, &[(build.to_vec(), 1.0)]);
         }
         self.prefix_queries.write(&mut page, names::PREFIX_QUERIES, "Prompt tokens looked up.", model);
         self.prefix_hits.write(&mut page, names::PREFIX_HITS, "Prompt tokens that were there already.", model);

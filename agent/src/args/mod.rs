@@ -5,6 +5,7 @@ mod link;
 mod model;
 mod seal;
 mod tune;
+mod update;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use outpost_audit::export::Format;
 use outpost_audit::leaf::Time;
 pub use seal::*;
 pub use tune::*;
+pub use update::*;
 
 /// Offline-first local inference: measured, signed, recorded.
 #[derive(Debug, Parser)]
@@ -76,6 +78,12 @@ pub enum Command {
     /// Model files: list, import, inspect, quantise
     #[command(subcommand, after_help = "Example: outpost model quantize in-f16.gguf out-Q4_0.gguf --to Q4_0")]
     Model(Model),
+    /// Newer builds of the agent itself: try one, see how they stand
+    #[command(subcommand, after_help = "Example: outpost update install outpost-0.2.0")]
+    Update(Update),
+    /// Say what this build is and whether its kernels work on this processor; touches nothing
+    #[command(after_help = "Exit code 4 if they do not.\n\nExample: outpost self-check --json")]
+    SelfCheck,
     /// The audit log: verify it, read it, hand it to an auditor
     #[command(subcommand, after_help = "Example: outpost audit verify")]
     Audit(Audit),

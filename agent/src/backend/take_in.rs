@@ -1,13 +1,15 @@
-//! A stick that somebody on this machine hands to the agent: to be taken in, or to be written.
+//! What somebody on this machine hands to the agent: a stick, to be taken in or to be written, or a build of the agent itself.
 
 use std::path::Path;
 
 use outpost_serve::BackendError;
+use outpost_update::Refused;
 use serde_json::{Map, Value};
 
 use super::{LocalBackend, failed};
 use crate::home::HomeError;
 use crate::stick::{NotTaken, Port, facts};
+use crate::updates;
 
 /// A stick takes a moment, its model longer.
 const RETRY_AFTER_S: u32 = 10;
@@ -37,6 +39,23 @@ impl LocalBackend {
             Ok(Value::Object(facts)) => Ok(facts),
             other => Err(failed(format!("what was written cannot be told: {other:?}"))),
         }
+    }
+
+    /// Takes in a build of the agent itself and starts again with it.
+    pub(super) async fn take_build(&self, file: &Path, again: bool) -> Result<Map<String, Value>, BackendError> {
+        let staged = self.updates.stage_file(file, again).await.map_err(|refused| {
+            let detail = format!("{refused} (code `{}`)", refused.code());
+            match refused {
+                Refused::Busy { .. } | Refused::RolledBack { .. } | Refused::AlreadyHere { .. } => {
+                    BackendError::Conflict { detail }
+                }
+                Refused::NotRecorded { .. } => failed(detail),
+                _ => BackendError::Unsuitable { field: "file", detail },
+            }
+        })?;
+        // The answer still gets its time.
+        self.updates.start_again();
+        Ok(updates::facts(&staged))
     }
 
     fn port(&self) -> Result<&Port, BackendError> {

@@ -15,8 +15,10 @@ mod policy;
 mod probe;
 mod run;
 mod seal;
+mod self_check;
 mod status;
 mod tune;
+mod update;
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;
@@ -25,6 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use outpost_audit::{AuditLog, BootInfo, Record};
 use outpost_disk::{Clock, StateLock};
+use outpost_update::Launched;
 use serde::Serialize;
 
 use crate::args::{BreakGlass, Cli, Command, Lock};
@@ -76,19 +79,40 @@ impl Here {
     }
 }
 
-/// Runs one subcommand; `socket` is what a supervisor opened for the agent.
-pub async fn run(cli: Cli, socket: Option<UnixListener>) -> ExitCode {
-    match dispatch(cli, socket).await {
+/// What the process brought with it when it started.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// What a supervisor opened for the agent.
+    pub socket: Option<UnixListener>,
+    /// How this build came to be the agent.
+    pub launched: Launched,
+}
+
+/// Makes this process the build that the state directory has chosen, if it is to be the agent: then this may not return. To be
+/// called before anything is opened.
+///
+/// # Errors
+/// If the user has no state directory, or another agent runs on it.
+pub fn launch(cli: &Cli) -> Result<Launched> {
+    match &cli.command {
+        Command::Run(_) => Ok(outpost_update::launch(StateDir::locate(cli.state.as_deref())?.root())?),
+        _ => Ok(Launched::default()),
+    }
+}
+
+/// Runs one subcommand.
+pub async fn run(cli: Cli, brought: Brought) -> ExitCode {
+    match dispatch(cli, brought).await {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::ProblemFound) => ExitCode::from(4),
         Err(error) => fail(&error),
     }
 }
 
-async fn dispatch(cli: Cli, socket: Option<UnixListener>) -> Result<Outcome> {
+async fn dispatch(cli: Cli, brought: Brought) -> Result<Outcome> {
     let context = Here { state: StateDir::locate(cli.state.as_deref())?, json: cli.json };
     match cli.command {
-        Command::Run(arguments) => run::run(&context, arguments, socket).await,
+        Command::Run(arguments) => run::run(&context, arguments, brought).await,
         Command::Enroll(arguments) => enroll::run(&context, arguments).await,
         Command::Probe(arguments) => probe::run(&context, &arguments),
         Command::Plan(arguments) => plan::run(&context, &arguments).await,
@@ -97,6 +121,8 @@ async fn dispatch(cli: Cli, socket: Option<UnixListener>) -> Result<Outcome> {
         Command::Chat(arguments) => chat::run(&context, arguments).await,
         Command::Key(command) => key::run(&context, command),
         Command::Model(command) => model::run(&context, command).await,
+        Command::Update(command) => update::run(&context, command).await,
+        Command::SelfCheck => self_check::run(&context),
         Command::Audit(command) => audit::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Lock(Lock::Apply { document }) => govern::apply_locks(&context, &document).await,

@@ -10,6 +10,7 @@ mod governance;
 mod health;
 mod metrics;
 mod status;
+mod update;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ const DESCRIPTION: &str = "/openapi.json";
 const BUNDLE_IMPORT: &str = "/outpost/bundle/import";
 const BUNDLE_EXPORT: &str = "/outpost/bundle/export";
 const DEAD_LETTERS_CLEAR: &str = "/outpost/link/dead-letters/clear";
+const UPDATE: &str = "/outpost/update";
 const LOCKS: &str = "/outpost/locks";
 const BREAK_GLASS: &str = "/outpost/break-glass";
 const BREAK_GLASS_CLOSE: &str = "/outpost/break-glass/close";
@@ -63,6 +65,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("POST", POLICY_ROLL_BACK),
     Route::new("POST", BUNDLE_IMPORT),
     Route::new("POST", BUNDLE_EXPORT),
+    Route::new("POST", UPDATE),
     Route::new("POST", DEAD_LETTERS_CLEAR),
 ];
 
@@ -83,6 +86,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route(POLICY_ROLL_BACK, post(governance::roll_back_policy).fallback(only_post))
         .route(BUNDLE_IMPORT, post(bundle::import).fallback(only_post))
         .route(BUNDLE_EXPORT, post(bundle::export).fallback(only_post))
+        .route(UPDATE, post(update::update).fallback(only_post))
         .route(DEAD_LETTERS_CLEAR, post(dead_letters::clear).fallback(only_post))
 }
 

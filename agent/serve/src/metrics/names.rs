@@ -55,6 +55,8 @@ pub(crate) const AUDIT_RECORDS: &str = "outpost_audit_records";
 pub(crate) const AUDIT_APPEND: &str = "outpost_audit_append_seconds";
 /// Models in memory.
 pub(crate) const MODELS_LOADED: &str = "outpost_models_loaded";
+/// Which build of the agent runs: its version, its target and where it came from; only where the agent says so.
+pub(crate) const BUILD: &str = "outpost_build_info";
 /// Steps that the device stands back for want of memory; only where the agent says so.
 pub(crate) const PRESSURE: &str = "outpost_pressure_steps";
 /// Measured over predicted times, by model, variant and what was predicted.

@@ -72,6 +72,10 @@ pub(super) fn operations() -> Vec<Described> {
             .takes("BundleExport")
             .may(&[409])
             .answers(any_object()),
+        Described::post("/outpost/update", "Tries another build of the agent, which lies on this machine.")
+            .takes("Update")
+            .may(&[409])
+            .answers(any_object()),
         Described::post(
             "/outpost/link/dead-letters/clear",
             "Forgets the messages to the control plane that were given up.",
@@ -89,6 +93,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
         .schema("Prune", request(vec![], vec![("dry_run", nullable(flag()))]))
         .schema("BundleImport", request(vec![("directory", text_like("^/"))], vec![]))
         .schema("BundleExport", request(vec![("directory", text_like("^/"))], vec![("from", nullable(at_least(0)))]))
+        .schema("Update", request(vec![("file", text_like("^/"))], vec![("again", nullable(flag()))]))
         .schema("PolicyDocument", either([sealed(), bundle()]))
 }
 

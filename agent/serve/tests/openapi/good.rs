@@ -327,6 +327,7 @@ fn governance() -> Vec<Good> {
             "auditor",
             json!({ "directory": "/mnt/stick/outpost", "from": 7 }),
         ),
+        admin("/outpost/update", json!({ "file": "/mnt/stick/outpost-0.2.0", "again": true })),
         admin("/outpost/link/dead-letters/clear", Value::Null),
     ]
 }

@@ -316,6 +316,12 @@ impl Backend for Scripted {
         Ok(Map::from_iter([("records".to_owned(), json!(3))]))
     }
 
+    async fn update(&self, permit: Permit, file: &Path, again: bool) -> Result<Map<String, Value>, BackendError> {
+        self.trap.pass().await;
+        self.did(format!("update {} again={again} by {}", file.display(), permit.principal().id));
+        Ok(Map::from_iter([("version".to_owned(), json!("0.2.0"))]))
+    }
+
     async fn clear_dead_letters(&self, permit: Permit) -> Result<u64, BackendError> {
         self.trap.pass().await;
         self.did(format!("clear dead letters by {}", permit.principal().id));

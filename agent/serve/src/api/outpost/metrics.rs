@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use outpost_policies::{Action, Resource};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -28,7 +29,15 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(call): Extension
         loaded: app.serving.backend.loaded().await.into_iter().map(|model| model.card.id).collect(),
         kv_cache_usage: status["kv_cache_usage"].as_f64(),
         pressure_steps: status["pressure"]["steps"].as_f64(),
+        build: build(&status["build"]["running"]),
         predictions: app.serving.backend.predictions(),
     };
     Ok(([(CONTENT_TYPE, TEXT)], app.metrics.page(&around)).into_response())
+}
+
+/// Version, target and origin of the build that runs.
+fn build(running: &Value) -> Option<[String; 3]> {
+    let [version, target, source] =
+        ["version", "target", "source"].map(|name| running[name].as_str().map(str::to_owned));
+    Some([version?, target?, source?])
 }
