@@ -78,8 +78,10 @@ impl Fleet {
         let pinned = self.inner.database.pinned_builds()?;
         let view = |target: StoredTarget| {
             let TargetKind::Agent(facts) = &target.kind else { return None };
-            let unreadable =
-                |error: serde_json::Error| FleetError::Release { what: target.name.to_string(), why: error.to_string() };
+            let unreadable = |error: serde_json::Error| FleetError::Release {
+                what: target.name.to_string(),
+                why: error.to_string(),
+            };
             Some(serde_json::from_slice::<Manifest>(&target.bytes).map_err(unreadable).map(|manifest| BuildView {
                 name: target.name.clone(),
                 version: facts.version.clone(),

@@ -5,7 +5,8 @@ mod envelopes;
 use std::collections::BTreeMap;
 
 use outpost_contract::{
-    BlobRef, BuildVersion, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName, TargetPin,
+    BlobRef, BuildVersion, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName,
+    TargetPin,
 };
 
 use crate::builds::of_version;

@@ -187,7 +187,9 @@ async fn a_variant_that_answers_otherwise_than_its_release_is_passed_over_once_a
         .control
         .run(move |fleet| -> Result<()> {
             let keys = fleet.create_offline_keys(&offline).context("cannot make offline keys")?;
-            fleet.release(&keys, ReleaseRequest { variants, policy, ..ReleaseRequest::default() }).context("cannot release")?;
+            fleet
+                .release(&keys, ReleaseRequest { variants, policy, ..ReleaseRequest::default() })
+                .context("cannot release")?;
             Ok(())
         })
         .await?;

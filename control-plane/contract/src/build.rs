@@ -34,9 +34,11 @@ impl FromStr for BuildVersion {
     type Err = InvalidName;
 
     fn from_str(value: &str) -> Result<Self, InvalidName> {
-        let (release, before) = value.split_once('-').map_or((value, None), |(release, before)| (release, Some(before)));
+        let (release, before) =
+            value.split_once('-').map_or((value, None), |(release, before)| (release, Some(before)));
         let is_number = |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let is_word =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let well_formed = value.len() <= 40
             && release.split('.').count() == 3
             && release.split('.').all(is_number)
@@ -248,7 +250,9 @@ mod tests {
         for good in ["0.1.0", "10.20.30", "0.3.0-rc.1", "1.0.0-a-b.2"] {
             assert_eq!(good.parse::<BuildVersion>().unwrap().to_string(), good);
         }
-        for bad in ["", "1", "1.2", "1.2.3.4", "v1.2.3", "1.2.x", "1.2.3-", "1.2.3-a..b", "1.2.3+b", "../1.2.3", "1.2. 3"] {
+        for bad in
+            ["", "1", "1.2", "1.2.3.4", "v1.2.3", "1.2.x", "1.2.3-", "1.2.3-a..b", "1.2.3+b", "../1.2.3", "1.2. 3"]
+        {
             assert!(bad.parse::<BuildVersion>().is_err(), "{bad}");
         }
     }
@@ -273,7 +277,13 @@ mod tests {
             sha256: Sha256([7; 32]),
             reason: "it ended twice before it did well".into(),
         };
-        let told = BuildReport { sha256: Some(Sha256([1; 32])), source: BuildSource::Slot, trial: true, rolled_back: Some(rolled_back), ..packaged };
+        let told = BuildReport {
+            sha256: Some(Sha256([1; 32])),
+            source: BuildSource::Slot,
+            trial: true,
+            rolled_back: Some(rolled_back),
+            ..packaged
+        };
         assert_eq!(serde_json::from_str::<BuildReport>(&serde_json::to_string(&told).unwrap()).unwrap(), told);
         let newer = text.replace("false}", r#"false,"what_comes_later":1}"#);
         assert!(serde_json::from_str::<BuildReport>(&newer).is_ok(), "a newer agent may say more");

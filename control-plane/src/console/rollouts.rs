@@ -101,7 +101,8 @@ fn view(fleet: &Fleet) -> Result<(Vec<RolloutView>, Choice), FleetError> {
     let targets = fleet.targets()?;
     let is_policy = |kind: &TargetKind| matches!(kind, TargetKind::Policy(_));
     let policies = targets.iter().filter(|target| is_policy(&target.facts)).map(|target| target.name.to_string());
-    let version = |kind: &TargetKind| if let TargetKind::Agent(facts) = kind { Some(facts.version.to_string()) } else { None };
+    let version =
+        |kind: &TargetKind| if let TargetKind::Agent(facts) = kind { Some(facts.version.to_string()) } else { None };
     let mut builds: Vec<_> = targets.iter().filter_map(|target| version(&target.facts)).collect();
     builds.sort();
     builds.dedup();

@@ -31,7 +31,8 @@ pub(crate) struct Signed {
 impl Database {
     /// What the next desired states of devices follow on; a device that is not admitted has none.
     pub(crate) fn bases(&self, devices: &[DeviceId]) -> Result<BTreeMap<DeviceId, Basis>, DbError> {
-        let sql = "SELECT d.device, coalesce(s.version, 0), coalesce(f.desired_version, 0), p.rollout, p.policy, b.version
+        let sql =
+            "SELECT d.device, coalesce(s.version, 0), coalesce(f.desired_version, 0), p.rollout, p.policy, b.version
              FROM devices d LEFT JOIN desired s ON s.device = d.device LEFT JOIN facts f ON f.device = d.device
              LEFT JOIN pins p ON p.device = d.device LEFT JOIN pinned_builds b ON b.device = d.device
              WHERE d.revoked_s IS NULL AND d.device IN ({rows})";

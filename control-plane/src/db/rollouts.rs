@@ -299,7 +299,8 @@ impl Database {
     /// What the desired state of a device says besides its assignment.
     pub(crate) fn pin(&self, device: &DeviceId) -> Result<Pin, DbError> {
         self.read(|connection| {
-            let sql = "SELECT p.rollout, p.policy, b.version FROM pins p LEFT JOIN pinned_builds b ON b.device = p.device
+            let sql =
+                "SELECT p.rollout, p.policy, b.version FROM pins p LEFT JOIN pinned_builds b ON b.device = p.device
                  WHERE p.device = ?1";
             let mut statement = connection.prepare_cached(sql)?;
             let row = statement.query_row([device.as_str()], |row| {

@@ -61,7 +61,9 @@ pub enum FleetError {
     #[error("model `{0}` is not in the catalogue; `outpost-control catalogue ls` shows what is")]
     UnknownModel(String),
     /// No build of the agent of that version is in the catalogue.
-    #[error("no build of the agent of version `{0}` is in the catalogue; `outpost-control build ls` shows those that are")]
+    #[error(
+        "no build of the agent of version `{0}` is in the catalogue; `outpost-control build ls` shows those that are"
+    )]
     UnknownBuild(BuildVersion),
     /// The device's agent cannot be replaced by a rollout.
     #[error("the agent of `{0}` is too old to be replaced by a rollout; upgrade its package once")]

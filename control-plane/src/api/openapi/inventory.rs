@@ -4,8 +4,8 @@ use utoipa::openapi::ComponentsBuilder;
 
 use super::operation::Described;
 use super::schema::{
-    Form, answer, answer_with, any_object, between, count, device, digest, flag, list, map, named, nullable, number, request,
-    text, time_s, whole, words,
+    Form, answer, answer_with, any_object, between, count, device, digest, flag, list, map, named, nullable, number,
+    request, text, time_s, whole, words,
 };
 
 pub(super) fn operations() -> Vec<Described> {
@@ -152,12 +152,7 @@ fn view() -> Form {
     ]);
     let given_up = answer(vec![("version", text()), ("sha256", digest()), ("reason", text())]);
     let build = answer_with(
-        vec![
-            ("version", text()),
-            ("target", text()),
-            ("source", words(&["packaged", "slot"])),
-            ("trial", flag()),
-        ],
+        vec![("version", text()), ("target", text()), ("source", words(&["packaged", "slot"])), ("trial", flag())],
         vec![("sha256", digest()), ("rolled_back", given_up)],
     );
     answer(vec![

@@ -119,10 +119,7 @@ fn unreadable(pin: &TargetPin, what: &str) -> Refusal {
 }
 
 /// Builds of one version, each for other machines: which one is for this device must be plain.
-fn agree_builds(
-    pins: &[TargetPin],
-    catalogue: &Catalogue,
-) -> Result<Vec<(TargetPin, AgentFacts, Manifest)>, Refusal> {
+fn agree_builds(pins: &[TargetPin], catalogue: &Catalogue) -> Result<Vec<(TargetPin, AgentFacts, Manifest)>, Refusal> {
     if pins.len() > BUILDS {
         let detail = format!("{} builds of the agent are named, {BUILDS} is the limit", pins.len());
         return Err(Refusal::new(ReasonCode::Unloadable, detail));
