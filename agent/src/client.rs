@@ -36,9 +36,12 @@ impl Client {
         UnixStream::connect(&self.socket).await.is_ok()
     }
 
-    /// Whether `GET path` is answered at all, in whatever way.
-    pub async fn answers(&self, path: &str) -> bool {
-        self.send("GET", path, None).await.is_ok()
+    /// How `GET path` is answered, if it is answered at all.
+    ///
+    /// # Errors
+    /// [`NoAgent`], or what is wrong with the connection.
+    pub async fn status(&self, path: &str) -> Result<StatusCode> {
+        Ok(self.send("GET", path, None).await?.status())
     }
 
     /// `GET path`, read as JSON.

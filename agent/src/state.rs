@@ -64,7 +64,11 @@ impl StateDir {
         Ok(())
     }
 
-    fn is_own(&self) -> Result<()> {
+    /// Holds the directory to this account; one that is not there will be its own.
+    ///
+    /// # Errors
+    /// If it is another account's; names it.
+    pub(crate) fn is_own(&self) -> Result<()> {
         let (own, root) = (rustix::process::geteuid().as_raw(), self.root.display());
         // One that is not there is made.
         match std::fs::metadata(&self.root).map(|metadata| metadata.uid()) {

@@ -32,7 +32,14 @@ impl Trial {
     /// If it cannot be recorded, or the slots cannot be read.
     pub(crate) async fn begin(agent: &Agent) -> Result<Option<Self>> {
         let updates = agent.updates();
-        updates::tell(&updates.builds, &updates.audit).await?;
+        match updates::tell(&updates.builds, &updates.audit).await {
+            // Whatever is wrong with the slots, the packaged program is the agent.
+            Err(error) if !updates.builds.is_from_slot() => {
+                tracing::error!(error = format!("{error:#}"), "builds cannot be told of");
+                return Ok(None);
+            }
+            told => told?,
+        }
         let trial = updates.builds.trial().context("what is on trial cannot be told")?;
         if trial.is_none() {
             updates.builds.raise_format().context("the format of this state cannot be written down")?;
@@ -78,13 +85,18 @@ impl Trial {
 
     /// What is not as it was, if something is not.
     async fn missing(&self, client: Option<&Client>) -> Option<&'static str> {
-        if let Some(client) = client
-            && tokio::time::timeout(PATIENCE, client.answers("/health")).await != Ok(true)
-        {
-            return Some("its own API does not answer");
-        }
+        let health = match client {
+            Some(client) => match tokio::time::timeout(PATIENCE, client.status("/health")).await {
+                Ok(Ok(health)) => Some(health),
+                _ => return Some("its own API does not answer"),
+            },
+            None => None,
+        };
         if self.before.model && !self.updates.has_model() {
             return Some("the model that served before does not serve yet");
+        }
+        if self.before.model && health.is_some_and(|health| !health.is_success()) {
+            return Some("its own API says that no question would be answered");
         }
         if self.before.link && !self.updates.has_link() {
             return Some("the control plane, which was within reach before, is not");

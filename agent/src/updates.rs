@@ -50,7 +50,8 @@ impl Updates {
         match staged {
             Ok(staged) => {
                 if let Err(error) = self.audit.append(staged_record(&staged)).await {
-                    self.builds.withdraw()?;
+                    let builds = self.builds.clone();
+                    aside(move || builds.withdraw()).await?;
                     return Err(Refused::NotRecorded { because: error.to_string() });
                 }
                 let build = &staged.build;

@@ -22,6 +22,7 @@ mod strangers;
 mod supervised;
 mod templates;
 mod transfer;
+mod updates;
 mod weeks;
 mod withdrawn;
 mod witnessed;

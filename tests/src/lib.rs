@@ -1,6 +1,7 @@
 //! The whole house at once: what the demo, the stories and the campaigns share.
 
 pub mod bad_wire;
+pub mod builds;
 pub mod centre;
 #[path = "../../agent/hub/src/tests/fake.rs"]
 pub mod fake_hub;

@@ -95,7 +95,12 @@ pub struct Brought {
 /// If the user has no state directory, or another agent runs on it.
 pub fn launch(cli: &Cli) -> Result<Launched> {
     match &cli.command {
-        Command::Run(_) => Ok(outpost_update::launch(StateDir::locate(cli.state.as_deref())?.root())?),
+        Command::Run(_) => {
+            let state = StateDir::locate(cli.state.as_deref())?;
+            // Before anything of it is run: not what another account put there.
+            state.is_own()?;
+            Ok(outpost_update::launch(state.root())?)
+        }
         _ => Ok(Launched::default()),
     }
 }

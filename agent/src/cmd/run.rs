@@ -58,7 +58,7 @@ async fn serve(here: &Here, arguments: Run, brought: Brought, supervisor: Superv
     }
     let _logs = logging::start(&config.logs, &here.state)?;
     for note in &brought.launched.notes {
-        tracing::warn!(note, "a build");
+        tracing::warn!(note, "found while it was chosen which build runs");
     }
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

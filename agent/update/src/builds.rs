@@ -11,10 +11,10 @@ use outpost_contract::Sha256;
 use outpost_disk::{DiskError, atomic};
 
 use crate::build::{Build, OWN_TARGET, OWN_VERSION};
-use crate::deadline;
 use crate::format::{FORMAT, StateFormat};
 use crate::mark::{Mark, PLACE};
 use crate::record::{Before, Record, RolledBack};
+use crate::signals;
 use crate::standing::{OnTrial, Running, Source, Standing};
 
 /// Where the slots are, in the state directory.
@@ -25,6 +25,9 @@ const TRIAL_SECONDS: u64 = 60;
 
 /// How long a build may take for its self-check.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of the disk that stay free beside a build: the audit log goes on.
+const KEPT_BYTES: u64 = 32 << 20;
 
 /// As much of a failed start's words as is written down, characters.
 const WORDS: usize = 500;
@@ -38,6 +41,8 @@ pub struct Builds {
     pub(crate) packaged: String,
     pub(crate) trial_seconds: u64,
     pub(crate) patience: Duration,
+    /// Bytes of the disk that stay free beside a build.
+    pub(crate) kept_bytes: u64,
     /// One change at a time.
     turn: Arc<Mutex<()>>,
 }
@@ -58,6 +63,7 @@ impl Builds {
             packaged,
             trial_seconds: TRIAL_SECONDS,
             patience: PATIENCE,
+            kept_bytes: KEPT_BYTES,
             turn: Arc::default(),
         }
     }
@@ -72,12 +78,17 @@ impl Builds {
         self.state.join(DIRECTORY)
     }
 
-    /// How things stand.
+    /// Whether this process runs from a slot.
+    #[must_use]
+    pub fn is_from_slot(&self) -> bool {
+        self.launched.is_some()
+    }
+
+    /// How things stand; at once, also while a build is being taken in.
     ///
     /// # Errors
     /// If what is written down cannot be read.
     pub fn standing(&self) -> Result<Standing, DiskError> {
-        let _turn = self.turn();
         let record = self.record()?;
         let running = match &self.launched {
             Some(mark) => Running {
@@ -181,7 +192,7 @@ impl Builds {
             }
         })?;
         if confirmed.is_some() {
-            deadline::disarm();
+            signals::disarm();
         }
         Ok(confirmed)
     }
@@ -263,7 +274,7 @@ impl Builds {
     /// on the disk now. Comes back only if that fails.
     #[must_use]
     pub fn start_again(&self, own: &Path) -> io::Error {
-        deadline::disarm();
+        signals::disarm();
         let program = self.launched.as_ref().map_or(own, |mark| mark.program.as_path());
         Command::new(program).args(std::env::args_os().skip(1)).env_remove(PLACE).exec()
     }

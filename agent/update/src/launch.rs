@@ -8,10 +8,13 @@ use outpost_disk::{DiskError, StateLock};
 
 use crate::build::{Build, OWN_VERSION, Slot, is_newer};
 use crate::builds::DIRECTORY;
-use crate::deadline;
 use crate::mark::{Mark, PLACE};
 use crate::record::{ATTEMPTS, Record};
-use crate::stage::{file, is_whole};
+use crate::signals;
+use crate::whole::{file, is_own, is_whole};
+
+#[cfg(test)]
+mod tests;
 
 /// A build on trial must be healthy within so many times the seconds for which it must stay so.
 pub const TIMES: u32 = 5;
@@ -51,14 +54,24 @@ pub fn launch(state: &Path) -> Result<Launched, LaunchError> {
     let mut notes = Vec::new();
     if directory.exists() {
         let _lock = StateLock::acquire_soon(state).map_err(LaunchError::InUse)?;
-        enter(&directory, &mut notes);
+        match is_own(&directory) {
+            Ok(()) => enter(&directory, &mut notes),
+            Err(because) => notes.push(format!("the packaged program runs: `{}` {because}", directory.display())),
+        }
     }
     Ok(Launched { from_slot: false, notes })
 }
 
 /// Comes back only if the packaged program is to run.
 fn enter(directory: &Path, notes: &mut Vec<String>) {
-    let (mut ledger, mut record) = match Record::open(directory) {
+    let opened = Record::open(directory).or_else(|error| match error {
+        DiskError::Unreadable { .. } => {
+            notes.push(format!("what was known of builds is given up, and the packaged program runs: {error}"));
+            Record::forget(directory)
+        }
+        error => Err(error),
+    });
+    let (mut ledger, mut record) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             notes.push(format!("the packaged program runs: {error}"));
@@ -81,7 +94,8 @@ fn enter(directory: &Path, notes: &mut Vec<String>) {
         let Some(Chosen { slot, on_trial }) = chosen else { return };
         let Some(build) = record.build(slot) else { return };
         let error = become_slot(directory, slot, build, on_trial.then_some(&record), notes);
-        deadline::disarm();
+        signals::disarm();
+        signals::outlive_broken_pipes();
         record.undo(slot, format!("it cannot be started: {error}"), false);
         notes.push(format!("the build in slot {} cannot be started: {error}", slot.name()));
         if let Err(error) = ledger.commit(&record) {
@@ -189,7 +203,7 @@ fn become_slot(
     };
     if let Some(trial) = trial.and_then(|record| record.trial.as_ref()) {
         let seconds = trial.seconds.saturating_mul(TIMES.into()).saturating_add(GRACE_SECONDS);
-        deadline::arm(u32::try_from(seconds).unwrap_or(u32::MAX));
+        signals::arm(u32::try_from(seconds).unwrap_or(u32::MAX));
     }
     let mut arguments = std::env::args_os();
     let mut command = Command::new(file(directory, slot));

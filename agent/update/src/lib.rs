@@ -14,16 +14,19 @@
 
 mod build;
 mod builds;
-mod deadline;
 mod elf;
 mod format;
 mod launch;
 mod mark;
+#[cfg(test)]
+mod program;
 mod record;
 mod refused;
 mod self_check;
+mod signals;
 mod stage;
 mod standing;
+mod whole;
 
 pub use build::{Build, Candidate, OWN_TARGET, OWN_VERSION, Slot, is_newer};
 pub use builds::{Builds, DIRECTORY};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use outpost_contract::Sha256;
-use outpost_disk::{DiskError, Ledger};
+use outpost_disk::{DiskError, Ledger, atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::build::{Build, Slot};
@@ -77,6 +77,18 @@ impl Record {
     pub(crate) fn open(directory: &Path) -> Result<(Ledger<Self>, Self), DiskError> {
         let (ledger, record) = Ledger::open(directory, NAME)?;
         Ok((ledger, record.unwrap_or_default()))
+    }
+
+    /// Begins anew where nothing of what was written can be read.
+    pub(crate) fn forget(directory: &Path) -> Result<(Ledger<Self>, Self), DiskError> {
+        let list = |source| DiskError::Io { act: "list", path: directory.to_owned(), source };
+        for entry in std::fs::read_dir(directory).map_err(list)? {
+            let entry = entry.map_err(list)?;
+            if entry.file_name().to_string_lossy().starts_with(NAME) {
+                atomic::remove(entry.path())?;
+            }
+        }
+        Self::open(directory)
     }
 
     pub(crate) fn build(&self, slot: Slot) -> Option<&Build> {

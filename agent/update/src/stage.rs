@@ -1,9 +1,9 @@
 //! A build comes into its slot: room first, then its bytes, then its proof, and only then is it chosen.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use outpost_contract::{Blake3, Sha256};
 use outpost_disk::{Ledger, atomic, space};
@@ -19,9 +19,6 @@ use crate::self_check::{self, SelfCheck};
 
 /// No agent is larger.
 const MOST_BYTES: u64 = 1 << 30;
-
-/// Bytes of the disk that stay free beside a build: the audit log goes on.
-const KEPT_BYTES: u64 = 32 << 20;
 
 /// Read and written at once.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -115,7 +112,8 @@ impl Builds {
         slot: Slot,
         bytes: u64,
     ) -> Result<(), Refused> {
-        let (directory, needed) = (self.directory(), bytes.saturating_add(KEPT_BYTES));
+        let (directory, kept) = (self.directory(), self.kept_bytes);
+        let needed = bytes.saturating_add(kept);
         if space::free_bytes(&directory)? >= needed {
             return Ok(());
         }
@@ -125,12 +123,12 @@ impl Builds {
         }
         atomic::remove(directory.join(slot.name()))?;
         let free = space::free_bytes(&directory)?;
-        if free < needed { Err(Refused::NoRoom { needed, kept: KEPT_BYTES, free }) } else { Ok(()) }
+        if free < needed { Err(Refused::NoRoom { needed, kept, free }) } else { Ok(()) }
     }
 
     /// Writes a build beside its slot and lets it prove itself there.
     fn prove(&self, candidate: &Candidate, reader: impl Read, beside: &Path) -> Result<Build, Refused> {
-        let blake3 = copy(candidate, reader, beside)?;
+        let blake3 = copy(candidate, reader, beside, self.kept_bytes)?;
         let said = self_check::ask(beside, self.patience)?;
         self.hold_to(candidate, &said)?;
         let SelfCheck { version, target, .. } = said;
@@ -156,8 +154,8 @@ impl Builds {
 }
 
 /// Copies a build, holding it to its length, its digest and this box's processor on the way; durable when it returns.
-fn copy(candidate: &Candidate, mut reader: impl Read, to: &Path) -> Result<Blake3, Refused> {
-    let cannot = |source: io::Error| written(to, candidate.bytes, source);
+fn copy(candidate: &Candidate, mut reader: impl Read, to: &Path, kept_bytes: u64) -> Result<Blake3, Refused> {
+    let cannot = |source: io::Error| written(to, candidate.bytes, kept_bytes, source);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o700).open(to).map_err(cannot)?;
     let (mut sha256, mut blake3) = (sha2::Sha256::new(), blake3::Hasher::new());
     let (mut block, mut header, mut found) = (vec![0; BLOCK_BYTES], Vec::new(), 0_u64);
@@ -198,33 +196,12 @@ fn copy(candidate: &Candidate, mut reader: impl Read, to: &Path) -> Result<Blake
 }
 
 /// The disk was filled by somebody else meanwhile, or refused.
-fn written(path: &Path, bytes: u64, source: io::Error) -> Refused {
+fn written(path: &Path, bytes: u64, kept: u64, source: io::Error) -> Refused {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             let free = space::free_bytes(path).unwrap_or(0);
-            Refused::NoRoom { needed: bytes.saturating_add(KEPT_BYTES), kept: KEPT_BYTES, free }
+            Refused::NoRoom { needed: bytes.saturating_add(kept), kept, free }
         }
         _ => Refused::Write { path: path.to_owned(), source },
     }
-}
-
-/// Holds a slot's file to what is written down of it: the right length, and every byte.
-pub(crate) fn is_whole(file: &Path, build: &Build) -> Result<(), String> {
-    let cannot = |error: io::Error| format!("its file cannot be read: {error}");
-    let file = File::open(file).map_err(cannot)?;
-    let bytes = file.metadata().map_err(cannot)?.len();
-    if bytes != build.bytes {
-        return Err(format!("its file is damaged: it has {bytes} bytes of {}", build.bytes));
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(cannot)?;
-    if Blake3(*hasher.finalize().as_bytes()) != build.blake3 {
-        return Err("its file is damaged: its bytes are not those that were staged".to_owned());
-    }
-    Ok(())
-}
-
-/// Where a slot's file lies.
-pub(crate) fn file(directory: &Path, slot: Slot) -> PathBuf {
-    directory.join(slot.name())
 }
