@@ -150,7 +150,7 @@ impl Agent {
                 tokio::spawn(parts.fleet(identity, link, backend, stop_fleet.clone())?.run(sticks))
             }
             (Some((identity, sticks)), None) => {
-                tokio::spawn(resume_alone(parts.reconciler(identity)?, sticks, stop_fleet.clone()))
+                tokio::spawn(resume_alone(parts.reconciler(identity, None)?, sticks, stop_fleet.clone()))
             }
             (None, _) => {
                 let file = overrides.model.or(config.model.path);
@@ -270,7 +270,7 @@ pub async fn import_alone(state: &StateDir, config: &Config, directory: &Path) -
     let stick = Stick::read(directory, identity.tenant(), identity.device())?;
     let program = std::env::current_exe().context("cannot find this program's own path")?;
     let (parts, _readiness, _) = Parts::open(state, config, Some(&identity), program, None)?;
-    let imported = match parts.reconciler(identity) {
+    let imported = match parts.reconciler(identity, None) {
         Ok(reconciler) => {
             // The keys that may sign for this device stand in what it accepted last.
             reconciler.resume().await;

@@ -228,6 +228,7 @@ fn spawn_reconciling(
         // What came over the link last; what is to be in force, which a stick may have brought; when it is looked at again.
         let (mut heard, mut wanted, mut again) = (None, None::<Bytes>, None);
         let mut waiting = None;
+        let confirmed = Arc::clone(&reconciler.updates.confirmed);
         loop {
             let handed_in = match waiting.take() {
                 Some(handed_in) => Some(handed_in),
@@ -238,6 +239,11 @@ fn spawn_reconciling(
                         Err(_) => return,
                     },
                     () = after(again) => None,
+                    // What was chosen by the document in force, which this run may have met on the disk alone, is in force.
+                    () = confirmed.notified() => {
+                        wanted = wanted.or_else(|| reconciler.accepted().map(Bytes::from));
+                        None
+                    }
                 },
             };
             if let Some(HandedIn { stick, answer }) = handed_in {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outpost_audit::{AuditLog, Kind, ObjectRef, Record};
-use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCode};
+use outpost_contract::{Blake3, Manifest, Measurements, Reason, ReasonCode};
 use outpost_disk::Clock;
 use outpost_store::{Collection, Keep, Room, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +90,7 @@ impl Housekeeper {
     ///
     /// # Errors
     /// If what may leave is not enough: nothing left then.
-    pub(crate) async fn make_room(&self, model: &ModelId, manifest: &Manifest) -> Result<(), Reason> {
+    pub(crate) async fn make_room(&self, subject: &str, manifest: &Manifest) -> Result<(), Reason> {
         let (store, file, now_s, manifest) =
             (self.store.clone(), manifest.blake3, self.clock.now_s(), manifest.clone());
         let adding = tokio::task::spawn_blocking(move || {
@@ -99,8 +99,8 @@ impl Housekeeper {
         });
         let incoming_bytes = match adding.await {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return Err(reason(model, error.to_string())),
-            Err(error) => return Err(reason(model, error.to_string())),
+            Ok(Err(error)) => return Err(reason(subject, error.to_string())),
+            Err(error) => return Err(reason(subject, error.to_string())),
         };
         if incoming_bytes == 0 {
             return Ok(());
@@ -113,7 +113,7 @@ impl Housekeeper {
             return Ok(());
         }
         Err(reason(
-            model,
+            subject,
             format!(
                 "{incoming_bytes} bytes are needed and {missing_bytes} of them are missing even without the files that may \
                  leave: unpin a model (`outpost model ls`), raise `store.disk_budget_mib` or free space on the disk"
@@ -219,6 +219,6 @@ fn last(card: &Card, settings: &config::Store) -> HashSet<Blake3> {
     card.blake3.into_iter().chain(previous).collect()
 }
 
-fn reason(model: &ModelId, detail: String) -> Reason {
-    Reason { code: ReasonCode::InsufficientSpace, subject: model.to_string(), detail }
+fn reason(subject: &str, detail: String) -> Reason {
+    Reason { code: ReasonCode::InsufficientSpace, subject: subject.to_owned(), detail }
 }

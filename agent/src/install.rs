@@ -13,7 +13,7 @@ use outpost_contract::{Blake3, Manifest, Measurements, ModelId, Reason, ReasonCo
 use outpost_disk::{Clock, Ledger};
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{Candidate, Choice, Constraints, Entrance, Plan, given_back, plan};
-use outpost_store::{Source, SourceError, Store, StoreError};
+use outpost_store::{Source, SourceError, Store, StoreError, StoredFile};
 use tokio::sync::watch;
 
 use crate::activation::{Wanted, recorded};
@@ -253,13 +253,39 @@ impl Installer {
     ) -> Result<(Card, Option<Entrance>), Reason> {
         let manifest = &offer.manifest;
         let was_here = self.is_here_and_whole(&card, manifest.blake3).await;
-        if let Err(reason) = self.housekeeper.make_room(&card.model, manifest).await {
-            self.reject(&card.model, &reason).await;
-            self.nothing_serves(&reason);
-            return Err(reason);
+        let stored = match self.fetch(card.model.as_str(), card.target.as_ref(), manifest, source).await {
+            Ok(stored) => stored,
+            Err(reason) => {
+                // A link that comes and goes is no event of its own, and neither are hours; it is tried again.
+                if !is_waiting(reason.code) {
+                    self.reject(&card.model, &reason).await;
+                }
+                self.nothing_serves(&reason);
+                return Err(reason);
+            }
+        };
+        if !was_here {
+            let record = Record::new(Kind::ModelPull).object(card.object()).detail("bytes", stored.bytes);
+            recorded(&self.audit, record).await?;
         }
+        let golden = offer.facts.golden.clone();
+        self.exchange(Wanted { card, path: stored.path, golden }, plan.choice.as_ref()).await
+    }
+
+    /// Brings a file whole into the store, within the hours and the budget of the policy; says how far it is on the way.
+    ///
+    /// # Errors
+    /// Why it did not come; what came of it stays.
+    pub(crate) async fn fetch(
+        &self,
+        subject: &str,
+        target: Option<&TargetName>,
+        manifest: &Manifest,
+        source: &dyn Source,
+    ) -> Result<StoredFile, Reason> {
+        self.housekeeper.make_room(subject, manifest).await?;
         let (announcer, pulling) = (self.announcer.clone(), Arc::clone(&self.pulling));
-        let (target, origin) = (card.target.clone(), source.name());
+        let (target, origin) = (target.cloned(), source.name());
         let gated = Gated { gate: &self.gate, source };
         // Hours and budgets are for lines: a stick takes nothing of one.
         let from: &dyn Source = if source.is_here() { source } else { &gated };
@@ -272,35 +298,26 @@ impl Installer {
                 announcer.say(Progress::Pulling { done: progress.present_bytes, total: progress.total_bytes });
             })
             .await;
-        let stored = match pulled {
-            Ok(stored) => stored,
-            Err(error) => {
-                let reason = self.why_not_pulled(&card.model, &error, source);
-                self.pulling.waits(&reason.detail);
-                // A link that comes and goes is no event of its own, and neither are hours; it is tried again.
-                if !is_waiting(reason.code) {
-                    self.reject(&card.model, &reason).await;
-                }
-                self.nothing_serves(&reason);
-                return Err(reason);
+        match pulled {
+            Ok(stored) => {
+                self.pulling.ended();
+                Ok(stored)
             }
-        };
-        self.pulling.ended();
-        if !was_here {
-            let record = Record::new(Kind::ModelPull).object(card.object()).detail("bytes", stored.bytes);
-            recorded(&self.audit, record).await?;
+            Err(error) => {
+                let reason = self.why_not_pulled(subject, &error, source);
+                self.pulling.waits(&reason.detail);
+                Err(reason)
+            }
         }
-        let golden = offer.facts.golden.clone();
-        self.exchange(Wanted { card, path: stored.path, golden }, plan.choice.as_ref()).await
     }
 
     /// Why a file did not come; where the policy closed the gate, when it opens.
-    fn why_not_pulled(&self, model: &ModelId, error: &StoreError, source: &dyn Source) -> Reason {
+    fn why_not_pulled(&self, subject: &str, error: &StoreError, source: &dyn Source) -> Reason {
         let is_stopped = matches!(error, StoreError::Incomplete { .. }) && !source.is_here();
         let closed = self.gate.closed().filter(|_| is_stopped);
         match closed {
-            Some(closed) => reason(closed.code, model, closed.detail),
-            None => reason(store_code(error), model, error.to_string()),
+            Some(closed) => reason(closed.code, subject, closed.detail),
+            None => reason(store_code(error), subject, error.to_string()),
         }
     }
 
@@ -363,8 +380,8 @@ pub(crate) fn load(
     Ok((worker, template))
 }
 
-fn reason(code: ReasonCode, model: &ModelId, detail: String) -> Reason {
-    Reason { code, subject: model.to_string(), detail }
+fn reason(code: ReasonCode, subject: &(impl std::fmt::Display + ?Sized), detail: String) -> Reason {
+    Reason { code, subject: subject.to_string(), detail }
 }
 
 /// Whether time alone may bring what is missing.

@@ -88,6 +88,8 @@ pub(crate) struct Parts {
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
     builds: Builds,
+    /// Told when this build is confirmed.
+    confirmed: Arc<Notify>,
     /// Rung where the next report is wanted at once.
     news: Arc<Notify>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
@@ -209,6 +211,7 @@ impl Parts {
             pressed: watch::Sender::default(),
             restart: watch::Sender::default(),
             builds: Builds::at(state.root()).trying_for(config.update.trial_seconds),
+            confirmed: Arc::default(),
             news: Arc::default(),
             sync,
         };
@@ -285,6 +288,7 @@ impl Parts {
             active: Arc::clone(&self.active),
             link,
             restart: self.restart.clone(),
+            confirmed: Arc::clone(&self.confirmed),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One desired state, from its bytes to what runs: checked, agreed, committed, enforced, installed, each step with its reason.
 
 mod apply;
+mod build;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -24,6 +25,7 @@ use crate::install::{Installer, code_name};
 use crate::measure::Measured;
 use crate::membership::Membership;
 use crate::progress::{Announcer, Progress};
+use crate::updates::Updates;
 
 /// How long after its expiry a catalogue that is already in force may be read again at a start: for ever. Expiry narrows what
 /// is accepted, and a clock that leapt ten years must not stop what runs.
@@ -55,6 +57,8 @@ pub(crate) struct Reconciler {
     pub(crate) settled: AtomicU64,
     /// Told when other rules took force while the rest of their document, perhaps a model of many hours, is still to come.
     pub(crate) ruled: Arc<Notify>,
+    /// Takes builds of the agent itself.
+    pub(crate) updates: Updates,
 }
 
 /// Keeps a broker that sends rubbish without end from filling the audit log.
@@ -150,6 +154,12 @@ impl Reconciler {
         let agreed = desired::agree(&accepted, &catalogue).map_err(|refusal| told(&refusal))?;
         self.trust(&agreed);
         Ok((accepted.desired, agreed))
+    }
+
+    /// The document that was accepted last.
+    pub(crate) fn accepted(&self) -> Option<Vec<u8>> {
+        let loaded = self.slot.load().inspect_err(|error| tracing::warn!(%error, "what was accepted cannot be read"));
+        Some(loaded.ok()??.envelope)
     }
 
     /// A document arrived: checks it, and if it is right, does what it says.

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use outpost_audit::{AuditError, AuditLog, Filter, Kind};
-use outpost_contract::{Activity, BootId, DeviceId, Installed, LinkHealth, Reported};
+use outpost_contract::{
+    Activity, BootId, BuildReport, BuildSource, DeviceId, Installed, LinkHealth, Reported, RolledBack,
+};
 use outpost_policies::InForce;
 use outpost_sync::Events;
+use outpost_update::{Builds, Source};
 
 use crate::active::Active;
 use crate::backend::LocalBackend;
 use crate::measure::Measured;
 use crate::pulling::Pulling;
 use crate::reconcile::Standing;
+use crate::updates::aside;
 
 /// Builds reports and remembers what the control plane has not stored yet.
 pub(crate) struct Reporter {
@@ -30,6 +34,8 @@ pub(crate) struct Reporter {
     pub(crate) sequence: u64,
     /// Knows how what is said gets through.
     pub(crate) events: Events,
+    /// Which program runs.
+    pub(crate) builds: Builds,
 }
 
 /// How many requests were refused, answers ended and failed, so that no record is read for it twice.
@@ -191,6 +197,19 @@ impl Reporter {
                 tracing::warn!(%error, "the outbox cannot be read");
                 LinkHealth::default()
             }),
+            build: self.build().await,
+        }
+    }
+
+    /// Which program runs; none if what the slots hold cannot be read.
+    async fn build(&self) -> Option<BuildReport> {
+        let builds = self.builds.clone();
+        match aside(move || builds.standing()).await {
+            Ok(standing) => build_report(&standing),
+            Err(error) => {
+                tracing::warn!(%error, "which program runs cannot be told");
+                None
+            }
         }
     }
 
@@ -203,6 +222,25 @@ impl Reporter {
         }
         self.refusals.count
     }
+}
+
+/// What the fleet is told of the slots.
+fn build_report(standing: &outpost_update::Standing) -> Option<BuildReport> {
+    let running = &standing.running;
+    let rolled_back = standing.rolled_back.as_ref().and_then(|one| {
+        Some(RolledBack { version: one.version.parse().ok()?, sha256: one.sha256, reason: one.reason.clone() })
+    });
+    Some(BuildReport {
+        version: running.version.parse().ok()?,
+        target: running.target.parse().ok()?,
+        sha256: running.sha256,
+        source: match running.source {
+            Source::Packaged => BuildSource::Packaged,
+            Source::Slot => BuildSource::Slot,
+        },
+        trial: running.on_trial,
+        rolled_back,
+    })
 }
 
 /// How far local time is from UTC now, minutes.

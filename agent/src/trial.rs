@@ -114,6 +114,7 @@ impl Trial {
         if let Some(build) = confirmed.await?.context("that this build is healthy cannot be written down")? {
             tracing::info!(version = build.version, "this build is confirmed");
             self.updates.audit.append(updates::confirmed_record(&build)).await?;
+            self.updates.confirmed.notify_one();
         }
         Ok(())
     }

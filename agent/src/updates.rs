@@ -13,7 +13,7 @@ use outpost_sync::LinkHandle;
 use outpost_update::{Before, Builds, Candidate, Refused, Staged, Standing};
 use serde_json::{Map, Value, json};
 use sha2::Digest;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::active::Active;
 
@@ -30,6 +30,8 @@ pub(crate) struct Updates {
     pub(crate) link: Option<LinkHandle>,
     /// Set when this process is to start again.
     pub(crate) restart: watch::Sender<bool>,
+    /// Told when this build is confirmed.
+    pub(crate) confirmed: Arc<Notify>,
 }
 
 impl Updates {
@@ -194,7 +196,7 @@ pub(crate) fn standing(builds: &Builds) -> Value {
 }
 
 /// Works with the disk off the threads that serve; a panic goes on to whoever asked.
-async fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(act).await {
         Ok(done) => done,
         Err(broken) => std::panic::resume_unwind(broken.into_panic()),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod broker;
+mod build;
 mod catalogue;
 mod inventory;
 mod model;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use audit::{Audit, OwnAudit, Report, Search};
 pub(crate) use broker::{Broker, BrokerName};
+pub(crate) use build::Build;
 pub(crate) use catalogue::{Catalogue, Described, Fetch, ReleaseContent};
 use inventory::SELECTORS;
 pub(crate) use inventory::{Group, Plan};
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     /// Models: approvals, withdrawals
     #[command(subcommand, after_help = "Example: outpost-control model approvals")]
     Model(Model),
+    /// Builds of the agent: in the catalogue, for rollouts
+    #[command(subcommand, after_help = "Example: outpost-control build ls")]
+    Build(Build),
     /// Bills of materials (CycloneDX 1.6): which models, of which licence and origin, run where
     #[command(subcommand, after_help = "Example: outpost-control bom fleet > fleet.cdx.json")]
     Bom(Bom),

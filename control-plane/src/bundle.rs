@@ -185,7 +185,7 @@ impl Fleet {
             if without_models {
                 continue;
             }
-            for pin in desired.model.iter().flat_map(|model| &model.variants) {
+            for pin in desired.model.iter().flat_map(|model| &model.variants).chain(&desired.agent) {
                 let is_pinned = |target: &&StoredTarget| target.name == pin.name && target.sha256 == pin.sha256;
                 let target = targets.iter().find(is_pinned).ok_or(BundleError::Moved)?;
                 let manifest: Manifest = serde_json::from_slice(&target.bytes)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use outpost_contract::limits::CATALOGUE_BYTES;
 use outpost_contract::{
-    Authority, BlobRef, PolicyFacts, SealedKind, Sha256, Signer, TargetKind, TargetName, VariantFacts,
+    AgentFacts, Authority, BlobRef, PolicyFacts, SealedKind, Sha256, Signer, TargetKind, TargetName, VariantFacts,
 };
 use outpost_policies::{Bundle, Policies};
 use outpost_trust::catalogue::{Lifetimes, Proposal, PublishError, Release, RootFacts, refresh};
@@ -13,6 +13,7 @@ use outpost_trust::{CatalogueBundle, Signers, SigningKey};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use crate::builds::Build;
 use crate::db::{CurrentCatalogue, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::keys::OfflineKeys;
@@ -51,6 +52,9 @@ pub struct ReleaseRequest {
     /// Files of models.
     #[serde(default)]
     pub variants: Vec<Variant>,
+    /// Programs of the agent.
+    #[serde(default)]
+    pub builds: Vec<Build>,
     /// A policy bundle, JSON, plain or sealed; checked as strictly as a device would.
     #[serde(default)]
     pub policy: Option<Vec<u8>>,
@@ -151,7 +155,14 @@ impl Fleet {
         let mut targets = self.inner.database.targets()?;
         for variant in request.variants {
             let (name, bytes, facts) = self.import(variant)?;
-            put(&mut targets, name, bytes, TargetKind::Variant(facts));
+            let kind = TargetKind::Variant(facts);
+            check_free(&targets, &name, &kind)?;
+            put(&mut targets, name, bytes, kind);
+        }
+        for build in &request.builds {
+            let (name, bytes, kind) = self.import_build(build)?;
+            check_free(&targets, &name, &kind)?;
+            put(&mut targets, name, bytes, kind);
         }
         let signers = match request.signers {
             Some(signers) => signers,
@@ -342,6 +353,21 @@ fn with_release(kind: TargetKind, release: u64) -> TargetKind {
         TargetKind::Variant(facts) => TargetKind::Variant(VariantFacts { release, ..facts }),
         TargetKind::Policy(facts) => TargetKind::Policy(PolicyFacts { release, ..facts }),
         TargetKind::Authority { .. } => TargetKind::Authority { release },
+        TargetKind::Agent(facts) => TargetKind::Agent(AgentFacts { release, ..facts }),
+    }
+}
+
+/// A name that another kind of target has is not taken from it.
+fn check_free(targets: &[StoredTarget], name: &TargetName, kind: &TargetKind) -> Result<(), FleetError> {
+    let is_other = |target: &&StoredTarget| {
+        target.name == *name && std::mem::discriminant(&target.kind) != std::mem::discriminant(kind)
+    };
+    match targets.iter().find(is_other) {
+        Some(_) => {
+            let why = format!("`{name}` is the name of another kind of target");
+            Err(FleetError::Release { what: name.to_string(), why })
+        }
+        None => Ok(()),
     }
 }
 

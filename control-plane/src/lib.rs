@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod blobs;
 pub mod broker;
+mod builds;
 mod bulk;
 mod bundle;
 pub mod ca;
@@ -52,6 +53,7 @@ pub use audit::{DeviceLogs, Found, Hit, IncidentReport, LogState, ReportRequest,
 pub use audit::{Incident, MirrorSummary};
 pub use backup::{BackedUp, BackupError, BackupIndex, Restored, restore, verify_backup};
 pub use blobs::BlobError;
+pub use builds::{Build, BuildView};
 pub use bulk::{BulkError, parse_keys, parse_names};
 pub use bundle::{BroughtHome, BundleError, BundleRequest, BundleSummary, HomeError};
 pub use catalogue::{ReleaseRequest, TargetSummary, Variant};

@@ -5,9 +5,11 @@ mod envelopes;
 use std::collections::BTreeMap;
 
 use outpost_contract::{
-    BlobRef, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName, TargetPin,
+    BlobRef, BuildVersion, Desired, DesiredModel, DeviceId, ModelId, ReasonCode, Reported, TargetKind, TargetName,
+    TargetPin,
 };
 
+use crate::builds::of_version;
 use crate::db::{Assignment, Basis, Pin, Signed, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::models::{Gate, Subject};
@@ -115,6 +117,7 @@ impl Signer<'_> {
             policy: self.policy(basis.pin.policy.as_ref()),
             rollout: basis.pin.rollout.clone().filter(|_| naming == Naming::ItsRollout),
             withdrawn: self.gate.stated(),
+            agent: self.builds(basis.pin.build.as_ref()),
         })
     }
 
@@ -138,6 +141,11 @@ impl Signer<'_> {
         let name = name.unwrap_or(&self.policy);
         let is_it = |target: &&StoredTarget| target.name == *name && matches!(target.kind, TargetKind::Policy(_));
         self.targets.iter().find(is_it).map(pin)
+    }
+
+    /// The builds of that version. One that the catalogue does not list any more leaves what runs.
+    fn builds(&self, version: Option<&BuildVersion>) -> Vec<TargetPin> {
+        version.map_or_else(Vec::new, |version| of_version(&self.targets, version).map(pin).collect())
     }
 
     /// The model with those of its variants that the device may run; none if there are none left of what it was told before.
@@ -240,6 +248,9 @@ impl Fleet {
         database.together(|| {
             if !database.is_admitted(device)? {
                 return Err(FleetError::UnknownDevice(device.clone()));
+            }
+            if pin.build.is_some() && is_new {
+                self.check_takes_builds(device)?;
             }
             let signer = match signer {
                 Some(signer) => signer,

@@ -138,7 +138,7 @@ async fn release_second(fleet: &Fleet, folder: &Path) -> Result<ModelId> {
     let facts = facts::variant("second".parse()?, 1, &info);
     let variant = Variant { path: other, target: None, cuts: facts::cuts(&gguf), facts };
     let keys = folder.join("offline-keys");
-    let request = ReleaseRequest { variants: vec![variant], policy: None, signers: None };
+    let request = ReleaseRequest { variants: vec![variant], ..ReleaseRequest::default() };
     fleet
         .control
         .run(move |fleet| -> Result<()> {
@@ -187,7 +187,9 @@ async fn a_variant_that_answers_otherwise_than_its_release_is_passed_over_once_a
         .control
         .run(move |fleet| -> Result<()> {
             let keys = fleet.create_offline_keys(&offline).context("cannot make offline keys")?;
-            fleet.release(&keys, ReleaseRequest { variants, policy, signers: None }).context("cannot release")?;
+            fleet
+                .release(&keys, ReleaseRequest { variants, policy, ..ReleaseRequest::default() })
+                .context("cannot release")?;
             Ok(())
         })
         .await?;

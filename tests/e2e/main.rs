@@ -2,6 +2,7 @@
 
 mod activation;
 mod airgap;
+mod builds;
 mod centre_kills;
 mod commands;
 mod fairness;

@@ -57,7 +57,8 @@ async fn release(fleet: &Fleet, folder: &std::path::Path) -> Result<(ModelId, u6
     let facts = facts::variant(facts::model_id(&path, &info)?, 1, &info);
     let (model, bytes) = (facts.model.model.clone(), facts.file_bytes);
     let variants = vec![Variant { cuts: facts::cuts(&gguf), path, target: None, facts }];
-    let request = ReleaseRequest { variants, policy: Some(Bundle::default_bundle().to_bytes()), signers: None };
+    let request =
+        ReleaseRequest { variants, policy: Some(Bundle::default_bundle().to_bytes()), ..ReleaseRequest::default() };
     let released = fleet.control.run(move |fleet| -> Result<()> {
         let keys = fleet.create_offline_keys(&keys)?;
         fleet.release(&keys, request)?;

@@ -132,7 +132,8 @@ impl Fleet {
         let sizes =
             variants.iter().map(|variant| (variant.facts.quantisation.clone(), variant.facts.file_bytes)).collect();
         let model = variants[0].facts.model.model.clone();
-        let request = ReleaseRequest { variants, policy: Some(Bundle::default_bundle().to_bytes()), signers: None };
+        let request =
+            ReleaseRequest { variants, policy: Some(Bundle::default_bundle().to_bytes()), ..ReleaseRequest::default() };
         self.control
             .run(move |fleet| -> Result<()> {
                 let keys = fleet.create_offline_keys(&offline).context("cannot make offline keys")?;
@@ -149,8 +150,7 @@ impl Fleet {
     /// If the release is refused.
     pub async fn release_policy_only(&self) -> Result<()> {
         let offline = self.directory.join("offline-keys");
-        let request =
-            ReleaseRequest { variants: Vec::new(), policy: Some(Bundle::default_bundle().to_bytes()), signers: None };
+        let request = ReleaseRequest { policy: Some(Bundle::default_bundle().to_bytes()), ..ReleaseRequest::default() };
         self.control
             .run(move |fleet| -> Result<()> {
                 let keys = fleet.create_offline_keys(&offline).context("cannot make offline keys")?;

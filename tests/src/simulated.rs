@@ -108,6 +108,7 @@ impl Device {
             activity: Activity::default(),
             transfer: None,
             link: LinkHealth::default(),
+            build: None,
         })?;
         Ok(Some((desired.version, payload)))
     }

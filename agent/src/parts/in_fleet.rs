@@ -49,7 +49,7 @@ impl Parts {
     }
 
     /// What brings the device to what it was told.
-    pub(crate) fn reconciler(&self, identity: Identity) -> Result<Reconciler> {
+    pub(crate) fn reconciler(&self, identity: Identity, link: Option<LinkHandle>) -> Result<Reconciler> {
         Ok(Reconciler {
             slot: self.sync_database()?.accepted(),
             membership: self.membership()?,
@@ -68,6 +68,7 @@ impl Parts {
             last_card: self.last_card.clone(),
             settled: AtomicU64::new(0),
             ruled: Arc::default(),
+            updates: self.updates(link),
             identity,
         })
     }
@@ -113,6 +114,7 @@ impl Parts {
             counted_for: (0, Refusals::since(self.audit.size())),
             absence: Absence::since(self.clock.now_s()),
             sequence: 0,
+            builds: self.builds.clone(),
         };
         let (ledger, told) = Ledger::open(self.state.ledgers(), noticing::LEDGER)?;
         let noticing = Noticing {
@@ -127,7 +129,7 @@ impl Parts {
             before: None,
         };
         let witnessing = self.witnessing(&identity, &link, &stop)?;
-        let reconciler = Arc::new(self.reconciler(identity)?);
+        let reconciler = Arc::new(self.reconciler(identity, Some(link.clone()))?);
         let commander = Commander {
             journal: link.commands(),
             reconciler: Arc::clone(&reconciler),

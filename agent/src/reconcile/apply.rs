@@ -1,4 +1,5 @@
-//! What was agreed, put in force: withdrawals, who may issue tokens, rules, then the model, each with its reason if it is not.
+//! What was agreed, put in force: withdrawals, who may issue tokens, rules, the program, then the model, each with its reason if
+//! it is not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +10,7 @@ use outpost_serve::{GovernanceError, TokenIssuer};
 use outpost_store::Source;
 use outpost_trust::Agreed;
 
+use super::build::Build;
 use super::{Moment, Reconciler, Standing, reason};
 use crate::install::{Installed, Offer};
 use crate::standalone::serve_again;
@@ -31,6 +33,14 @@ impl Reconciler {
         }
         if let Err(withheld) = self.rule(agreed, moment, &mut standing.reasons).await {
             return self.withhold(standing, withheld).await;
+        }
+        let mut is_on_trial = false;
+        match self.build(desired.version, agreed, source, moment).await {
+            Ok(Build::InForce) => {}
+            Ok(Build::OnTrial) => is_on_trial = true,
+            // What else is wanted is for the program that comes.
+            Ok(Build::StartsAgain) => return standing,
+            Err(reason) => standing.reasons.push(reason),
         }
         let mut passed_over = Vec::new();
         match &desired.model {
@@ -60,7 +70,7 @@ impl Reconciler {
         let is_applied = standing.reasons.is_empty();
         // Told although another allowed variant serves in their place: somebody released what does not work here.
         standing.reasons.extend(passed_over);
-        if is_applied {
+        if is_applied && !is_on_trial {
             standing.applied_version = desired.version;
         }
         standing

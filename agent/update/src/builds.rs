@@ -134,6 +134,14 @@ impl Builds {
         Ok(withdrawn)
     }
 
+    /// Has the packaged program run from the next start on, whatever is confirmed or on trial.
+    ///
+    /// # Errors
+    /// If that cannot be written down.
+    pub fn leave(&self) -> Result<(), DiskError> {
+        self.change(|record| (record.confirmed, record.trial) = (None, None))
+    }
+
     /// Why a build with these bytes is not taken again; nothing if it may be.
     ///
     /// # Errors

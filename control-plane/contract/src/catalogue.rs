@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GoldenPrompts, ModelId, Sha256, Signer};
+use crate::{BuildVersion, GoldenPrompts, ModelId, Sha256, Signer, Triple};
 
 /// The `custom` object of a catalogue target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum TargetKind {
         /// Counts releases; never goes down on a device.
         release: u64,
     },
+    /// The target is a [`crate::Manifest`] of a build of the agent.
+    Agent(AgentFacts),
 }
 
 impl TargetKind {
@@ -27,6 +29,7 @@ impl TargetKind {
             Self::Variant(facts) => facts.release,
             Self::Policy(facts) => facts.release,
             Self::Authority { release } => *release,
+            Self::Agent(facts) => facts.release,
         }
     }
 }
@@ -161,6 +164,20 @@ pub struct PolicyFacts {
     pub release: u64,
     /// The bundle's own version, as it stands inside the bundle.
     pub version: u64,
+}
+
+/// A build of the agent: one program, of one version, for one kind of machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentFacts {
+    /// Counts releases of this target; never goes down on a device.
+    pub release: u64,
+    /// Its version; the program must say the same of itself before it is run.
+    pub version: BuildVersion,
+    /// What it was built for.
+    pub target: Triple,
+    /// The form of the state directory that it writes: a device whose state is newer does not take it.
+    pub state_format: u32,
 }
 
 /// Who may sign what else: a target of the catalogue, so only the offline keys can change it.

@@ -34,6 +34,10 @@ pub struct Desired {
     /// Models that may not serve any more from some moment on, whatever else is said here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrawn: Vec<Withdrawal>,
+    /// The build of the agent to run, once for each kind of machine: the device takes the one for its own. Empty leaves it
+    /// with what runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent: Vec<TargetPin>,
 }
 
 /// A model that was withdrawn. Whoever has read this stops serving it at `after_s`, reachable or not.
@@ -92,12 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agent_that_knows_no_withdrawals_reads_a_desired_state_without_any() {
+    fn an_agent_that_knows_no_withdrawals_and_no_builds_reads_a_desired_state_without_any() {
         let text = r#"{"v":1,"tenant":"default","device":"till-7","version":1,"issued_at_s":1,"not_after_s":2,
             "catalogue":{"bytes":1,"blake3":"0000000000000000000000000000000000000000000000000000000000000000","chunks":[]},
             "model":null,"policy":null,"rollout":null}"#;
         let desired: Desired = serde_json::from_str(text).unwrap();
-        assert!(desired.withdrawn.is_empty() && !serde_json::to_string(&desired).unwrap().contains("withdrawn"));
+        assert!(desired.withdrawn.is_empty() && desired.agent.is_empty());
+        let again = serde_json::to_string(&desired).unwrap();
+        assert!(!again.contains("withdrawn") && !again.contains("agent"), "{again}");
     }
 
     #[test]

@@ -113,6 +113,12 @@ name!(
     lower_or_digit, |c| lower_or_digit(c) || c == '-'
 );
 
+name!(
+    /// What a program is built for, as the compiler writes it: `x86_64-unknown-linux-gnu`.
+    Triple, "target triple", "1 to 64 characters of a-z, 0-9, `_` and `-`, starting with a letter or digit", 64,
+    lower_or_digit, |c| lower_or_digit(c) || matches!(c, '_' | '-')
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blob;
+pub mod build;
 pub mod bundle;
 pub mod catalogue;
 pub mod command;
@@ -26,9 +27,10 @@ pub mod topic;
 
 pub use audit::{AuditAnswer, AuditAsk};
 pub use blob::{BlobRef, Chunk, ChunkHeader, ChunkRefusal, ChunkRequest, ChunkRun, Manifest};
+pub use build::{BuildReport, BuildSource, BuildVersion, RolledBack};
 pub use bundle::{BundleIndex, BundledDesired, InvalidBundle};
 pub use catalogue::{
-    Authority, Footprint, Matrices, ModelFacts, Origin, PolicyFacts, TargetKind, TokenIssuer, VariantFacts,
+    AgentFacts, Authority, Footprint, Matrices, ModelFacts, Origin, PolicyFacts, TargetKind, TokenIssuer, VariantFacts,
 };
 pub use command::{Answer, Command, CommandId, CommandState, Operation, Part, Response};
 pub use desired::{Desired, DesiredModel, TargetPin, Withdrawal};
@@ -38,7 +40,7 @@ pub use event::{Event, EventKind, Stored};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use golden::{GoldenPrompt, GoldenPrompts, InvalidGolden};
 pub use home::{HomeAnswer, HomeIndex, InvalidHome, Letter, LetterClass, LetterId, Letters};
-pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId};
+pub use ids::{BootId, DeviceId, ModelId, TargetName, TenantId, Triple};
 pub use machine::{
     AcceleratorFacts, CacheFacts, CoreKind, DiskFacts, HeatFacts, LackingKernels, LimitFacts, MachineFacts,
     MemoryFacts, NodeFacts, PowerFacts, PressureFacts, ProcessorFacts, RunFacts, StallFacts,

@@ -21,6 +21,12 @@ pub const CATALOGUE_BYTES: u64 = 8 * 1024 * 1024;
 /// Largest model file that a manifest may describe: 256 GiB.
 pub const MODEL_BYTES: u64 = 256 * 1024 * 1024 * 1024;
 
+/// Largest build of the agent, bytes: a program with everything in it has a tenth of that.
+pub const BUILD_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Kinds of machines that one desired state may name builds for.
+pub const BUILDS: usize = 16;
+
 /// Largest sealed document: a policy bundle or a list of locks in base64, with its signatures.
 pub const SEALED_BYTES: usize = 1536 * 1024;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BootId, DeviceId, Measurements, ModelId, Sha256, TargetName};
+use crate::{BootId, BuildReport, DeviceId, Measurements, ModelId, Sha256, TargetName};
 
 /// A snapshot of one device (`up/reported`). Newer means a higher (`boot order at the server`, `sequence`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Reported {
     /// How what it has to say gets through.
     #[serde(default)]
     pub link: LinkHealth,
+    /// Which build of the agent runs; `None` from an agent that a rollout cannot replace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildReport>,
 }
 
 /// How far a fetch is.
@@ -201,6 +204,14 @@ pub enum ReasonCode {
     SlowLink,
     /// The model was withdrawn, and its deadline is over.
     Withdrawn,
+    /// The build of the agent cannot run here: another architecture, a kernel that the processor lacks, or it failed the check
+    /// of itself. What ran before goes on.
+    BuildRefused,
+    /// The build of the agent was tried and did not do well; what ran before runs again.
+    BuildRolledBack,
+    /// A code of a newer agent: the reason's words say what it is.
+    #[serde(other)]
+    Unknown,
 }
 
 #[cfg(test)]
@@ -230,6 +241,24 @@ mod tests {
         assert_eq!(progress(u64::MAX - 1, u64::MAX, 1).percent(), 99);
         let waiting = TransferProgress { waiting_for: Some("22:00".into()), ..progress(1, 2, 9) };
         assert_eq!(waiting.to_string(), "[##########----------]  50 %, waiting: 22:00");
+    }
+
+    #[test]
+    fn a_report_of_an_agent_without_builds_is_read_and_a_code_that_comes_later_hides_no_report() {
+        let boot = "0".repeat(32);
+        let text = format!(
+            r#"{{"v":1,"device":"till-7","boot":"{boot}","sequence":1,"agent":"0.1.0","desired_version":3,"applied_version":2,
+            "model":null,"policy_version":1,"reasons":[{{"code":"of_a_year_to_come","subject":"m","detail":"words"}},
+            {{"code":"build_rolled_back","subject":"0.3.0","detail":"it ended twice"}}],
+            "measurements":null,"plan":[],"activity":{{"audit_records":0,"audit_root":"","answered":0,"refused":0,
+            "answered_offline":0,"offline_s":0}}}}"#
+        );
+        let reported: Reported = serde_json::from_str(&text).unwrap();
+        assert_eq!(reported.build, None);
+        let codes: Vec<_> = reported.reasons.iter().map(|reason| reason.code).collect();
+        assert_eq!(codes, [ReasonCode::Unknown, ReasonCode::BuildRolledBack]);
+        assert_eq!(reported.reasons[0].detail, "words");
+        assert!(!serde_json::to_string(&reported).unwrap().contains("\"build\""));
     }
 
     #[test]

@@ -60,13 +60,16 @@ fn is_final(code: ReasonCode) -> bool {
         | ReasonCode::Unloadable
         | ReasonCode::SelfTestFailed
         | ReasonCode::PolicyInvalid
-        | ReasonCode::Withdrawn => true,
+        | ReasonCode::Withdrawn
+        | ReasonCode::BuildRefused
+        | ReasonCode::BuildRolledBack => true,
         // A person, another hour or another line may make room yet; the deadline ends the wait.
         ReasonCode::InsufficientSpace
         | ReasonCode::Unavailable
         | ReasonCode::WindowClosed
         | ReasonCode::BudgetSpent
-        | ReasonCode::SlowLink => false,
+        | ReasonCode::SlowLink
+        | ReasonCode::Unknown => false,
     }
 }
 
@@ -105,6 +108,7 @@ mod tests {
             activity: Activity::default(),
             transfer: None,
             link: outpost_contract::LinkHealth::default(),
+            build: None,
         }
     }
 
@@ -118,12 +122,15 @@ mod tests {
 
     #[test]
     fn a_report_is_about_an_order_only_from_the_version_on_that_carried_it() {
-        use ReasonCode::{BadSignature, DoesNotFit, SelfTestFailed, SlowLink};
+        use ReasonCode::{BadSignature, BuildRolledBack, DoesNotFit, SelfTestFailed, SlowLink, Unknown};
         let of = |desired, applied, codes: &[ReasonCode]| Outcome::of(&reported(desired, applied, codes), 5);
         assert_eq!(of(4, 4, &[]), Outcome::Underway);
         assert_eq!(of(4, 4, &[DoesNotFit]), Outcome::Underway, "that was about the version before");
         assert_eq!(of(4, 4, &[BadSignature]), Outcome::Refused(BadSignature), "it will not accept this one");
         assert_eq!(of(5, 4, &[SlowLink]), Outcome::Underway);
+        assert_eq!(of(5, 4, &[Unknown]), Outcome::Underway, "whether it ends by itself is not known here");
+        assert_eq!(of(4, 4, &[BuildRolledBack]), Outcome::Underway, "that was about the build before");
+        assert_eq!(of(5, 0, &[BuildRolledBack]), Outcome::Refused(BuildRolledBack));
         assert_eq!(of(5, 4, &[SlowLink, DoesNotFit]), Outcome::Refused(DoesNotFit));
         assert_eq!(of(5, 5, &[]), Outcome::Applied(Health::default()));
         let failed = Health { self_test_passed: Some(false), ..Health::default() };

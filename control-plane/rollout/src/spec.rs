@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outpost_contract::{DesiredModel, DeviceId, TargetPin};
+use outpost_contract::{BuildVersion, DesiredModel, DeviceId, TargetPin};
 use serde::{Deserialize, Serialize};
 
 use crate::{Gates, Health, Refusal, Window};
@@ -55,6 +55,9 @@ pub struct Assignment {
     pub model: Option<DesiredModel>,
     /// The policy bundle, if any was pinned.
     pub policy: Option<TargetPin>,
+    /// The version of the agent, if any was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildVersion>,
 }
 
 /// What changes; `None` leaves that part as it is on each device.
@@ -65,6 +68,9 @@ pub struct Change {
     pub model: Option<DesiredModel>,
     /// The new policy bundle.
     pub policy: Option<TargetPin>,
+    /// The new version of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildVersion>,
 }
 
 impl Change {
@@ -74,6 +80,7 @@ impl Change {
         Assignment {
             model: self.model.clone().or_else(|| before.model.clone()),
             policy: self.policy.clone().or_else(|| before.policy.clone()),
+            build: self.build.clone().or_else(|| before.build.clone()),
         }
     }
 }
@@ -161,8 +168,8 @@ impl Spec {
     /// The first thing that cannot.
     pub fn check(&self) -> Result<(), Refusal> {
         let invalid = |field, rule| Err(Refusal::InvalidSpec { field, rule });
-        if self.change.model.is_none() && self.change.policy.is_none() {
-            return invalid("change", "must name a model, a policy bundle or both");
+        if self.change == Change::default() {
+            return invalid("change", "must name a model, a policy bundle or a build of the agent");
         }
         if self.waves.is_empty() || self.waves.len() > MOST_WAVES {
             return invalid("waves", "must be 1 to 1000");

@@ -20,7 +20,7 @@ fn device(number: usize) -> DeviceId {
 }
 
 fn member(number: usize) -> Member {
-    let before = Assignment { model: None, policy: Some(policy(1)) };
+    let before = Assignment { policy: Some(policy(1)), ..Assignment::default() };
     let facts = Facts { before, ..Facts::default() };
     Member { device: device(number), facts, selectors: BTreeSet::new() }
 }
@@ -33,7 +33,7 @@ fn canary() -> WaveSpec {
 fn spec() -> Spec {
     Spec {
         author: "ada".into(),
-        change: Change { model: None, policy: Some(policy(2)) },
+        change: Change { policy: Some(policy(2)), ..Change::default() },
         waves: vec![canary()],
         success_percent: 100,
         error_percent: 0,
@@ -236,4 +236,41 @@ fn more_devices_than_have_room_in_a_step_are_told_in_several_and_given_back_in_s
 fn a_device_that_was_ordered_back_before_there_were_steps_without_room_is_read_as_it_was_written() {
     let status: Status = serde_json::from_str(r#"{"rolling_back":{"at_s":7}}"#).unwrap();
     assert_eq!(status, Status::RollingBack { at_s: Some(7) });
+}
+
+/// What the database of a release before builds holds, and what a person wrote then.
+#[test]
+fn a_rollout_that_was_written_down_before_there_were_builds_is_read_and_goes_on() {
+    let (state, _) = started(spec());
+    let text = serde_json::to_string(&state).unwrap();
+    assert!(!text.contains("build"), "what nobody asked for is not written: {text}");
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+}
+
+#[test]
+fn a_build_reaches_a_wave_goes_back_with_it_and_leaves_the_rest_alone() {
+    let version = |text: &str| text.parse().unwrap();
+    let change = Change { build: Some(version("0.3.0")), ..Change::default() };
+    let mut state = State::new(Spec { change, ..spec() }).unwrap();
+    let members = (0..5).map(|number| {
+        let mut member = member(number);
+        member.facts.before.build = Some(version("0.2.0"));
+        member
+    });
+    let effects = state.step(&Event::Start(members.collect()), NOW_S).unwrap();
+    let told = |effects: &[Effect]| -> Vec<_> {
+        let to = |effect: &Effect| match effect {
+            Effect::Assign { device, to, .. } | Effect::RollBack { device, to, .. } => {
+                Some((device.clone(), to.build.as_ref()?.to_string(), to.policy.clone()))
+            }
+            Effect::Tell(_) => None,
+        };
+        effects.iter().filter_map(to).collect()
+    };
+    assert_eq!(told(&effects), [(device(0), "0.3.0".to_owned(), Some(policy(1)))]);
+    let refused = Outcome::Refused(ReasonCode::BuildRolledBack);
+    let effects = state.step(&report(&state, 0, 1, refused), NOW_S + 10).unwrap();
+    assert_eq!(told(&effects), [(device(0), "0.2.0".to_owned(), Some(policy(1)))]);
+    state.step(&report(&state, 0, 2, applied()), NOW_S + 20).unwrap();
+    assert_eq!(*state.phase(), Phase::Ended(End::RolledBack(Stop::Errors(0))));
 }

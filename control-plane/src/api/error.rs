@@ -126,6 +126,8 @@ pub(crate) fn from_fleet(error: FleetError) -> (StatusCode, &'static str, String
         FleetError::UnknownCommand(_) => (StatusCode::NOT_FOUND, "unknown_command"),
         FleetError::BadCommand(_) => (StatusCode::BAD_REQUEST, "bad_command"),
         FleetError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
+        FleetError::UnknownBuild(_) => (StatusCode::NOT_FOUND, "unknown_build"),
+        FleetError::AgentTooOld(_) => (StatusCode::CONFLICT, "agent_too_old"),
         FleetError::NoCatalogue | FleetError::NoRoot => (StatusCode::CONFLICT, "not_ready"),
         FleetError::KeyTaken { .. } | FleetError::NameTaken(_) => (StatusCode::CONFLICT, "taken"),
         FleetError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),

@@ -16,6 +16,7 @@ pub(crate) enum Rollout {
                       speed_percent_of_before = 90\n  [[windows]]\n  days = [\"saturday\"]\n  from = \"22:00\"\n  \
                       to = \"05:00\"\n\n\
                       Examples: outpost-control rollout start march --model outpost-demo --for 'label.role=till' --waves 5,20,75\n          \
+                      outpost-control rollout start agents --build 0.3.0 --waves 5,20,75 --on-failure pause\n          \
                       outpost-control rollout start -f march.toml"
     )]
     Start(Box<Start>),
@@ -104,7 +105,7 @@ pub(crate) struct Start {
     #[arg(required_unless_present = "file")]
     pub(crate) name: Option<String>,
     /// Read it from a file
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "model", "policy", "selector", "waves", "approvals",
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "model", "policy", "build", "selector", "waves", "approvals",
         "soak", "deadline", "success", "errors", "on_failure", "slower", "self_test"])]
     pub(crate) file: Option<PathBuf>,
     /// The new model
@@ -116,6 +117,9 @@ pub(crate) struct Start {
     /// The new policy bundle: its target in the catalogue
     #[arg(long, value_name = "TARGET")]
     pub(crate) policy: Option<String>,
+    /// The new version of the agent: each device takes the build for its own kind of machine
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) build: Option<String>,
     /// Whom it is for; who comes under it later joins
     #[arg(long = "for", value_name = "SELECTOR", default_value = "all")]
     pub(crate) selector: String,

@@ -83,6 +83,7 @@ pub(super) fn run(config: Config, command: Catalogue, as_json: bool) -> Result<(
                         format!("{} {}, {} bytes", facts.model.model, facts.quantisation, facts.file_bytes)
                     }
                     TargetKind::Policy(facts) => format!("policy bundle {}", facts.version),
+                    TargetKind::Agent(facts) => format!("agent {} for {}", facts.version, facts.target),
                     TargetKind::Authority { .. } => "who may sign and issue what".to_owned(),
                 };
                 say(format!("{:<40} release {:<4} {what}", target.name.as_str(), target.facts.release()))?;
@@ -145,7 +146,7 @@ fn request(fleet: &Fleet, content: &ReleaseContent) -> Result<ReleaseRequest> {
     }
     let mut variants = content.models.iter().map(|path| described(path)).collect::<Result<Vec<_>>>()?;
     variants.extend(held.into_iter().map(HeldModel::into_variant));
-    Ok(ReleaseRequest { variants, policy, signers })
+    Ok(ReleaseRequest { variants, policy, signers, ..ReleaseRequest::default() })
 }
 
 /// What a file says of a model file.

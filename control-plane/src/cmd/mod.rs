@@ -5,6 +5,7 @@ mod audit_desk;
 mod backup;
 mod bom;
 mod broker;
+mod build;
 mod bundle;
 mod catalogue;
 mod command;
@@ -65,6 +66,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Keys(command) => keys::run(config, command, json),
         Command::Catalogue(Catalogue::Fetch(asked)) => hold::fetch(config()?, asked, json).await,
         Command::Catalogue(command) => catalogue::run(config()?, command, json),
+        Command::Build(command) => build::run(config()?, command, json),
         Command::Bom(command) => bom::run(config()?, &command),
         Command::Model(command) => model::run(config()?, command, json),
         Command::Device(command) => device::run(config()?, command, json),

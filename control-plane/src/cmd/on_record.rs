@@ -5,8 +5,8 @@ use outpost_control::Config;
 
 use super::open;
 use crate::args::{
-    Audit, Backup, Bundle, Catalogue, Command, Device, Group, Keys, Model, OwnAudit, Person, Policy, Rollout, Token,
-    User, Webhook,
+    Audit, Backup, Build, Bundle, Catalogue, Command, Device, Group, Keys, Model, OwnAudit, Person, Policy, Rollout,
+    Token, User, Webhook,
 };
 
 /// Records that this account of the machine is about to do it.
@@ -51,6 +51,10 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         }
         Command::Catalogue(_) => plain("release", "catalogue"),
         Command::Model(model) => of_model(model),
+        Command::Build(Build::Publish { version, target, .. }) => {
+            plain("release", &format!("agent {version} {target}"))
+        }
+        Command::Build(Build::Ls) => None,
         Command::Device(device) => of_device(device),
         Command::Audit(Audit::Own(OwnAudit::Show { .. } | OwnAudit::Export { .. })) => plain("read_records", "self"),
         Command::Audit(Audit::Search(_)) => plain("read_records", "records"),

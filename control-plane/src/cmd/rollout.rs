@@ -44,6 +44,7 @@ fn request(start: Start) -> Result<RolloutRequest> {
         model: start.model.map(|model| model.parse()).transpose().context("`--model`")?,
         minimum_context_tokens: start.minimum_context,
         policy: start.policy.map(|policy| policy.parse()).transpose().context("`--policy`")?,
+        build: start.build.map(|build| build.parse()).transpose().context("`--build`")?,
         waves: waves.into_iter().map(wave).collect(),
         success_percent: start.success,
         error_percent: start.errors,

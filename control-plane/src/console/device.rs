@@ -7,7 +7,7 @@ use axum::extract::rejection::{FormRejection, PathRejection};
 use axum::extract::{Extension, Path, State};
 use axum::response::{Html, Response};
 use maud::{Markup, html};
-use outpost_contract::{DeviceId, Measurements, Operation, ReasonCode, TransferProgress};
+use outpost_contract::{BuildSource, DeviceId, Measurements, Operation, ReasonCode, TransferProgress};
 use serde::Deserialize;
 
 use super::cached::Boards;
@@ -192,6 +192,18 @@ fn running(device: &DeviceView, transfer: Option<&TransferProgress>) -> Markup {
                     dt { "Variant" } dd { (runs.target) }
                     dt { "Speed" } dd { (format::milli(runs.tokens_per_second_milli)) " tokens/s" }
                     dt { "Context" } dd { (runs.context_tokens) " tokens" }
+                }
+                @if let Some(build) = &device.build {
+                    dt { "Agent" }
+                    dd {
+                        (build.version)
+                        @if build.source == BuildSource::Packaged { ", packaged" }
+                        @if build.trial { " " (badge("accent", "on trial")) }
+                    }
+                    @if let Some(given_up) = &build.rolled_back {
+                        dt { "Rolled back" }
+                        dd { (badge("warn", given_up.version.as_str())) " " (format::shown(&given_up.reason, MOST_TEXT)) }
+                    }
                 }
                 dt { "Policy" }
                 dd { @if device.policy_version > 0 { "version " (device.policy_version) } @else { "none" } }

@@ -91,6 +91,8 @@ pub(crate) struct Choice {
     pub(crate) models: Vec<String>,
     /// Policies of the catalogue.
     pub(crate) policies: Vec<String>,
+    /// Versions of the agent in the catalogue.
+    pub(crate) builds: Vec<String>,
 }
 
 /// The rollouts, newest first, and what a new one can bring.
@@ -99,7 +101,12 @@ fn view(fleet: &Fleet) -> Result<(Vec<RolloutView>, Choice), FleetError> {
     let targets = fleet.targets()?;
     let is_policy = |kind: &TargetKind| matches!(kind, TargetKind::Policy(_));
     let policies = targets.iter().filter(|target| is_policy(&target.facts)).map(|target| target.name.to_string());
-    Ok((rollouts, Choice { policies: policies.collect(), models: models::names(&targets) }))
+    let version =
+        |kind: &TargetKind| if let TargetKind::Agent(facts) = kind { Some(facts.version.to_string()) } else { None };
+    let mut builds: Vec<_> = targets.iter().filter_map(|target| version(&target.facts)).collect();
+    builds.sort();
+    builds.dedup();
+    Ok((rollouts, Choice { policies: policies.collect(), models: models::names(&targets), builds }))
 }
 
 fn drawn(rollout: rollouts::RolloutView) -> RolloutView {
@@ -302,6 +309,11 @@ fn form(choice: &Choice) -> Markup {
                     option value="" { "as it is" }
                     @for policy in &choice.policies { option value=(policy) { (policy) } }
                 }
+                label for="build" { "Agent" }
+                select id="build" name="build" {
+                    option value="" { "as it is" }
+                    @for build in &choice.builds { option value=(build) { (build) } }
+                }
                 label for="selector" { "For which devices (a selector; " code { "all" } ", " code { "label.role=till" } ")" }
                 input id="selector" name="selector" value="all" required maxlength="4096" autocomplete="off" spellcheck="false";
                 label for="waves" { "Waves, percent of the devices" }
@@ -331,6 +343,8 @@ pub(super) struct StartForm {
     model: String,
     minimum_context_tokens: u32,
     policy: String,
+    #[serde(default)]
+    build: String,
     selector: String,
     waves: String,
     approvals: u8,
@@ -349,6 +363,8 @@ impl StartForm {
             .map(|name| name.parse().map_err(|_| FleetError::UnknownModel(format::shown(&name, 80))));
         let policy =
             chosen(&self.policy).map(|name| name.parse().map_err(|_| wrong("the catalogue has no such policy")));
+        let build =
+            chosen(&self.build).map(|version| version.parse().map_err(|_| wrong("the catalogue has no such build")));
         let parts = self.waves.split(',').map(str::trim).filter(|part| !part.is_empty());
         let wave = |part: &str| {
             let percent =
@@ -367,6 +383,7 @@ impl StartForm {
             model: model.transpose()?,
             minimum_context_tokens: self.minimum_context_tokens,
             policy: policy.transpose()?,
+            build: build.transpose()?,
             waves,
             error_percent: self.error_percent,
             soak_s: self.soak_minutes.saturating_mul(60),

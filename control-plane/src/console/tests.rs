@@ -12,7 +12,10 @@ use std::collections::BTreeSet;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use outpost_audit::witness::Suspicion;
-use outpost_contract::{Activity, DeviceId, LinkHealth, Measurements, Reason, ReasonCode, Reported, TransferProgress};
+use outpost_contract::{
+    Activity, BuildReport, BuildSource, DeviceId, LinkHealth, Measurements, Reason, ReasonCode, Reported, RolledBack,
+    Sha256, TransferProgress,
+};
 use tower::ServiceExt as _;
 
 use page::{attribute, check, parse};
@@ -168,6 +171,18 @@ fn reported(device: &str) -> Reported {
             waiting_for: Some(HOSTILE.into()),
         }),
         link: LinkHealth::default(),
+        build: Some(BuildReport {
+            version: "0.2.0".parse().unwrap(),
+            target: "x86_64-unknown-linux-gnu".parse().unwrap(),
+            sha256: None,
+            source: BuildSource::Packaged,
+            trial: true,
+            rolled_back: Some(RolledBack {
+                version: "0.3.0".parse().unwrap(),
+                sha256: Sha256([3; 32]),
+                reason: HOSTILE.repeat(200),
+            }),
+        }),
     }
 }
 

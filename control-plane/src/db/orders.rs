@@ -31,13 +31,15 @@ pub(crate) struct Signed {
 impl Database {
     /// What the next desired states of devices follow on; a device that is not admitted has none.
     pub(crate) fn bases(&self, devices: &[DeviceId]) -> Result<BTreeMap<DeviceId, Basis>, DbError> {
-        let sql = "SELECT d.device, coalesce(s.version, 0), coalesce(f.desired_version, 0), p.rollout, p.policy
+        let sql =
+            "SELECT d.device, coalesce(s.version, 0), coalesce(f.desired_version, 0), p.rollout, p.policy, b.version
              FROM devices d LEFT JOIN desired s ON s.device = d.device LEFT JOIN facts f ON f.device = d.device
-             LEFT JOIN pins p ON p.device = d.device WHERE d.revoked_s IS NULL AND d.device IN ({rows})";
+             LEFT JOIN pins p ON p.device = d.device LEFT JOIN pinned_builds b ON b.device = d.device
+             WHERE d.revoked_s IS NULL AND d.device IN ({rows})";
         self.read(|connection| {
             let rows = connection.query_many(sql, &names(devices), |row| {
-                let policy: Option<String> = row.get(4)?;
-                let pin = Pin { rollout: row.get(3)?, policy: policy.and_then(|name| name.parse().ok()) };
+                let (policy, build): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+                let pin = Pin::read(row.get(3)?, policy.as_deref(), build.as_deref());
                 let basis = Basis { signed: row.get(1)?, reported: row.get(2)?, pin };
                 Ok((row.get::<_, String>(0)?, basis))
             })?;
@@ -160,8 +162,17 @@ mod tests {
                 document: "{}".into(),
             };
             database.keep_members("march", &devices[..2].iter().enumerate().map(member).collect::<Vec<_>>()).unwrap();
-            let pin = Pin { rollout: Some("march".into()), policy: Some("policy-night.v2.json".parse().unwrap()) };
+            let pin = Pin {
+                rollout: Some("march".into()),
+                policy: Some("policy-night.v2.json".parse().unwrap()),
+                build: Some("0.3.0".parse().unwrap()),
+            };
             database.keep_pin(&devices[0], &pin).unwrap();
+            database.keep_pin(&devices[1], &pin).unwrap();
+            assert_eq!(database.pinned_builds().unwrap(), BTreeMap::from([("0.3.0".to_owned(), 2)]));
+            database.unpin(&devices[1]).unwrap();
+            assert_eq!(database.pinned_builds().unwrap(), BTreeMap::from([("0.3.0".to_owned(), 1)]));
+            assert_eq!(database.pin(&devices[0]).unwrap(), pin);
             let held = database.held_by_rollouts().unwrap();
             assert_eq!(held[&devices[1]], ("march".to_owned(), 1));
 
@@ -201,7 +212,9 @@ mod tests {
             let left: Vec<_> = database.departures().unwrap();
             let by = |device: &DeviceId| (device.clone(), "a fleet file".to_owned());
             assert_eq!(left, devices[..2].iter().map(by).collect::<Vec<_>>(), "of those that a rollout holds");
-            assert_eq!(database.pin(&devices[0]).unwrap(), Pin { rollout: None, ..pin });
+            assert_eq!(database.pin(&devices[0]).unwrap(), Pin { rollout: None, ..pin.clone() });
+            database.keep_pin(&devices[0], &Pin { build: None, ..pin }).unwrap();
+            assert_eq!(database.pinned_builds().unwrap(), BTreeMap::new());
             assert_eq!(database.held_by_rollouts().unwrap(), BTreeMap::new());
             // Who was revoked meanwhile stays so.
             database.depart(&devices[0], "").unwrap();

@@ -148,6 +148,7 @@ mod tests {
             activity: outpost_contract::Activity::default(),
             transfer: None,
             link: outpost_contract::LinkHealth::default(),
+            build: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Rollouts as they are written down: each a document, and a row for each of its devices.
 
-use outpost_contract::{DeviceId, TargetName};
+use std::collections::BTreeMap;
+
+use outpost_contract::{BuildVersion, DeviceId, TargetName};
 
 use super::sql::{OptionalExtension, params};
 use super::{Database, DbError};
@@ -67,6 +69,8 @@ pub(crate) struct Pin {
     pub(crate) rollout: Option<String>,
     /// The policy's target in the catalogue, if it is not the one that all others have.
     pub(crate) policy: Option<TargetName>,
+    /// The version of the agent, if a rollout said one.
+    pub(crate) build: Option<BuildVersion>,
 }
 
 const ROLLOUT: &str = "SELECT name, created_s, is_active, state, revision, request, document FROM rollouts";
@@ -295,12 +299,15 @@ impl Database {
     /// What the desired state of a device says besides its assignment.
     pub(crate) fn pin(&self, device: &DeviceId) -> Result<Pin, DbError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT rollout, policy FROM pins WHERE device = ?1")?;
+            let sql =
+                "SELECT p.rollout, p.policy, b.version FROM pins p LEFT JOIN pinned_builds b ON b.device = p.device
+                 WHERE p.device = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
             let row = statement.query_row([device.as_str()], |row| {
-                Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?))
+                let (policy, build): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+                Ok(Pin::read(row.get(0)?, policy.as_deref(), build.as_deref()))
             });
-            let (rollout, policy) = row.optional()?.unwrap_or_default();
-            Ok(Pin { rollout, policy: policy.and_then(|name| name.parse().ok()) })
+            Ok(row.optional()?.unwrap_or_default())
         })
     }
 
@@ -311,7 +318,25 @@ impl Database {
                  ON CONFLICT (device) DO UPDATE SET rollout = excluded.rollout, policy = excluded.policy";
             let values = params![device.as_str(), pin.rollout, pin.policy.as_ref().map(TargetName::as_str)];
             transaction.prepare_cached(sql)?.execute(values)?;
+            match &pin.build {
+                Some(version) => {
+                    let sql = "INSERT INTO pinned_builds (device, version) VALUES (?1, ?2)
+                         ON CONFLICT (device) DO UPDATE SET version = excluded.version";
+                    transaction.prepare_cached(sql)?.execute(params![device.as_str(), version.as_str()])?;
+                }
+                None => forget_build(transaction, device)?,
+            }
             Ok(())
+        })
+    }
+
+    /// How many devices are told to run which version of the agent.
+    pub(crate) fn pinned_builds(&self) -> Result<BTreeMap<String, u64>, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT version, count(*) FROM pinned_builds GROUP BY version ORDER BY version";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
@@ -319,7 +344,7 @@ impl Database {
     pub(crate) fn unpin(&self, device: &DeviceId) -> Result<(), DbError> {
         self.write(|transaction| {
             transaction.prepare_cached("DELETE FROM pins WHERE device = ?1")?.execute([device.as_str()])?;
-            Ok(())
+            forget_build(transaction, device)
         })
     }
 
@@ -330,6 +355,22 @@ impl Database {
             Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
         })
     }
+}
+
+impl Pin {
+    /// As the columns have it.
+    pub(super) fn read(rollout: Option<String>, policy: Option<&str>, build: Option<&str>) -> Self {
+        Self {
+            rollout,
+            policy: policy.and_then(|name| name.parse().ok()),
+            build: build.and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
+fn forget_build(transaction: &super::sql::Connection, device: &DeviceId) -> Result<(), DbError> {
+    transaction.prepare_cached("DELETE FROM pinned_builds WHERE device = ?1")?.execute([device.as_str()])?;
+    Ok(())
 }
 
 /// Rows whose first column names a device.

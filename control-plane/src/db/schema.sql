@@ -200,6 +200,9 @@ CREATE TABLE IF NOT EXISTS rollout_departures (device TEXT PRIMARY KEY, by_whom 
 -- What the desired state of a device says besides its assignment: the rollout that asked, the policy's target in the catalogue.
 CREATE TABLE IF NOT EXISTS pins (device TEXT PRIMARY KEY, rollout TEXT, policy TEXT) STRICT, WITHOUT ROWID;
 
+-- The version of the agent that a rollout told a device to run. A table of its own: databases of before it get it.
+CREATE TABLE IF NOT EXISTS pinned_builds (device TEXT PRIMARY KEY, version TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
 -- What happened in the fleet, in one order, for programs that follow it. The numbers are dense and rise with the commits.
 CREATE TABLE IF NOT EXISTS fleet_events (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at_s INTEGER NOT NULL, area TEXT NOT NULL, kind TEXT NOT NULL,

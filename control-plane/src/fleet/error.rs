@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use outpost_contract::{CommandId, DeviceId, Fingerprint};
+use outpost_contract::{BuildVersion, CommandId, DeviceId, Fingerprint};
 use outpost_trust::catalogue::PublishError;
 
 use crate::blobs::BlobError;
@@ -60,6 +60,14 @@ pub enum FleetError {
     /// The model is not in the catalogue.
     #[error("model `{0}` is not in the catalogue; `outpost-control catalogue ls` shows what is")]
     UnknownModel(String),
+    /// No build of the agent of that version is in the catalogue.
+    #[error(
+        "no build of the agent of version `{0}` is in the catalogue; `outpost-control build ls` shows those that are"
+    )]
+    UnknownBuild(BuildVersion),
+    /// The device's agent cannot be replaced by a rollout.
+    #[error("the agent of `{0}` is too old to be replaced by a rollout; upgrade its package once")]
+    AgentTooOld(DeviceId),
     /// The device is not enrolled, or was revoked.
     #[error("device `{0}` is not enrolled; `outpost-control device ls` shows those that are")]
     UnknownDevice(DeviceId),

@@ -255,6 +255,7 @@ mod tests {
             activity: Activity::default(),
             transfer: None,
             link: LinkHealth::default(),
+            build: None,
         };
         (format!("op/1/acme/d/{device}/up/reported"), serde_json::to_vec(&reported).unwrap().into())
     }

@@ -207,5 +207,6 @@ fn report(number: usize, now_s: i64) -> Reported {
         activity: Activity::default(),
         transfer: None,
         link: LinkHealth::default(),
+        build: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outpost_contract::{DeviceId, ModelId, TargetName};
+use outpost_contract::{BuildReport, DeviceId, ModelId, TargetName};
 use serde::{Deserialize, Serialize};
 
 use super::drift::{Cause, Drift, causes};
@@ -48,6 +48,8 @@ pub struct DeviceView {
     pub policy_version: u64,
     /// What serves on it.
     pub runs: Option<Runs>,
+    /// Which build of the agent runs, and the last one that was tried and given up; `None` from an agent that tells none.
+    pub build: Option<BuildReport>,
     /// How far it is from what it should run.
     pub drift: Drift,
     /// The same in a sentence.
@@ -179,6 +181,14 @@ fn clock(row: &Row) -> ClockView {
     }
 }
 
+/// Its words, fit to be shown.
+fn cleaned(mut build: BuildReport) -> BuildReport {
+    if let Some(given_up) = &mut build.rolled_back {
+        given_up.reason = clean(&given_up.reason, LINE_CHARACTERS);
+    }
+    build
+}
+
 impl DeviceView {
     pub(super) fn new(row: &Row, summary: DeviceSummary, groups: BTreeSet<String>, desired_s: i64, now_s: i64) -> Self {
         let reported = summary.reported.as_ref();
@@ -215,6 +225,7 @@ impl DeviceView {
                 context_tokens: model.context_tokens,
                 tokens_per_second_milli: model.self_test_tokens_per_second_milli,
             }),
+            build: reported.and_then(|reported| reported.build.clone()).map(cleaned),
             words: drift.words(now_s),
             drift,
             last_error: reasons.iter().find(|cause| !is_wait(cause.code)).map(|cause| cause.detail.clone()),

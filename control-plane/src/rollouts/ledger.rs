@@ -292,7 +292,11 @@ impl<'a> Ledger<'a> {
                 Err(FleetError::Database(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(rollout = id.0, %device, %error, "an order cannot be signed");
-                    let outcome = Outcome::Refused(ReasonCode::NotInCatalogue);
+                    let code = match error {
+                        FleetError::AgentTooOld(_) => ReasonCode::BuildRefused,
+                        _ => ReasonCode::NotInCatalogue,
+                    };
+                    let outcome = Outcome::Refused(code);
                     self.step(&id, &Event::Report { device, order, sequence: heard + 1, outcome })?;
                 }
             }
@@ -367,7 +371,7 @@ fn assign<'a>(
     let minimum_context_tokens = to.model.as_ref().map_or(0, |model| model.minimum_context_tokens);
     let assignment = crate::db::Assignment { model: to.model.map(|model| model.model), minimum_context_tokens };
     let policy: Option<TargetName> = to.policy.map(|policy| policy.name);
-    fleet.order(signer, device, &assignment, &Pin { rollout: Some(id.0.clone()), policy }, is_new)
+    fleet.order(signer, device, &assignment, &Pin { rollout: Some(id.0.clone()), policy, build: to.build }, is_new)
 }
 
 /// Reads a document of the database.

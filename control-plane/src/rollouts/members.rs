@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use outpost_contract::{DesiredModel, DeviceId, TargetPin};
+use outpost_contract::{BuildVersion, DesiredModel, DeviceId, TargetPin};
 use outpost_rollout::{Assignment, Facts, Health, Member, Selector, Spec, Take};
 
+use crate::builds::of_version;
 use crate::fleet::{Fleet, FleetError};
 use crate::signing::pin;
 
@@ -31,13 +32,17 @@ pub(super) fn members(fleet: &Fleet, spec: &Spec, devices: Vec<DeviceId>) -> Res
             let minimum_context_tokens = assignment.minimum_context_tokens;
             assignment.model.map(|model| DesiredModel { model, variants: Vec::new(), minimum_context_tokens })
         });
-        let pinned = fleet.inner.database.pin(&device)?.policy;
+        let pinned = fleet.inner.database.pin(&device)?;
         let policy: Option<TargetPin> =
-            pinned.and_then(|name| targets.iter().find(|target| target.name == name).map(pin));
+            pinned.policy.and_then(|name| targets.iter().find(|target| target.name == name).map(pin));
         let reported = summary.reported.as_ref();
+        // What nobody pinned can be given back if it was released as well; a packaged program that was not stays replaced.
+        let running = reported.and_then(|reported| Some(reported.build.as_ref()?.version.clone()));
+        let is_listed = |version: &BuildVersion| of_version(&targets, version).next().is_some();
+        let build = pinned.build.or_else(|| running.filter(|_| spec.change.build.is_some()).filter(is_listed));
         let health = reported.map(Health::of).unwrap_or_default();
         let utc_offset_minutes = reported.and_then(|reported| reported.activity.utc_offset_minutes).unwrap_or(0);
-        Ok((device, Facts { before: Assignment { model, policy }, health, utc_offset_minutes }))
+        Ok((device, Facts { before: Assignment { model, policy, build }, health, utc_offset_minutes }))
     };
     let devices = devices.into_iter().map(facts).collect::<Result<Vec<_>, FleetError>>()?;
     Ok(spec.members(devices, |selector| meant.get(selector).cloned().unwrap_or_default()))

@@ -1,9 +1,10 @@
 //! A rollout as people write it: in a file, in a form, on the command line; and what it means.
 
-use outpost_contract::{DesiredModel, DeviceId, ModelId, TargetKind, TargetName};
+use outpost_contract::{BuildVersion, DesiredModel, DeviceId, ModelId, TargetKind, TargetName};
 use outpost_rollout::{Approval, Change, Gates, OnFailure, Selector, Spec, Take, WaveSpec, Window};
 use serde::{Deserialize, Serialize};
 
+use crate::builds::of_version;
 use crate::fleet::{Fleet, FleetError};
 use crate::inventory::words::clean;
 
@@ -30,6 +31,9 @@ pub struct RolloutRequest {
     /// The new policy bundle: its target in the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<TargetName>,
+    /// The new version of the agent: each device takes the build for its own kind of machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildVersion>,
     /// The steps; without any, 5, 20 and 75 percent.
     #[serde(default)]
     pub waves: Vec<WaveRequest>,
@@ -128,6 +132,7 @@ impl RolloutRequest {
             model: None,
             minimum_context_tokens: tokens_512(),
             policy: None,
+            build: None,
             waves: Vec::new(),
             success_percent: percent_90(),
             error_percent: percent_10(),
@@ -144,7 +149,8 @@ impl RolloutRequest {
     pub fn change(&self) -> String {
         let model = self.model.as_ref().map(|model| format!("model `{model}`"));
         let policy = self.policy.as_ref().map(|policy| format!("policy `{policy}`"));
-        model.into_iter().chain(policy).collect::<Vec<_>>().join(" and ")
+        let build = self.build.as_ref().map(|build| format!("agent `{build}`"));
+        model.into_iter().chain(policy).chain(build).collect::<Vec<_>>().join(" and ")
     }
 
     pub(super) fn checked_name(&self) -> Result<&str, FleetError> {
@@ -168,6 +174,11 @@ impl RolloutRequest {
                 return Err(FleetError::UnknownModel(model.to_string()));
             }
         }
+        if let Some(version) = &self.build
+            && of_version(&targets, version).next().is_none()
+        {
+            return Err(FleetError::UnknownBuild(version.clone()));
+        }
         let model = self.model.clone().map(|model| DesiredModel {
             model,
             variants: Vec::new(),
@@ -183,7 +194,7 @@ impl RolloutRequest {
         let windows = self.windows.iter().map(WindowRequest::window).collect::<Result<_, _>>()?;
         let spec = Spec {
             author: author.to_owned(),
-            change: Change { model, policy: policy.transpose()? },
+            change: Change { model, policy: policy.transpose()?, build: self.build.clone() },
             waves,
             success_percent: self.success_percent,
             error_percent: self.error_percent,

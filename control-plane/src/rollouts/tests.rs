@@ -1,5 +1,6 @@
 //! Rollouts in a database: stories with their ends, cuts at every write, several servers, and what one report costs.
 
+mod builds;
 mod large;
 #[expect(unreachable_pub, reason = "it is a module of another crate, too")]
 #[path = "../../../tests/src/small.rs"]
@@ -7,7 +8,7 @@ mod small;
 
 use std::collections::BTreeMap;
 
-use outpost_contract::{Activity, DeviceId, Installed, LinkHealth, Reason, ReasonCode, Reported, Sha256};
+use outpost_contract::{Activity, BuildReport, DeviceId, Installed, LinkHealth, Reason, ReasonCode, Reported, Sha256};
 use outpost_rollout::{Gates, OnFailure};
 
 use super::driver::{LEASE_S, Turn};
@@ -26,7 +27,9 @@ struct House {
     fleet: Fleet,
     clock: Clock,
     sequences: BTreeMap<String, u64>,
-    _dir: tempfile::TempDir,
+    /// What its devices tell of their agent.
+    build: Option<BuildReport>,
+    dir: tempfile::TempDir,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's file needs to survive no power cut")]
@@ -55,7 +58,7 @@ impl House {
         let keys = fleet.create_offline_keys(&dir.path().join("keys")).unwrap();
         let variants = ["old", "new"].map(|name| variant(dir.path(), name)).into();
         fleet.release(&keys, ReleaseRequest { variants, ..ReleaseRequest::default() }).unwrap();
-        let mut house = Self { fleet, clock, sequences: BTreeMap::new(), _dir: dir };
+        let mut house = Self { fleet, clock, sequences: BTreeMap::new(), build: None, dir };
         devices.iter().for_each(|device| house.enter(device));
         house
     }
@@ -109,6 +112,7 @@ impl House {
             activity: Activity::default(),
             transfer: None,
             link: LinkHealth::default(),
+            build: self.build.clone(),
         };
         let topic = format!("op/1/acme/d/{device}/up/reported");
         crate::ingest::take_in(&self.fleet, vec![(topic, serde_json::to_vec(&reported).unwrap().into())]).unwrap();
@@ -151,6 +155,7 @@ impl House {
             "SELECT name || number || document FROM rollout_notices ORDER BY name, number",
             "SELECT device || by_whom FROM rollout_departures ORDER BY device",
             "SELECT device || coalesce(rollout, '-') || coalesce(policy, '-') FROM pins ORDER BY device",
+            "SELECT device || version FROM pinned_builds ORDER BY device",
             "SELECT device || coalesce(model, '-') || minimum_context_tokens FROM assignments ORDER BY device",
             "SELECT device || version FROM desired ORDER BY device",
         ];

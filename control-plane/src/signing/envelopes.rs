@@ -51,6 +51,7 @@ mod tests {
                 policy: None,
                 rollout: None,
                 withdrawn: Vec::new(),
+                agent: Vec::new(),
             };
             let documents: Vec<_> = (0..count).map(document).collect();
             let signed = envelopes(&documents, &[&key]).unwrap();

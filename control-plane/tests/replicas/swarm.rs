@@ -240,6 +240,7 @@ impl Device {
             activity: counted,
             transfer: None,
             link: LinkHealth::default(),
+            build: None,
         };
         self.link.report(&report).unwrap();
     }

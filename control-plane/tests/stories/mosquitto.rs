@@ -94,6 +94,7 @@ fn reported(device: &str, sequence: u64) -> Vec<u8> {
     let report = Reported {
         transfer: None,
         link: outpost_contract::LinkHealth::default(),
+        build: None,
         v: 1,
         device: device.parse().unwrap(),
         boot,

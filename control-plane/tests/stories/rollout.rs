@@ -51,6 +51,7 @@ async fn answers(site: &Site, device: &Device, sequence: u64, refuses: bool) -> 
         activity: Activity::default(),
         transfer: None,
         link: LinkHealth::default(),
+        build: None,
     };
     let topic = format!("op/1/acme/d/{}/up/reported", device.name);
     assert!(link.publish(&topic, serde_json::to_vec(&reported).unwrap()).await);

@@ -82,6 +82,7 @@ fn reported(sequence: u64) -> Reported {
         activity: Activity::default(),
         transfer: None,
         link: outpost_contract::LinkHealth::default(),
+        build: None,
     }
 }
 

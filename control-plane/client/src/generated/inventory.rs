@@ -17,6 +17,25 @@ pub struct ListInventory {
     pub limit: Option<u64>,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceViewBuildRolledBack {
+    pub reason: String,
+    pub sha256: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceViewBuild {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<DeviceViewBuildRolledBack>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    pub source: String,
+    pub target: String,
+    pub trial: bool,
+    pub version: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceViewCertificate {
     pub days_left: Option<i64>,
@@ -73,6 +92,7 @@ pub struct DeviceView {
     pub audit_key: String,
     pub audit_records: u64,
     pub backlog: u64,
+    pub build: Option<DeviceViewBuild>,
     pub certificate: DeviceViewCertificate,
     pub clock: DeviceViewClock,
     pub dead_letters: u64,

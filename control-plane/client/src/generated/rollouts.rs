@@ -17,6 +17,8 @@ pub struct ListRollouts {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RolloutRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_percent: Option<u64>,

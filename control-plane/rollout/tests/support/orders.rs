@@ -28,7 +28,8 @@ pub(crate) fn assignment(release: u64) -> Assignment {
         variants: vec![pin(release)],
         minimum_context_tokens: 512,
     };
-    Assignment { model: Some(model), policy: Some(pin(release + 1)) }
+    let build = format!("0.{release}.0").parse().ok();
+    Assignment { model: Some(model), policy: Some(pin(release + 1)), build }
 }
 
 pub(crate) fn facts(chance: &mut Chance, before: Assignment) -> Facts {
@@ -40,9 +41,10 @@ pub(crate) fn facts(chance: &mut Chance, before: Assignment) -> Facts {
 pub(crate) fn spec(chance: &mut Chance, release: u64) -> Spec {
     let new = assignment(release);
     let change = chance.pick(&[
-        Change { model: new.model.clone(), policy: None },
-        Change { model: None, policy: new.policy.clone() },
-        Change { model: new.model.clone(), policy: new.policy },
+        Change { model: new.model.clone(), ..Change::default() },
+        Change { policy: new.policy.clone(), ..Change::default() },
+        Change { build: new.build.clone(), ..Change::default() },
+        Change { model: new.model.clone(), policy: new.policy, build: new.build },
     ]);
     let waves = (0..=chance.below(3)).map(|at| WaveSpec {
         name: format!("wave {at}"),

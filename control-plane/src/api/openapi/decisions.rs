@@ -131,6 +131,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
                     ("model", nullable(text())),
                     ("minimum_context_tokens", count()),
                     ("policy", nullable(text())),
+                    ("build", nullable(text())),
                     ("waves", list(any_object())),
                     ("success_percent", share()),
                     ("error_percent", share()),

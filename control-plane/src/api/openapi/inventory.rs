@@ -4,8 +4,8 @@ use utoipa::openapi::ComponentsBuilder;
 
 use super::operation::Described;
 use super::schema::{
-    Form, answer, answer_with, any_object, between, count, device, flag, list, map, named, nullable, number, request,
-    text, time_s, whole, words,
+    Form, answer, answer_with, any_object, between, count, device, digest, flag, list, map, named, nullable, number,
+    request, text, time_s, whole, words,
 };
 
 pub(super) fn operations() -> Vec<Described> {
@@ -150,6 +150,11 @@ fn view() -> Form {
         ("disk_bytes", count()),
         ("memory_bytes_per_second", count()),
     ]);
+    let given_up = answer(vec![("version", text()), ("sha256", digest()), ("reason", text())]);
+    let build = answer_with(
+        vec![("version", text()), ("target", text()), ("source", words(&["packaged", "slot"])), ("trial", flag())],
+        vec![("sha256", digest()), ("rolled_back", given_up)],
+    );
     answer(vec![
         ("device", device()),
         ("site", nullable(text())),
@@ -165,6 +170,7 @@ fn view() -> Form {
         ("applied_version", count()),
         ("policy_version", count()),
         ("runs", nullable(runs)),
+        ("build", nullable(build)),
         ("drift", answer_with(vec![("state", text())], vec![("reasons", list(named("Cause")))])),
         ("words", text()),
         ("reasons", list(named("Cause"))),

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use outpost_contract::desired::PAYLOAD_TYPE;
+use outpost_contract::limits::{BUILD_BYTES, BUILDS};
 use outpost_contract::{
-    Authority, Desired, DesiredModel, Manifest, PolicyFacts, ReasonCode, TargetKind, TargetPin, VariantFacts,
+    AgentFacts, Authority, Desired, DesiredModel, Manifest, PolicyFacts, ReasonCode, TargetKind, TargetPin,
+    VariantFacts,
 };
 
 use super::{Accepted, Refusal};
@@ -24,6 +26,8 @@ pub struct Agreed {
     pub variants: Vec<(TargetPin, VariantFacts, Manifest)>,
     /// The policy bundle to enforce; `None` keeps the one in force.
     pub policy: Option<AgreedPolicy>,
+    /// The build of the agent to run, one for each kind of machine; empty if any will do.
+    pub builds: Vec<(TargetPin, AgentFacts, Manifest)>,
 }
 
 /// A policy bundle that both sides name.
@@ -49,10 +53,11 @@ pub fn agree(accepted: &Accepted, catalogue: &Catalogue) -> Result<Agreed, Refus
     accepted.envelope.verify(PAYLOAD_TYPE, &director_keys).map_err(|error| {
         Refusal::new(ReasonCode::BadSignature, format!("the catalogue's authority does not know the director: {error}"))
     })?;
-    let Desired { model, policy, .. } = &accepted.desired;
+    let Desired { model, policy, agent, .. } = &accepted.desired;
     let variants = model.as_ref().map(|model| agree_variants(model, catalogue)).transpose()?.unwrap_or_default();
     let policy = policy.as_ref().map(|pin| agree_policy(pin, catalogue)).transpose()?;
-    Ok(Agreed { authority, director_keys, signers, variants, policy })
+    let builds = agree_builds(agent, catalogue)?;
+    Ok(Agreed { authority, director_keys, signers, variants, policy, builds })
 }
 
 fn read_authority(catalogue: &Catalogue) -> Result<(Authority, Vec<VerifyingKey>, Signers), Refusal> {
@@ -94,11 +99,47 @@ fn agree_variant(
     if facts.model.model != model.model {
         return Err(differs(pin, &format!("it is of model `{}`, not `{}`", facts.model.model, model.model)));
     }
-    let unreadable = |what: String| Refusal::new(ReasonCode::Unloadable, format!("manifest `{}`: {what}", pin.name));
-    let manifest: Manifest = serde_json::from_slice(&target.bytes).map_err(|error| unreadable(error.to_string()))?;
-    manifest.check().map_err(|error| unreadable(error.to_string()))?;
+    let manifest = read_manifest(pin, target)?;
     if manifest.bytes != facts.file_bytes {
-        return Err(unreadable(format!("it is of {} bytes, the catalogue says {}", manifest.bytes, facts.file_bytes)));
+        let what = format!("it is of {} bytes, the catalogue says {}", manifest.bytes, facts.file_bytes);
+        return Err(unreadable(pin, &what));
+    }
+    Ok((pin.clone(), facts.clone(), manifest))
+}
+
+fn read_manifest(pin: &TargetPin, target: &Target) -> Result<Manifest, Refusal> {
+    let manifest: Manifest =
+        serde_json::from_slice(&target.bytes).map_err(|error| unreadable(pin, &error.to_string()))?;
+    manifest.check().map_err(|error| unreadable(pin, &error.to_string()))?;
+    Ok(manifest)
+}
+
+fn unreadable(pin: &TargetPin, what: &str) -> Refusal {
+    Refusal::new(ReasonCode::Unloadable, format!("manifest `{}`: {what}", pin.name))
+}
+
+/// Builds of one version, each for other machines: which one is for this device must be plain.
+fn agree_builds(pins: &[TargetPin], catalogue: &Catalogue) -> Result<Vec<(TargetPin, AgentFacts, Manifest)>, Refusal> {
+    if pins.len() > BUILDS {
+        let detail = format!("{} builds of the agent are named, {BUILDS} is the limit", pins.len());
+        return Err(Refusal::new(ReasonCode::Unloadable, detail));
+    }
+    let builds = pins.iter().map(|pin| agree_build(pin, catalogue)).collect::<Result<Vec<_>, _>>()?;
+    let triples: BTreeSet<_> = builds.iter().map(|(_, facts, _)| &facts.target).collect();
+    let versions: BTreeSet<_> = builds.iter().map(|(_, facts, _)| &facts.version).collect();
+    if triples.len() != builds.len() || versions.len() > 1 {
+        let detail = "the builds of the agent are not of one version, one for each kind of machine".to_owned();
+        return Err(Refusal::new(ReasonCode::Unloadable, detail));
+    }
+    Ok(builds)
+}
+
+fn agree_build(pin: &TargetPin, catalogue: &Catalogue) -> Result<(TargetPin, AgentFacts, Manifest), Refusal> {
+    let target = pinned(pin, catalogue)?;
+    let TargetKind::Agent(facts) = &target.kind else { return Err(differs(pin, "it is no build of the agent")) };
+    let manifest = read_manifest(pin, target)?;
+    if manifest.bytes > BUILD_BYTES {
+        return Err(unreadable(pin, &format!("it is of {} bytes, {BUILD_BYTES} is the limit", manifest.bytes)));
     }
     Ok((pin.clone(), facts.clone(), manifest))
 }

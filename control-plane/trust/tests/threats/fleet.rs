@@ -146,6 +146,7 @@ impl Fleet {
             policy: Some(pin("policy-shop.json")),
             rollout: None,
             withdrawn: Vec::new(),
+            agent: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What an attacker may try, one file per threat; and what must go on working.
 
 mod agreement;
+mod builds;
 mod ceremony;
 mod desired;
 mod expiry;

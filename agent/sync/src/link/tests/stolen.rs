@@ -27,6 +27,7 @@ fn desired(device: &str, version: u64) -> Desired {
         policy: None,
         rollout: None,
         withdrawn: Vec::new(),
+        agent: Vec::new(),
     }
 }
 

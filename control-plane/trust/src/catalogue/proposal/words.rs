@@ -113,6 +113,9 @@ fn told(target: &Target) -> String {
             )
         }
         Some(TargetKind::Policy(facts)) => format!("policy bundle {}, release {}", facts.version, facts.release),
+        Some(TargetKind::Agent(facts)) => {
+            format!("the agent's program, {} for {}, release {}", facts.version, facts.target, facts.release)
+        }
         Some(TargetKind::Authority { release }) => format!("who may sign what, release {release}"),
         None => "of an unknown kind".to_owned(),
     };
