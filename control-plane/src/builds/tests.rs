@@ -36,7 +36,7 @@ impl Place {
         bytes.resize(16, 0);
         bytes.extend([3, 0, machine, 0]);
         bytes.extend(words.bytes());
-        let path = self.dir.path().join("program");
+        let path = self.dir.path().join(format!("program-{machine}-{target}"));
         std::fs::write(&path, bytes).unwrap();
         Build { path, version: "0.3.0".parse().unwrap(), target: target.parse().unwrap(), state_format: 1 }
     }
