@@ -13,23 +13,9 @@ fn main() -> ExitCode {
     if let Some(code) = template_worker::work_if_asked() {
         return code;
     }
-    let cli = Cli::parse();
-    // First of all: from here on this process may be another build.
-    let launched = match cmd::launch(&cli) {
-        Ok(launched) => launched,
-        Err(error) => return cmd::fail(&error),
-    };
-    // Before there is a second thread: it is taken out of the environment.
-    let socket = match outpost_supervisor::handed_socket() {
-        Ok(socket) => socket,
-        Err(error) => {
-            return cmd::fail(&anyhow::Error::new(error).context("the supervisor handed over no socket of use"));
-        }
-    };
-    // Policies are judged only where enough of the stack is left. The first thread cannot be asked: a static program's C library takes
-    // what it has grown to for all that there is, and limits of a shell make it small.
-    let work = || run(cli, cmd::Brought { socket, launched });
-    let started = std::thread::Builder::new().name("outpost-main".into()).stack_size(STACK_BYTES).spawn(work);
+    // Not even the command line is read on the first thread, nor are policies judged there: it may have little of a stack, and cannot be
+    // asked. A static program's C library takes what it has grown to for all that there is, and limits of a shell make it small.
+    let started = std::thread::Builder::new().name("outpost-main".into()).stack_size(STACK_BYTES).spawn(begin);
     match started.map(std::thread::JoinHandle::join) {
         Ok(Ok(code)) => code,
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
@@ -37,7 +23,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, brought: cmd::Brought) -> ExitCode {
+/// What the agent is, while its first thread does nothing but wait.
+fn begin() -> ExitCode {
+    let cli = Cli::parse();
+    // First of all: from here on this process may be another build.
+    let launched = match cmd::launch(&cli) {
+        Ok(launched) => launched,
+        Err(error) => return cmd::fail(&error),
+    };
+    // Before there is a thread that reads the environment: it is taken out of it.
+    let socket = match outpost_supervisor::handed_socket() {
+        Ok(socket) => socket,
+        Err(error) => {
+            return cmd::fail(&anyhow::Error::new(error).context("the supervisor handed over no socket of use"));
+        }
+    };
+    let brought = cmd::Brought { socket, launched };
     // Two providers are compiled in where the control plane is; this one is ours.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return cmd::fail(&anyhow::anyhow!("a second cryptography provider is installed"));

@@ -72,7 +72,7 @@ impl Supervisor {
 }
 
 /// The Unix socket that the supervisor opened before it started this program: callers wait in it while no program runs. To be
-/// asked once, before there is a second thread, since it takes the words for it out of the environment.
+/// asked once, while no other thread is at work, since it takes the words for it out of the environment.
 ///
 /// # Errors
 /// If what was handed over is no listening Unix socket, or more than one.

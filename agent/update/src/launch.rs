@@ -41,8 +41,8 @@ pub enum LaunchError {
 }
 
 /// Makes this process what the state directory has chosen. Where that is a slot's program, it takes the place of this one and
-/// this does not return; otherwise this one is the agent. To be called before anything is opened and before there is a second
-/// thread.
+/// this does not return; otherwise this one is the agent. To be called before anything is opened and while no other
+/// thread is at work.
 ///
 /// # Errors
 /// If another agent holds the directory: its trial is none of ours.
