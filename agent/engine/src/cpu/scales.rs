@@ -112,9 +112,9 @@ impl Scales for Parts {
     #[inline(always)]
     fn read<S: Simd>(simd: S, bytes: &[u8], at: usize, part: usize) -> Scale<S> {
         let mut scales = [halves(simd, bytes, 0, part); 2];
-        for half in 0..2 {
+        for (half, scale) in scales.iter_mut().enumerate() {
             let parts = sixteen(bytes, HALVES + (2 * at + half) * LANES);
-            scales[half] = simd.multiply(scales[half], simd.load_signed(parts, part));
+            *scale = simd.multiply(*scale, simd.load_signed(parts, part));
         }
         Scale { scales, least: simd.float(0.0) }
     }
