@@ -45,6 +45,10 @@ mod rollouts;
 mod shares;
 mod signals;
 mod signing;
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "it is a module of another crate, too")]
+#[path = "../../tests/src/small.rs"]
+mod small;
 mod tls;
 mod tokens;
 

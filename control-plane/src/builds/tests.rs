@@ -1,9 +1,5 @@
 //! A program becomes a target, or is refused before anything of it is kept.
 
-#[expect(unreachable_pub, reason = "it is a module of another crate, too")]
-#[path = "../../../tests/src/small.rs"]
-mod small;
-
 use outpost_trust::catalogue::Proposal;
 
 use super::*;
@@ -11,6 +7,7 @@ use crate::catalogue::ReleaseRequest;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::OfflineKeys;
+use crate::small::small_variant;
 
 const PC: &str = "x86_64-unknown-linux-gnu";
 const BOARD: &str = "aarch64-unknown-linux-gnu";
@@ -87,7 +84,7 @@ fn a_build_does_not_take_the_name_of_something_else_nor_something_else_its_name(
     let place = Place::new();
     place.release(place.build(62, "first", PC)).unwrap();
     let build = place.build(62, "a model", PC);
-    let facts = small::small_variant("m", std::fs::metadata(&build.path).unwrap().len());
+    let facts = small_variant("m", std::fs::metadata(&build.path).unwrap().len());
     let target = Some(format!("agent-0.3.0.{PC}").parse().unwrap());
     let variant = crate::catalogue::Variant { path: build.path, target, facts, cuts: Vec::new() };
     let request = ReleaseRequest { variants: vec![variant], ..ReleaseRequest::default() };

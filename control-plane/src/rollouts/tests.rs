@@ -2,9 +2,6 @@
 
 mod builds;
 mod large;
-#[expect(unreachable_pub, reason = "it is a module of another crate, too")]
-#[path = "../../../tests/src/small.rs"]
-mod small;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Assignment;
 use crate::db::sql::params;
-use small::small_variant;
+use crate::small::small_variant;
 
 const NOW_S: i64 = 1_800_000_000;
 
