@@ -22,6 +22,9 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
+    /// What `kind` can say in this release; later ones may know more.
+    pub const NAMES: [&str; 4] = ["variant", "policy", "authority", "agent"];
+
     /// The counter that may never go down for a target's name on a device.
     #[must_use]
     pub fn release(&self) -> u64 {
@@ -207,4 +210,16 @@ pub struct TokenIssuer {
     pub key_id: String,
     /// Ed25519 public key, 64 hexadecimal digits.
     pub public_key: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_kinds_are_those_that_are_read() {
+        let unknown = serde_json::from_str::<TargetKind>(r#"{"kind": "firmware"}"#).unwrap_err().to_string();
+        let names = TargetKind::NAMES.map(|name| format!("`{name}`")).join(", ");
+        assert!(unknown.ends_with(&format!("expected one of {names}")), "{unknown}");
+    }
 }

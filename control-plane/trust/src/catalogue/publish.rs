@@ -245,6 +245,12 @@ pub(super) fn kind_of(target: &schema::Target) -> Option<TargetKind> {
     serde_json::from_value(Value::Object(object)).ok()
 }
 
+/// Whether a target is of a kind that only later releases know, and not of a known one with facts that make no sense.
+pub(super) fn is_of_later_kind(target: &schema::Target) -> bool {
+    let kind = target.custom.get("kind").and_then(Value::as_str);
+    kind.is_some_and(|kind| !TargetKind::NAMES.contains(&kind))
+}
+
 fn custom(kind: &TargetKind) -> Option<HashMap<String, Value>> {
     match serde_json::to_value(kind) {
         Ok(Value::Object(object)) => Some(object.into_iter().collect()),

@@ -8,7 +8,7 @@ use outpost_contract::{Sha256, TargetName};
 use tough::schema::{Role as _, RoleType, Root, Signed, Timestamp};
 use tough::{ExpirationEnforcement, IntoVec, Limits, Repository, RepositoryLoader};
 
-use super::publish::{check_limits, kind_of};
+use super::publish::{check_limits, is_of_later_kind, kind_of};
 use super::root::{read_strictly, read_trusted};
 use super::transport::BundleTransport;
 use super::{BundlePath, Catalogue, CatalogueBundle, CatalogueError, ExpirationPolicy, Floors, Role, Target};
@@ -235,6 +235,9 @@ async fn read_targets(
         // A kind of later releases does not exist here, since nothing can name it: an agent that is to be replaced by a newer
         // one must be able to read the catalogue that lists that.
         let Some(kind) = kind_of(described) else {
+            if !is_of_later_kind(described) {
+                return Err(refused("its facts are not those of its kind"));
+            }
             unknown.insert(name, sha256);
             continue;
         };

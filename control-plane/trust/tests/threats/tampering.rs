@@ -88,11 +88,12 @@ async fn a_length_that_is_not_the_target_s_is_refused() {
 }
 
 #[tokio::test]
-async fn signed_facts_of_an_unknown_kind_are_refused() {
+async fn signed_facts_that_are_not_those_of_their_kind_are_refused() {
     let fleet = Fleet::new();
     for custom in [
         serde_json::json!({}),
-        serde_json::json!({"kind": "firmware", "release": 1}),
+        serde_json::json!({"release": 1}),
+        serde_json::json!({"kind": 7, "release": 1}),
         serde_json::json!({"kind": "authority", "release": -1}),
         serde_json::json!({"kind": "authority", "release": 1, "more": 1}),
         serde_json::json!({"kind": "authority", "release": u64::MAX}),
