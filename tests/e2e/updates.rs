@@ -88,7 +88,7 @@ async fn a_build_that_is_not_for_this_box_is_refused_with_the_reason_and_what_ru
     // The machine of an ELF header: one that nobody builds for.
     foreign[18..20].copy_from_slice(&8_u16.to_le_bytes());
     let cases = [
-        (changed("foreign", &foreign)?, "wrong_architecture", "wrong architecture: this build is for"),
+        (changed("foreign", &foreign)?, "wrong_architecture", "wrong architecture: it is a build for"),
         (changed("half", &bytes[..bytes.len() / 2])?, "self_check_failed", "did not pass its self-check"),
         (changed("words", b"#!/bin/sh\nexit 0\n# and a few more words\n")?, "no_program", "no program for Linux"),
         (

@@ -14,7 +14,6 @@
 
 mod build;
 mod builds;
-mod elf;
 mod format;
 mod launch;
 mod mark;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use outpost_contract::Sha256;
+use outpost_contract::build::WrongProgram;
 use outpost_disk::DiskError;
 
 /// A build is not taken; what runs goes on, and nothing was chosen.
@@ -55,20 +56,9 @@ pub enum Refused {
         /// What this box is.
         own: String,
     },
-    /// It is for other machines, by its first bytes.
-    #[error("wrong architecture: this build is for {found}, this box is {own}")]
-    WrongArchitecture {
-        /// What it is for.
-        found: String,
-        /// What this box is.
-        own: String,
-    },
-    /// It is no program at all.
-    #[error("this is no program for Linux: {because}")]
-    NoProgram {
-        /// What is wrong with its first bytes.
-        because: String,
-    },
+    /// It is for other machines or no program at all, by its first bytes.
+    #[error(transparent)]
+    WrongProgram(#[from] WrongProgram),
     /// No agent is as large.
     #[error("a build of {bytes} bytes is larger than the {most} that are taken")]
     TooLarge {
@@ -171,8 +161,8 @@ impl Refused {
             Self::AlreadyHere { .. } => "already_here",
             Self::NotNewer { .. } => "not_newer",
             Self::NoVersion { .. } => "no_version",
-            Self::WrongTarget { .. } | Self::WrongArchitecture { .. } => "wrong_architecture",
-            Self::NoProgram { .. } => "no_program",
+            Self::WrongProgram(WrongProgram::NoProgram) => "no_program",
+            Self::WrongTarget { .. } | Self::WrongProgram(_) => "wrong_architecture",
             Self::TooLarge { .. } => "too_large",
             Self::NoRoom { .. } => "no_room",
             Self::WrongLength { .. } | Self::WrongDigest { .. } => "damaged",

@@ -5,23 +5,21 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use outpost_contract::{Blake3, Sha256};
+use outpost_contract::build::{HEADER_BYTES, check_program};
+use outpost_contract::limits::BUILD_BYTES;
+use outpost_contract::{Blake3, Sha256, Triple};
 use outpost_disk::{Ledger, atomic, space};
 use sha2::Digest;
 
 use crate::Refused;
 use crate::build::{Build, Candidate, OWN_TARGET, Slot, is_newer};
 use crate::builds::Builds;
-use crate::elf::{HEADER_BYTES, check};
 use crate::format::StateFormat;
 use crate::record::{Before, Record, Trial};
 use crate::self_check::{self, SelfCheck};
 
 #[cfg(test)]
 mod tests;
-
-/// No agent is larger.
-const MOST_BYTES: u64 = 1 << 30;
 
 /// Read and written at once.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -90,8 +88,8 @@ impl Builds {
         if let Some(version) = &candidate.version {
             self.is_preferred(version)?;
         }
-        if candidate.bytes > MOST_BYTES {
-            return Err(Refused::TooLarge { bytes: candidate.bytes, most: MOST_BYTES });
+        if candidate.bytes > BUILD_BYTES {
+            return Err(Refused::TooLarge { bytes: candidate.bytes, most: BUILD_BYTES });
         }
         Ok(())
     }
@@ -173,7 +171,7 @@ fn copy(candidate: &Candidate, mut reader: impl Read, to: &Path, kept_bytes: u64
         if header.len() < HEADER_BYTES {
             header.extend_from_slice(&bytes[..read.min(HEADER_BYTES - header.len())]);
             if header.len() == HEADER_BYTES {
-                check(&header, std::env::consts::ARCH)?;
+                check_header(&header)?;
             }
         }
         found = found.saturating_add(read as u64);
@@ -192,10 +190,16 @@ fn copy(candidate: &Candidate, mut reader: impl Read, to: &Path, kept_bytes: u64
         return Err(Refused::WrongDigest { expected: candidate.sha256, found });
     }
     if header.len() < HEADER_BYTES {
-        check(&header, std::env::consts::ARCH)?;
+        check_header(&header)?;
     }
     file.sync_all().map_err(cannot)?;
     Ok(Blake3(*blake3.finalize().as_bytes()))
+}
+
+/// Holds the first bytes of a program to the machines that this one was built for.
+fn check_header(header: &[u8]) -> Result<(), Refused> {
+    let own: Triple = OWN_TARGET.parse().map_err(|error| Refused::SelfCheck { because: format!("{error}") })?;
+    Ok(check_program(header, &own)?)
 }
 
 /// The disk was filled by somebody else meanwhile, or refused.

@@ -139,7 +139,7 @@ fn what_is_not_as_was_said_or_not_for_this_box_is_refused_and_leaves_nothing() {
         assert_eq!(refused.code(), code, "{refused}");
         assert_eq!((device.files(), device.record()), (Vec::new(), Record::default()), "{refused}");
     }
-    let large = Candidate { bytes: MOST_BYTES + 1, ..offer(&good) };
+    let large = Candidate { bytes: BUILD_BYTES + 1, ..offer(&good) };
     assert_eq!(device.packaged().stage(&large, Before::default(), good.as_slice()).unwrap_err().code(), "too_large");
     device.stage(&good).unwrap();
 }
