@@ -16,6 +16,32 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long the own API may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A build was not healthy in time.
+#[derive(Debug, thiserror::Error)]
+#[error("it was not healthy within {seconds} s: {missing}")]
+struct Unhealthy {
+    seconds: u64,
+    missing: Missing,
+}
+
+/// What is not as it was; the first of these is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Missing {
+    #[error("its own API does not answer")]
+    Api,
+    #[error("the model that served before does not serve yet")]
+    Model,
+    #[error("its own API says that no question would be answered")]
+    Answers,
+    #[error("the control plane, which was within reach before, is not")]
+    Link,
+}
+
+/// Whether a build on trial ends because it lacks the control plane and nothing else.
+pub(crate) fn lacked_link(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unhealthy>().is_some_and(|unhealthy| unhealthy.missing == Missing::Link)
+}
+
 /// The trial of the running build.
 #[derive(Debug)]
 pub(crate) struct Trial {
@@ -66,7 +92,7 @@ impl Trial {
                 Some(missing) => {
                     healthy_since = None;
                     if self.began.elapsed() >= self.lasts * TIMES {
-                        bail!("it was not healthy within {} s: {missing}", (self.lasts * TIMES).as_secs());
+                        return Err(Unhealthy { seconds: (self.lasts * TIMES).as_secs(), missing }.into());
                     }
                 }
             }
@@ -84,22 +110,22 @@ impl Trial {
     }
 
     /// What is not as it was, if something is not.
-    async fn missing(&self, client: Option<&Client>) -> Option<&'static str> {
+    async fn missing(&self, client: Option<&Client>) -> Option<Missing> {
         let health = match client {
             Some(client) => match tokio::time::timeout(PATIENCE, client.status("/health")).await {
                 Ok(Ok(health)) => Some(health),
-                _ => return Some("its own API does not answer"),
+                _ => return Some(Missing::Api),
             },
             None => None,
         };
         if self.before.model && !self.updates.has_model() {
-            return Some("the model that served before does not serve yet");
+            return Some(Missing::Model);
         }
         if self.before.model && health.is_some_and(|health| !health.is_success()) {
-            return Some("its own API says that no question would be answered");
+            return Some(Missing::Answers);
         }
         if self.before.link && !self.updates.has_link() {
-            return Some("the control plane, which was within reach before, is not");
+            return Some(Missing::Link);
         }
         None
     }

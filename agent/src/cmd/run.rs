@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::logging;
 use crate::progress::Progress;
-use crate::trial::Trial;
+use crate::trial::{self, Trial};
 
 /// Runs the command.
 pub(super) async fn run(here: &Here, arguments: Run, brought: Brought) -> Result<Outcome> {
@@ -38,7 +38,9 @@ pub(super) async fn run(here: &Here, arguments: Run, brought: Brought) -> Result
     };
     // A build on trial leaves word why it ends; who started it starts what is chosen then, and without anybody it does so itself.
     if is_on_trial(&builds) {
-        builds.failed(&format!("{error:#}")).context("why this build ends cannot be written down")?;
+        builds
+            .failed(&format!("{error:#}"), trial::lacked_link(&error))
+            .context("why this build ends cannot be written down")?;
         if !supervisor.is_present() {
             tracing::error!(error = format!("{error:#}"), "this build is not healthy: starting again");
             return Err(start_again(&builds, &program));

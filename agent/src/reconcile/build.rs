@@ -131,10 +131,18 @@ impl Reconciler {
 
     /// Why a build is not tried again: it was rolled back here, or refused for this document before.
     async fn given_up(&self, standing: &Standing, manifest: &Manifest, subject: &str) -> Option<Reason> {
-        let (builds, sha256) = (self.updates.builds.clone(), manifest.sha256);
-        let barred = match standing.rolled_back.as_ref().filter(|one| one.barred && one.sha256 == sha256) {
-            Some(last) => Some(last.clone()),
-            None => aside(move || builds.barred(sha256)).await.ok().flatten(),
+        let (builds, sha256, has_link) = (self.updates.builds.clone(), manifest.sha256, self.updates.has_link());
+        let looked_again = aside(move || {
+            builds.reconsider(sha256, has_link)?;
+            builds.barred(sha256)
+        });
+        let barred = match looked_again.await {
+            Ok(barred) => barred,
+            // Its last word holds where the disk has no other.
+            Err(error) => {
+                tracing::warn!(%error, "why a build is not tried again cannot be looked up");
+                standing.rolled_back.clone().filter(|one| one.barred && one.sha256 == sha256)
+            }
         };
         let rolled_back = barred.map(|one| reason(ReasonCode::BuildRolledBack, subject, one.reason));
         rolled_back.or_else(|| self.installer.attempts.failure(manifest.blake3))

@@ -5,13 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outpost_contract::Sha256;
 use outpost_disk::{DiskError, atomic};
 
 use crate::build::{Build, OWN_TARGET, OWN_VERSION};
 use crate::format::{FORMAT, StateFormat};
+use crate::launch::TIMES;
 use crate::mark::{Mark, PLACE};
 use crate::record::{Before, Record, RolledBack};
 use crate::signals;
@@ -43,6 +44,8 @@ pub struct Builds {
     pub(crate) patience: Duration,
     /// Bytes of the disk that stay free beside a build.
     pub(crate) kept_bytes: u64,
+    /// When this process began.
+    pub(crate) since: Instant,
     /// One change at a time.
     pub(crate) turn: Arc<Mutex<()>>,
 }
@@ -64,6 +67,7 @@ impl Builds {
             trial_seconds: TRIAL_SECONDS,
             patience: PATIENCE,
             kept_bytes: KEPT_BYTES,
+            since: Instant::now(),
             turn: Arc::default(),
         }
     }
@@ -161,6 +165,23 @@ impl Builds {
         })
     }
 
+    /// Looks again at a build that was rolled back because it lacked the control plane and nothing else. Where this process, too,
+    /// was without it for as long as a trial may take, nobody had it, and the build has its turn; where this process found it
+    /// sooner, the build is to blame. Asked each time that the build is wanted.
+    ///
+    /// # Errors
+    /// If that cannot be written down.
+    pub fn reconsider(&self, sha256: Sha256, has_link: bool) -> Result<(), DiskError> {
+        let nobody_had_it = self.since.elapsed() >= Duration::from_secs(self.trial_seconds) * TIMES;
+        if !nobody_had_it && !has_link {
+            return Ok(());
+        }
+        self.change(|record| {
+            let lacking = record.rolled_back.iter_mut().filter(|one| one.sha256 == sha256 && one.lacked_link);
+            lacking.for_each(|one| (one.barred, one.lacked_link) = (one.barred && !nobody_had_it, false));
+        })
+    }
+
     /// What this process must have and for how long it must stay healthy, if it is a build on trial.
     ///
     /// # Errors
@@ -208,17 +229,18 @@ impl Builds {
         StateFormat::raise(&self.state, FORMAT, OWN_VERSION)
     }
 
-    /// The start of this build on trial failed: keeps why, for the reason of a roll-back.
+    /// The start of this build on trial failed: keeps why, for the reason of a roll-back, and whether it `lacked_link` and nothing
+    /// else.
     ///
     /// # Errors
     /// If it cannot be written down.
-    pub fn failed(&self, words: &str) -> Result<(), DiskError> {
+    pub fn failed(&self, words: &str, lacked_link: bool) -> Result<(), DiskError> {
         let line: String = words.chars().map(|one| if one.is_control() { ' ' } else { one }).take(WORDS).collect();
         self.change(|record| {
             if self.own_trial(record)
                 && let Some(trial) = &mut record.trial
             {
-                trial.last_words = Some(line.clone());
+                (trial.last_words, trial.lacked_link) = (Some(line.clone()), lacked_link);
             }
         })
     }

@@ -166,6 +166,7 @@ fn try_on(
     } else {
         if let Some(trial) = &mut record.trial {
             trial.attempts += 1;
+            trial.lacked_link = false;
         }
         return Some(slot);
     };

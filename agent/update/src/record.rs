@@ -41,6 +41,9 @@ pub(crate) struct Trial {
     /// What the last start said when it failed.
     #[serde(default)]
     pub(crate) last_words: Option<String>,
+    /// The last start lacked the control plane, and nothing else.
+    #[serde(default)]
+    pub(crate) lacked_link: bool,
 }
 
 /// A build that does not run any more, and why.
@@ -56,6 +59,9 @@ pub struct RolledBack {
     pub reason: String,
     /// The same bytes are not taken again.
     pub barred: bool,
+    /// It lacked the control plane and nothing else: it may turn out that nobody had it then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacked_link: bool,
     /// It is on record.
     #[serde(default)]
     pub(crate) told: bool,
@@ -125,8 +131,9 @@ impl Record {
     pub(crate) fn undo(&mut self, slot: Slot, reason: String, barred: bool) {
         if let Some(build) = self.build(slot).cloned() {
             self.rolled_back.retain(|one| one.sha256 != build.sha256);
+            let lacked_link = self.trial.as_ref().is_some_and(|trial| trial.slot == slot && trial.lacked_link);
             let Build { version, target, sha256, .. } = build;
-            self.rolled_back.push(RolledBack { version, target, sha256, reason, barred, told: false });
+            self.rolled_back.push(RolledBack { version, target, sha256, reason, barred, lacked_link, told: false });
             let excess = self.rolled_back.len().saturating_sub(REMEMBERED);
             self.rolled_back.drain(..excess);
         }

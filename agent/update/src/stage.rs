@@ -59,7 +59,14 @@ impl Builds {
             }
             atomic::rename(&beside, directory.join(slot.name()))?;
             record.set(slot, Some(build.clone()));
-            record.trial = Some(Trial { slot, attempts: 0, seconds: self.trial_seconds, before, last_words: None });
+            record.trial = Some(Trial {
+                slot,
+                attempts: 0,
+                seconds: self.trial_seconds,
+                before,
+                last_words: None,
+                lacked_link: false,
+            });
             ledger.commit(&record)?;
             Ok(Staged { build, slot })
         });

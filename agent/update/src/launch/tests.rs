@@ -19,7 +19,8 @@ fn build(version: &str) -> Build {
 
 /// 0.2.0 is confirmed, 0.3.0 was started so often on trial.
 fn tried(attempts: u32) -> Record {
-    let trial = Trial { slot: Slot::B, attempts, seconds: 60, before: Before::default(), last_words: None };
+    let trial =
+        Trial { slot: Slot::B, attempts, seconds: 60, before: Before::default(), last_words: None, lacked_link: false };
     Record {
         a: Some(build("0.2.0")),
         b: Some(build("0.3.0")),
@@ -48,12 +49,13 @@ fn a_trial_is_started_twice_each_counted_before_and_then_rolled_back_with_its_la
         assert_eq!(decide(&mut record, "0.1.0", &[]).0, ON_TRIAL);
         assert_eq!(record.trial.as_ref().unwrap().attempts, attempt);
     }
-    record.trial.as_mut().unwrap().last_words = Some("no model serves".to_owned());
+    let last = record.trial.as_mut().unwrap();
+    (last.last_words, last.lacked_link) = (Some("no model serves".to_owned()), true);
     let (chosen, notes) = decide(&mut record, "0.1.0", &[]);
     assert_eq!(chosen, CONFIRMED);
     assert!(notes.contains("version 0.3.0 is rolled back: it ended 2 times before it was healthy"), "{notes}");
     let back = record.rolled_back.last().unwrap();
-    assert!(back.barred && back.reason.ends_with("it said: no model serves"), "{}", back.reason);
+    assert!(back.barred && back.lacked_link && back.reason.ends_with("it said: no model serves"), "{}", back.reason);
     assert_eq!((&record.b, &record.trial), (&None, &None));
     // That is how it stays.
     let before = record.clone();

@@ -199,7 +199,7 @@ fn a_build_that_was_rolled_back_is_not_taken_again_but_by_hand() {
     let staged = device.stage(&bytes).unwrap();
     device.started();
     let own = device.slot(&staged, true);
-    own.failed("it has no\nmodel").unwrap();
+    own.failed("it has no\nmodel", false).unwrap();
     assert_eq!(device.record().trial.unwrap().last_words.unwrap(), "it has no model");
     own.stopped().unwrap();
     assert_eq!(device.record().trial.unwrap().attempts, 0, "somebody stopped it in good order");
@@ -219,6 +219,30 @@ fn a_build_that_was_rolled_back_is_not_taken_again_but_by_hand() {
     assert_eq!((refused.code(), refused.is_worth_another_try()), ("rolled_back", false));
     device.packaged().forgive(sha256).unwrap();
     device.stage(&bytes).unwrap();
+}
+
+#[test]
+fn a_build_that_lacked_only_the_link_is_to_blame_unless_nobody_had_it() {
+    let bytes = build("0.2.0");
+    let sha256 = offer(&bytes).sha256;
+    // Trials of so many seconds, with or without the link: is it barred, and is that open still?
+    for (trial_seconds, has_link, expected) in
+        [(60, false, (true, true)), (60, true, (true, false)), (0, false, (false, false)), (0, true, (false, false))]
+    {
+        let device = Device::new();
+        let staged = device.stage(&bytes).unwrap();
+        device.started();
+        device.slot(&staged, true).failed("the control plane is not within reach", true).unwrap();
+        let (mut ledger, mut record) = Record::open(&device.packaged().directory()).unwrap();
+        record.undo(Slot::A, "it ended twice".to_owned(), true);
+        ledger.commit(&record).unwrap();
+
+        let packaged = device.packaged().trying_for(trial_seconds);
+        packaged.reconsider(sha256, has_link).unwrap();
+        let back = packaged.standing().unwrap().rolled_back.unwrap();
+        assert_eq!((back.barred, back.lacked_link), expected, "{trial_seconds} s, link: {has_link}");
+        assert_eq!(device.stage(&bytes).is_ok(), !back.barred);
+    }
 }
 
 #[test]
