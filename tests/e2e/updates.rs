@@ -6,9 +6,12 @@ mod kills;
 mod points;
 mod site;
 
+use std::process::{Command, Stdio};
+
 use anyhow::{Context, Result, ensure};
 use outpost_agent::client::Client;
 use outpost_tests::builds::{Does, StandIn};
+use outpost_tests::process::Process;
 use serde_json::Value;
 
 use site::{Kept, Site};
@@ -108,6 +111,34 @@ async fn a_build_that_is_not_for_this_box_is_refused_with_the_reason_and_what_ru
     ensure!(standing["running"]["source"] == "packaged" && standing["trial"].is_null(), "{standing}");
     let codes: Vec<_> = site.records("update.refused")?.iter().map(|record| record["detail"]["code"].clone()).collect();
     ensure!(codes.len() == cases.len(), "{codes:?}");
+    site.verifies()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_without_room_for_a_second_slot_says_how_much_is_missing_and_serves_on() -> Result<()> {
+    let site = Site::new()?;
+    let slots = site.state().join("builds");
+    std::fs::create_dir(&slots)?;
+    // A disk of their own, in a namespace that the agent alone is in: smaller than what stays free beside a build.
+    let small_disk = r#"mount -t tmpfs -o size=16m,mode=700 slots "$0" && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", small_disk]).arg(&slots);
+    command.arg(&site.outpost).args(site.run()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let agent = Process::spawn(&mut command)?;
+    site.answers("before any update").await?;
+    let next = StandIn::make(site.folder(), "0.2.0", Does::Serves)?;
+    let needed = std::fs::metadata(&next)?.len() + (32 << 20);
+    let told = refusal(&site, &next)?;
+    ensure!(
+        told.contains("no_room") && told.contains(&format!("no room for the second slot: {needed} bytes")),
+        "{told}"
+    );
+    site.answers("after it").await?;
+    let standing = site.standing().await.context("it runs")?;
+    ensure!(standing["running"]["source"] == "packaged" && standing["trial"].is_null(), "{standing}");
+    drop(agent);
+    let refused = site.records("update.refused")?;
+    ensure!(refused.len() == 1 && refused[0]["detail"]["code"] == "no_room", "{refused:?}");
     site.verifies()
 }
 
