@@ -9,6 +9,7 @@ mod reference;
 pub(crate) use reference::{Change, Reference, observed};
 use serde::Serialize;
 
+use crate::math;
 use crate::model::{ForwardError, Model, Workspace};
 use crate::session::{KvType, Session};
 
@@ -207,7 +208,7 @@ impl Tally {
     }
 
     fn evaluation(&self, passages: usize, was_compared: bool) -> Evaluation {
-        let perplexity = self.losses.mean().exp();
+        let perplexity = math::exp_f64(self.losses.mean());
         let count = self.losses.count as f64;
         Evaluation {
             perplexity,
@@ -215,7 +216,7 @@ impl Tally {
             passages,
             scored_tokens: self.losses.count,
             against: was_compared.then(|| Disagreement {
-                perplexity: self.reference_losses.mean().exp(),
+                perplexity: math::exp_f64(self.reference_losses.mean()),
                 mean_divergence: self.divergence / count,
                 top1_agreement: self.agreements as f64 / count,
             }),
@@ -255,8 +256,8 @@ struct Prediction<'row> {
 impl<'row> Prediction<'row> {
     fn of(logits: &'row [f32]) -> Self {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|logit| f64::from((logit - largest).exp())).sum();
-        Self { logits, log_sum: f64::from(largest) + sum.ln() }
+        let sum: f64 = logits.iter().map(|logit| f64::from(math::exp(logit - largest))).sum();
+        Self { logits, log_sum: f64::from(largest) + math::ln_f64(sum) }
     }
 
     fn log_probability(&self, token: usize) -> f64 {
@@ -274,7 +275,7 @@ impl<'row> Prediction<'row> {
         (0..self.logits.len())
             .map(|token| {
                 let expected = other.log_probability(token);
-                expected.exp() * (expected - self.log_probability(token))
+                math::exp_f64(expected) * (expected - self.log_probability(token))
             })
             .sum()
     }

@@ -31,6 +31,7 @@ mod backends;
 mod blocks;
 mod cpu;
 mod footprint;
+mod math;
 mod model;
 mod ops;
 mod weights;

@@ -12,6 +12,8 @@ pub(crate) use attention::{Asked, Attention, Sight};
 pub(crate) use norm::{LayerNorm, dot, rms_norm, rms_norm_of};
 pub(crate) use rope::{Pairing, Rope};
 
+use crate::math;
+
 pub(crate) fn add(to: &mut [f32], what: &[f32]) {
     to.iter_mut().zip(what).for_each(|(to, what)| *to += what);
 }
@@ -23,5 +25,5 @@ pub(crate) fn add_bias(rows: &mut [f32], bias: &[f32]) {
 
 /// Keeps every element within ±`cap`, softly: `cap · tanh(x / cap)`.
 pub(crate) fn softcap(elements: &mut [f32], cap: f32) {
-    elements.iter_mut().for_each(|element| *element = cap * (*element / cap).tanh());
+    elements.iter_mut().for_each(|element| *element = cap * math::tanh(*element / cap));
 }

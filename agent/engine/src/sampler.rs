@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use crate::math;
+
 /// How to choose tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
@@ -131,7 +133,7 @@ impl Sampler {
             return Some(likeliest.0);
         }
         // Relative to the likeliest, which has 1.
-        let weight = |logit: f32| ((logit - likeliest.1) / temperature).exp();
+        let weight = |logit: f32| math::exp((logit - likeliest.1) / temperature);
         if min_p > 0.0 {
             candidates.retain(|(_, logit)| weight(*logit) >= min_p);
         }

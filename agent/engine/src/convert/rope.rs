@@ -4,6 +4,7 @@
 
 use super::ConvertError;
 use super::config::{Config, unsupported};
+use crate::math;
 
 /// Most numbers of a list of factors: half of the longest head.
 const FACTORS: usize = 2_048;
@@ -117,7 +118,7 @@ pub(super) fn divisors_by_wavelength(
     high: f64,
     original: f64,
 ) -> Vec<f32> {
-    let pairs = (0..head / 2).map(|pair| base.powf(-f64::from(2 * pair) / f64::from(head)));
+    let pairs = (0..head / 2).map(|pair| math::power_f64(base, -f64::from(2 * pair) / f64::from(head)));
     pairs
         .map(|speed| {
             let turns = original * speed / std::f64::consts::TAU;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::math;
 use crate::tokenizer::Tokenizer;
 
 /// Most alternatives that are told beside a token.
@@ -34,9 +35,9 @@ impl TokenScore {
     pub(crate) fn new(token: u32, logits: &[f32], alternatives: u8, tokenizer: &Tokenizer) -> Self {
         let numbers = || (0..).zip(logits.iter().copied()).filter(|(_, logit)| logit.is_finite());
         let most = numbers().map(|(_, logit)| logit).fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = numbers().map(|(_, logit)| f64::from((logit - most).exp())).sum();
+        let sum: f64 = numbers().map(|(_, logit)| f64::from(math::exp(logit - most))).sum();
         let log = |logit: f32| {
-            let log = (f64::from(logit) - f64::from(most) - sum.ln()) as f32;
+            let log = (f64::from(logit) - f64::from(most) - math::ln_f64(sum)) as f32;
             if log.is_finite() { log.min(0.0) } else { NEVER }
         };
         let written = |id: u32| tokenizer.bytes(id).to_vec();

@@ -7,6 +7,7 @@ use half::f16;
 
 use crate::cpu::simd::{Kernel, LANES, Simd};
 use crate::cpu::{Cpu, Shares};
+use crate::math;
 
 /// How the feed-forward bends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ fn gelu_of_halves(x: f32) -> f32 {
 
 pub(super) fn gelu_tanh(x: f32) -> f32 {
     let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
-    0.5 * x * (1.0 + inner.tanh())
+    0.5 * x * (1.0 + math::tanh(inner))
 }
 
 /// Elements that one thread takes at a time.
@@ -66,7 +67,7 @@ pub(crate) fn activate(cpu: &Cpu, activation: Activation, gate: &mut [f32], up: 
 impl Activation {
     fn of(self, x: f32) -> f32 {
         match self {
-            Self::Silu => x / (1.0 + (-x).exp()),
+            Self::Silu => x / (1.0 + math::exp(-x)),
             Self::GeluTanh => gelu_of_halves(x),
             Self::Gelu => 0.5 * x * (1.0 + erf_f32(x * std::f32::consts::FRAC_1_SQRT_2)),
             Self::ReluSquared => x.max(0.0) * x.max(0.0),

@@ -2,6 +2,7 @@
 
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::{Cpu, Shares};
+use crate::math;
 
 /// Which elements of a head turn together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Rope {
         };
         for position in first..first + tokens {
             turns.extend(speeds.iter().map(|speed| {
-                let (sine, cosine) = (position as f32 * speed).sin_cos();
+                let (sine, cosine) = math::sin_cos(position as f32 * speed);
                 (cosine * self.magnitude, sine * self.magnitude)
             }));
         }
@@ -128,7 +129,7 @@ impl Kernel for Turn<'_> {
 fn speeds(rotated: usize, base: f64, divisors: Option<&[f32]>) -> Vec<f32> {
     let speed = |pair: usize| {
         let divisor = divisors.map_or(1.0, |divisors| f64::from(divisors[pair]));
-        (base.powf(-2.0 * pair as f64 / rotated as f64) / divisor) as f32
+        (math::power_f64(base, -2.0 * pair as f64 / rotated as f64) / divisor) as f32
     };
     (0..rotated / 2).map(speed).collect()
 }

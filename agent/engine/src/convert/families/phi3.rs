@@ -6,6 +6,7 @@ use crate::convert::config::{Config, unsupported};
 use crate::convert::directory::Directory;
 use crate::convert::rope::{Rope, Stretch};
 use crate::gguf::Value;
+use crate::math;
 
 pub(super) const FAMILY: Family = Family {
     names: &["Phi3ForCausalLM", "phi3"],
@@ -69,5 +70,5 @@ fn describe(config: &Config, _: &Directory) -> Result<Description, ConvertError>
 
 /// What LongRoPE multiplies sines and cosines by: √(1 + ln s / ln o), for a context stretched s times from o tokens.
 fn magnitude_of(context: f64, original: f64) -> f64 {
-    if context <= original { 1.0 } else { (1.0 + (context / original).ln() / original.ln()).sqrt() }
+    if context <= original { 1.0 } else { (1.0 + math::ln_f64(context / original) / math::ln_f64(original)).sqrt() }
 }
