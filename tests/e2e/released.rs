@@ -1,4 +1,4 @@
-//! What is shipped keeps to what is said of it: an agent that serves nothing takes little of its box, a bill lists what is in a program.
+//! What is shipped keeps to what is said of it: what it takes of its box, what it computes, what a bill lists of it.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -50,6 +50,17 @@ async fn an_agent_starts_however_small_the_stack_of_its_first_thread_is() -> Res
     let _agent = Process::spawn(&mut command)?;
     let client = Client::new(&place);
     eventually("an answer", Duration::from_secs(60), || async { client.get("/outpost/status").await.is_ok() }).await
+}
+
+#[test]
+fn what_this_program_computes_is_what_every_board_does() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let computed = Command::new(root.join("cross/computed.py")).arg(binary("outpost")?).current_dir(&root).output()?;
+    ensure!(computed.status.success(), "{}", String::from_utf8_lossy(&computed.stderr));
+    let (found, known) =
+        (String::from_utf8(computed.stdout)?, std::fs::read_to_string(root.join("cross/smoke.expected"))?);
+    ensure!(found == known, "computed here:\n{found}\nby every board:\n{known}");
+    Ok(())
 }
 
 /// A number of a process's status.
