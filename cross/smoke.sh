@@ -133,8 +133,11 @@ for processor in "${processors[@]}"; do
 done
 
 # On one that is emulated, and on the machine itself: limits that the C library asks the kernel for are the emulator's there.
-serving=("$(table "$target" processors | head -n 1 | cut -d' ' -f1)")
-[ "${processors[0]}" != here ] || serving=(here "${serving[@]}")
+serving=()
+for processor in "${processors[@]}"; do
+    serving+=("${processor%% *}")
+    [ "$processor" = here ] || break
+done
 # It answers before its model is there; then it says so.
 asked() { outpost chat "How does a device enrol?" >"$work/answer"; }
 for name in "${serving[@]}"; do
