@@ -15,7 +15,6 @@ mod cosigned;
 
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
@@ -24,47 +23,14 @@ use outpost_disk::Secret;
 
 pub(crate) use self::cosigned::without_strangers;
 pub use self::cosigned::{Cosignature, Cosigned, signed_by_log};
-use crate::note::{self, Note, NoteError, SIGNATURE_PREFIX, Signature};
+pub use crate::note::CosignerKey;
+use crate::note::{Note, NoteError, SIGNATURE_PREFIX};
 use crate::{AuditError, CheckpointKey};
-
-/// The identifier byte of Ed25519 cosignatures in the specification's list of signature types.
-const COSIGNATURE_TYPE: u8 = 0x04;
 
 /// Times beyond this are refused, as the specification wants it.
 const MAX_TIME_S: u64 = (1 << 63) - 1;
 
-/// The public key of a witness with its name, as `name+id+key` on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CosignerKey {
-    name: String,
-    id: [u8; 4],
-    public: [u8; 32],
-}
-
 impl CosignerKey {
-    /// Names a witness's public key.
-    ///
-    /// # Errors
-    /// If the name cannot be a key name.
-    pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
-        if !note::is_key_name(name) {
-            return Err(NoteError::BadVerifierKey("the name is empty or holds a space or a `+`"));
-        }
-        Ok(Self { name: name.to_owned(), id: note::key_id(name, COSIGNATURE_TYPE, &public), public })
-    }
-
-    /// The witness's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The 32 bytes of the Ed25519 public key.
-    #[must_use]
-    pub fn public(&self) -> &[u8; 32] {
-        &self.public
-    }
-
     /// When this witness cosigned the note, in seconds since 1970: the earliest of its times, if it cosigned twice.
     /// Signatures by other keys are ignored.
     ///
@@ -75,52 +41,18 @@ impl CosignerKey {
         for signature in note.signatures.iter().filter(|signature| self.claims(signature)) {
             let time_s = self
                 .time_if_valid(note.unverified_text(), &signature.bytes)
-                .ok_or_else(|| NoteError::BadSignature(self.name.clone()))?;
+                .ok_or_else(|| NoteError::BadSignature(self.name().to_owned()))?;
             earliest = Some(earliest.map_or(time_s, |earlier| earlier.min(time_s)));
         }
-        earliest.ok_or_else(|| NoteError::NotSignedBy(self.name.clone()))
-    }
-
-    /// Whether a signature line says that it is by this key.
-    fn claims(&self, signature: &Signature) -> bool {
-        signature.name == self.name && signature.id == self.id
+        earliest.ok_or_else(|| NoteError::NotSignedBy(self.name().to_owned()))
     }
 
     fn time_if_valid(&self, text: &str, bytes: &[u8]) -> Option<u64> {
         let (time, signature) = bytes.split_first_chunk()?;
         let time_s = u64::from_be_bytes(*time);
-        let key = UnparsedPublicKey::new(&ED25519, self.public);
+        let key = UnparsedPublicKey::new(&ED25519, self.public());
         key.verify(signed_text(text, time_s).as_bytes(), signature).ok()?;
         (time_s <= MAX_TIME_S).then_some(time_s)
-    }
-}
-
-impl fmt::Display for CosignerKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut typed = vec![COSIGNATURE_TYPE];
-        typed.extend_from_slice(&self.public);
-        write!(formatter, "{}+{}+{}", self.name, hex::encode(self.id), BASE64.encode(typed))
-    }
-}
-
-impl FromStr for CosignerKey {
-    type Err = NoteError;
-
-    fn from_str(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.trim_end_matches('\n').splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::BadVerifierKey("it must be `name+id+key`"));
-        };
-        let typed = BASE64.decode(key).map_err(|_| NoteError::BadVerifierKey("the key is not base64"))?;
-        let Some((&COSIGNATURE_TYPE, public)) = typed.split_first() else {
-            return Err(NoteError::BadVerifierKey("the key is not of type Ed25519 cosignature (4)"));
-        };
-        let public = public.try_into().map_err(|_| NoteError::BadVerifierKey("an Ed25519 key has 32 bytes"))?;
-        let key = Self::new(name, public)?;
-        if hex::encode(key.id) != id {
-            return Err(NoteError::BadVerifierKey("the id does not belong to the name and the key"));
-        }
-        Ok(key)
     }
 }
 
@@ -174,16 +106,16 @@ impl WitnessKey {
     #[must_use]
     pub fn cosign(&self, text: &str, time_s: u64) -> String {
         debug_assert!(text.ends_with('\n') && time_s <= MAX_TIME_S);
-        let mut bytes = self.public.id.to_vec();
+        let mut bytes = self.public.id().to_vec();
         bytes.extend_from_slice(&time_s.to_be_bytes());
         bytes.extend_from_slice(self.pair.sign(signed_text(text, time_s).as_bytes()).as_ref());
-        format!("{SIGNATURE_PREFIX}{} {}\n", self.public.name, BASE64.encode(bytes))
+        format!("{SIGNATURE_PREFIX}{} {}\n", self.public.name(), BASE64.encode(bytes))
     }
 }
 
 impl fmt::Debug for WitnessKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "WitnessKey({}, …)", self.public.name)
+        write!(formatter, "WitnessKey({}, …)", self.public.name())
     }
 }
 

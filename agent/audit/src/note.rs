@@ -9,16 +9,15 @@
 //! verifier key = <key name>+<key id, hex>+<base64 of 0x01 ‖ public key>
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
+mod key;
 
-use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// The identifier byte of Ed25519 in the specification's list of signature types.
-const ED25519_TYPE: u8 = 0x01;
+pub(crate) use self::key::is_key_name;
+pub use self::key::{CosignerKey, NamedKey, VerifierKey};
+use self::key::{ED25519_TYPE, key_id};
 
 /// Larger notes are refused unread. 16 post-quantum signatures, which a verifier must accept, need about 80 KiB.
 const MAX_NOTE_BYTES: usize = 256 * 1024;
@@ -45,73 +44,6 @@ pub enum NoteError {
     /// A verifier key that cannot be one.
     #[error("this is not a verifier key: {0}")]
     BadVerifierKey(&'static str),
-}
-
-/// A public key with its name, as `name+id+key` on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    id: [u8; 4],
-    public: [u8; 32],
-}
-
-impl VerifierKey {
-    /// Names a public key.
-    ///
-    /// # Errors
-    /// If the name cannot be a key name.
-    pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
-        if !is_key_name(name) {
-            return Err(NoteError::BadVerifierKey("the name is empty or holds a space or a `+`"));
-        }
-        Ok(Self { name: name.to_owned(), id: key_id(name, ED25519_TYPE, &public), public })
-    }
-
-    /// The key's name; for a log, its origin.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The 32 bytes of the Ed25519 public key.
-    #[must_use]
-    pub fn public(&self) -> &[u8; 32] {
-        &self.public
-    }
-
-    /// The id that signature lines of this key carry.
-    pub(crate) fn id(&self) -> [u8; 4] {
-        self.id
-    }
-}
-
-impl fmt::Display for VerifierKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut typed = vec![ED25519_TYPE];
-        typed.extend_from_slice(&self.public);
-        write!(formatter, "{}+{}+{}", self.name, hex::encode(self.id), BASE64.encode(typed))
-    }
-}
-
-impl FromStr for VerifierKey {
-    type Err = NoteError;
-
-    fn from_str(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.trim_end_matches('\n').splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::BadVerifierKey("it must be `name+id+key`"));
-        };
-        let typed = BASE64.decode(key).map_err(|_| NoteError::BadVerifierKey("the key is not base64"))?;
-        let Some((&ED25519_TYPE, public)) = typed.split_first() else {
-            return Err(NoteError::BadVerifierKey("the key is not of type Ed25519"));
-        };
-        let public = public.try_into().map_err(|_| NoteError::BadVerifierKey("an Ed25519 key has 32 bytes"))?;
-        let key = Self::new(name, public)?;
-        if hex::encode(key.id) != id {
-            return Err(NoteError::BadVerifierKey("the id does not belong to the name and the key"));
-        }
-        Ok(key)
-    }
 }
 
 /// A note that parsed. Its text means nothing until [`verify`](Self::verify) says so.
@@ -158,14 +90,13 @@ impl Note {
     /// If `key` did not sign, or a signature that claims to be by `key` is not.
     pub fn verify(&self, key: &VerifierKey) -> Result<&str, NoteError> {
         let mut signed = false;
-        for signature in self.signatures.iter().filter(|signature| signature.name == key.name && signature.id == key.id)
-        {
-            UnparsedPublicKey::new(&ED25519, key.public)
+        for signature in self.signatures.iter().filter(|signature| key.claims(signature)) {
+            UnparsedPublicKey::new(&ED25519, key.public())
                 .verify(self.text.as_bytes(), &signature.bytes)
-                .map_err(|_| NoteError::BadSignature(key.name.clone()))?;
+                .map_err(|_| NoteError::BadSignature(key.name().to_owned()))?;
             signed = true;
         }
-        if signed { Ok(&self.text) } else { Err(NoteError::NotSignedBy(key.name.clone())) }
+        if signed { Ok(&self.text) } else { Err(NoteError::NotSignedBy(key.name().to_owned())) }
     }
 
     /// The text, unverified: only to say what a note claims.
@@ -195,20 +126,6 @@ pub(crate) fn sign(text: &str, name: &str, key: &Ed25519KeyPair) -> String {
     let mut signature = key_id(name, ED25519_TYPE, key.public_key().as_ref()).to_vec();
     signature.extend_from_slice(key.sign(text.as_bytes()).as_ref());
     format!("{text}\n{SIGNATURE_PREFIX}{name} {}\n", BASE64.encode(signature))
-}
-
-/// Whether a key, and therefore the origin of a log, can have this name.
-pub(crate) fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '+')
-}
-
-/// Names a key of one signature type, whose identifier byte is `kind`.
-pub(crate) fn key_id(name: &str, kind: u8, public: &[u8]) -> [u8; 4] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(name.as_bytes());
-    context.update(&[b'\n', kind]);
-    context.update(public);
-    *context.finish().as_ref().first_chunk().expect("SHA-256 has more than four bytes")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Checkpoint, VerifierKey};
+use crate::{Checkpoint, VerifierKey, note};
 
 /// The example of c2sp.org/tlog-cosignature; the keys that made it are not published.
 const EXAMPLE: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n";
@@ -133,7 +133,7 @@ fn two_times_of_one_witness_count_as_the_earlier_and_a_time_after_the_limit_is_r
     let witnesses = [key.cosigner_key().clone()];
     let lines = key.cosign(text, 20) + &key.cosign(text, 10);
     assert_eq!(Cosigned::join(&note, &lines, &logs, &witnesses).unwrap().time_s("witness.example/w1"), Some(10));
-    let mut late = key.public.id.to_vec();
+    let mut late = key.public.id().to_vec();
     late.extend_from_slice(&(MAX_TIME_S + 1).to_be_bytes());
     late.extend_from_slice(key.pair.sign(signed_text(text, MAX_TIME_S + 1).as_bytes()).as_ref());
     let line = format!("{SIGNATURE_PREFIX}{} {}\n", key.public.name(), BASE64.encode(late));
