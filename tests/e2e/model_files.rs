@@ -87,3 +87,10 @@ fn a_text_that_is_too_short_and_a_file_that_is_cut_short_are_refused_with_the_wa
     ensure!(refused.as_ref().is_err_and(|said| said.contains("cut.gguf")), "{refused:?}");
     Ok(())
 }
+
+#[test]
+fn why_something_failed_is_said_once() -> Result<()> {
+    let refused = model(&["inspect", "/nowhere/a.gguf"]).err().context("a file that is not there is read")?.to_string();
+    ensure!(refused.matches("No such file").count() == 1 && refused.contains("/nowhere/a.gguf"), "{refused}");
+    Ok(())
+}

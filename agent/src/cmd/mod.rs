@@ -143,13 +143,15 @@ async fn dispatch(cli: Cli, brought: Brought) -> Result<Outcome> {
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     let mut standard_error = std::io::stderr().lock();
-    let mut causes = error.chain();
-    if let Some(first) = causes.next() {
-        // Nothing is left to do if standard error itself is gone.
-        writeln!(standard_error, "error: {first}").ok();
-    }
-    for cause in causes {
-        writeln!(standard_error, "  because: {cause}").ok();
+    let mut said = error.to_string();
+    // Nothing is left to do if standard error itself is gone.
+    writeln!(standard_error, "error: {said}").ok();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Many messages name their cause themselves: nobody is told it twice.
+        if !said.contains(&cause) {
+            writeln!(standard_error, "  because: {cause}").ok();
+        }
+        said = cause;
     }
     let code = if error.is::<NoAgent>() {
         5
