@@ -8,22 +8,19 @@
 //! conversations to the last token, scores a prompt and begins anew, and says what it held at its highest: everything that was
 //! resident, mapped pages of the file included, less what it held before it opened the file and less the program itself.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it is a program: its table is for people, its trace for faults"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its table is for people, its trace for faults")]
 
 mod measured;
 mod shapes;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use outpost_agent::facts;
 use outpost_engine::gguf::Gguf;
 use outpost_planner::{KvType, Needs, Setting, needs};
+use outpost_tests::single::{Asked, of_itself};
 
 /// Conversations at once.
 const SLOTS: u32 = 2;
@@ -34,7 +31,7 @@ const ALLOWED_BYTES: u64 = 50 << 20;
 
 const NAME: &str = "no_process_takes_more_than_was_predicted";
 
-/// What a test program may be asked for, and what this one understands of it.
+/// What this test program may be asked for.
 #[derive(Parser)]
 struct Arguments {
     /// Every shape, format and context.
@@ -51,43 +48,16 @@ struct Arguments {
     /// Look up rows all over its table of embeddings, which is not packed.
     #[arg(long)]
     table: bool,
-    /// Only the test whose name holds this.
-    filter: Option<String>,
-    #[arg(long)]
-    exact: bool,
-    #[arg(long)]
-    list: bool,
-    #[arg(long)]
-    nocapture: bool,
-    #[arg(long, short)]
-    quiet: bool,
-    #[arg(long)]
-    test_threads: Option<u32>,
-    #[arg(long)]
-    skip: Vec<String>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.list {
-        println!("{NAME}: test");
-        return ExitCode::SUCCESS;
-    }
-    let skipped = arguments.skip.iter().any(|skip| NAME.contains(skip.as_str()));
-    if skipped || arguments.filter.as_ref().is_some_and(|filter| !NAME.contains(filter.as_str())) {
-        return ExitCode::SUCCESS;
-    }
-    let outcome = match (&arguments.measure, arguments.context) {
+    arguments.asked.run(NAME, || match (&arguments.measure, arguments.context) {
         (Some(file), Some(context)) => measured::run(file, context, arguments.table),
         _ => compare(arguments.all, &arguments.only),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn compare(all: bool, only: &str) -> Result<()> {
@@ -133,17 +103,13 @@ impl Cell {
         let facts = facts::variant(facts::model_id(file, &info)?, 1, &info);
         let setting = Setting { context_tokens: context, slots: SLOTS, threads: THREADS, kv_type: KvType::default() };
         let needs = needs(&facts, &setting);
-        let program = std::env::current_exe().context("this program is not found")?;
-        let mut child = Command::new(program);
-        child.arg("--measure").arg(file).args(["--context", &context.to_string()]);
+        let [file, context] = [file.to_string_lossy().into_owned(), context.to_string()];
+        let mut arguments = vec!["--measure", &file, "--context", &context];
         if !tied {
-            child.arg("--table");
+            arguments.push("--table");
         }
-        let output = child.output().context("the measured process cannot be started")?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let failed = || format!("the measured process failed: {}", String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "{}", failed());
-        let measured = said.trim().parse().with_context(failed)?;
+        let said = of_itself(&arguments)?;
+        let measured = said.trim().parse().with_context(|| format!("the measured process printed `{said}`"))?;
         Ok(Self { predicted: needs.total() - needs.base_bytes, needs, measured })
     }
 

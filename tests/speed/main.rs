@@ -11,11 +11,7 @@
 //! between corrects them. Then the machine is probed again, and of both runs of the probe the faster figures count: what else a
 //! host does slows it by a third now and then, for longer than an answer takes, and no model of times can know when.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it is a program: its table is for people, its trace for faults"
-)]
+#![expect(clippy::print_stdout, reason = "its table is for people")]
 
 mod calm;
 mod measured;
@@ -26,7 +22,7 @@ mod tally;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -37,6 +33,7 @@ use outpost_contract::{Learned, Measurements, VariantFacts};
 use outpost_engine::gguf::Gguf;
 use outpost_engine::shape::Shape;
 use outpost_planner::{Run, corrected, first_token_ns, learn, next_token_ns};
+use outpost_tests::single::{Asked, of_itself};
 use serde::{Deserialize, Serialize};
 use tally::{Cell, Tally};
 
@@ -45,7 +42,7 @@ const REPEATS: u32 = 2;
 
 const NAME: &str = "every_answer_is_measured_beside_what_was_predicted";
 
-/// What a test program may be asked for, and what this one understands of it.
+/// What this test program may be asked for.
 #[derive(Parser)]
 struct Arguments {
     /// Every shape, format and context.
@@ -75,43 +72,16 @@ struct Arguments {
     threads: Option<u32>,
     #[arg(long)]
     repeats: Option<u32>,
-    /// Only the test whose name holds this.
-    filter: Option<String>,
-    #[arg(long)]
-    exact: bool,
-    #[arg(long)]
-    list: bool,
-    #[arg(long)]
-    nocapture: bool,
-    #[arg(long, short)]
-    quiet: bool,
-    #[arg(long)]
-    test_threads: Option<u32>,
-    #[arg(long)]
-    skip: Vec<String>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.list {
-        println!("{NAME}: test");
-        return ExitCode::SUCCESS;
-    }
-    let skipped = arguments.skip.iter().any(|skip| NAME.contains(skip.as_str()));
-    if skipped || arguments.filter.as_ref().is_some_and(|filter| !NAME.contains(filter.as_str())) {
-        return ExitCode::SUCCESS;
-    }
-    let outcome = match (&arguments.measure, arguments.threads, arguments.repeats) {
+    arguments.asked.run(NAME, || match (&arguments.measure, arguments.threads, arguments.repeats) {
         (Some(file), Some(threads), Some(repeats)) => measured::run(file, threads, &arguments.contexts, repeats),
         _ => compare(&arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// What was measured of one shape in one format.
@@ -244,16 +214,13 @@ fn giga(count: u64) -> f64 {
 
 /// What a fresh process takes for answers.
 fn answers(file: &Path, threads: u32, contexts: &[u32], repeats: u32) -> Result<Vec<(u32, Took)>> {
-    let program = std::env::current_exe().context("this program is not found")?;
     let contexts: Vec<String> = contexts.iter().map(u32::to_string).collect();
-    let mut child = Command::new(program);
-    child.arg("--measure").arg(file).args(["--contexts", &contexts.join(",")]);
-    child.args(["--threads", &threads.to_string(), "--repeats", &repeats.to_string()]);
-    let output = child.output().context("the measured process cannot be started")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let failed = || format!("the measured process failed: {}", String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{}", failed());
-    said.lines().map(|line| measured::read(line).with_context(failed)).collect()
+    let [file, contexts] = [file.to_string_lossy().into_owned(), contexts.join(",")];
+    let [threads, repeats] = [threads.to_string(), repeats.to_string()];
+    let arguments = ["--measure", &file, "--contexts", &contexts, "--threads", &threads, "--repeats", &repeats];
+    let said = of_itself(&arguments)?;
+    let took = |line| measured::read(line).with_context(|| format!("the measured process printed `{line}`"));
+    said.lines().map(took).collect()
 }
 
 /// Nanoseconds to the next token in the middle of the answer, and to the first.

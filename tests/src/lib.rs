@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod process;
 pub mod question;
 pub mod simulated;
+pub mod single;
 pub mod small;
 pub mod tamper;
 pub mod transfer;
