@@ -69,6 +69,10 @@ package_of() { case $1 in outpost) echo outpost-agent ;; *) echo "$1" ;; esac; }
 build() {
     local triple=$1 glibc program under=${1//-/_} folder
     glibc=$(table "$triple" glibc)
+    # zig passes over what rustc asks for here, `-static-pie`, and takes this: a static program, too, lies at another address each time.
+    local separator=$'\x1f'
+    local -x CARGO_ENCODED_RUSTFLAGS=$CARGO_ENCODED_RUSTFLAGS
+    [ -n "$glibc" ] || CARGO_ENCODED_RUSTFLAGS+="${separator}-Clink-arg=-pie"
     folder=$(target_directory)/$triple/release
     rustup target list --installed | grep --quiet --line-regexp "$triple" || rustup target add "$triple"
     export "CFLAGS_$under=$c_flags" "CXXFLAGS_$under=$c_flags"

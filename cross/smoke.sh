@@ -12,24 +12,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/common.sh
+. cross/emulated.sh
 
 target=${1:-}
 need python3=python3
 known_target "$target"
 program=$(realpath --canonicalize-missing "${2:-$(target_directory)/$target/release/outpost}")
 [ -e "$program" ] || fail "there is no \`$program\`; build it: cross/build.sh $target outpost"
-need readelf=binutils unshare=util-linux
-emulator=$(table "$target" emulator)
-linker=$(table "$target" linker.path)
-need "$emulator=qemu-user"
-# shellcheck disable=SC2046
-[ -z "$linker" ] || need "$linker=$(table "$target" linker.packages)"
-
-# Once more, in a namespace of its own: what is registered with the kernel there is gone with it, and holds nowhere else.
-if [ -z "${SMOKE_INSIDE:-}" ]; then
-    export SMOKE_INSIDE=1
-    exec unshare --user --map-root-user --mount "$BASH" "$0" "$target" "$program"
-fi
+need_emulator "$target"
+in_namespace "$target" "$program"
 
 work=$(mktemp -d)
 agent=
@@ -39,81 +30,16 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
-held=0
-holds() { held=$((held + 1)) && printf '   ✓ %s\n' "$1"; }
-chapter() { printf '%s\n' "$1"; }
-breaks() {
-    printf '   ✗ %s\n' "$1" >&2
-    exit 1
-}
-
-registered=/proc/sys/fs/binfmt_misc
-# Hands this program, known by the first 48 bytes that no other program has, to whatever `$work/emulator` says.
-register() {
-    local magic
-    mount -t binfmt_misc binfmt_misc "$registered" 2>/dev/null ||
-        fail "this kernel gives a namespace no binary formats of its own (Linux 6.7 does); nothing was tried"
-    magic=$(head --bytes 48 "$program" | od -An -v -tx1 | tr -d ' \n' | sed 's/../\\x&/g')
-    printf ':outpost:M::%s::%s:' "$magic" "$work/emulator" >"$registered/register"
-}
-# From now on the program runs on this processor; `here` is the one that it stands on.
-on() {
-    if [ "$1" = here ]; then echo 0 >"$registered/outpost"; else
-        printf '#!/bin/sh\nexec %s -cpu %s %s "$@"\n' "$(command -v "$emulator")" "$1" "${linker:+-L $linker}" >"$work/emulator"
-        chmod 755 "$work/emulator"
-        echo 1 >"$registered/outpost"
-    fi
-}
 outpost() { "$program" --state "$work/state" "$@"; }
-within() {
-    local until=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$until" ] || return 1
-        sleep 1
-    done
-}
 
 chapter "1. The file: $(stat --format=%s "$program") bytes"
-machine=$(readelf --file-header "$program" 2>/dev/null | sed -n 's/^ *Machine: *//p') || true
-wanted=$(table "$target" machine)
-[ "$machine" = "$wanted" ] || breaks "\`$program\` is for \`${machine:-no processor at all}\`, and $target is for \`$wanted\`"
-holds "it is for \`$machine\`"
-glibc=$(table "$target" glibc)
-libraries=$(readelf --dynamic "$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | paste --serial --delimiters=' ')
-if [ -z "$glibc" ]; then
-    interpreter=$(readelf --program-headers "$program" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
-    [ -z "$libraries$interpreter" ] || breaks "it is not static: it needs $libraries $interpreter"
-    holds "it is static: it needs no library and no dynamic linker"
-else
-    newest=$(readelf --version-info "$program" | grep --only-matching 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort --version-sort | tail -n 1)
-    [ "$(printf '%s\n%s\n' "$newest" "$glibc" | sort --version-sort | tail -n 1)" = "$glibc" ] || breaks "it asks for glibc $newest, $glibc is promised"
-    holds "it needs $libraries, glibc $newest or later"
-fi
-crates=$(python3 - "$program" <<'PYTHON'
-import json, subprocess, sys, zlib
-
-sections = subprocess.run(["readelf", "--wide", "--sections", sys.argv[1]], capture_output=True, text=True, check=True).stdout
-rows = [line.split("]", 1)[1].split() for line in sections.splitlines() if " .dep-v0 " in line]
-if not rows:
-    sys.exit(1)
-offset, size = (int(number, 16) for number in rows[0][3:5])
-with open(sys.argv[1], "rb") as file:
-    file.seek(offset)
-    print(len(json.loads(zlib.decompress(file.read(size)))["packages"]))
-PYTHON
-) || breaks "it does not carry the list of its crates"
-holds "it carries the list of its $crates crates"
+try_file "$target" "$program"
 if ! file_says=$("$program" --version 2>&1); then
     holds "another machine says: ${file_says##*: }"
 fi
 
-: >"$work/emulator"
-register
-on here
-processors=()
-if "$program" --version >/dev/null 2>&1; then processors+=("here"); fi
-mapfile -t -O "${#processors[@]}" processors < <(table "$target" processors)
+register "$program"
+mapfile -t processors < <(processors "$target" "$program")
 
 number=1
 for processor in "${processors[@]}"; do

@@ -66,6 +66,8 @@ struct Measured {
     bytes: Vec<(String, u64)>,
     /// The day on which `cross/smoke.sh` held, and how many checks.
     smoke: Option<(String, u32)>,
+    /// The same of `cross/fleet.sh`.
+    fleet: Option<(String, u32)>,
     /// The day on which `cross/reproduce.sh` found two equal builds, and of which program.
     reproduced: Option<(String, String)>,
 }
@@ -75,7 +77,7 @@ impl Target {
         let library = self.glibc.as_ref().map_or_else(|| "static".to_owned(), |glibc| format!("glibc {glibc}"));
         let kernels: Vec<_> =
             self.processors.iter().map(|processor| format!("`{}` on {}", processor.kernels, processor.name)).collect();
-        let Measured { bytes, smoke, .. } = &self.measured;
+        let Measured { bytes, smoke, fleet, .. } = &self.measured;
         let one = |program: &String| {
             let size = bytes.iter().find(|(name, _)| name == program);
             let size =
@@ -83,13 +85,15 @@ impl Target {
             format!("`{program}` {size}")
         };
         let programs: Vec<_> = self.programs.iter().map(one).collect();
-        let proven = match (&self.stopped_by, smoke) {
+        let checks = |held: &Option<(String, u32)>| match (&self.stopped_by, held) {
             (Some(reason), _) => format!("not built: {reason}"),
             (None, Some((day, checks))) => format!("{checks} checks, {day}"),
             (None, None) => "not yet".to_owned(),
         };
+        let control = self.programs.len() > 1;
+        let (smoke, fleet) = (checks(smoke), if control { checks(fleet) } else { "–".to_owned() });
         format!(
-            "| `{}` | {} | {} | {} | {} | {proven} |\n",
+            "| `{}` | {} | {} | {} | {} | {smoke} | {fleet} |\n",
             self.triple,
             self.boards,
             library,
@@ -106,8 +110,8 @@ impl Table {
     }
 
     fn text(&self) -> String {
-        let head = "| target | boards | C library | programs | kernels that `outpost probe` names under emulation | `cross/smoke.sh` |\n\
-                    |---|---|---|---|---|---|\n";
+        let head = "| target | boards | C library | programs | kernels that `outpost probe` names under emulation | `cross/smoke.sh` | `cross/fleet.sh` |\n\
+                    |---|---|---|---|---|---|---|\n";
         let rows: String = self.target.iter().map(Target::row).collect();
         let Tools { cargo_zigbuild, ziglang, cargo_auditable } = &self.tools;
         let reproduced: Vec<_> = self
