@@ -115,6 +115,10 @@ pub async fn run(cli: Cli, brought: Brought) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli, brought: Brought) -> Result<Outcome> {
+    // Asked by the agent that would be replaced, from nowhere and without an environment: it has no state directory to look for.
+    if let Command::SelfCheck = cli.command {
+        return self_check::run(cli.json);
+    }
     let context = Here { state: StateDir::locate(cli.state.as_deref())?, json: cli.json };
     match cli.command {
         Command::Run(arguments) => run::run(&context, arguments, brought).await,
@@ -127,7 +131,7 @@ async fn dispatch(cli: Cli, brought: Brought) -> Result<Outcome> {
         Command::Key(command) => key::run(&context, command),
         Command::Model(command) => model::run(&context, command).await,
         Command::Update(command) => update::run(&context, command).await,
-        Command::SelfCheck => self_check::run(&context),
+        Command::SelfCheck => self_check::run(context.json),
         Command::Audit(command) => audit::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Lock(Lock::Apply { document }) => govern::apply_locks(&context, &document).await,
@@ -142,6 +146,11 @@ async fn dispatch(cli: Cli, brought: Brought) -> Result<Outcome> {
 /// Says on standard error what failed and why, and gives the exit code of its family.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    if error.is::<NobodyReads>() && error.root_cause().downcast_ref().is_some_and(is_broken_pipe) {
+        // As whoever is ended by that signal.
+        return ExitCode::from(141);
+    }
     let mut standard_error = std::io::stderr().lock();
     let mut said = error.to_string();
     // Nothing is left to do if standard error itself is gone.
@@ -163,16 +172,21 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Standard output takes no more.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct NobodyReads;
+
 /// Writes one line of data to standard output.
 pub(crate) fn say(line: impl AsRef<str>) -> Result<()> {
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{}", line.as_ref()).context("cannot write to standard output")
+    writeln!(output, "{}", line.as_ref()).context(NobodyReads)
 }
 
 /// Writes text to standard output as it is, at once.
 pub(crate) fn say_part(text: &str) -> Result<()> {
     let mut output = std::io::stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context(NobodyReads)
 }
 
 /// Writes a value as JSON to standard output.

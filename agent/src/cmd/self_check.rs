@@ -4,14 +4,14 @@ use anyhow::Result;
 use outpost_engine::{Instructions, self_check};
 use outpost_update::SelfCheck;
 
-use super::{Here, Outcome, say, say_json};
+use super::{Outcome, say, say_json};
 
 /// Runs the command.
-pub(super) fn run(here: &Here) -> Result<Outcome> {
+pub(super) fn run(json: bool) -> Result<Outcome> {
     let kernels = Instructions::available().into_iter().map(|set| set.name().to_owned()).collect();
     let fault = self_check::kernels().err().map(|error| error.to_string());
     let said = SelfCheck::of_this_build(kernels, fault);
-    if here.json {
+    if json {
         say_json(&said)?;
     } else {
         say(format!("version       {}", said.version))?;
