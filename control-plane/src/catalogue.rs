@@ -99,7 +99,10 @@ impl Fleet {
         let released = self.sign_release(targets, &keys)?;
         // Also if it is word for word what was for all before a staged one took its place.
         if is_policy_for_all && self.policy_target()?.as_str() != POLICY_TARGET {
-            self.inner.database.together(|| self.end_staging())?;
+            self.inner.database.together(|| {
+                self.owe_everybody()?;
+                self.end_staging()
+            })?;
             self.sign_all()?;
         }
         Ok(released)
@@ -309,6 +312,7 @@ impl Fleet {
             if !database.publish(targets, &reference, previous, self.now_s())? {
                 return Err(FleetError::Overtaken);
             }
+            self.owe_everybody()?;
             if is_new_policy { self.end_staging() } else { Ok(()) }
         })?;
         self.sign_all()?;

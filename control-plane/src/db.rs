@@ -58,6 +58,7 @@ pub use codes::CodeState;
 pub(crate) use codes::Redeemed;
 pub use commands::CommandRecord;
 pub(crate) use device_keys::{Entered, Entrance, KeyStanding};
+pub(crate) use devices::Assigned;
 pub use devices::{Assignment, DeviceSummary};
 pub use enrol_requests::EnrolmentRequest;
 pub(crate) use enrol_requests::{Asked, Asking, InTheWay};

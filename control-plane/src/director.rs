@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether something is getting old.
 const TEND_EVERY: Duration = Duration::from_secs(60 * 60);
 
+/// How often it is looked whether somebody left half of the devices untold.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
+
 /// Documents that are read at once.
 const DOCUMENTS: usize = 64;
 
@@ -93,7 +96,7 @@ impl Director {
         let mut look = interval(LOOK_EVERY);
         let mut done = Done::default();
         let mut seen_foreign = None;
-        let mut tend_at = Instant::now();
+        let (mut tend_at, mut settle_at) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 _ = changed.changed() => {}
@@ -106,6 +109,12 @@ impl Director {
                     if leads && Instant::now() >= tend_at {
                         tend_at = Instant::now() + TEND_EVERY;
                         self.tend().await;
+                    }
+                    if leads && Instant::now() >= settle_at {
+                        settle_at = Instant::now() + SETTLE_EVERY;
+                        if let Err(error) = self.fleet.run(Fleet::settle_owed).await {
+                            tracing::error!(%error, "devices that were not told of a change are told later");
+                        }
                     }
                     let foreign = self.fleet.run(|fleet| fleet.inner.database.foreign_changes()).await.ok();
                     if foreign == seen_foreign && !done.is_behind {
@@ -130,19 +139,15 @@ impl Director {
         }
     }
 
-    /// Renews what is getting old.
+    /// Renews what is getting old; one thing that cannot be renewed keeps nothing else from it.
     async fn tend(&self) {
-        let renewed = self
-            .fleet
-            .run(|fleet| {
-                fleet.refresh_catalogue()?;
-                fleet.sign_aging()?;
-                fleet.settle_awaited(None);
-                Ok::<_, FleetError>(())
-            })
-            .await;
-        if let Err(error) = renewed {
-            tracing::error!(%error, "catalogue and desired states cannot be renewed");
+        let renew = |fleet: &Fleet| {
+            let failed = [fleet.refresh_catalogue().err(), fleet.sign_aging().err()];
+            fleet.settle_awaited(None);
+            failed
+        };
+        for error in self.fleet.run(renew).await.into_iter().flatten() {
+            tracing::error!(%error, "the catalogue or desired states cannot be renewed");
         }
     }
 
@@ -157,6 +162,15 @@ impl Director {
 
     async fn publish(&mut self, done: &mut Done) -> Result<(), FleetError> {
         done.is_behind = !self.keep_list().await;
+        // Ending a session takes a connection of its own at a broker that is not ours, and after a start all that were ever revoked
+        // are ended: nobody waits behind them. Until it is out, a revoked device has nothing signed that others would not have.
+        self.publish_commands(done).await?;
+        self.publish_signed(done).await?;
+        self.put_revoked_out(done).await
+    }
+
+    /// Takes back what is retained for revoked devices, and ends their sessions.
+    async fn put_revoked_out(&self, done: &mut Done) -> Result<(), FleetError> {
         let revoked = self.fleet.run(|fleet| fleet.inner.database.revoked()).await?;
         let revoked: BTreeSet<DeviceId> = revoked.into_iter().collect();
         done.revoked.retain(|device| revoked.contains(device));
@@ -185,8 +199,7 @@ impl Director {
                 done.is_behind = true;
             }
         }
-        self.publish_commands(done).await?;
-        self.publish_signed(done).await
+        Ok(())
     }
 
     /// What was signed and is not published yet.

@@ -1,6 +1,7 @@
 //! Signing what devices should run: for one or for all of them, in one transaction, with the catalogue read once.
 
 mod envelopes;
+mod owed;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use outpost_contract::{
 };
 
 use crate::builds::of_version;
-use crate::db::{Assignment, Basis, Pin, Signed, StoredTarget};
+use crate::db::{Assigned, Assignment, Basis, Pin, Signed, StoredTarget};
 use crate::fleet::{Fleet, FleetError};
 use crate::models::{Gate, Subject};
 use envelopes::envelopes;
@@ -264,9 +265,15 @@ impl Fleet {
         })
     }
 
-    /// Signs anew for every device that has an assignment: the catalogue has changed.
+    /// Signs anew for every device that has an assignment: the catalogue has changed. If it does not come to its end, whoever
+    /// leads the servers sees to it: what is owed is written down.
     pub(crate) fn sign_all(&self) -> Result<(), FleetError> {
-        self.sign_where(|_, _| true)
+        let owed = match self.owed()? {
+            Some(owed) => owed,
+            None => self.inner.database.together(|| self.owe_everybody())?,
+        };
+        self.sign_where(|_, _| true)?;
+        self.paid(&owed)
     }
 
     /// Signs anew what a device that comes back after weeks could not accept any more.
@@ -278,12 +285,17 @@ impl Fleet {
 
     /// Signs anew for every device with an assignment whose newest version and its end are such.
     fn sign_where(&self, is_due: impl Fn(u64, i64) -> bool) -> Result<(), FleetError> {
-        let mut due = self.inner.database.assignments()?;
-        due.retain(|(_, _, version, not_after_s)| is_due(*version, *not_after_s));
+        let database = &self.inner.database;
+        let is_due = |(_, _, version, not_after_s): &Assigned| is_due(*version, *not_after_s);
+        let due: Vec<DeviceId> =
+            database.assignments()?.into_iter().filter(is_due).map(|(device, ..)| device).collect();
         // Not all at once: whoever else writes waits for the end of each transaction.
         for some in due.chunks(BATCH) {
-            self.inner.database.together(|| {
-                let wanted: Vec<_> = some.iter().map(|(device, assignment, ..)| (device, assignment)).collect();
+            database.together(|| {
+                // What was assigned since the list was made must not be taken back.
+                let mut assigned = database.assignments_of(some)?;
+                assigned.retain(is_due);
+                let wanted: Vec<_> = assigned.iter().map(|(device, assignment, ..)| (device, assignment)).collect();
                 self.signer()?.sign_each(&wanted, Naming::ItsRollout)?.into_values().try_for_each(|told| match told {
                     // It was revoked since the list was made.
                     Ok(_) | Err(FleetError::UnknownDevice(_)) => Ok(()),
@@ -308,13 +320,13 @@ impl Fleet {
         if signed == 0 || reported.desired_version < signed || (reported.desired_version == signed && !refused) {
             return Ok(false);
         }
-        let Some((device, assignment, ..)) =
-            database.assignments()?.into_iter().find(|(device, ..)| *device == reported.device)
-        else {
-            return Ok(false);
-        };
-        let version = database.together(|| self.signer()?.sign(&device, &assignment))?;
-        tracing::warn!(%device, reported = reported.desired_version, version,
+        let signed = database.together(|| {
+            let assigned = database.assignments_of(std::slice::from_ref(&reported.device))?;
+            let again = |(device, assignment, ..): &Assigned| self.signer()?.sign(device, assignment);
+            assigned.first().map(again).transpose()
+        })?;
+        let Some(version) = signed else { return Ok(false) };
+        tracing::warn!(device = %reported.device, reported = reported.desired_version, version,
             "the device is ahead of this database (was it set back, or is a director key stolen?); it is overtaken");
         self.touch();
         Ok(true)
@@ -329,3 +341,6 @@ pub(crate) fn pin(target: &StoredTarget) -> TargetPin {
         release: target.kind.release(),
     }
 }
+
+#[cfg(test)]
+mod tests;

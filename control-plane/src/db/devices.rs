@@ -4,7 +4,7 @@ use outpost_contract::{DeviceId, ModelId, Reported};
 use serde::{Deserialize, Serialize};
 
 use super::many::names;
-use super::sql::{OptionalExtension, params};
+use super::sql::{self, OptionalExtension, params};
 use super::{Database, DbError, document};
 
 /// A device in a list.
@@ -45,6 +45,22 @@ pub struct Assignment {
     pub model: Option<ModelId>,
     /// Smallest context that is of use, tokens.
     pub minimum_context_tokens: u32,
+}
+
+/// A device with what it is assigned, and the version and end of what was signed for it.
+pub(crate) type Assigned = (DeviceId, Assignment, u64, i64);
+
+const ASSIGNED: &str =
+    "SELECT a.device, a.model, a.minimum_context_tokens, coalesce(s.version, 0), coalesce(s.not_after_s, 0)
+    FROM assignments a LEFT JOIN desired s USING (device)";
+
+/// One of those; none for a name that no device can have.
+fn assigned(row: &sql::Row<'_>) -> sql::Result<Option<Assigned>> {
+    let (name, model): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+    let assignment =
+        Assignment { model: model.and_then(|model| model.parse().ok()), minimum_context_tokens: row.get(2)? };
+    let (version, not_after_s) = (row.get(3)?, row.get(4)?);
+    Ok(name.parse().ok().map(|device| (device, assignment, version, not_after_s)))
 }
 
 const SUMMARY: &str = "SELECT d.device, d.enrolled_s, d.revoked_s, d.agent, coalesce(c.online, 0), c.seen_s,
@@ -106,6 +122,25 @@ impl Database {
         })
     }
 
+    /// The devices, admitted or not, whose audit logs have names that begin so.
+    pub(crate) fn owners_of_logs(&self, begin: &str) -> Result<Vec<String>, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT device FROM devices WHERE substr(audit_key, 1, length(?1)) = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([begin], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The key (SHA-256) that a device enrolled with last, admitted or not, and that of its audit log.
+    pub(crate) fn registered_log(&self, device: &DeviceId) -> Result<Option<([u8; 32], String)>, DbError> {
+        self.read(|connection| {
+            let sql = "SELECT key_sha256, audit_key FROM devices WHERE device = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_row([device.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        })
+    }
+
     /// Devices that are not admitted any more.
     pub(crate) fn revoked(&self) -> Result<Vec<DeviceId>, DbError> {
         self.read(|connection| {
@@ -129,25 +164,19 @@ impl Database {
     }
 
     /// Every assignment, with the version and end of what was signed for it (0 and 0 if nothing was).
-    pub(crate) fn assignments(&self) -> Result<Vec<(DeviceId, Assignment, u64, i64)>, DbError> {
+    pub(crate) fn assignments(&self) -> Result<Vec<Assigned>, DbError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT a.device, a.model, a.minimum_context_tokens, coalesce(s.version, 0), coalesce(s.not_after_s, 0)
-                 FROM assignments a LEFT JOIN desired s USING (device) ORDER BY a.device",
-            )?;
-            let rows = statement.query_map([], |row| {
-                let name: String = row.get(0)?;
-                let model: Option<String> = row.get(1)?;
-                Ok((name, model, row.get(2)?, row.get(3)?, row.get(4)?))
-            })?;
-            let mut assignments = Vec::new();
-            for row in rows {
-                let (name, model, minimum_context_tokens, version, not_after_s) = row?;
-                let Ok(device) = name.parse() else { continue };
-                let model = model.and_then(|model| model.parse().ok());
-                assignments.push((device, Assignment { model, minimum_context_tokens }, version, not_after_s));
-            }
-            Ok(assignments)
+            let mut statement = connection.prepare_cached(&format!("{ASSIGNED} ORDER BY a.device"))?;
+            let rows = statement.query_map([], assigned)?;
+            Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The same of these devices, as far as they have one.
+    pub(crate) fn assignments_of(&self, devices: &[DeviceId]) -> Result<Vec<Assigned>, DbError> {
+        let sql = format!("{ASSIGNED} WHERE a.device IN ({{rows}})");
+        self.read(|connection| {
+            Ok(connection.query_many(&sql, &names(devices), assigned)?.into_iter().flatten().collect())
         })
     }
 

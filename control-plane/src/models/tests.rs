@@ -36,7 +36,7 @@ impl House {
     }
 
     /// The same fleet, so many seconds later.
-    fn later(self, seconds: i64) -> Self {
+    pub(crate) fn later(self, seconds: i64) -> Self {
         let config = self.fleet.config().clone();
         let now_s = self.fleet.now_s() + seconds;
         drop(self.fleet);

@@ -86,7 +86,11 @@ impl Fleet {
             let why = format!("{why}; take back what no device has any more, with `outpost-control model restore`");
             return wrong("target", why);
         }
-        self.inner.database.keep_withdrawal(&withdrawal)?;
+        let database = &self.inner.database;
+        database.together(|| {
+            database.keep_withdrawal(&withdrawal)?;
+            self.owe_everybody()
+        })?;
         self.sign_all()?;
         self.touch();
         Ok(withdrawal)
@@ -97,9 +101,13 @@ impl Fleet {
     /// # Errors
     /// [`ModelError::NotWithdrawn`].
     pub fn restore_model(&self, model: &ModelId) -> Result<(), FleetError> {
-        if !self.inner.database.forget_withdrawals(model.as_str())? {
-            return Err(ModelError::NotWithdrawn(model.to_string()).into());
-        }
+        let database = &self.inner.database;
+        database.together(|| {
+            if !database.forget_withdrawals(model.as_str())? {
+                return Err(FleetError::from(ModelError::NotWithdrawn(model.to_string())));
+            }
+            self.owe_everybody()
+        })?;
         self.sign_all()?;
         self.settle_awaited(None);
         self.touch();

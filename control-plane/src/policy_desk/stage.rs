@@ -33,7 +33,10 @@ impl Fleet {
     /// # Errors
     /// [`DeskError::NoTarget`] if the catalogue does not hold exactly that.
     pub fn settle_policy(&self, policy: &TargetPin) -> Result<(), FleetError> {
-        self.adopt_policy(policy)?;
+        self.inner.database.together(|| {
+            self.adopt_policy(policy)?;
+            self.owe_everybody()
+        })?;
         self.sign_all()?;
         self.touch();
         Ok(())
