@@ -18,6 +18,9 @@ use crate::files::{self, FileError, failed};
 /// How long a database's writer is waited for.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// The turn of what databases point to.
+const POINTED_TO: u8 = 2;
+
 /// Room that is left beside the copy.
 const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -40,9 +43,7 @@ impl<'a> Taking<'a> {
         if fs::read_dir(directory).map_err(failed("read", directory))?.next().is_some() {
             return Err(BackupError::NotEmpty(directory.to_owned()));
         }
-        let mut names = files_below(state)?;
-        names.retain(|name| !is_passing(name));
-        names.sort_by_key(|name| turn(name));
+        let names = lasting(state)?;
         let size = |name: &String| fs::metadata(state.join(name)).map_or(0, |found| found.len());
         let needed = names.iter().map(size).sum::<u64>() + ROOM_BYTES;
         let free = files::free_bytes(directory)?;
@@ -56,24 +57,41 @@ impl<'a> Taking<'a> {
     pub(super) fn take(self) -> Result<BTreeMap<String, BackedUp>, BackupError> {
         files::private_directory(&self.target)?;
         let mut taken = BTreeMap::new();
-        for name in self.names {
-            let (from, to) = (self.state.join(&name), self.target.join(&name));
-            if let Some(parent) = to.parent() {
-                files::private_directory(parent)?;
-            }
-            let mode = fs::metadata(&from).map_or(0o600, |found| found.permissions().mode());
-            if is_database(&name) {
-                let failed = |source| BackupError::Database { path: name.clone(), source };
-                snapshot(&from, &to).map_err(failed)?;
-            } else {
-                copy(&from, &to, 0o600)?;
-            }
-            let (bytes, sha256) = digest(&to)?;
-            taken.insert(name, BackedUp { bytes, sha256, public: mode & 0o004 != 0 });
+        for name in self.names.iter().filter(|name| turn(name) < POINTED_TO) {
+            taken.insert(name.clone(), self.copied(name)?);
+        }
+        // Looked for anew: the databases may name what was not there yet when this began.
+        for name in lasting(self.state)?.into_iter().filter(|name| turn(name) == POINTED_TO) {
+            let copied = self.copied(&name)?;
+            taken.insert(name, copied);
         }
         files::settle(&self.target)?;
         Ok(taken)
     }
+
+    fn copied(&self, name: &str) -> Result<BackedUp, BackupError> {
+        let (from, to) = (self.state.join(name), self.target.join(name));
+        if let Some(parent) = to.parent() {
+            files::private_directory(parent)?;
+        }
+        let mode = fs::metadata(&from).map_or(0o600, |found| found.permissions().mode());
+        if is_database(name) {
+            let failed = |source| BackupError::Database { path: name.to_owned(), source };
+            snapshot(&from, &to).map_err(failed)?;
+        } else {
+            copy(&from, &to, 0o600)?;
+        }
+        let (bytes, sha256) = digest(&to)?;
+        Ok(BackedUp { bytes, sha256, public: mode & 0o004 != 0 })
+    }
+}
+
+/// What is copied of a state directory, in the order of turns.
+fn lasting(state: &Path) -> Result<Vec<String>, FileError> {
+    let mut names = files_below(state)?;
+    names.retain(|name| !is_passing(name));
+    names.sort_by_key(|name| turn(name));
+    Ok(names)
 }
 
 /// One moment of a database, while others write to it.
@@ -161,6 +179,6 @@ fn turn(name: &str) -> u8 {
     match (name.starts_with("audit/"), is_database(name)) {
         (true, false) => 0,
         (_, true) => 1,
-        (false, false) => 2,
+        (false, false) => POINTED_TO,
     }
 }

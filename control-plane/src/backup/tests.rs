@@ -43,6 +43,19 @@ fn what_is_restored_is_what_was_there_but_for_open_invitations() {
 }
 
 #[test]
+fn what_comes_while_a_backup_is_made_is_in_it_if_its_databases_may_name_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (state, backup) = (dir.path().join("state"), dir.path().join("backup"));
+    let fleet = fleet(&state);
+    let taking = copy::Taking::begin(&state, &backup, &backup.join("files")).unwrap();
+    std::fs::write(state.join("blobs/late"), b"a catalogue").unwrap();
+    fleet.inner.database.set("catalogue", b"late").unwrap();
+    let taken = taking.take().unwrap();
+    assert!(taken.contains_key("blobs/late"), "{taken:?}");
+    assert_eq!(std::fs::read(backup.join("files/blobs/late")).unwrap(), b"a catalogue");
+}
+
+#[test]
 fn nothing_is_overwritten_and_a_backup_does_not_hold_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (state, backup) = (dir.path().join("state"), dir.path().join("backup"));
