@@ -10,12 +10,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use outpost_audit::VerifierKey;
+use outpost_audit::witness::split_origin;
 use outpost_contract::{DeviceId, EnrolRefusal, EnrolRequest, EnrolResponse};
 
 use crate::ca::{CaError, DeviceCertificate};
 use crate::db::{CodeState, Entered, Redeemed};
 use crate::fleet::{Fleet, FleetError};
-use crate::tokens;
+use crate::{origin, tokens};
 
 /// Longest validity of a code: 30 days, in seconds.
 const MOST_VALID_S: i64 = 30 * 24 * 60 * 60;
@@ -45,7 +47,9 @@ impl Attempts {
     /// False if the address has tried too often and must wait.
     pub(crate) fn may_try(&self, address: IpAddr, now_s: i64) -> bool {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        !wrong.get(&address).is_some_and(|(since_s, count)| now_s - since_s < WINDOW_S && *count >= WRONG_PER_ADDRESS)
+        !wrong
+            .get(&origin::of(address))
+            .is_some_and(|(since_s, count)| now_s - since_s < WINDOW_S && *count >= WRONG_PER_ADDRESS)
     }
 
     pub(crate) fn count_wrong(&self, address: IpAddr, now_s: i64) {
@@ -53,7 +57,7 @@ impl Attempts {
         if wrong.len() >= ADDRESSES {
             wrong.retain(|_, (since_s, _)| now_s - *since_s < WINDOW_S);
         }
-        let entry = wrong.entry(address).or_insert((now_s, 0));
+        let entry = wrong.entry(origin::of(address)).or_insert((now_s, 0));
         if now_s - entry.0 >= WINDOW_S {
             *entry = (now_s, 0);
         }
@@ -146,11 +150,36 @@ impl Fleet {
             Some(device) => device,
             None => self.repeated(&hash, request, now_s)?,
         };
+        self.check_log(&name, request)?;
         let issued = self.issue(&name, &request.certificate_request, now_s)?;
         let redeemed = Redeemed { hash, entered: entered(request, &issued) };
         let device = inner.database.redeem(&redeemed, now_s).map_err(FleetError::from)?.map_err(refused_by)?;
         tracing::info!(%device, %address, "a device enrolled");
         self.identity(device, &issued)
+    }
+
+    /// A line of audit logs is one device's, under one key: whoever enrolled with another one's could speak to the witness in its
+    /// name, and whoever changed his own would leave behind what is held against it.
+    fn check_log(&self, device: &DeviceId, request: &EnrolRequest) -> Result<(), EnrolError> {
+        let line = |key: &str| {
+            let key: VerifierKey = key.parse().ok()?;
+            Some((split_origin(key.name())?.0.to_owned(), *key.public()))
+        };
+        // A key that cannot be one has no log.
+        let Some(wanted) = line(&request.audit_key) else { return Ok(()) };
+        let key_sha256 = self.inner.authority.request_key_sha256(&request.certificate_request);
+        let key_sha256 = key_sha256.map_err(|error| refused("bad_request", &error.to_string()))?;
+        let known = self.inner.database.owners_of_logs(&format!("{}/", wanted.0)).map_err(FleetError::from)?;
+        if known.iter().any(|owner| owner != device.as_str()) {
+            return Err(refused("bad_request", "`audit_key` names the audit log of another device"));
+        }
+        let own = self.inner.database.registered_log(device).map_err(FleetError::from)?;
+        let is_changed =
+            |(key, log): &([u8; 32], String)| *key == key_sha256 && line(log).is_some_and(|line| line != wanted);
+        if own.as_ref().is_some_and(is_changed) {
+            return Err(refused("bad_request", "`audit_key` is not the one that this device enrolled with"));
+        }
+        Ok(())
     }
 
     /// Without a root a device would have nothing to begin with: its code must not be used up for that.

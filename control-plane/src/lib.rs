@@ -37,6 +37,7 @@ mod models;
 mod mosquitto;
 mod neighbours;
 mod onefile;
+mod origin;
 mod people;
 mod policy_desk;
 mod renewal;

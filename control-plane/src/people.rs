@@ -32,7 +32,7 @@ use crate::files;
 use crate::fleet::{Fleet, FleetError};
 use crate::leader::Replica;
 pub(crate) use account::Offered;
-pub(crate) use approvals::Approvable;
+pub(crate) use approvals::{Approvable, LOCAL, is_same_person, person};
 pub(crate) use local::{check_name, check_roles};
 pub use oidc::LoginError;
 use oidc::Provider;

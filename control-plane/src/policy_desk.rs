@@ -17,7 +17,6 @@ mod release;
 mod simulate;
 mod stage;
 
-pub(crate) use draft::is_same_person;
 pub use draft::{DraftApproval, DraftState, DraftSummary, PolicyBoard, PolicyDiff, PolicyDraft, ReleasedPolicy};
 pub use error::DeskError;
 pub(crate) use release::POLICY_DEFAULT;

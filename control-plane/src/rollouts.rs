@@ -25,7 +25,7 @@ use outpost_rollout::{Event, Refusal, RolloutId, State};
 use sha2::Digest as _;
 
 use crate::fleet::{Fleet, FleetError};
-use crate::people::{Act, Actor, Approvable, Means};
+use crate::people::{Act, Actor, Approvable, LOCAL, Means, person};
 pub(crate) use driver::Driver;
 use ledger::{Known, Ledger};
 pub use picture::picture;
@@ -99,7 +99,7 @@ impl Fleet {
         name: &str,
         wave: Option<usize>,
     ) -> Result<RolloutView, FleetError> {
-        let actor = self.actor(&format!("local:{user}"), &["administrator".to_owned()], Means::Local);
+        let actor = self.actor(&format!("{LOCAL}{user}"), &["administrator".to_owned()], Means::Local);
         self.approve_rollout(&actor, name, wave)
     }
 
@@ -114,9 +114,15 @@ impl Fleet {
             // Refused on record, whatever the rollout waits for.
             self.permit(actor, Act::ApproveRollout, name)?;
         }
+        if actor.means == Means::ApiToken {
+            return Err(FleetError::Forbidden(
+                "a program is no second person: sign in, and approve it yourself".to_owned(),
+            ));
+        }
         let state = ledger::head(self, name)?;
         let at = wave.map_or_else(|| awaited(&state).unwrap_or(0), |number| number.saturating_sub(1));
-        let event = Event::Approve { wave: at, who: actor.name.clone() };
+        // By whatever way they come, they are one person.
+        let event = Event::Approve { wave: at, who: person(&actor.name).to_owned() };
         // The machine is asked first, so that nothing is on record as approved that waits for nothing.
         match state.clone().step(&event, self.now_s()) {
             Ok(_) | Err(Refusal::AuthorMayNotApprove { .. }) => {}

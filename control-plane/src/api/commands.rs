@@ -22,16 +22,10 @@ pub(crate) struct Wish {
     op: Operation,
     #[serde(default = "ten_minutes")]
     valid_s: i64,
-    #[serde(default = "operator")]
-    asked_by: String,
 }
 
 fn ten_minutes() -> i64 {
     600
-}
-
-fn operator() -> String {
-    "an operator".to_owned()
 }
 
 pub(crate) async fn give(
@@ -41,8 +35,9 @@ pub(crate) async fn give(
     wish: Result<Json<Wish>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (Path(device), Json(wish)) = (device?, wish?);
-    let subject = device.clone();
-    let give = move |fleet: &Fleet| fleet.command(&device, wish.op, wish.valid_s, &wish.asked_by);
+    // Who asked goes into the device's own record: nobody says that of himself.
+    let (subject, by) = (device.clone(), actor.name.clone());
+    let give = move |fleet: &Fleet| fleet.command(&device, wish.op, wish.valid_s, &by);
     let id = fleet.run_as(actor, Act::Command, subject, give).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
 }

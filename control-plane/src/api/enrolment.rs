@@ -83,7 +83,8 @@ pub(crate) async fn create_codes(
     wish: Result<Json<CodeList>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Json(CodeList { list, valid_s }) = wish?;
-    let create = move |fleet: &Fleet| fleet.create_listed_codes(&list, valid_s);
+    let by = actor.clone();
+    let create = move |fleet: &Fleet| fleet.create_listed_codes(&by, &list, valid_s);
     let made = fleet.run_as(actor, Act::Enrol, "codes", create).await?;
     let made: Vec<_> = made.iter().map(|(device, code)| json!({ "device": device, "code": code })).collect();
     Ok(Json(json!({ "entries": made, "valid_s": valid_s })))
@@ -117,7 +118,9 @@ pub(crate) async fn allow_keys(
     list: Result<Json<List>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Json(List { list }) = list?;
-    let allowed = fleet.run_as(actor, Act::Enrol, "keys", move |fleet| fleet.allow_listed_keys(&list)).await?;
+    let by = actor.clone();
+    let allow = move |fleet: &Fleet| fleet.allow_listed_keys(&by, &list);
+    let allowed = fleet.run_as(actor, Act::Enrol, "keys", allow).await?;
     let allowed: Vec<_> = allowed.iter().map(|(device, key)| json!({ "device": device, "fingerprint": key })).collect();
     Ok(Json(json!({ "entries": allowed })))
 }

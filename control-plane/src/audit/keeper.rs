@@ -78,7 +78,7 @@ impl Keeper {
         let Some(key) = key_of(audit_key, &package.origin) else {
             return refused(404, format!("`{}` is no log of this device", package.origin));
         };
-        let directory = self.directory_of(device, &key);
+        let directory = self.directory_of(device, &key)?;
         let mut mirror = Mirror::open(&directory, &key)?;
         let before = mirror.size()?;
         Ok(match mirror.take(package)? {
@@ -141,7 +141,7 @@ impl Keeper {
     ) -> Result<Receipt, FleetError> {
         let key = key_of(audit_key, &package.origin);
         let (Some(key), Some(note)) = (key, &package.head) else { return Ok(Receipt::Waiting { next }) };
-        let directory = self.directory_of(device, &key);
+        let directory = self.directory_of(device, &key)?;
         let refused = |cause: String| Ok(Receipt::Refused { status: 422, cause });
         let head = match Checkpoint::verify(note, &key) {
             Ok(head) => head,
@@ -172,7 +172,7 @@ impl Keeper {
         now_s: i64,
     ) -> Result<Option<String>, FleetError> {
         let Some(key) = key_of(audit_key, origin) else { return Ok(None) };
-        let directory = self.directory_of(device, &key);
+        let directory = self.directory_of(device, &key)?;
         let Some((head, note)) = newest(&directory)? else { return Ok(None) };
         let held = self.witness.state().latest(origin)?.map_or(0, |held| held.head.size);
         if held < head.size {
@@ -204,7 +204,7 @@ impl Keeper {
         record: u64,
     ) -> Result<Option<Vec<u8>>, FleetError> {
         let Some(key) = key_of(audit_key, origin) else { return Ok(None) };
-        let directory = self.directory_of(device, &key);
+        let directory = self.directory_of(device, &key)?;
         if !directory.is_dir() {
             return Ok(None);
         }
@@ -241,13 +241,36 @@ impl Keeper {
         Ok(Some(format!("the log does not begin with the {} records that were cosigned", held.head.size)))
     }
 
-    /// Where the mirror of a log lies: by the device, and by the number of the log, which every log of a device has ([`key_of`]).
-    fn directory_of(&self, device: &DeviceId, key: &VerifierKey) -> PathBuf {
-        let number = split_origin(key.name()).map_or(0, |(_, number)| number);
-        self.directory.join(device.as_str()).join(number.to_string())
+    /// Where the mirror of a log lies: by the device, and by a number. It is the log's own ([`key_of`]), but for a box that began anew
+    /// under the name of another one: its logs are numbered from 1 again, and the mirrors go on behind those that are there.
+    fn directory_of(&self, device: &DeviceId, key: &VerifierKey) -> Result<PathBuf, FleetError> {
+        let own = split_origin(key.name()).map_or(0, |(_, number)| number);
+        let place = |number: u64| self.directory.join(device.as_str()).join(number.to_string());
+        if !Mirror::is_of_another(&place(own), key)? {
+            return Ok(place(own));
+        }
+        let mirrors = self.mirrors(device)?;
+        for (number, directory) in mirrors.iter().filter(|(number, _)| *number != own) {
+            if !Mirror::is_of_another(directory, key)? {
+                return Ok(place(*number));
+            }
+        }
+        Ok(place(mirrors.last().map_or(own, |(number, _)| number.saturating_add(1))))
     }
 
-    /// The mirrors of a device: the number of each log, and where it lies.
+    /// The number of the newest log that is mirrored of the line that this one is of; 0 if there is none.
+    pub(crate) fn newest_number(&self, device: &DeviceId, origin: &str) -> Result<u64, FleetError> {
+        let Some((line, _)) = split_origin(origin) else { return Ok(0) };
+        let mut newest = 0;
+        for (_, directory) in self.mirrors(device)? {
+            let Some(head) = mirror::head(&directory)? else { continue };
+            newest =
+                newest.max(split_origin(&head.origin).filter(|(of, _)| *of == line).map_or(0, |(_, number)| number));
+        }
+        Ok(newest)
+    }
+
+    /// The mirrors of a device in the order of their logs: a number for each, and where it lies.
     pub(crate) fn mirrors(&self, device: &DeviceId) -> Result<Vec<(u64, PathBuf)>, FleetError> {
         let directory = self.directory.join(device.as_str());
         let entries = match std::fs::read_dir(&directory) {

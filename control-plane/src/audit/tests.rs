@@ -116,6 +116,36 @@ impl Desk {
 }
 
 #[test]
+fn a_box_that_began_anew_under_its_name_is_mirrored_beside_what_there_was() {
+    let desk = Desk::new();
+    let old = desk.enrol("till-1");
+    old.record(Kind::Request, "ada", "infer", "allow");
+    desk.mirror(&old);
+    // Another disk: the name is the same, and its logs are numbered from 1 again.
+    let key = CheckpointKey::generate().unwrap().expose().to_vec();
+    let origin = "audit.outpost/another/1".to_owned();
+    let new = Device { name: "till-1", log: desk.open("till-1-new", "till-1", &origin, &key), origin, key };
+    let sql = "UPDATE devices SET audit_key = ?1 WHERE device = 'till-1'";
+    let audit_key = new.audit_key();
+    let write = |connection: &crate::db::sql::Connection| Ok(connection.execute(sql, params![audit_key])?);
+    desk.fleet.inner.database.write(write).unwrap();
+    for _ in 0..3 {
+        new.record(Kind::Request, "bo", "infer", "allow");
+    }
+    desk.mirror(&new);
+
+    let reports = desk.fleet.verify_mirrors(&"till-1".parse().unwrap()).unwrap();
+    let kept: Vec<_> = reports.iter().map(|report| (report.origin.as_str(), report.records, report.is_ok())).collect();
+    assert_eq!(
+        kept,
+        [(old.origin.as_str(), old.log.size(), true), (new.origin.as_str(), new.log.size(), true)],
+        "both are whole"
+    );
+    let logs = desk.fleet.audit_of(&"till-1".parse().unwrap()).unwrap().logs;
+    assert_eq!(logs.iter().map(|log| log.number).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
 fn how_complete_a_log_is_and_what_speaks_against_it() {
     let desk = Desk::new();
     let (first, silent) = (desk.enrol("till-1"), desk.enrol("till-2"));

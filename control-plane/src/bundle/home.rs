@@ -175,7 +175,7 @@ impl Fleet {
         // A device's logs follow each other by number, and the records of each by theirs.
         let age = |origin: &str, record: u64| (split_origin(origin).map_or(0, |(_, number)| number), record);
         let this = age(&index.origin, index.record);
-        let newest_log = self.inner.audit.mirrors(device)?.last().map_or(0, |(number, _)| *number);
+        let newest_log = self.inner.audit.newest_number(device, &index.origin)?;
         let newer = before.filter(|before| age(&before.origin, before.record) > this);
         let is_older = newest_log > this.0 || newer.is_some();
         let mut messages = Vec::new();

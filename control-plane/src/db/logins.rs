@@ -29,7 +29,8 @@ pub(crate) enum Vouching {
 }
 
 impl Database {
-    /// Notes that a browser begins; false if as many as may are under way, of this address or of all.
+    /// Notes that a browser begins; false if as many as may are under way of this address. Of all, the oldest of whoever has most
+    /// makes room: many who never come back keep nobody out.
     pub(crate) fn begin_login(
         &self,
         state: &[u8; 32],
@@ -45,8 +46,13 @@ impl Database {
             let all = transaction.query_row("SELECT COUNT(*) FROM logins", [], count)?;
             let sql = "SELECT COUNT(*) FROM logins WHERE address = ?1";
             let of_address = transaction.query_row(sql, [address], count)?;
-            if all >= most || of_address >= most_of_address {
+            if of_address >= most_of_address {
                 return Ok(false);
+            }
+            if all >= most {
+                let sql = "DELETE FROM logins WHERE state = (SELECT state FROM logins WHERE address = (SELECT address FROM logins
+                     GROUP BY address ORDER BY COUNT(*) DESC, address LIMIT 1) ORDER BY expires_s, state LIMIT 1)";
+                transaction.execute(sql, [])?;
             }
             let sql = "INSERT INTO logins (state, browser, nonce, verifier, earlier, address, expires_s) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -144,5 +150,31 @@ impl Database {
             let mut statement = connection.prepare_cached("SELECT person FROM vouched_people ORDER BY person")?;
             Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::both;
+
+    #[test]
+    fn many_who_never_come_back_keep_nobody_out() {
+        both(|database| {
+            let login = || Login { nonce: "n".to_owned(), verifier: "v".to_owned(), earlier: None };
+            let begin = |number: u8, from: &str| {
+                let times_s = [100, 700 + i64::from(number)];
+                database.begin_login(&[number; 32], &[0; 32], &login(), (from, [4, 6]), times_s).unwrap()
+            };
+            assert!((0..4).all(|number| begin(number, "192.0.2.1")) && !begin(4, "192.0.2.1"));
+            assert!(begin(5, "192.0.2.2") && begin(6, "192.0.2.2"));
+            assert!(begin(7, "192.0.2.3"), "there is no room, and room is made");
+            let is_there = |number: u8| database.take_login(&[number; 32], &[0; 32], 200).unwrap().is_some();
+            assert_eq!(
+                [7, 6, 5, 1, 0].map(is_there),
+                [true, true, true, true, false],
+                "at the cost of whoever has most"
+            );
+        });
     }
 }

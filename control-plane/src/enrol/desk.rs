@@ -5,20 +5,42 @@ use outpost_contract::{DeviceId, Fingerprint};
 use crate::bulk;
 use crate::db::{AllowedKey, EnrolmentRequest, OpenCode, Page};
 use crate::fleet::{Fleet, FleetError};
+use crate::people::{Act, Actor};
 
 impl Fleet {
     /// Makes a one-time code for each device of a list as people write it (see [`bulk`]): all or none.
-    pub(crate) fn create_listed_codes(&self, list: &str, valid_s: i64) -> Result<Vec<(DeviceId, String)>, FleetError> {
+    pub(crate) fn create_listed_codes(
+        &self,
+        actor: &Actor,
+        list: &str,
+        valid_s: i64,
+    ) -> Result<Vec<(DeviceId, String)>, FleetError> {
         let devices = bulk::parse_names(list)?;
+        self.permit_enrolment(actor, &devices)?;
         let codes = self.create_codes(&devices, valid_s)?;
         Ok(devices.into_iter().zip(codes).collect())
     }
 
     /// Allows each key of a list as people write it: all or none.
-    pub(crate) fn allow_listed_keys(&self, list: &str) -> Result<Vec<(DeviceId, Fingerprint)>, FleetError> {
+    pub(crate) fn allow_listed_keys(
+        &self,
+        actor: &Actor,
+        list: &str,
+    ) -> Result<Vec<(DeviceId, Fingerprint)>, FleetError> {
         let keys = bulk::parse_keys(list)?;
+        self.permit_enrolment(actor, keys.iter().map(|(device, _)| device))?;
         self.allow_keys(&keys)?;
         Ok(keys)
+    }
+
+    /// A list is not a way around the rules for each device on it.
+    fn permit_enrolment<'a>(
+        &self,
+        actor: &Actor,
+        devices: impl IntoIterator<Item = &'a DeviceId>,
+    ) -> Result<(), FleetError> {
+        let asked: Vec<_> = devices.into_iter().map(|device| (Act::Enrol, device.to_string())).collect();
+        self.permit_each(actor, &asked)
     }
 
     /// Codes that can still be used.

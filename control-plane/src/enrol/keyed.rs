@@ -67,6 +67,7 @@ impl Fleet {
             return Err(self.ask_operator(request, key_sha256, address, now_s));
         };
         self.check_ready()?;
+        self.check_log(&device, request)?;
         let issued = self.issue(&device, &request.certificate_request, now_s)?;
         let redeemed = inner.database.redeem_key(&device, &entered(request, &issued), now_s);
         if !redeemed.map_err(FleetError::from)? {

@@ -3,6 +3,19 @@
 use super::{Act, Actor};
 use crate::fleet::{Fleet, FleetError};
 
+/// How an account of this machine is named.
+pub(crate) const LOCAL: &str = "local:";
+
+/// Whose name it is: who signs in as `ada` is whoever has the account `ada`, until told otherwise.
+pub(crate) fn person(name: &str) -> &str {
+    name.strip_prefix(LOCAL).unwrap_or(name)
+}
+
+/// Whether two names are one person's.
+pub(crate) fn is_same_person(one: &str, other: &str) -> bool {
+    person(one) == person(other)
+}
+
 /// What is approved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Approvable<'a> {
@@ -23,7 +36,7 @@ impl Fleet {
     /// [`FleetError::Forbidden`] if they may not by `act`, or wrote it themselves.
     pub(crate) fn approve(&self, actor: &Actor, act: Act, what: Approvable<'_>) -> Result<(), FleetError> {
         let _permit = self.permit(actor, act, what.subject)?;
-        if actor.name == what.author {
+        if is_same_person(&actor.name, what.author) {
             let own = super::Happening::of(actor, act, what.subject);
             let (effect, rules) = ("deny".to_owned(), vec!["two-persons".to_owned()]);
             self.record(&super::Happening { effect, rules, ..own })?;
@@ -36,7 +49,7 @@ impl Fleet {
     /// Who approved exactly this, and when (seconds), oldest first; never its author.
     pub(crate) fn approvals(&self, what: Approvable<'_>) -> Result<Vec<(String, i64)>, FleetError> {
         let mut approvals = self.inner.database.approvals(what.kind, what.subject, what.digest)?;
-        approvals.retain(|(person, _)| person != what.author);
+        approvals.retain(|(person, _)| !is_same_person(person, what.author));
         Ok(approvals)
     }
 }

@@ -25,6 +25,7 @@ use super::Happening;
 use super::sign_in::{Failing, happening};
 use crate::db::{Login, Vouching};
 use crate::fleet::{Fleet, FleetError};
+use crate::origin;
 use crate::tokens::{self, random};
 use claims::Vouched;
 use id_token::{Expected, Header};
@@ -151,7 +152,7 @@ impl Fleet {
         let login = Login { nonce, verifier, earlier: earlier.map(tokens::hash) };
         let begin = move |fleet: &Self| {
             fleet.check_failures(&Failing::address(address))?;
-            let (now_s, from) = (fleet.now_s(), address.to_string());
+            let (now_s, from) = (fleet.now_s(), origin::of(address).to_string());
             let from = (from.as_str(), [MOST_OF_ADDRESS, MOST]);
             match fleet.inner.database.begin_login(&state, &browser, &login, from, [now_s, now_s + LOGIN_S])? {
                 true => Ok(()),

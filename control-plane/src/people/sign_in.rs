@@ -6,6 +6,7 @@ use super::account::recovery_hash;
 use super::{Actor, Happening, Means, password, totp};
 use crate::db::{Person, Session};
 use crate::fleet::{Fleet, FleetError};
+use crate::origin;
 use crate::tokens::{self, random};
 
 /// The cookie: bound to this origin, and to nothing but TLS, by its name.
@@ -45,7 +46,7 @@ pub(super) struct Failing(Vec<([u8; 32], i64)>);
 impl Failing {
     /// Of whoever is at an address.
     pub(super) fn address(address: IpAddr) -> Self {
-        Self(vec![(key("address", &address.to_string()), FREE_OF_ADDRESS)])
+        Self(vec![(key("address", &origin::of(address).to_string()), FREE_OF_ADDRESS)])
     }
 
     /// Of a name, and of the address.

@@ -10,7 +10,7 @@ use sha2::Digest as _;
 use super::DeskError;
 use crate::db::DraftRow;
 use crate::fleet::{Fleet, FleetError};
-use crate::people::{Act, Actor, Approvable, Means};
+use crate::people::{Act, Actor, Approvable, LOCAL, Means, is_same_person};
 
 /// Most drafts that are kept.
 const DRAFTS: usize = 200;
@@ -349,14 +349,6 @@ const KIND: &str = "policy";
 /// How an account of this machine is named.
 pub(super) fn local(user: &str) -> String {
     format!("{LOCAL}{user}")
-}
-
-const LOCAL: &str = "local:";
-
-/// Whether two names are one person's: who signs in as `ada` is whoever has the account `ada`, until told otherwise.
-pub(crate) fn is_same_person(one: &str, other: &str) -> bool {
-    let name = |name: &str| name.strip_prefix(LOCAL).unwrap_or(name).to_owned();
-    name(one) == name(other)
 }
 
 /// The digest of a draft that nothing is wrong with.

@@ -70,6 +70,21 @@ impl Mirror {
         }
     }
 
+    /// Whether the directory holds the copy of another log than the one with this key. Nothing is made there.
+    ///
+    /// # Errors
+    /// If there is something that cannot be opened.
+    pub fn is_of_another(directory: &Path, key: &VerifierKey) -> Result<bool, AuditError> {
+        if !directory.is_dir() {
+            return Ok(false);
+        }
+        match Self::open(directory, key) {
+            Ok(_) => Ok(false),
+            Err(AuditError::OtherKey { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Records under a head.
     ///
     /// # Errors

@@ -86,8 +86,6 @@ pub struct CommandRecord {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Wish {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_by: Option<String>,
     pub op: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_s: Option<i64>,

@@ -118,6 +118,30 @@ async fn codes_are_made_from_a_list_paged_through_and_withdrawn() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test's file needs to survive no power cut")]
+async fn a_list_is_no_way_around_a_rule_about_one_device() {
+    let Desk { fleet, token, _dir, .. } = Desk::new();
+    let rules = r#"@id("all") @reason("All.") permit (principal, action, resource);
+        @id("plc") @reason("Machines are enrolled by hand.")
+        forbid (principal, action == Action::"enrol", resource) when { resource.name like "plc-*" };"#;
+    let config = fleet.config().clone();
+    std::fs::write(config.state_dir.join("control.cedar"), rules).unwrap();
+    drop(fleet);
+    let fleet = Fleet::open(config, Clock::fixed(1_000_000)).unwrap();
+    let shares = Shares::new(Rates { fleet: 0, site: 0, device: 0 }, |_| None);
+    let desk = Desk { router: crate::api::router(fleet.clone(), shares), fleet, token, _dir };
+    let lists = [("codes", "till-1\nplc-1".to_owned()), ("keys", format!("till-1,{}\nplc-1,{}", hex(1), hex(2)))];
+    for (kind, list) in lists {
+        let path = format!("/v1/enrolment/{kind}");
+        let (status, told) = desk.post(&path, json!({ "list": list })).await;
+        assert_eq!((status, code(&told)), (StatusCode::FORBIDDEN, "forbidden"), "{told}");
+        assert!(told.to_string().contains("`plc-1`: Machines are enrolled by hand."), "{told}");
+        assert!(desk.pages(&path).await.is_empty(), "all or none");
+    }
+    assert_eq!(desk.post("/v1/enrolment/codes", json!({ "list": "till-1" })).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn keys_are_allowed_from_a_list_paged_through_and_forbidden() {
     let desk = Desk::new();
     let lines: Vec<_> = (1..=5).map(|number| format!("till-{number},{}", hex(number))).collect();

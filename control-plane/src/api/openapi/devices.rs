@@ -65,7 +65,7 @@ pub(super) fn describe(components: ComponentsBuilder) -> ComponentsBuilder {
         .schema("Site", request(vec![("site", nullable(device()))], vec![]))
         .schema("AtSite", answer(vec![("device", device()), ("site", nullable(text()))]))
         .schema("LabelChange", map(nullable(text_like("^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))))
-        .schema("Wish", request(vec![("op", operation())], vec![("valid_s", whole()), ("asked_by", text())]))
+        .schema("Wish", request(vec![("op", operation())], vec![("valid_s", whole())]))
         .schema(
             "DeviceSummary",
             answer_with(

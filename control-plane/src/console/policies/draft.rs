@@ -12,8 +12,8 @@ use crate::console::layout::{self, Section, badge};
 use crate::console::viewer::{PageError, Viewer};
 use crate::fleet::{Fleet, FleetError};
 use crate::inventory::words::clean;
-use crate::people::Act;
-use crate::policy_desk::{DraftState, PolicyDiff, PolicyDraft, is_same_person};
+use crate::people::{Act, is_same_person};
+use crate::policy_desk::{DraftState, PolicyDiff, PolicyDraft};
 
 /// Findings and changes on the page; `outpost-control policy` shows all.
 const MOST_FOUND: usize = 200;
