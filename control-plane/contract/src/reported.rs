@@ -168,6 +168,13 @@ pub struct Reason {
     pub detail: String,
 }
 
+impl Reason {
+    /// The subject of what is wrong with the signed document itself.
+    pub const DESIRED_STATE: &str = "desired state";
+    /// The subject of what is wrong with the catalogue that it names.
+    pub const CATALOGUE: &str = "catalogue";
+}
+
 /// Machine-readable refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

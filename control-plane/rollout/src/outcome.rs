@@ -1,6 +1,6 @@
 //! What a device's report says about an order of a rollout.
 
-use outpost_contract::{ReasonCode, Reported};
+use outpost_contract::{Reason, ReasonCode, Reported};
 use serde::{Deserialize, Serialize};
 
 use crate::Health;
@@ -25,9 +25,9 @@ impl Outcome {
             return Self::Applied(Health::of(reported));
         }
         // Signed documents that a device refuses never become its accepted version, so they count before that as well.
-        let code = reported.reasons.iter().map(|reason| reason.code).find(|code| is_final(*code));
-        let about_this = |code: ReasonCode| reported.desired_version >= version || concerns_acceptance(code);
-        code.filter(|code| about_this(*code)).map_or(Self::Underway, Self::Refused)
+        let is_about_this = |reason: &&Reason| reported.desired_version >= version || concerns_acceptance(reason);
+        let refused = reported.reasons.iter().filter(|reason| is_final(reason.code)).find(is_about_this);
+        refused.map_or(Self::Underway, |reason| Self::Refused(reason.code))
     }
 }
 
@@ -73,25 +73,33 @@ fn is_final(code: ReasonCode) -> bool {
     }
 }
 
-fn concerns_acceptance(code: ReasonCode) -> bool {
-    matches!(
-        code,
+/// Whether the document itself was refused, or the catalogue that it names; a policy or an issuer that is wrong is a part of what was
+/// accepted.
+fn concerns_acceptance(reason: &Reason) -> bool {
+    let is_of_it = [Reason::DESIRED_STATE, Reason::CATALOGUE].contains(&reason.subject.as_str());
+    let code = matches!(
+        reason.code,
         ReasonCode::BadSignature
             | ReasonCode::WrongDevice
             | ReasonCode::Rollback
             | ReasonCode::Expired
             | ReasonCode::NotInCatalogue
-    )
+    );
+    is_of_it && code
 }
 
 #[cfg(test)]
 mod tests {
-    use outpost_contract::{Activity, Reason};
+    use outpost_contract::Activity;
 
     use super::*;
 
     fn reported(desired_version: u64, applied_version: u64, codes: &[ReasonCode]) -> Reported {
-        let reason = |code: &ReasonCode| Reason { code: *code, subject: String::new(), detail: String::new() };
+        let reason = |code: &ReasonCode| Reason {
+            code: *code,
+            subject: Reason::DESIRED_STATE.to_owned(),
+            detail: String::new(),
+        };
         Reported {
             v: 1,
             device: "device-1".parse().unwrap(),
@@ -135,5 +143,9 @@ mod tests {
         assert_eq!(of(5, 5, &[]), Outcome::Applied(Health::default()));
         let failed = Health { self_test_passed: Some(false), ..Health::default() };
         assert_eq!(of(5, 5, &[SelfTestFailed]), Outcome::Applied(failed));
+        let mut of_its_policy = reported(4, 3, &[BadSignature]);
+        of_its_policy.reasons[0].subject = "policy".to_owned();
+        assert_eq!(Outcome::of(&of_its_policy, 5), Outcome::Underway, "that was a part of the version before");
+        assert_eq!(Outcome::of(&of_its_policy, 4), Outcome::Refused(BadSignature));
     }
 }

@@ -316,6 +316,10 @@ impl State {
                     left.values().copied().filter(|member| member.selectors.contains(selector)).collect()
                 }
             };
+            // A small fleet is whole before its last share.
+            if left.is_empty() && matches!(wave.take, Take::Percent(_)) {
+                continue;
+            }
             if taken.is_empty() {
                 return Err(Refusal::EmptyWave { name: wave.name.clone() });
             }

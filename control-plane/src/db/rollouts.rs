@@ -234,6 +234,15 @@ impl Database {
         })
     }
 
+    /// The place of the newest report of a device, if it has reported.
+    pub(crate) fn place_of_report(&self, device: &DeviceId) -> Result<Option<u64>, DbError> {
+        self.read(|connection| {
+            let sql = format!("SELECT {PLACE} FROM facts f WHERE f.device = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            Ok(statement.query_row([device.as_str()], |row| row.get(0)).optional()?)
+        })
+    }
+
     /// Notes that something newer rules a device, if an active rollout holds it: an empty name if it was revoked.
     pub(crate) fn depart(&self, device: &DeviceId, by: &str) -> Result<(), DbError> {
         self.write(|transaction| {

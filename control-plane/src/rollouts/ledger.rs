@@ -206,21 +206,30 @@ impl<'a> Ledger<'a> {
                 continue;
             }
             let request: RolloutRequest = read("rollout's request", &kept.row.request)?;
-            let selected = match super::members::selected(self.fleet, &request.selector) {
-                Ok(selected) => selected,
+            let is_new =
+                |device: &DeviceId| !state.devices().contains_key(device) && self.known.book.holder(device).is_none();
+            let joining = super::members::selected(self.fleet, &request.selector).and_then(|selected| {
+                let joiners: Vec<DeviceId> = selected.into_iter().filter(is_new).collect();
+                if joiners.is_empty() {
+                    return Ok(Vec::new());
+                }
+                super::members::members(self.fleet, state.spec(), joiners)
+            });
+            let joining = match joining {
+                Ok(joining) => joining,
                 Err(FleetError::Database(error)) => return Err(error.into()),
+                // A group that it names was removed, say: the other rollouts go on, and so does this one for who is in it.
                 Err(error) => {
                     tracing::warn!(rollout = id.0, %error, "nobody can join the rollout");
                     continue;
                 }
             };
-            let is_new =
-                |device: &DeviceId| !state.devices().contains_key(device) && self.known.book.holder(device).is_none();
-            let joiners: Vec<DeviceId> = selected.into_iter().filter(is_new).collect();
-            if joiners.is_empty() {
-                continue;
-            }
-            for member in super::members::members(self.fleet, state.spec(), joiners)? {
+            for member in joining {
+                // As time passes with each step, it may have begun to go back with the one before.
+                let is_open = |state: &State| matches!(state.phase(), Phase::Running | Phase::Paused(_));
+                if !self.known.book.get(&id).is_some_and(is_open) {
+                    break;
+                }
                 tracing::info!(rollout = id.0, device = %member.device, "a device joins the rollout");
                 self.step(&id, &Event::Joined(member))?;
             }
@@ -288,7 +297,14 @@ impl<'a> Ledger<'a> {
             let Some(current) = current.filter(|one| one.order == order && !one.status.has_left()) else { continue };
             let heard = current.heard;
             match assign(fleet, &mut signer, &id, &device, ordered) {
-                Ok(version) => carried_out.push((id, device, version)),
+                Ok(version) => {
+                    // What the device has said so far, it has not said of this.
+                    if let Some(sequence) = fleet.inner.database.place_of_report(&device)? {
+                        let outcome = Outcome::Underway;
+                        self.step(&id, &Event::Report { device: device.clone(), order, sequence, outcome })?;
+                    }
+                    carried_out.push((id, device, version));
+                }
                 Err(FleetError::Database(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(rollout = id.0, %device, %error, "an order cannot be signed");

@@ -83,10 +83,14 @@ impl House {
 
     /// A device reports: all of what was signed for it is in force, or the newest is refused.
     fn say(&mut self, device: &str, refusal: Option<ReasonCode>) {
+        self.say_of(device, refusal.map(|code| (code, "")));
+    }
+
+    fn say_of(&mut self, device: &str, refusal: Option<(ReasonCode, &str)>) {
         let version = self.fleet.inner.database.desired_version(&id(device)).unwrap();
         let sequence = self.sequences.entry(device.to_owned()).or_default();
         *sequence += 1;
-        let reason = |code| Reason { code, subject: String::new(), detail: String::new() };
+        let reason = |(code, subject): (_, &str)| Reason { code, subject: subject.to_owned(), detail: String::new() };
         let reported = Reported {
             v: 1,
             device: id(device),
@@ -264,6 +268,41 @@ fn whoever_is_newer_rules_and_who_comes_later_joins() {
 }
 
 #[test]
+fn what_a_device_said_before_its_order_is_no_answer_to_it() {
+    let mut house = House::new(&["a", "b"]);
+    let mut driver = house.driver();
+    // It would not take what was signed before; the rollout is what mends that.
+    house.say_of("a", Some((ReasonCode::Expired, Reason::DESIRED_STATE)));
+    house.fleet.start_rollout("ada", &request("march")).unwrap();
+    driver.turn().unwrap();
+    assert_eq!((house.model("a"), house.state("march")), ("new".into(), "running".into()));
+    assert_eq!(house.fleet.rollout("march").unwrap().waves[0].state, "open", "nobody has failed");
+    house.apply("a");
+    driver.turn().unwrap();
+    house.clock.advance(60);
+    driver.turn().unwrap();
+    assert_eq!(house.model("b"), "new");
+}
+
+#[test]
+fn a_group_that_is_gone_keeps_joiners_out_and_stops_no_rollout() {
+    let mut house = House::new(&["a", "b", "c"]);
+    let mut driver = house.driver();
+    let canary = serde_json::json!({ "name": "canary", "selector": "name=a" });
+    house.fleet.keep_group(&serde_json::from_value(canary).unwrap()).unwrap();
+    let waves = vec![WaveRequest { selector: Some("group=canary".into()), ..WaveRequest::default() }];
+    house.fleet.start_rollout("ada", &RolloutRequest { waves, ..request("march") }).unwrap();
+    driver.turn().unwrap();
+    house.fleet.remove_group("canary").unwrap();
+    house.enter("d");
+    house.apply("a");
+    driver.turn().unwrap();
+    house.clock.advance(60);
+    driver.turn().unwrap();
+    assert_eq!(["a", "b", "c", "d"].map(|device| house.model(device)), ["new", "new", "new", "old"]);
+}
+
+#[test]
 fn a_second_person_approves_and_people_pause_resume_retry_and_abort() {
     let mut house = House::new(&["a", "b"]);
     let mut driver = house.driver();
@@ -276,6 +315,11 @@ fn a_second_person_approves_and_people_pause_resume_retry_and_abort() {
     assert!(matches!(own, FleetError::Forbidden(_)), "{own}");
     let viewer = house.fleet.approve_rollout(&actor("vic", "viewer"), "march", None).unwrap_err();
     assert!(matches!(viewer, FleetError::Forbidden(_)), "{viewer}");
+    for (name, means) in [("local:ada", Means::Local), ("bo", Means::ApiToken)] {
+        let actor = house.fleet.actor(name, &["administrator".to_owned()], means);
+        let nobody = house.fleet.approve_rollout(&actor, "march", None).unwrap_err();
+        assert!(matches!(nobody, FleetError::Forbidden(_)), "{name}: {nobody}");
+    }
     assert_eq!(house.model("a"), "old");
     house.fleet.approve_rollout(&actor("bo", "approver"), "march", None).unwrap();
     assert_eq!(house.model("a"), "new");
@@ -317,9 +361,13 @@ fn what_cannot_be_carried_out_is_refused_whole() {
     assert!(refused(|asked| asked.model = None).contains("must name a model"));
     assert!(refused(|asked| asked.selector = "name==".into()).len() > 10);
     assert!(refused(|asked| asked.selector = "name=nobody".into()).contains("for no device"));
-    assert!(refused(|_| ()).contains("takes no device"), "one device cannot be in three waves");
+    let of_nobody = || WaveRequest { selector: Some("name=nobody".into()), ..WaveRequest::default() };
+    let empty = RolloutRequest { waves: vec![of_nobody()], ..request("march") };
+    assert!(house.fleet.start_rollout("ada", &empty).unwrap_err().to_string().contains("takes no device"));
     assert_eq!(house.fleet.rollouts(None, 10).unwrap(), (Vec::new(), false));
     assert_eq!(house.version("a"), 1);
+    let shares = house.fleet.start_rollout("ada", &RolloutRequest { waves: Vec::new(), ..request("march") }).unwrap();
+    assert_eq!(shares.waves.len(), 1, "of one device, the first share is all");
 }
 
 #[test]
