@@ -35,9 +35,10 @@ impl Database {
                  ON CONFLICT DO NOTHING",
                 params![device, event.boot.as_str(), sequence, now_s, event.at_s, event.kind.name(), text],
             )?;
+            // By when they came: the numbers of a box that took another one's place begin anew.
             transaction.execute(
-                "DELETE FROM events WHERE device = ?1 AND sequence <= (SELECT sequence FROM events
-                 WHERE device = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
+                "DELETE FROM events WHERE device = ?1 AND (received_s, sequence) <= (SELECT received_s, sequence FROM events
+                 WHERE device = ?1 ORDER BY received_s DESC, sequence DESC LIMIT 1 OFFSET ?2)",
                 params![device, EVENTS_KEPT],
             )?;
             Ok(new > 0)
@@ -87,6 +88,26 @@ mod tests {
             }
             let kept = database.events(&"till-1".parse().unwrap()).unwrap();
             assert_eq!((kept.len(), kept[0].text.as_str(), kept[499].text.as_str()), (500, "number 520", "number 21"));
+        });
+    }
+
+    #[test]
+    fn the_newest_are_kept_also_of_a_box_whose_numbers_begin_anew() {
+        both(|database| {
+            let sql = "INSERT INTO devices (device, enrolled_s, key_sha256, audit_key, agent)
+                 VALUES ('till-1', 1, x'00', '', '')";
+            database.write(|transaction| Ok(transaction.execute(sql, [])?)).unwrap();
+            let keep = |boot: &str, sequence: u64, now_s: i64| {
+                let (device, boot) = ("till-1".parse().unwrap(), boot.parse().unwrap());
+                let (kind, text) = (EventKind::Withdrawn, format!("{sequence}"));
+                database.keep_event(&Event { v: 1, device, boot, sequence, at_s: now_s, kind, text }, now_s).unwrap()
+            };
+            let first = 9_000..9_002 + u64::try_from(EVENTS_KEPT).unwrap();
+            assert!(first.clone().all(|sequence| keep("old", sequence, 100)));
+            assert!(keep("new", 1, 200) && keep("new", 2, 201) && !keep("new", 2, 202), "each once");
+            let events = database.events(&"till-1".parse().unwrap()).unwrap();
+            let texts: Vec<_> = events.iter().map(|event| event.text.as_str()).collect();
+            assert_eq!((texts.len(), texts[0], texts[1], texts[2]), (500, "2", "1", "9501"));
         });
     }
 }
