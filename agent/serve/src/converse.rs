@@ -23,7 +23,7 @@ use crate::handle::Call;
 use crate::kept::Keeping;
 use crate::metrics::Course;
 use crate::model::{self, Meant};
-use crate::permit::{self, Manner, Wanted};
+use crate::permit::{self, Before, Manner, Wanted};
 use crate::request_id::RequestId;
 use crate::trail::append;
 use crate::{
@@ -267,7 +267,7 @@ impl Waiting {
     }
 }
 
-/// The prompt as it may go to a model, and what was found in it.
+/// What was asked as it may go to a model, and what was found in it.
 async fn look_through(
     app: &App,
     call: &Call,
@@ -275,15 +275,35 @@ async fn look_through(
     asked: &Asked,
     is_filtered: bool,
 ) -> Result<(Prompt, Found), ApiError> {
-    let (mut prompt, mut found) = (asked.prompt.clone(), Found::default());
-    let looked = if is_filtered && (asked.scores.is_some() || asked.prompt_scores) {
+    let prompt = if is_filtered && (asked.scores.is_some() || asked.prompt_scores) {
         // Scores repeat the text token by token, past everything that looks through it.
         Err(ApiError::invalid("logprobs", "answers to you are looked through, so they come without log-probabilities"))
     } else {
-        content::look_through(permit.content(), &mut prompt, &mut found)
+        Ok(asked.prompt.clone())
     };
+    look_at(app, call, permit, prompt).await
+}
+
+/// The prompt as it may go to a model, and what was found in it; it may be refused already.
+///
+/// # Errors
+/// The refusal, once it is on record.
+pub(crate) async fn look_at(
+    app: &App,
+    call: &Call,
+    permit: &Permit,
+    prompt: Result<Prompt, ApiError>,
+) -> Result<(Prompt, Found), ApiError> {
+    let mut found = Found::default();
+    let looked = prompt.and_then(|mut prompt| {
+        content::look_through(permit.content(), &mut prompt, &mut found)?;
+        Ok(prompt)
+    });
     found.count(&app.metrics, Direction::Input);
-    let Err(error) = looked else { return Ok((prompt, found)) };
+    let error = match looked {
+        Ok(prompt) => return Ok((prompt, found)),
+        Err(error) => error,
+    };
     let (object, decision) = (record::object(call, permit.resource()), record::allowed(permit));
     let describe = |record| found.describe(record, Direction::Input);
     Err(refuse_with(app, call, Action::Infer, object, Some(decision), error, describe).await)
@@ -355,9 +375,11 @@ async fn generate(
         };
         let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
         let leaving = Leaving::new(app, call, &permit);
+        let before = Before::of(&permit, Action::Infer, asked.max_tokens, asked.manner());
         let error = match app.serving.backend.start(permit, request).await {
             Ok(generation) => {
                 leaving.stays();
+                before.holds_for(app, call, generation.served()).await?;
                 return Ok((generation, max_tokens));
             }
             Err(error) => error,

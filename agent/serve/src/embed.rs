@@ -19,7 +19,7 @@ use crate::error::ApiError;
 use crate::handle::Call;
 use crate::kept::Keeping;
 use crate::model::{self, Meant};
-use crate::permit::{self, Wanted};
+use crate::permit::{self, Before, Manner, Wanted};
 use crate::trail::append;
 use crate::{EmbedInput, EmbedRequest, Embeddings, Prompt, Timings, Usage, record};
 
@@ -87,6 +87,7 @@ struct Making {
 
 impl Making {
     async fn run(mut self, permit: Permit, request: EmbedRequest, mut sender: Made) {
+        let before = Before::of(&permit, Action::Embed, None, Manner::default());
         let started = self.record(Kind::InferStart).detail("texts", request.inputs.len() as u64);
         let started = self.keeping.seal_request(started, self.keeping.texts(&request.inputs));
         let started = self.admitted.reserve(self.found.describe(started, Direction::Input));
@@ -107,10 +108,11 @@ impl Making {
             made = AssertUnwindSafe(self.app.serving.backend.embed(permit, request)).catch_unwind() => made,
         };
         let made = match made {
-            Ok(made) => made.map_err(|error| {
+            Ok(Ok(made)) => before.holds_for(&self.app, &self.call, &made.served).await.map(|()| made),
+            Ok(Err(error)) => {
                 tracing::warn!(request = %self.call.id, %error, "no vectors could be made");
-                ApiError::from(error)
-            }),
+                Err(ApiError::from(error))
+            }
             Err(_) => {
                 tracing::error!(request = %self.call.id, "a bug: making vectors panicked");
                 Err(ApiError::internal())

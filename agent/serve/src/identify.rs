@@ -12,7 +12,7 @@ mod locked;
 mod provider;
 mod token;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::HeaderMap;
@@ -72,7 +72,14 @@ impl Peer {
         match self {
             Self::Unix { uid: Some(uid) } => format!("uid:{uid}"),
             Self::Unix { uid: None } => "uid:unknown".to_owned(),
-            Self::Tcp { address, .. } => address.ip().to_canonical().to_string(),
+            Self::Tcp { address, .. } => match address.ip().to_canonical() {
+                // All that one customer is given is one origin.
+                IpAddr::V6(address) if !address.is_loopback() => {
+                    let [a, b, c, d, ..] = address.segments();
+                    format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+                }
+                address => address.to_string(),
+            },
         }
     }
 

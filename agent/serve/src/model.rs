@@ -29,7 +29,18 @@ pub(crate) async fn find(app: &App, name: &str) -> Meant {
             None => break,
         }
     }
-    let facts = ModelFacts {
+    let lane = if card.file_sha256.is_empty() { &card.id } else { &card.file_sha256 };
+    Meant { resource: resource(card), lane: lane.clone() }
+}
+
+/// The model that a file is; none if no file here has this digest.
+pub(crate) async fn of_file(app: &App, sha256: &str) -> Option<Resource> {
+    let cards = app.serving.backend.models().await;
+    cards.iter().find(|card| card.parent.is_none() && card.file_sha256 == sha256).map(resource)
+}
+
+fn resource(card: &ModelCard) -> Resource {
+    Resource::Model(ModelFacts {
         id: plain(card).to_owned(),
         licence: card.licence.clone(),
         family: card.family.clone(),
@@ -37,9 +48,7 @@ pub(crate) async fn find(app: &App, name: &str) -> Meant {
         class: ModelClass::of_parameters(card.parameters),
         // Whether it is approved is the bundle's to say.
         ..ModelFacts::default()
-    };
-    let lane = if card.file_sha256.is_empty() { &card.id } else { &card.file_sha256 };
-    Meant { resource: Resource::Model(facts), lane: lane.clone() }
+    })
 }
 
 /// The model of this name, with a tag or without; of several variants without a tag, one of them.

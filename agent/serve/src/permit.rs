@@ -1,13 +1,13 @@
 //! May they: the one place where routes ask the policies, and where a denial is recorded before it is told.
 
-use outpost_audit::Kind;
-use outpost_policies::{Action, Ask, Context, DataClass, Denial, Permit, Resource};
+use outpost_audit::{DecisionRef, Kind};
+use outpost_policies::{Action, Ask, Context, DataClass, Denial, ModelFacts, Permit, Resource};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handle::Call;
 use crate::trail::append;
-use crate::{converse, record};
+use crate::{Served, converse, model, record};
 
 /// The rule that a key's own scope is, in answers and records.
 const SCOPE_RULE: &str = "api-key-scope";
@@ -40,6 +40,54 @@ pub(crate) fn tenant(app: &App, call: &Call) -> String {
 /// there is; 503 if it cannot be recorded.
 pub(crate) async fn require(app: &App, call: &Call, wanted: Wanted) -> Result<Permit, ApiError> {
     require_asked(app, call, wanted, Manner::default()).await
+}
+
+/// What was allowed before it was known which file would answer.
+pub(crate) struct Before {
+    action: Action,
+    resource: Resource,
+    decision: DecisionRef,
+    max_tokens: Option<u32>,
+    manner: Manner,
+}
+
+impl Before {
+    pub(crate) fn of(permit: &Permit, action: Action, max_tokens: Option<u32>, manner: Manner) -> Self {
+        let (resource, decision) = (permit.resource().clone(), record::allowed(permit));
+        Self { action, resource, decision, max_tokens, manner }
+    }
+
+    /// A name may mean several files, and which of them it is shows when one is in memory: the rules are asked about that one, before
+    /// anything of it leaves. The same rules must allow it, since what they ask for was done on the way.
+    ///
+    /// # Errors
+    /// 403 with the rule, once the denial is durable; 503 if it cannot be recorded.
+    pub(crate) async fn holds_for(&self, app: &App, call: &Call, served: &Served) -> Result<(), ApiError> {
+        let is_it = |facts: &ModelFacts| facts.id == served.model && facts.quantisation == served.variant;
+        if served.file_sha256.is_empty() || matches!(&self.resource, Resource::Model(facts) if is_it(facts)) {
+            return Ok(());
+        }
+        let Some(resource) = model::of_file(app, &served.file_sha256).await else {
+            let error = ApiError::unavailable("model_left", "the model left this device in this moment: ask again");
+            let (object, decision) = (record::object(call, &self.resource), Some(self.decision.clone()));
+            return Err(converse::refuse(app, call, self.action, object, decision, error).await);
+        };
+        if resource == self.resource {
+            return Ok(());
+        }
+        let wanted = Wanted { action: self.action, resource, max_tokens: self.max_tokens };
+        let permit = require_asked(app, call, wanted, self.manner).await?;
+        let decision = record::allowed(&permit);
+        if decision == self.decision {
+            return Ok(());
+        }
+        let tag = served.variant.to_lowercase();
+        let message =
+            format!("other rules hold for the variant that was loaded: ask for it by name, `{}:{tag}`", served.model);
+        let object = record::object(call, permit.resource());
+        let error = ApiError::not_offered(message);
+        Err(converse::refuse(app, call, self.action, object, Some(decision), error).await)
+    }
 }
 
 /// Asks the policies about a question to a model.

@@ -211,7 +211,7 @@ async fn accept_tcp(listener: Option<TcpListener>, tls: Option<Arc<Tls>>, connec
 
 async fn accept_unix(listener: Option<&UnixListener>, connections: &Connections) {
     let Some(listener) = listener else { return };
-    while let Some(room) = connections.room().await {
+    while let Some(room) = connections.local_room().await {
         let accepted = tokio::select! {
             () = connections.stopping() => return,
             accepted = listener.accept() => accepted,

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use outpost_policies::BreakGlass;
 use outpost_serve::identify::{NewApiKey, Scope};
-use outpost_serve::{LocalUsers, routes};
+use outpost_serve::{LocalUsers, ModelCard, Served, routes};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -28,6 +28,54 @@ async fn every_route_but_health_refuses_a_caller_without_identity() {
         }
     }
     assert_eq!(fixture.get("/nowhere", "nobody").await.status, 401, "a path that is not there gives nothing away");
+}
+
+#[tokio::test]
+async fn rules_are_asked_about_the_variant_that_answers_whatever_name_it_was_called_by() {
+    let fixture = Fixture::start().await;
+    let token = fixture.token("operator");
+    let sha256 = "cd".repeat(32);
+    let large = ModelCard {
+        id: "demo:q8_0".to_owned(),
+        variant: "Q8_0".to_owned(),
+        family: "llama".to_owned(),
+        licence: "Apache-2.0".to_owned(),
+        parameters: 5_000_000,
+        file_sha256: sha256.clone(),
+        ..ModelCard::default()
+    };
+    fixture.backend.more.lock().unwrap().push(large);
+    let served = Served { model: "demo".to_owned(), variant: "Q8_0".to_owned(), file_sha256: sha256 };
+    *fixture.backend.instead.lock().unwrap() = Some(served);
+    let vectors = json!({ "model": "vectors", "input": "hello" });
+    assert_eq!(fixture.post(CHAT, &token, &question("hello")).await.status, 200, "the same rule allows both");
+    assert_eq!(fixture.post("/v1/embeddings", &token, &vectors).await.status, 200);
+
+    let forbid = r#"
+        @id("no-large-variants") @title("None of the large ones") @reason("They are too slow here.")
+        forbid (principal, action, resource) when { resource is Model && resource.quantisation == "Q8_0" };"#;
+    fixture.change(|bundle| bundle.policies.get_mut("operator.cedar").unwrap().push_str(forbid));
+    for (path, body) in [(CHAT, &question("hello")), ("/v1/embeddings", &vectors)] {
+        let reply = fixture.post(path, &token, body).await;
+        assert_eq!((reply.status, reply.code().as_str()), (403, "denied_by_policy"), "{path}: {}", reply.text);
+        assert!(reply.text.contains("no-large-variants") && !reply.text.contains("wörld"), "{}", reply.text);
+        let denied = fixture.records(&["infer.denied"]).pop().unwrap();
+        assert_eq!(denied["dec"]["rules"], json!(["no-large-variants"]), "{denied}");
+    }
+
+    // Other terms than those that were kept on the way.
+    fixture.change(|bundle| {
+        let rules = bundle.policies.get_mut("operator.cedar").unwrap();
+        rules.push_str(
+            r#"
+            @id("large-ones-are-kept") @title("What large ones are asked") @reason("It is looked at.") @audit("request")
+            permit (principal in Role::"operator", action == Action::"infer", resource)
+            when { resource is Model && resource.quantisation == "Q8_0" };"#,
+        );
+    });
+    let reply = fixture.post(CHAT, &token, &question("hello")).await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "not_offered"), "{}", reply.text);
+    assert!(reply.text.contains("demo:q8_0"), "{}", reply.text);
 }
 
 #[tokio::test]

@@ -109,9 +109,23 @@ async fn what_content_rules_take_out_is_not_kept_by_another_door() {
     });
     let token = fixture.token("operator");
     assert_eq!(fixture.post(CHAT, &token, &question("write to ada@shop.example now")).await.status, 200);
-    let input = newest(&fixture, "infer.start").1.unwrap().input.unwrap();
-    let input = String::from_utf8(input).unwrap();
-    assert!(input.contains("write to") && !input.contains("ada@shop.example"), "{input}");
+    let counted = fixture.post("/v1/messages/count_tokens", &token, &question("write to ada@shop.example now")).await;
+    assert_eq!(counted.status, 200, "{}", counted.text);
+    for start in fixture.records(&["infer.start"]) {
+        let input = fixture.audit.content(start["i"].as_u64().unwrap()).unwrap().input.unwrap();
+        let input = String::from_utf8(input).unwrap();
+        assert!(input.contains("write to") && !input.contains("ada@shop.example"), "{input}");
+    }
+    fixture.change(|bundle| {
+        bundle.version = 3;
+        bundle.cases.retain(|case| case.expect == Expect::Deny);
+        let rule = ContentRule { class: "email".to_owned(), act: Act::Block };
+        bundle.content.role.entry("operator".to_owned()).or_default().input.push(rule);
+    });
+    for path in [CHAT, "/v1/messages/count_tokens"] {
+        let blocked = fixture.post(path, &token, &question("write to ada@shop.example now")).await;
+        assert_eq!(blocked.status, 403, "{path}: {}", blocked.text);
+    }
 }
 
 #[tokio::test]

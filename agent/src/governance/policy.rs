@@ -106,13 +106,13 @@ impl PolicyKeeper {
         if self.held().1.as_ref().is_some_and(|kept| kept.now.document.as_bytes() == document) {
             return Ok(());
         }
-        self.take(document, signers, 0).map(|_| ())
+        self.take(document, signers, |_| 0).map(|_| ())
     }
 
     /// Takes a bundle that somebody brought to a box of its own.
     pub(super) fn take_local(&self, document: &[u8], signers: &Signers) -> Result<Map<String, Value>, GovernanceError> {
         self.of_its_own()?;
-        let floor = self.held().1.as_ref().map_or_else(|| self.around.policies.now().version(), |kept| kept.floor);
+        let floor = |kept: Option<&Kept>| kept.map_or_else(|| self.around.policies.now().version(), |kept| kept.floor);
         let held = self.take(document, signers, floor)?;
         Ok(facts([("version", json!(held.version)), ("approved_by", json!(held.approved_by))]))
     }
@@ -120,12 +120,12 @@ impl PolicyKeeper {
     /// Goes back to the bundle before.
     pub(super) fn roll_back(&self) -> Result<Map<String, Value>, GovernanceError> {
         self.of_its_own()?;
+        let mut held = self.held();
         let asked = self.around.policies.now().required_approvals();
         if asked > 0 {
             let why = format!("the policy in force asks for {asked} approvals, and a way back would need none");
             return Err(GovernanceError::Conflict(format!("{why}: have the earlier rules signed as a newer version")));
         }
-        let mut held = self.held();
         let Some((kept, before)) = held.1.as_ref().and_then(|kept| Some((kept, kept.before.clone()?))) else {
             let why = "no other policy was in force before: bring one with `outpost policy activate`";
             return Err(GovernanceError::Conflict(why.to_owned()));
@@ -148,11 +148,16 @@ impl PolicyKeeper {
         Ok(())
     }
 
-    /// Checks it, and then: on record, on disk, in force.
-    fn take(&self, document: &[u8], signers: &Signers, floor: u64) -> Result<Held, GovernanceError> {
+    /// Checks it, above what `floor` makes of what is in force, and then: on record, on disk, in force.
+    fn take(
+        &self,
+        document: &[u8],
+        signers: &Signers,
+        floor: impl FnOnce(Option<&Kept>) -> u64,
+    ) -> Result<Held, GovernanceError> {
         // Held from the first look to the change, so that of two bundles at once the second is judged by the first.
         let mut held = self.held();
-        let checked = self.check(document, signers, floor);
+        let checked = self.check(document, signers, floor(held.1.as_ref()));
         let (taken, policies) = match checked {
             Ok(checked) => checked,
             Err(refusal) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outpost_audit::{Io, Kind, Outcome};
 use outpost_policies::Action;
+use outpost_policies::content::Direction;
 
 use crate::admit;
 use crate::app::App;
@@ -25,6 +26,8 @@ pub(crate) async fn count(app: &Arc<App>, call: &Call, name: &str, prompt: Promp
     let manner = Manner { stream: false, tools: prompt.offers_tools() };
     let permit = permit::require_asked(app, call, wanted, manner).await?;
     let (object, decision) = (record::object(call, permit.resource()), record::allowed(&permit));
+    // What would be blocked or blacked out in a question is so here: else this were a way to keep what must not be kept.
+    let (prompt, found) = converse::look_at(app, call, &permit, Ok(prompt)).await?;
     let keeping = Keeping::of(&app.serving, call, &permit);
     let kept = keeping.prompt(&prompt);
     let mut turn = admit::admit_beside(app, call, &permit, &lane).await?;
@@ -44,7 +47,8 @@ pub(crate) async fn count(app: &Arc<App>, call: &Call, name: &str, prompt: Promp
     let io = Io { input_tokens: Some(tokens.into()), output_tokens: Some(0), ..Io::default() };
     let result =
         Outcome { status: Some(200), ms: Some(record::milliseconds_since(call.started)), ..Outcome::default() };
-    let started = turn.reserve(keeping.seal_request(of_count(Kind::InferStart), kept));
+    let began = found.describe(of_count(Kind::InferStart), Direction::Input);
+    let started = turn.reserve(keeping.seal_request(began, kept));
     let ended = of_count(Kind::InferEnd).io(io).result(result);
     // Both are on their way before either is waited for: a client that leaves meanwhile leaves nothing open.
     let ended = turn.finish(ended, &Usage::default(), &Timings::default());

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::Request;
 use futures_util::FutureExt;
 use outpost_audit::{Appended, DecisionRef, Kind, ObjectRef, Outcome, Record};
-use outpost_policies::{Action, Permit, Resource};
+use outpost_policies::{Action, Network, Permit, Resource};
 use serde_json::{Map, Value};
 
 use crate::admit::{self, Admitted};
@@ -243,6 +243,26 @@ pub(crate) async fn read<T>(
         Ok(_) => Err(error),
         Err(lost) => Err(record::lost(&call, &lost)),
     }
+}
+
+/// The same for a request that names a path of this machine: whoever is elsewhere has no business with those.
+///
+/// # Errors
+/// 403 for a caller who is not on this machine; else as [`read`].
+pub(crate) async fn read_here<T>(
+    app: &App,
+    request: Request<Body>,
+    word: &'static str,
+    parse: impl FnOnce(Map<String, Value>) -> Result<T, ApiError>,
+) -> Result<(Call, T), ApiError> {
+    let is_here = request.extensions().get::<Call>().is_some_and(|call| call.caller.network != Network::Remote);
+    let parse = move |object| {
+        if is_here {
+            return parse(object);
+        }
+        Err(ApiError::not_offered("a path of this machine is taken from its own processes only: ask over its socket"))
+    };
+    read(app, request, word, parse).await
 }
 
 /// Reads the body of a request that only looks.

@@ -23,10 +23,15 @@ use crate::app::App;
 use crate::handle::{handle, tally_knock};
 use crate::identify::{Peer, ProvenCertificate};
 
+/// Connections over the socket at once, at the most.
+const LOCAL_CONNECTIONS: usize = 128;
+
 /// The connections there are.
 pub(super) struct Connections {
     app: Arc<App>,
     room: Arc<Semaphore>,
+    /// The socket's own: however many come over TCP, whoever is on this machine is heard.
+    local_room: Arc<Semaphore>,
     tasks: TaskTracker,
     stopping: CancellationToken,
     closing: CancellationToken,
@@ -35,15 +40,25 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(app: Arc<App>, stopping: CancellationToken) -> Self {
         let room = Arc::new(Semaphore::new(app.limits.connections));
-        Self { app, room, tasks: TaskTracker::new(), stopping, closing: CancellationToken::new() }
+        let local_room = Arc::new(Semaphore::new(app.limits.connections.min(LOCAL_CONNECTIONS)));
+        Self { app, room, local_room, tasks: TaskTracker::new(), stopping, closing: CancellationToken::new() }
     }
 
-    /// Waits for room for one more connection; `None` when no more are taken.
+    /// Waits for room for one more connection over TCP; `None` when no more are taken.
     pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.in_room(&self.room).await
+    }
+
+    /// The same over the socket.
+    pub(super) async fn local_room(&self) -> Option<OwnedSemaphorePermit> {
+        self.in_room(&self.local_room).await
+    }
+
+    async fn in_room(&self, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => None,
-            room = Arc::clone(&self.room).acquire_owned() => room.ok(),
+            room = Arc::clone(room).acquire_owned() => room.ok(),
         }
     }
 

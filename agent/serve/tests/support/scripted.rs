@@ -27,6 +27,8 @@ pub struct Scripted {
     pub acts: std::sync::Mutex<Vec<String>>,
     /// Models beside the two that are always there.
     pub more: std::sync::Mutex<Vec<ModelCard>>,
+    /// What answers in the place of what was asked for, as a planner may choose among variants.
+    pub instead: std::sync::Mutex<Option<Served>>,
     /// How often the list of models was asked for.
     pub listed: AtomicUsize,
     /// Told when a generation was cancelled, and its flag was set.
@@ -177,7 +179,8 @@ impl Backend for Scripted {
         }
         let (flag, cancelled, go_on) = (Arc::clone(&cancel), Arc::clone(&self.cancelled), Arc::clone(&self.go_on));
         tokio::spawn(play(script, scores, sender, flag, cancelled, go_on));
-        Ok(Generation::new(events, served("demo"), cancel))
+        let served = self.instead.lock().unwrap().clone().unwrap_or_else(|| served("demo"));
+        Ok(Generation::new(events, served, cancel))
     }
 
     async fn embed(&self, _permit: Permit, request: EmbedRequest) -> Result<Embeddings, BackendError> {
@@ -195,7 +198,8 @@ impl Backend for Scripted {
         };
         let vectors = request.inputs.iter().map(vector).collect::<Result<Vec<_>, _>>()?;
         let prompt_tokens = 3 * u32::try_from(request.inputs.len()).unwrap();
-        Ok(Embeddings { vectors, prompt_tokens, served: served("vectors"), load_time: Duration::ZERO })
+        let served = self.instead.lock().unwrap().clone().unwrap_or_else(|| served("vectors"));
+        Ok(Embeddings { vectors, prompt_tokens, served, load_time: Duration::ZERO })
     }
 
     async fn count(&self, _permit: Permit, model: &str, prompt: Prompt) -> Result<u32, BackendError> {

@@ -21,7 +21,7 @@ pub(crate) async fn import(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    let (call, directory) = manage::read(&app, request, "import_bundle", parse).await?;
+    let (call, directory) = manage::read_here(&app, request, "import_bundle", parse).await?;
     // A stick may bring other rules as well as another model.
     let act = (Action::ChangePolicy, "import_bundle");
     let imported = manage::act(&app, &call, act, Resource::PolicyStore, |backend, permit| async move {
@@ -34,7 +34,7 @@ pub(crate) async fn export(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    let (call, (directory, from)) = manage::read(&app, request, "export_bundle", parse_export).await?;
+    let (call, (directory, from)) = manage::read_here(&app, request, "export_bundle", parse_export).await?;
     let act = (Action::ExportAudit, "export_bundle");
     let exported = manage::act(&app, &call, act, Resource::AuditLog, |backend, permit| async move {
         backend.export(permit, &directory, from).await

@@ -19,7 +19,7 @@ pub(crate) async fn update(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    let (call, (file, again)) = manage::read(&app, request, "install_update", parse).await?;
+    let (call, (file, again)) = manage::read_here(&app, request, "install_update", parse).await?;
     // Another program may do whatever other rules could allow.
     let act = (Action::ChangePolicy, "install_update");
     let updated = manage::act(&app, &call, act, Resource::PolicyStore, |backend, permit| async move {
