@@ -105,7 +105,16 @@ impl Agent {
             None => (None, None),
         };
         let serve_config = ServeConfig { traces, handed: overrides.socket, ..serve_config(&state, &config)? };
-        let server = Server::bind(serve_config).await.context("the local API cannot start")?;
+        let server = match Server::bind(serve_config).await {
+            Ok(server) => server,
+            Err(error) => {
+                // An address that is taken is no crash, and the record is not to look like one.
+                if let Err(error) = close(parts).await {
+                    tracing::error!(%error, "the end is not recorded");
+                }
+                return Err(anyhow::Error::new(error).context("the local API cannot start"));
+            }
+        };
         let address = server.tcp_address();
         let serving = parts.serving(Arc::clone(&backend), handle.clone());
         let mut tasks = vec![
@@ -113,6 +122,7 @@ impl Agent {
             tokio::spawn(key_watch::watch(state.keys(), parts.audit.clone(), stop_serving.clone())),
             tokio::spawn(key_sets.watch(stop_serving.clone())),
             tokio::spawn(sweep(Arc::clone(&parts.residents), stop_serving.clone())),
+            tokio::spawn(keep_time(parts.clock.clone(), stop_serving.clone())),
             tokio::spawn(parts.pressure().watch(stop_serving.clone())),
             tokio::spawn(Arc::clone(&parts.installer.housekeeper).watch(stop_serving.clone())),
             tokio::spawn(
@@ -351,6 +361,20 @@ async fn sweep(residents: Arc<Residents>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP) => residents.sweep().await,
+        }
+    }
+}
+
+/// How often the time is kept: after a power cut, a clock that was lost or set back takes this device back by no more than this.
+const KEEP_TIME: Duration = Duration::from_secs(5 * 60);
+
+async fn keep_time(clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(KEEP_TIME)).await.is_some() {
+        let clock = clock.clone();
+        match tokio::task::spawn_blocking(move || clock.persist()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the time is not kept"),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 }

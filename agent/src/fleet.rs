@@ -7,7 +7,7 @@ use bytes::Bytes;
 use outpost_audit::{AuditLog, Kind, Record};
 use outpost_contract::{BootId, EventKind, Reported};
 use outpost_disk::Clock;
-use outpost_sync::{Class, LinkEvent, LinkHandle};
+use outpost_sync::{BackOff, Class, LinkEvent, LinkHandle, Waits};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 /// What changed is noticed after this at the latest.
 const NOTICE_EVERY: Duration = Duration::from_secs(15);
 
-/// What could not be fetched is tried again after this.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// What could not be fetched is tried again after at most so long, each time longer, and no two devices of a fleet at the same moment.
+const TRY_AGAIN: BackOff = BackOff { base: Duration::from_secs(5), cap: Duration::from_secs(60) };
 
 /// What the policy puts off is looked at again after this; each look may be a report.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -227,7 +227,7 @@ fn spawn_reconciling(
     tokio::spawn(async move {
         // What came over the link last; what is to be in force, which a stick may have brought; when it is looked at again.
         let (mut heard, mut wanted, mut again) = (None, None::<Bytes>, None);
-        let mut waiting = None;
+        let (mut waiting, mut waits) = (None, Waits::new(TRY_AGAIN));
         let confirmed = Arc::clone(&reconciler.updates.confirmed);
         loop {
             let handed_in = match waiting.take() {
@@ -251,7 +251,8 @@ fn spawn_reconciling(
                 // Refused, it changes nothing, not even what is waited for.
                 if let Ok(outcome) = &outcome {
                     wanted = Some(stick.envelope);
-                    again = pace(&outcome.standing);
+                    waits.reset();
+                    again = pace(&outcome.standing, &mut waits);
                     standing.send_replace(outcome.standing.clone());
                 }
                 // Whoever asked may have left.
@@ -262,13 +263,14 @@ fn spawn_reconciling(
             if newest != heard {
                 heard.clone_from(&newest);
                 wanted = newest;
+                waits.reset();
             }
             let Some(envelope) = wanted.clone() else { continue };
             // Until it was carried to its end.
             again = Some(Duration::ZERO);
             let sources = chunks.for_one_pull();
             let outcome = tokio::select! {
-                outcome = reconciler.apply(&envelope, &sources) => outcome,
+                outcome = reconciler.apply(&envelope, &sources, &standing) => outcome,
                 // What arrived of the superseded model stays in the store and is counted in if it is wanted again.
                 changed = asked.changed() => match changed {
                     Ok(()) => continue,
@@ -282,16 +284,22 @@ fn spawn_reconciling(
             for share in sources.shares().into_iter().filter(|share| share.bytes > 0) {
                 reconciler.announcer.say(Progress::Brought { source: share.source, bytes: share.bytes });
             }
-            again = pace(&outcome);
+            again = pace(&outcome, &mut waits);
             standing.send_replace(outcome);
         }
     })
 }
 
 /// When to try again without a new document; never, if that cannot help.
-fn pace(standing: &Standing) -> Option<Duration> {
-    let after = if standing.waits_for_policy() { LOOK_AGAIN_AFTER } else { TRY_AGAIN_AFTER };
-    standing.is_worth_another_try().then_some(after)
+fn pace(standing: &Standing, waits: &mut Waits) -> Option<Duration> {
+    if standing.waits_for_policy() {
+        return Some(LOOK_AGAIN_AFTER);
+    }
+    if standing.is_worth_another_try() {
+        return Some(waits.next());
+    }
+    waits.reset();
+    None
 }
 
 async fn after(pause: Option<Duration>) {

@@ -4,7 +4,7 @@ mod in_fleet;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context, Result};
 use outpost_audit::{
@@ -42,7 +42,7 @@ use crate::status::Status;
 use crate::stick::Port;
 use crate::succession;
 use crate::time_zone::utc_offsets;
-use crate::updates::Updates;
+use crate::updates::{LeftOver, Updates};
 use crate::withdrawn::Withdrawn;
 use crate::witnessing::{Ended, Standing};
 
@@ -90,6 +90,8 @@ pub(crate) struct Parts {
     builds: Builds,
     /// Told when this build is confirmed.
     confirmed: Arc<Notify>,
+    /// The build that was to be tried at this start and was not.
+    left_over: Arc<OnceLock<LeftOver>>,
     /// Rung where the next report is wanted at once.
     news: Arc<Notify>,
     /// One connection for everybody: two writers would refuse each other. None on a box that belongs to no fleet.
@@ -212,6 +214,7 @@ impl Parts {
             restart: watch::Sender::default(),
             builds: Builds::at(state.root()).trying_for(config.update.trial_seconds),
             confirmed: Arc::default(),
+            left_over: Arc::default(),
             news: Arc::default(),
             sync,
         };
@@ -289,6 +292,7 @@ impl Parts {
             link,
             restart: self.restart.clone(),
             confirmed: Arc::clone(&self.confirmed),
+            left_over: Arc::clone(&self.left_over),
         }
     }
 

@@ -15,7 +15,7 @@ use outpost_serve::Identities;
 use outpost_store::{Source, Store};
 use outpost_sync::{AcceptedSlot, Identity, SyncError};
 use outpost_trust::{Acceptance, Agreed, ExpirationPolicy, Floors, VerifyingKey, catalogue, desired};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::active::Card;
 use crate::chunks::Nowhere;
@@ -101,6 +101,16 @@ impl Standing {
         self.has(&[ReasonCode::Unavailable, ReasonCode::InsufficientSpace]) || self.waits_for_policy()
     }
 
+    /// A newer document was accepted, and what was wrong with the one before says nothing of it. The next report has it; there is
+    /// none of its own for it, so this is always false.
+    fn accepts(&mut self, version: u64) -> bool {
+        if version > self.desired_version {
+            self.desired_version = version;
+            self.reasons.clear();
+        }
+        false
+    }
+
     /// True if nothing but an hour or a day that comes can help.
     pub(crate) fn waits_for_policy(&self) -> bool {
         self.has(&[ReasonCode::WindowClosed, ReasonCode::BudgetSpent])
@@ -162,9 +172,9 @@ impl Reconciler {
         Some(loaded.ok()??.envelope)
     }
 
-    /// A document arrived: checks it, and if it is right, does what it says.
-    pub(crate) async fn apply(&self, envelope: &[u8], source: &dyn Source) -> Standing {
-        let outcome = self.obey(envelope, source).await;
+    /// A document arrived: checks it, and if it is right, does what it says. Meanwhile what is `told` of the one before it is over.
+    pub(crate) async fn apply(&self, envelope: &[u8], source: &dyn Source, told: &watch::Sender<Standing>) -> Standing {
+        let outcome = self.obey(envelope, source, Some(told)).await;
         outcome.unwrap_or_else(|reason| refused(self.slot.version().unwrap_or(0), reason))
     }
 
@@ -172,9 +182,19 @@ impl Reconciler {
     ///
     /// # Errors
     /// Why it was refused; nothing has changed.
-    pub(crate) async fn obey(&self, envelope: &[u8], source: &dyn Source) -> Result<Standing, Reason> {
+    pub(crate) async fn obey(
+        &self,
+        envelope: &[u8],
+        source: &dyn Source,
+        told: Option<&watch::Sender<Standing>>,
+    ) -> Result<Standing, Reason> {
         match self.accept(envelope, source).await {
-            Ok((desired, agreed)) => Ok(self.apply_agreed(&desired, &agreed, source, Moment::Service).await),
+            Ok((desired, agreed)) => {
+                if let Some(told) = told {
+                    told.send_if_modified(|standing| standing.accepts(desired.version));
+                }
+                Ok(self.apply_agreed(&desired, &agreed, source, Moment::Service).await)
+            }
             Err(reason) => {
                 if reason.code != ReasonCode::Unavailable {
                     self.announcer.say(Progress::Refused(format!("{}: {}", code_name(reason.code), reason.detail)));
@@ -211,13 +231,14 @@ impl Reconciler {
         let bundle = match &before {
             Some(stored) if accepted.repeated => stored.catalogue.clone(),
             _ => self.store.fetch_blob(blob, CATALOGUE_BYTES, source).await.map_err(|error| {
-                reason(ReasonCode::Unavailable, "catalogue", format!("the catalogue did not arrive: {error}"))
+                reason(ReasonCode::Unavailable, Reason::CATALOGUE, format!("the catalogue did not arrive: {error}"))
             })?,
         };
         let floors = before.as_ref().map_or_else(Floors::default, |stored| stored.floors.clone());
         let shipped = self.identity.trusted_root().as_bytes();
         let stored_root = before.as_ref().map(|stored| stored.trusted_root.as_slice());
-        let unreadable = |error: outpost_trust::CatalogueError| reason(error.reason(), "catalogue", error.to_string());
+        let unreadable =
+            |error: outpost_trust::CatalogueError| reason(error.reason(), Reason::CATALOGUE, error.to_string());
         let root = catalogue::newest_root(shipped, stored_root).map_err(unreadable)?;
         let now_s = self.clock.now_s();
         let verified = catalogue::verify(&bundle, root, &floors, now_s, &self.scratch).await.map_err(unreadable)?;
@@ -324,5 +345,5 @@ fn reason(code: ReasonCode, subject: &str, detail: String) -> Reason {
 }
 
 fn told(refusal: &outpost_trust::Refusal) -> Reason {
-    reason(refusal.code, "desired state", refusal.detail.clone())
+    reason(refusal.code, Reason::DESIRED_STATE, refusal.detail.clone())
 }

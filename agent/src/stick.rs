@@ -107,7 +107,7 @@ impl Stick {
             subject: "audit log".to_owned(),
             detail: format!("that a stick is taken in could not be recorded: {error}"),
         })?;
-        let standing = reconciler.obey(&self.envelope, &self.chunks).await?;
+        let standing = reconciler.obey(&self.envelope, &self.chunks, None).await?;
         // The keys that count for the answer are those that the newest catalogue names.
         let answer = match &self.answer {
             Some(envelope) => Some(reconciler.hear_answer(envelope).await),

@@ -58,7 +58,7 @@ impl Trial {
     /// If it cannot be recorded, or the slots cannot be read.
     pub(crate) async fn begin(agent: &Agent) -> Result<Option<Self>> {
         let updates = agent.updates();
-        match updates::tell(&updates.builds, &updates.audit).await {
+        match updates::tell(&updates.builds, &updates.audit, &updates.left_over).await {
             // Whatever is wrong with the slots, the packaged program is the agent.
             Err(error) if !updates.builds.is_from_slot() => {
                 tracing::error!(error = format!("{error:#}"), "builds cannot be told of");

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use outpost_audit::{AuditLog, Kind, Record};
@@ -20,6 +21,10 @@ use crate::active::Active;
 /// Read at once.
 const BLOCK_BYTES: usize = 256 * 1024;
 
+/// A start that could not be made is tried again after so long: what keeps the launcher from it does not heal in a moment, and each
+/// try takes what serves away.
+const LEFT_OVER_FOR: Duration = Duration::from_secs(60 * 60);
+
 /// Takes builds in while the agent serves; cloning gives another hand on the same slots.
 #[derive(Debug, Clone)]
 pub(crate) struct Updates {
@@ -32,6 +37,15 @@ pub(crate) struct Updates {
     pub(crate) restart: watch::Sender<bool>,
     /// Told when this build is confirmed.
     pub(crate) confirmed: Arc<Notify>,
+    /// The build that was to be tried at this start and was not.
+    pub(crate) left_over: Arc<OnceLock<LeftOver>>,
+}
+
+/// A build that the launcher was to try and could not: a start that cannot be counted, on a full disk say, is not made.
+#[derive(Debug)]
+pub(crate) struct LeftOver {
+    sha256: Sha256,
+    since: Instant,
 }
 
 impl Updates {
@@ -89,6 +103,11 @@ impl Updates {
         self.restart.send_replace(true);
     }
 
+    /// Whether this build was to be tried at this start, could not be, and is not worth another start yet.
+    pub(crate) fn is_left_over(&self, sha256: Sha256) -> bool {
+        self.left_over.get().is_some_and(|left| left.sha256 == sha256 && left.since.elapsed() < LEFT_OVER_FOR)
+    }
+
     /// Whether the control plane is within reach.
     pub(crate) fn has_link(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.connectivity().borrow().is_online())
@@ -105,11 +124,11 @@ impl Updates {
 }
 
 /// What this start found, put on record: builds that were rolled back, and that this one is on trial. Also gives the slots what
-/// an update left that was cut off.
+/// an update left that was cut off, and remembers what was `left_over`.
 ///
 /// # Errors
 /// If it cannot be recorded, or the slots cannot be read.
-pub(crate) async fn tell(builds: &Builds, audit: &AuditLog) -> Result<()> {
+pub(crate) async fn tell(builds: &Builds, audit: &AuditLog, left_over: &OnceLock<LeftOver>) -> Result<()> {
     let own = builds.clone();
     let (untold, standing) = aside(move || -> Result<_> {
         own.sweep()?;
@@ -126,9 +145,13 @@ pub(crate) async fn tell(builds: &Builds, audit: &AuditLog) -> Result<()> {
         let own = builds.clone();
         aside(move || own.told(&untold)).await?;
     }
-    if let Some(trial) = standing.trial.filter(|_| standing.running.on_trial) {
+    let Some(trial) = standing.trial else { return Ok(()) };
+    if standing.running.on_trial {
         let record = record(Kind::UpdateStarted, &trial.version, &trial.target, trial.sha256);
         audit.append(record.detail("attempt", trial.attempts)).await?;
+    } else {
+        tracing::warn!(version = trial.version, because = ?standing.passed_over, "a build that was to be tried is not");
+        left_over.get_or_init(|| LeftOver { sha256: trial.sha256, since: Instant::now() });
     }
     Ok(())
 }

@@ -53,6 +53,14 @@ impl Reconciler {
             return Ok(if running.on_trial { Build::OnTrial } else { Build::InForce });
         }
         match &standing.trial {
+            Some(trial) if self.updates.is_left_over(trial.sha256) => {
+                let detail = format!(
+                    "version {} was to be tried at this start, which could not be written down (`outpost update show`): make room on \
+                     the disk; it is tried again in an hour, or at the next start",
+                    trial.version
+                );
+                return refused(ReasonCode::Unavailable, detail);
+            }
             Some(trial) if trial.sha256 == manifest.sha256 => {
                 self.updates.start_again();
                 return Ok(Build::OnTrial);
