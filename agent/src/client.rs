@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response, StatusCode, body::Incoming};
@@ -33,7 +33,8 @@ impl Client {
 
     /// True if something accepts connections.
     pub async fn is_up(&self) -> bool {
-        UnixStream::connect(&self.socket).await.is_ok()
+        let refused = UnixStream::connect(&self.socket).await.err();
+        refused.is_none_or(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
     }
 
     /// How `GET path` is answered, if it is answered at all.
@@ -132,7 +133,13 @@ impl Client {
     }
 
     async fn send_as(&self, method: &str, path: &str, body: Bytes, token: Option<&str>) -> Result<Response<Incoming>> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|_| NoAgent(self.socket.clone()))?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => anyhow!(
+                "this account may not use `{}`: ask as the agent's own account, or as root",
+                self.socket.display()
+            ),
+            _ => NoAgent(self.socket.clone()).into(),
+        })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .context("the agent does not speak HTTP")?;

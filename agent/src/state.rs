@@ -23,7 +23,9 @@ impl StateDir {
     /// # Errors
     /// If none is given and the user has no home directory.
     pub fn locate(given: Option<&Path>) -> Result<Self> {
-        let said = given.map(Path::to_owned).or_else(|| std::env::var_os("OUTPOST_STATE").map(PathBuf::from));
+        let said = given
+            .map(Path::to_owned)
+            .or_else(|| std::env::var_os("OUTPOST_STATE").filter(|path| !path.is_empty()).map(PathBuf::from));
         if let Some(root) = said {
             return Ok(Self { root, is_usual: false });
         }

@@ -23,8 +23,16 @@ pub(crate) fn failed(act: &'static str, path: &Path) -> impl FnOnce(std::io::Err
 }
 
 /// Makes a directory that only this user can enter.
+///
+/// # Errors
+/// If it cannot be made so, or is everybody's: closing that would shut out who works in it.
 pub(crate) fn private_directory(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let is_everybodys = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o1002 != 0);
+    if is_everybodys {
+        let why = std::io::Error::other("everybody may write there: name a directory of its own within it");
+        return Err(failed("protect", path)(why));
+    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed("protect", path))
 }

@@ -426,7 +426,13 @@ impl fmt::Display for Change {
 }
 
 fn plural(role: &str) -> String {
-    if role == NOBODY || role.ends_with('s') { role.to_owned() } else { format!("{role}s") }
+    if role == NOBODY || role.ends_with('s') {
+        return role.to_owned();
+    }
+    match role.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u'])) {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{role}s"),
+    }
 }
 
 impl fmt::Display for Diff {

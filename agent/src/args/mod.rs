@@ -223,7 +223,7 @@ pub enum Key {
         #[arg(long = "role", required = true)]
         roles: Vec<String>,
         /// Days until it expires
-        #[arg(long, default_value_t = 365)]
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
         /// Only for this model; may be given more than once
         #[arg(long = "model", value_name = "MODEL")]

@@ -104,7 +104,12 @@ fn verdict(report: &Report) -> String {
         Subject::Export => "the export",
         Subject::Proof => "the proof",
     };
-    let verdict = if report.is_ok() { "verifies" } else { "does NOT verify" };
+    let verdict = match (report.is_ok(), &report.subject) {
+        (true, Subject::Tiles) => "verify",
+        (true, _) => "verifies",
+        (false, Subject::Tiles) => "do NOT verify",
+        (false, _) => "does NOT verify",
+    };
     let Report { records, first, root_hex, origin, .. } = report;
     let what = match report.subject {
         Subject::Log | Subject::Tiles => format!("{records} records"),
@@ -271,6 +276,8 @@ async fn put_on_record(here: &Here, record: Record, auditor_key: Option<&Path>) 
     let secret = auditor_key.map(Secret::read).transpose()?;
     let token = secret.as_ref().map(|secret| std::str::from_utf8(secret.expose())).transpose();
     let token = token.context("the auditor's key is not text")?.map(str::trim);
+    let is_key = |token: &str| !token.is_empty() && token.chars().all(|letter| letter.is_ascii_graphic());
+    anyhow::ensure!(token.is_none_or(is_key), "the auditor's key file holds something else than a key");
     match here.client().get_text("/outpost/audit/checkpoint", token).await {
         Ok(_) => Ok(()),
         Err(error) if error.is::<NoAgent>() => {
@@ -282,7 +289,7 @@ async fn put_on_record(here: &Here, record: Record, auditor_key: Option<&Path>) 
             here.record_alone(&lock, &Clock::open(here.state.ledgers())?, record)
         }
         Err(error) => Err(error.context(
-            "the running agent did not put the act on record, so nothing is written; `--auditor-key` says who asks",
+            "the running agent did not put the act on record, so nothing is written; `--auditor-key` says who asks (`outpost key create --role auditor`)",
         )),
     }
 }

@@ -16,13 +16,21 @@ use crate::models::hub::Wish;
 /// Runs the command.
 pub(super) async fn run(here: &Here, arguments: Chat) -> Result<Outcome> {
     let client = here.client();
+    let is_up = client.is_up().await;
     let named = named(&arguments)?;
     let model = match &named {
-        Some(reference) => super::model::fetch(here, reference, None).await?,
+        Some(Named::Elsewhere(reference)) => super::model::fetch(here, reference, None).await?,
+        Some(Named::Here(name)) => name.clone(),
         None => DEFAULT_MODEL.to_owned(),
     };
+    if let (true, None, Some(file)) = (is_up, &named, &arguments.model) {
+        bail!(
+            "an agent runs, and answers from the models that it has: `outpost model import {file}`, then ask for it by name",
+            file = file.display()
+        );
+    }
     // Without a running agent, a file makes this command its own agent for as long as it lasts: same policy, same records.
-    let own = if client.is_up().await {
+    let own = if is_up {
         None
     } else if arguments.model.is_some() || Agent::has_served(&here.state)? {
         Some(start(here, &arguments, named.is_some()).await?)
@@ -37,10 +45,19 @@ pub(super) async fn run(here: &Here, arguments: Chat) -> Result<Outcome> {
     outcome.map(|()| Outcome::Done)
 }
 
-/// The model that is named instead of a file: a hub's, or a well-known one.
-fn named(arguments: &Chat) -> Result<Option<String>> {
+/// A model that is named instead of a file.
+enum Named {
+    /// A hub's, or a well-known one.
+    Elsewhere(String),
+    /// One that this device has, or nobody.
+    Here(String),
+}
+
+fn named(arguments: &Chat) -> Result<Option<Named>> {
     let text = arguments.model.as_deref().filter(|path| !path.exists()).and_then(|path| path.to_str());
-    Ok(text.map(|text| Wish::parse(text).map(|wish| wish.map(|_| text.to_owned()))).transpose()?.flatten())
+    let Some(text) = text else { return Ok(None) };
+    let name = text.to_owned();
+    Ok(Some(if Wish::parse(text)?.is_some() { Named::Elsewhere(name) } else { Named::Here(name) }))
 }
 
 /// An agent for as long as this command lasts; one that serves nothing by itself loads what it is asked for.

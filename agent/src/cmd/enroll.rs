@@ -22,7 +22,7 @@ pub(super) async fn run(here: &Here, arguments: Enroll) -> Result<Outcome> {
     }
     if arguments.unless_enrolled && here.state.is_enrolled() {
         let identity = Identity::load(&here.state.identity()).context("cannot use the device's identity")?;
-        return told(here, &identity, "enrolled already");
+        return told(here, &identity, "enrolled already", here.client().is_up().await);
     }
     let code = code(arguments.code.as_deref())?;
     let ca = arguments.ca.context("`--ca` is missing")?;
@@ -50,14 +50,15 @@ pub(super) async fn run(here: &Here, arguments: Enroll) -> Result<Outcome> {
         Err(error) => record.detail("refused", error.to_string()),
     };
     here.record(&clock, record)?;
-    told(here, &outcome?, "enrolled")
+    told(here, &outcome?, "enrolled", here.client().is_up().await)
 }
 
-fn told(here: &Here, identity: &Identity, how: &str) -> Result<Outcome> {
+fn told(here: &Here, identity: &Identity, how: &str, is_running: bool) -> Result<Outcome> {
     if here.json {
         say_json(&json!({"device": identity.device(), "tenant": identity.tenant()}))?;
     } else {
-        say(format!("{how} as `{}` of `{}`; `outpost run` connects it", identity.device(), identity.tenant()))?;
+        let next = if is_running { "start the agent again, and it connects" } else { "`outpost run` connects it" };
+        say(format!("{how} as `{}` of `{}`; {next}", identity.device(), identity.tenant()))?;
     }
     Ok(Outcome::Done)
 }

@@ -1,5 +1,7 @@
 //! `outpost key …`: local API keys for a box on its own; each act is recorded.
 
+use std::io::Write as _;
+
 use anyhow::{Context, Result, bail};
 use outpost_audit::Kind;
 use outpost_disk::Clock;
@@ -55,7 +57,7 @@ pub(super) fn run(here: &Here, command: Key) -> Result<Outcome> {
         Key::Revoke { id } => {
             let key = api_keys.revoke(&id, clock.now_s()).context("nothing was revoked")?;
             here.record(&clock, key_watch::record_of(Kind::KeyRevoke, &key))?;
-            say(format!("key `{}` is revoked", key.id))?;
+            if here.json { say_json(&to_json(&key)) } else { say(format!("key `{}` is revoked", key.id)) }?;
         }
     }
     Ok(Outcome::Done)
@@ -69,7 +71,10 @@ fn show(here: &Here, key: &ApiKey, secret: &str) -> Result<()> {
             "replaces": key.replaces,
         }));
     }
-    say(format!("{secret}\nkey `{}` for `{}`; shown this once, kept nowhere", key.id, key.name))
+    say(secret)?;
+    // Apart from the key, so that a file that it is sent to holds nothing else.
+    writeln!(std::io::stderr(), "key `{}` for `{}`; shown this once, kept nowhere", key.id, key.name).ok();
+    Ok(())
 }
 
 fn to_json(key: &ApiKey) -> Value {

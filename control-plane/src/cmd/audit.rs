@@ -23,13 +23,15 @@ pub(super) fn run(config: Config, command: Audit, as_json: bool) -> Result<()> {
             if reports.is_empty() {
                 bail!("no audit log of `{device}` is mirrored; `outpost-control audit ls` shows those that are");
             }
-            let mut damaged = 0;
-            for report in &reports {
+            let damaged = reports.iter().filter(|report| !report.is_ok()).count();
+            if as_json {
+                say_json(&reports)?;
+            }
+            for report in reports.iter().filter(|_| !as_json) {
                 for problem in &report.problems {
                     say(format!("PROBLEM  {problem}"))?;
                 }
                 let verdict = if report.is_ok() { "verifies" } else { "does NOT verify" };
-                damaged += usize::from(!report.is_ok());
                 say(format!("`{}` {verdict}: {} records, root {}", report.origin, report.records, report.root_hex))?;
             }
             if damaged > 0 { bail!("{damaged} of {} mirrors do not verify", reports.len()) } else { Ok(()) }

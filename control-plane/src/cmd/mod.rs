@@ -90,7 +90,9 @@ async fn dispatch(cli: Cli) -> Result<()> {
 }
 
 fn state_directory(given: Option<PathBuf>) -> Result<PathBuf> {
-    if let Some(path) = given.or_else(|| std::env::var_os("OUTPOST_CONTROL_STATE").map(PathBuf::from)) {
+    if let Some(path) =
+        given.or_else(|| std::env::var_os("OUTPOST_CONTROL_STATE").filter(|path| !path.is_empty()).map(PathBuf::from))
+    {
         return Ok(path);
     }
     let home =
@@ -105,6 +107,11 @@ fn open(config: Config) -> Result<Fleet> {
 
 /// Says on standard error what failed and why.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    if error.is::<NobodyReads>() && error.root_cause().downcast_ref().is_some_and(is_broken_pipe) {
+        // As whoever is ended by that signal.
+        return ExitCode::from(141);
+    }
     let mut standard_error = std::io::stderr().lock();
     let mut said = error.to_string();
     // Nothing is left to do if standard error itself is gone.
@@ -123,10 +130,15 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     })
 }
 
+/// Standard output takes no more.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct NobodyReads;
+
 /// Writes one line of data to standard output.
 fn say(line: impl AsRef<str>) -> Result<()> {
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{}", line.as_ref()).context("cannot write to standard output")
+    writeln!(output, "{}", line.as_ref()).context(NobodyReads)
 }
 
 /// Writes a value as JSON to standard output.

@@ -12,7 +12,9 @@ const WORDS: usize = 400;
 
 /// Runs `events`.
 pub(super) fn events(config: Config, command: &Events, as_json: bool) -> Result<()> {
-    let page = open(config)?.fleet_events(command.after, &command.kind, command.limit)?;
+    // As webhooks write an area.
+    let kind = command.kind.strip_suffix(".*").unwrap_or(&command.kind);
+    let page = open(config)?.fleet_events(command.after, kind, command.limit)?;
     if as_json {
         return say_json(&page);
     }

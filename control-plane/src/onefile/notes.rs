@@ -72,7 +72,8 @@ pub(super) fn of(comparison: &Comparison<'_>, waiting: &[Waiting]) -> Vec<String
         .map(String::as_str)
         .collect();
     if !people.is_empty() {
-        notes.push(format!("{} have no password: `outpost-control person reset NAME` makes a code", names(&people)));
+        let have = if people.len() == 1 { "has" } else { "have" };
+        notes.push(format!("{} {have} no password: `outpost-control person reset NAME` makes a code", names(&people)));
     }
     let tokens: Vec<_> = file
         .listed

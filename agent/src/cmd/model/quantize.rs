@@ -1,5 +1,6 @@
 //! `outpost model quantize`: a smaller variant of a file, by rule or by what a sample text shows.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ const BITS: std::ops::RangeInclusive<f64> = 1.0..=32.0;
 
 pub(super) fn run(here: &Here, arguments: &Quantize) -> Result<()> {
     let target = target(arguments)?;
+    check_apart(arguments)?;
     match (&arguments.sample, target) {
         (Some(sample), target) => with_sample(here, arguments, sample, target),
         (None, Target::Uniform(to)) => by_rule(here, arguments, to),
@@ -58,6 +60,15 @@ fn named(name: &str) -> Result<Quantisation> {
         bail!("`{name}` is not a quantisation that can be written here; choose one of {}, {MIXED}", names.join(", "));
     };
     Ok(found)
+}
+
+/// Whoever writes over what he reads has lost both if anything goes wrong, and the larger variant if nothing does.
+fn check_apart(arguments: &Quantize) -> Result<()> {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    if file(&arguments.input).is_some_and(|input| file(&arguments.output) == Some(input)) {
+        bail!("`{}` is what would be read: name another file to write", arguments.output.display());
+    }
+    Ok(())
 }
 
 fn by_rule(here: &Here, arguments: &Quantize, to: Quantisation) -> Result<()> {

@@ -77,7 +77,7 @@ pub(super) async fn remove(here: &Here, name: &str) -> Result<()> {
     let client = here.client();
     if client.is_up().await {
         client.request("DELETE", "/api/delete", Some(&json!({"model": name}))).await?;
-        return say(format!("`{name}` is removed"));
+        return removed(here, name);
     }
     here.state.prepare()?;
     let (store, clock) = (open(here)?, Clock::open(here.state.ledgers())?);
@@ -87,7 +87,11 @@ pub(super) async fn remove(here: &Here, name: &str) -> Result<()> {
     store.remove(entry.blake3).context("the file is not removed")?;
     drop(lock);
     here.record(&clock, Record::new(Kind::AdminAct).act("delete_model").object(object(&entry)))?;
-    say(format!("`{name}` is removed"))
+    removed(here, name)
+}
+
+fn removed(here: &Here, name: &str) -> Result<()> {
+    if here.json { say_json(&json!({"removed": name})) } else { say(format!("`{name}` is removed")) }
 }
 
 /// The one file that a name means.
