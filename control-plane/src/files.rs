@@ -22,17 +22,19 @@ pub(crate) fn failed(act: &'static str, path: &Path) -> impl FnOnce(std::io::Err
     move |source| FileError { act, path, source }
 }
 
-/// Makes a directory that only this user can enter.
-///
-/// # Errors
-/// If it cannot be made so, or is everybody's: closing that would shut out who works in it.
-pub(crate) fn private_directory(path: &Path) -> Result<(), FileError> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    let is_everybodys = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o1002 != 0);
-    if is_everybodys {
+/// Refuses a directory that everybody may write into, as `/tmp`: made private, it would shut out who works in it.
+pub(crate) fn check_not_everybodys(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o1002 != 0) {
         let why = std::io::Error::other("everybody may write there: name a directory of its own within it");
         return Err(failed("protect", path)(why));
     }
+    Ok(())
+}
+
+/// Makes a directory that only this user can enter.
+pub(crate) fn private_directory(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed("protect", path))
 }
@@ -104,6 +106,18 @@ pub(crate) fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_that_everybody_works_in_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o1777);
+        let refused = check_not_everybodys(dir.path()).unwrap_err();
+        assert!(refused.source.to_string().contains("everybody may write there"), "{refused}");
+        mode(0o755);
+        check_not_everybodys(dir.path()).unwrap();
+        check_not_everybodys(&dir.path().join("not there yet")).unwrap();
+    }
 
     #[test]
     fn a_secret_is_for_this_user_only_even_after_an_interrupted_write() {

@@ -110,6 +110,7 @@ impl Fleet {
         if shared.as_ref().map(|shared| shared.setting(ADMIN_TOKEN)).transpose()?.flatten().is_some() {
             return Err(FleetError::InitialisedThere);
         }
+        files::check_not_everybodys(dir)?;
         files::private_directory(dir)?;
         let settings = dir.join(CONFIG_FILE);
         if !settings.exists() {
