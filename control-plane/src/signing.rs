@@ -296,11 +296,15 @@ impl Fleet {
                 let mut assigned = database.assignments_of(some)?;
                 assigned.retain(is_due);
                 let wanted: Vec<_> = assigned.iter().map(|(device, assignment, ..)| (device, assignment)).collect();
-                self.signer()?.sign_each(&wanted, Naming::ItsRollout)?.into_values().try_for_each(|told| match told {
-                    // It was revoked since the list was made.
-                    Ok(_) | Err(FleetError::UnknownDevice(_)) => Ok(()),
-                    Err(error) => Err(error),
-                })
+                for (device, told) in self.signer()?.sign_each(&wanted, Naming::ItsRollout)? {
+                    match told {
+                        // It was revoked since the list was made.
+                        Ok(_) | Err(FleetError::UnknownDevice(_)) => {}
+                        Err(FleetError::Database(error)) => return Err(error.into()),
+                        Err(error) => tracing::warn!(%device, %error, "the device keeps what it was told before"),
+                    }
+                }
+                Ok::<_, FleetError>(())
             })?;
         }
         Ok(())

@@ -39,6 +39,20 @@ fn what_is_assigned_while_everybody_is_told_again_is_not_taken_back() {
 }
 
 #[test]
+fn one_device_that_cannot_be_told_keeps_nobody_else_from_it() {
+    let house = House::new(ModelRules::default());
+    let devices: Vec<DeviceId> = house.fleet.devices().unwrap().into_iter().take(2).map(|one| one.device).collect();
+    let versions = ["alpha", "beta"].map(assignment);
+    let [first, second] = [0, 1].map(|one| house.fleet.assign(&devices[one], &versions[one]).unwrap());
+    let gone = "DELETE FROM targets WHERE name LIKE 'alpha%'";
+    house.fleet.inner.database.write(|connection| Ok(connection.execute_batch(gone)?)).unwrap();
+    house.fleet.sign_all().unwrap();
+    assert_eq!(told(&house.fleet, &devices[0]).version, first, "it keeps what it was told");
+    assert_eq!(told(&house.fleet, &devices[1]).version, second + 1);
+    assert_eq!(house.fleet.owed().unwrap(), None);
+}
+
+#[test]
 fn what_was_not_said_to_its_end_is_said_by_whoever_leads_then() {
     let house = House::new(ModelRules::default());
     let device: DeviceId = house.fleet.devices().unwrap()[0].device.clone();
