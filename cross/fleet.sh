@@ -7,7 +7,8 @@
 #   cross/fleet.sh x86_64-unknown-linux-musl FOLDER NEWER       and this later version of the agent, to which the fleet moves
 #
 # A fleet is made, its catalogue signed, both programs serve; the device enrols, gets its model over MQTT, answers, and its record is
-# mirrored and verified. Real programs and TLS, on loopback alone. Installs what is missing by package name. Ends with the first
+# mirrored and verified. With a later version, a rollout brings the device to it, and what is damaged is refused. Real programs and TLS,
+# on loopback alone. Installs what is missing by package name. Ends with the first
 # thing that does not hold.
 
 set -euo pipefail
@@ -90,11 +91,23 @@ for name in "${chosen[@]}"; do
 
     if [ -n "$newer" ]; then
         version=$("$newer" --version | cut -d' ' -f2)
-        control build publish "$newer" --version "$version" --target "$target" --keys "$state/stick" >>"$state/said" || breaks "the build is not published"
-        control rollout start newer --build "$version" --for 'name=box-1' >>"$state/said" || breaks "no rollout starts"
-        within 600 device_is "device['agent']['version'] == '$version'" || breaks "$version does not run: $(outpost update show)"
+        moves() {
+            control build publish "$1" --version "$2" --target "$target" --keys "$state/stick" >>"$state/said" || breaks "$2 is not published"
+            control rollout start "to-${2//./-}" --build "$2" --for 'name=box-1' --waves 100 >>"$state/said" || breaks "no rollout to $2 starts"
+        }
+        moves "$newer" "$version"
+        build='(device["reported"].get("build") or {})'
+        within 600 device_is "$build.get('version') == '$version' and not $build.get('trial')" ||
+            breaks "$version is not confirmed: $(outpost update show)"
         within 300 asked || breaks "$version does not answer"
-        holds "a rollout brings it to version $version, which answers"
+        holds "a rollout brings it to version $version, which proves itself and answers"
+        head --bytes $(($(stat --format=%s "$newer") / 2)) "$newer" >"$state/half"
+        moves "$state/half" 99.0.0
+        went_back() { control rollout show to-99-0-0 | grep --quiet "ended: rolled back"; }
+        within 300 went_back || breaks "half a program is not refused: $(control rollout show to-99-0-0)"
+        within 300 asked || breaks "it does not answer after that"
+        device_is "$build.get('version') == '$version'" || breaks "another version runs: $(outpost update show)"
+        holds "half a program as the version after it is refused, the rollout goes back by itself, and $version answers on"
     fi
 
     verified() { control audit verify box-1 >"$state/verified"; }
