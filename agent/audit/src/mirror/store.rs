@@ -70,7 +70,7 @@ impl Mirror {
         }
     }
 
-    /// Whether the directory holds the copy of another log than the one with this key. Nothing is made there.
+    /// Whether the directory holds the copy of another log than the one with this key. A directory that is not there is not made.
     ///
     /// # Errors
     /// If there is something that cannot be opened.
